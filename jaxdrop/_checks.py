@@ -1,0 +1,195 @@
+"""What is known to be wrong before tracing, for arguments that many functions share.
+
+Numbers are checked here and raise; JAX arrays, traced or not, are data that nobody
+reads on the host. A check that concerns one function only lives with that function.
+"""
+
+import operator
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import Any, TypeGuard, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxdrop._typing import Array, Axes, Flag, Key, Rate
+
+_T = TypeVar("_T")
+
+
+def check_dropout(x: Any, /, *, rate: Rate, caller: str, scalar: bool = True) -> Array:
+    """Checks what every dropper is given, and returns ``x`` as an array.
+
+    Args:
+      x: the data.
+      rate: the drop probability.
+      caller: the public function on whose behalf errors are raised.
+      scalar: refuse a rate that is an array with axes.
+
+    Returns:
+      ``x``, the same object if it is a JAX array already.
+    """
+    check_rate(rate, caller=caller, scalar=scalar)
+    return check_inexact(x, caller=caller)
+
+
+def check_rate(
+    rate: Rate, /, *, caller: str, scalar: bool = True, name: str = "rate"
+) -> None:
+    """Raises unless ``rate`` is a number in ``[0, 1]`` or a JAX array of numbers."""
+    if isinstance(rate, bool | np.bool_) or not isinstance(
+        rate, Real | np.ndarray | jax.Array
+    ):
+        raise TypeError(
+            f"{caller}: {name} must be a number in [0, 1] or an array of such, "
+            f"got {rate!r} of type {type(rate).__name__}."
+        )
+    if isinstance(rate, np.ndarray | jax.Array) and not _is_real(rate):
+        raise TypeError(
+            f"{caller}: {name} must hold real numbers, got an array of {rate.dtype}."
+        )
+    if scalar and np.ndim(rate) > 0:
+        raise ValueError(
+            f"{caller}: {name} must be a scalar, got an array of shape "
+            f"{np.shape(rate)}. For one {name} per example use jax.vmap."
+        )
+    if not isinstance(rate, jax.Array):
+        inside = (np.asarray(rate) >= 0) & (np.asarray(rate) <= 1)
+        if not inside.all():  # NaN is outside as well
+            raise ValueError(
+                f"{caller}: {name} is the probability of dropping and must be in "
+                f"[0, 1], got {rate}."
+            )
+
+
+def check_inexact(x: Any, /, *, caller: str) -> Array:
+    """Returns ``x`` as an array, or raises ``TypeError`` if it cannot be rescaled."""
+    if isinstance(x, jax.Array):
+        array = x
+    elif isinstance(x, np.ndarray | np.generic | Real | complex):
+        array = jnp.asarray(x)
+    else:
+        raise TypeError(
+            f"{caller} takes an array, got {type(x).__name__}; use jnp.asarray first."
+        )
+    if not jnp.issubdtype(array.dtype, jnp.inexact):
+        raise TypeError(
+            f"{caller} needs a floating or complex input, got {array.dtype}; "
+            "cast it first, for example with x.astype(jnp.float32)."
+        )
+    return array
+
+
+def require_key(key: Key | None, /, *, caller: str) -> Key:
+    """Returns ``key`` as one typed key, or raises in the name of ``caller``."""
+    if key is None:
+        raise ValueError(
+            f"{caller} needs a PRNG key: pass one, for example jax.random.key(0); or "
+            "pass deterministic=True; or a rate of 0."
+        )
+    if isinstance(key, np.ndarray) and key.dtype == np.uint32:
+        key = jnp.asarray(key)
+    if not isinstance(key, jax.Array):
+        raise TypeError(
+            f"{caller}: key must be a PRNG key such as jax.random.key(0), got {key!r} "
+            f"of type {type(key).__name__}."
+        )
+    if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        typed, batch = key, key.shape
+    elif key.dtype == jnp.uint32 and key.ndim > 0:
+        typed, batch = _wrap(key, caller=caller), key.shape[:-1]
+    else:
+        raise TypeError(
+            f"{caller}: key must be a PRNG key such as jax.random.key(0), got an "
+            f"array of shape {key.shape} and dtype {key.dtype}."
+        )
+    if batch:
+        raise ValueError(
+            f"{caller} takes one key, got {batch} keys; use jax.vmap for one key per "
+            "example."
+        )
+    return typed
+
+
+def check_flag(deterministic: Flag, /, *, caller: str) -> bool | Array:
+    """Returns a Python bool or a scalar boolean array, or raises."""
+    if isinstance(deterministic, bool | np.bool_):
+        return bool(deterministic)
+    if isinstance(deterministic, Integral) and int(deterministic) in (0, 1):
+        return bool(deterministic)
+    if isinstance(deterministic, jax.Array):
+        if deterministic.ndim:
+            raise ValueError(
+                f"{caller}: deterministic must be a scalar, got shape "
+                f"{deterministic.shape}; use jax.vmap for one flag per example."
+            )
+        return deterministic.astype(bool)
+    raise TypeError(
+        f"{caller}: deterministic must be a bool, got {deterministic!r} of type "
+        f"{type(deterministic).__name__}."
+    )
+
+
+def is_identity(rate: Rate, deterministic: Flag, /, *, caller: str) -> bool:
+    """True where it is known before tracing that nothing can be dropped."""
+    flag = check_flag(deterministic, caller=caller)
+    return flag is True or is_zero(rate)
+
+
+def is_zero(rate: Rate, /) -> TypeGuard[float]:
+    """True for a number that is 0; an array is data and never known."""
+    return isinstance(rate, Real) and float(rate) == 0.0
+
+
+def select(deterministic: Flag, in_evaluation: _T, in_training: _T, /) -> _T:
+    """Chooses between two outputs: in Python for a bool, by ``where`` if traced."""
+    if isinstance(deterministic, jax.Array):
+        chosen: _T = jax.tree.map(
+            lambda e, t: jnp.where(deterministic, e, t), in_evaluation, in_training
+        )
+        return chosen
+    return in_evaluation if deterministic else in_training
+
+
+def check_axes(axes: Axes | Sequence[int], ndim: int, /, *, name: str) -> Axes:
+    """Returns distinct axes of an array of ``ndim`` axes, counted from the front."""
+    if isinstance(axes, Integral):
+        axes = (int(axes),)
+    positive = tuple(check_axis(axis, ndim, name=name) for axis in axes)
+    if len(set(positive)) != len(positive):
+        raise ValueError(f"{name} names an axis twice: {tuple(axes)} of {ndim} axes.")
+    return positive
+
+
+def check_axis(axis: int, ndim: int, /, *, name: str) -> int:
+    """Returns one axis counted from the front, or raises naming the argument."""
+    try:
+        index = operator.index(axis)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {axis!r}.") from None
+    if not -ndim <= index < ndim:
+        raise ValueError(f"{name}: axis {index} is out of bounds for rank {ndim}.")
+    return index % ndim
+
+
+def check_choice(choice: str, choices: Sequence[str], /, *, name: str) -> None:
+    """Raises ``ValueError`` naming the argument unless ``choice`` is offered."""
+    if choice not in choices:
+        raise ValueError(f"{name} must be one of {list(choices)}, got {choice!r}.")
+
+
+def _is_real(array: np.ndarray | Array) -> bool:
+    return jnp.issubdtype(array.dtype, jnp.number) and not jnp.issubdtype(
+        array.dtype, jnp.complexfloating
+    )
+
+
+def _wrap(key: Array, *, caller: str) -> Key:
+    try:
+        return jax.random.wrap_key_data(key)
+    except TypeError as error:
+        raise TypeError(
+            f"{caller}: key has shape {key.shape}, which is no raw key of the default "
+            f"generator ({error}). Make keys with jax.random.key."
+        ) from None

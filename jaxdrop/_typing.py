@@ -1,0 +1,32 @@
+"""The few type names that every signature in the library is written with."""
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import jax
+import numpy as np
+from jax.typing import ArrayLike
+
+Array: TypeAlias = jax.Array
+
+Key: TypeAlias = jax.Array
+"""One PRNG key: typed (``jax.random.key``) or raw uint32 (``jax.random.PRNGKey``)."""
+
+Rate: TypeAlias = ArrayLike
+"""A drop probability: a number, which is checked, or a JAX array, which is data."""
+
+Flag: TypeAlias = bool | np.bool_ | jax.Array
+"""A Python bool, which decides while tracing, or a traced one, which is data."""
+
+Axes: TypeAlias = tuple[int, ...]
+
+PyTree: TypeAlias = Any
+
+Path: TypeAlias = tuple[Any, ...]
+"""Where a leaf is in its tree, as ``jax.tree_util`` tells it."""
+
+Where: TypeAlias = Callable[[str, Array], bool]
+"""Selects leaves of a tree by their path (``"encoder/0/kernel"``) and value."""
+
+Schedule: TypeAlias = Callable[[ArrayLike], ArrayLike]
+"""From a step to a rate or a coefficient, as optax's schedules."""
