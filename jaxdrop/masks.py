@@ -299,8 +299,8 @@ def drawn_shape(
         return drawn, None
     spec = (*out_sharding.spec, *(None,) * (len(shape) - len(out_sharding.spec)))
     kept = (None if axis in shared else name for axis, name in enumerate(spec))
-    spec = PartitionSpec(*kept)  # type: ignore[no-untyped-call]
-    return drawn, NamedSharding(out_sharding.mesh, spec)
+    short = PartitionSpec(*kept)  # type: ignore[no-untyped-call]
+    return drawn, NamedSharding(out_sharding.mesh, short)
 
 
 def sharding_of(x: Array, /) -> NamedSharding | None:
@@ -327,9 +327,5 @@ def _wide_dtype(x: Array) -> np.dtype[Any]:
 
 
 def _real_dtype(x: Array) -> np.dtype[Any]:
-    wide = _wide_dtype(x)
-    return (
-        np.dtype(np.float64)
-        if wide.itemsize == 16 or wide == jnp.float64
-        else np.dtype(np.float32)
-    )
+    """The dtype of a scale: real, as wide as what is computed in."""
+    return np.dtype(jnp.finfo(_wide_dtype(x)).dtype)  # type: ignore[no-untyped-call]
