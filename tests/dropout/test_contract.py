@@ -2,17 +2,18 @@
 
 import functools
 import inspect
+import itertools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from chance import assert_mean
-from dropout.family import ROWS, Row, for_the_family
 from jax import lax
 from jax.ad_checkpoint import print_saved_residuals
 
 import jaxdrop
+from chance import assert_mean
+from family import ROWS, Row, for_the_family
 
 
 @functools.cache
@@ -182,7 +183,7 @@ def test_masks_are_nested_in_the_rate(row, key):
     x = jnp.ones(row.shape)
     rates = np.linspace(0.05, 0.95, 10, dtype=np.float32)
     kept = [np.asarray(compiled(row)(key, x, rate) != 0) for rate in rates]
-    for more, less in zip(kept, kept[1:], strict=False):
+    for more, less in itertools.pairwise(kept):
         assert (more | ~less).all()
     assert kept[0].sum() > kept[-1].sum()
 

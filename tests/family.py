@@ -38,6 +38,7 @@ class Row:
     keeps_mean: bool = True
 
     def __call__(self, key, x, rate, deterministic=False):
+        """Calls the function with the knobs of this row."""
         return self.function(
             key, x, rate=rate, deterministic=deterministic, **self.knobs
         )
