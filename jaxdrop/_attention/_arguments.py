@@ -69,6 +69,11 @@ def check_arrays(
         )
     arguments = Arguments(query, key, value, None, None)
     bias = _check_weights(bias, arguments.weights, name="bias")
+    if bias is not None and not jnp.issubdtype(bias.dtype, jnp.floating):
+        raise TypeError(
+            f"{CALLER}: bias must be floating point, got {bias.dtype}; what says where "
+            "to attend is a mask."
+        )
     mask = _check_weights(mask, arguments.weights, name="mask")
     if mask is not None and mask.dtype != jnp.bool_:
         raise TypeError(

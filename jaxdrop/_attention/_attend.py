@@ -67,8 +67,7 @@ def attend(plan: Plan, inputs: Inputs, masking: Masking, drop: Drop) -> Attended
     """Attends, each row on its own."""
 
     def row(operands: Operands) -> Attended:
-        operands = _widened(operands)
-        operands["query"] = operands["query"] * inputs.scale
+        operands = _scaled(_widened(operands))
         visit = partial(_tiles.sums, plan, drop)
         sums = _loops.over_keys(plan, visit, _tiles.merge, operands)
         if _may_lose_queries(plan, operands):
@@ -95,7 +94,7 @@ def _attend_jvp(
     @partial(jax.checkpoint, prevent_cse=False)
     def row(operands: Operands) -> Attended:
         output, weights = operands.pop("output"), operands.pop("weights")
-        operands = _scaled_changes(_widened(operands), inputs.scale)
+        operands = _scaled(_widened(operands))
         visit = partial(_tiles.changes, plan, drop)
         changes = _loops.over_keys(plan, visit, _tiles.add, operands)
         if _may_lose_queries(plan, operands):
@@ -120,6 +119,7 @@ def _operands(plan: Plan, inputs: Inputs, masking: Masking) -> Operands:
         "query": inputs.query,
         "key": inputs.key,
         "value": inputs.value,
+        "scale": inputs.scale.reshape(1, 1),
         "bias": inputs.bias,
         "mask": masking.mask,
         "lengths": masking.lengths,
@@ -129,7 +129,7 @@ def _operands(plan: Plan, inputs: Inputs, masking: Masking) -> Operands:
 
 
 def _changes(inputs: Inputs, tangents: Inputs) -> Operands:
-    """What changes, by name; a change of the scale is one of the query."""
+    """What changes, by name."""
     changes = {
         f"d_{name}": change
         for name, change in tangents._asdict().items()
@@ -143,9 +143,9 @@ def _changes(inputs: Inputs, tangents: Inputs) -> Operands:
     return changes
 
 
-def _scaled_changes(operands: Operands, scale: Array) -> Operands:
-    """Scales the query, and what it changes by."""
-    query = operands["query"]
+def _scaled(operands: Operands) -> Operands:
+    """Scales the query; a change of the scale is one of the query."""
+    query, scale = operands["query"], operands.pop("scale")
     operands["query"] = query * scale
     terms = []
     if "d_query" in operands:

@@ -1,7 +1,7 @@
 """Dropout on attention weights that are never held at once."""
 
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -37,7 +37,7 @@ def dot_product_attention(
     local_window_size: int | tuple[int, int] | None = None,
     broadcast_dims: Axes = (),
     block_size: int | tuple[int, int] | None = None,
-    implementation: str | None = None,
+    implementation: Literal["xla", "cudnn"] | None = None,
     deterministic: Flag = False,
 ) -> Array:
     """Attends, dropping attention weights that are never held for all queries at once.
@@ -136,7 +136,7 @@ def dot_product_attention(
             value,
             bias,
             mask,
-            scale=scale,
+            scale=scale,  # type: ignore[arg-type]
             is_causal=is_causal,
             query_seq_lengths=query_lengths,
             key_value_seq_lengths=key_lengths,
@@ -178,7 +178,7 @@ def _attention(
 ) -> Array:
     dtype = arrays.query.dtype
     wide = wide_dtype(dtype)
-    keep = jnp.asarray(keep, jnp.float32)
+    keep = jnp.asarray(keep, wide)
     inputs = Inputs(
         query=_rows.query_rows(plan, arrays.query),
         key=_rows.key_rows(plan, arrays.key),

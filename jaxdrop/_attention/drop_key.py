@@ -1,4 +1,4 @@
-"""DropKey: dropping what attention may look at, before the softmax (Li et al., 2023)."""
+"""DropKey: dropping what a query may attend to (Li et al., 2023)."""
 
 from typing import Any
 
