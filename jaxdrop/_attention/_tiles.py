@@ -71,7 +71,8 @@ def sums(plan: Plan, drop: Drop, inside: bool, tile: Operands) -> Sums:
         ``lengths``; and ``first_row``, ``first_query`` and ``first_key``, where it is.
     """
     logits = _logits(plan, inside, tile)
-    top = logits.max(-1)
+    # Where a bias is minus infinity throughout, other tiles may have more to say.
+    top = jnp.maximum(logits.max(-1), float(np.finfo(logits.dtype).min))
     weights = jnp.exp(logits - top[..., None])
     kept = jnp.where(_survives(plan, drop, tile), weights, 0)
     return Sums(_product(kept, tile["value"], 0), weights.sum(-1), top)
