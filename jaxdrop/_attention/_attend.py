@@ -100,10 +100,8 @@ def _attend_jvp(
         if _may_lose_queries(plan, operands):
             lost = operands["top"] <= MASKED
             found = _over_unattended(plan, drop, lost, operands, "d_value")
-            changes = changes._replace(
-                values=jnp.where(lost[..., None], found.values, changes.values),
-                weights=jnp.where(lost, 0, changes.weights),
-            )
+            values = jnp.where(lost[..., None], found.values, changes.values)
+            changes = changes._replace(values=values)
         values = changes.values / _divisor(drop)
         change = (values - output * changes.weights[..., None]) / weights[..., None]
         return Attended(change, changes.weights, jnp.zeros_like(operands["top"]))

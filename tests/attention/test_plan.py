@@ -165,3 +165,14 @@ def test_memory_is_a_twentieth_of_holding_the_weights(monkeypatch):
         )
 
     assert temporary_bytes(ours, 2048, 8) <= temporary_bytes(flaxs, 2048, 8) / 20
+
+
+def test_heads_share_what_is_held_for_one_of_them(monkeypatch):
+    monkeypatch.setattr(jax, "device_count", lambda: 1)
+
+    def attend(key, *arrays):
+        return jaxdrop.dot_product_attention(key, *arrays, rate=0.1, is_causal=True)
+
+    one, four = (temporary_bytes(attend, 2048, heads) for heads in (1, 4))
+    each = 4 * 2048 * 64  # bytes of the queries of a head
+    assert (four - one) / 3 <= 8 * each
