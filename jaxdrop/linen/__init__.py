@@ -2,6 +2,7 @@
 
 from jaxdrop.linen._drop_connect import DropConnectDense as DropConnectDense
 from jaxdrop.linen._dropout import AlphaDropout as AlphaDropout
+from jaxdrop.linen._dropout import DropBlock as DropBlock
 from jaxdrop.linen._dropout import Dropout as Dropout
 from jaxdrop.linen._dropout import FeatureAlphaDropout as FeatureAlphaDropout
 from jaxdrop.linen._dropout import GaussianDropout as GaussianDropout

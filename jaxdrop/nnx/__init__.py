@@ -2,6 +2,7 @@
 
 from jaxdrop.nnx._drop_connect import DropConnectLinear as DropConnectLinear
 from jaxdrop.nnx._dropout import AlphaDropout as AlphaDropout
+from jaxdrop.nnx._dropout import DropBlock as DropBlock
 from jaxdrop.nnx._dropout import Dropout as Dropout
 from jaxdrop.nnx._dropout import FeatureAlphaDropout as FeatureAlphaDropout
 from jaxdrop.nnx._dropout import GaussianDropout as GaussianDropout
