@@ -38,14 +38,14 @@ def apply(x: Array, mask: Array, /, *, keep: Any, scale: bool = True) -> Array:
       >>> jaxdrop.masks.apply(jnp.array([1.0, jnp.inf, 3.0]), mask, keep=0.5).tolist()
       [2.0, 0.0, 6.0]
     """
-    keep = jnp.asarray(keep, _real_dtype(x))
+    keep = jnp.asarray(keep, real_dtype(x))
     return _apply(x, mask, keep if scale else jnp.where(jnp.isnan(keep), keep, 1))
 
 
 @partial(jax.checkpoint, prevent_cse=False)
 def _apply(x: Array, mask: Array, divisor: Array) -> Array:
     mask, divisor = _rank_of(x, mask), _rank_of(x, divisor)
-    wide = x.astype(_wide_dtype(x))
+    wide = x.astype(wide_dtype(x))
     scaled = wide / jnp.where(divisor == 0, 1, divisor).astype(wide.dtype)
     untouched = divisor == 1  # x / 1 would flush denormals
     kept = jnp.where(untouched, x, scaled.astype(x.dtype))
@@ -67,7 +67,7 @@ def apply_alpha(x: Array, mask: Array, /, *, keep: Any) -> Array:
       Klambauer, Unterthiner, Mayr, Hochreiter, `Self-normalizing neural networks
       <https://arxiv.org/abs/1706.02515>`_, NeurIPS 2017.
     """
-    return _apply_alpha(x, mask, jnp.asarray(keep, _real_dtype(x)))
+    return _apply_alpha(x, mask, jnp.asarray(keep, real_dtype(x)))
 
 
 @partial(jax.checkpoint, prevent_cse=False)
@@ -77,7 +77,7 @@ def _apply_alpha(x: Array, mask: Array, keep: Array) -> Array:
     saturation = jnp.asarray(SELU_SATURATION, keep.dtype)
     scale = lax.rsqrt(safe * (1 + (1 - safe) * saturation**2))
     shift = -scale * saturation * (1 - safe)
-    wide = x.astype(_wide_dtype(x))
+    wide = x.astype(wide_dtype(x))
     affine = wide * scale.astype(wide.dtype) + shift.astype(wide.dtype)
     dropped = jnp.where(keep == 0, 0, scale * saturation * safe).astype(wide.dtype)
     mixed = jnp.where(mask, affine, dropped).astype(x.dtype)
@@ -95,14 +95,14 @@ def apply_gaussian(x: Array, noise: Array, /, *, keep: Any) -> Array:
     Returns:
       An array with the shape and dtype of ``x``.
     """
-    return _apply_gaussian(x, noise, jnp.asarray(keep, _real_dtype(x)))
+    return _apply_gaussian(x, noise, jnp.asarray(keep, real_dtype(x)))
 
 
 @partial(jax.checkpoint, prevent_cse=False)
 def _apply_gaussian(x: Array, noise: Array, keep: Array) -> Array:
     noise, keep = _rank_of(x, noise), _rank_of(x, keep)
     deviation = jnp.sqrt((1 - keep) / jnp.where(keep == 0, jnp.nan, keep))
-    wide = x.astype(_wide_dtype(x))
+    wide = x.astype(wide_dtype(x))
     factor = 1 + deviation * noise.astype(keep.dtype)
     return jnp.where(keep == 1, x, (wide * factor.astype(wide.dtype)).astype(x.dtype))
 
@@ -112,13 +112,13 @@ def _rank_of(x: Array, small: Array) -> Array:
     return jnp.reshape(small, (1,) * (x.ndim - small.ndim) + small.shape)
 
 
-def _wide_dtype(x: Array) -> np.dtype[Any]:
+def wide_dtype(x: Array) -> np.dtype[Any]:
     """The dtype to compute in: x's own, but at least single precision."""
     if jnp.issubdtype(x.dtype, jnp.complexfloating) or x.dtype == jnp.float64:
         return x.dtype
     return np.dtype(np.float32)
 
 
-def _real_dtype(x: Array) -> np.dtype[Any]:
+def real_dtype(x: Array) -> np.dtype[Any]:
     """The dtype of a scale: real, as wide as what is computed in."""
-    return np.dtype(jnp.finfo(_wide_dtype(x)).dtype)  # type: ignore[no-untyped-call]
+    return np.dtype(jnp.finfo(wide_dtype(x)).dtype)  # type: ignore[no-untyped-call]
