@@ -23,5 +23,10 @@ from jaxdrop.masks._blocks import seed_survival as seed_survival
 from jaxdrop.masks._draw import align as align
 from jaxdrop.masks._draw import bernoulli as bernoulli
 from jaxdrop.masks._draw import draw as draw
+from jaxdrop.masks._draw import draw_at as draw_at
 from jaxdrop.masks._draw import keep_probability as keep_probability
 from jaxdrop.masks._draw import survives as survives
+from jaxdrop.masks._exact import exact as exact
+from jaxdrop.masks._exact import kept_count as kept_count
+from jaxdrop.masks._exact import kept_indices as kept_indices
+from jaxdrop.masks._masksembles import masksembles as masksembles

@@ -41,11 +41,11 @@ def drawn_shape(
 
 
 def unspread(sharding: Any, axes: Axes, /, *, ndim: int) -> NamedSharding | None:
-    """``sharding`` of an array of ``ndim`` axes, but with each of ``axes`` whole."""
+    """``sharding`` on the first ``ndim`` axes, but with each of ``axes`` whole."""
     if sharding is None:
         return None
     spec = (*sharding.spec, *(None,) * (ndim - len(sharding.spec)))
-    kept = (None if axis in axes else name for axis, name in enumerate(spec))
+    kept = (None if axis in axes else name for axis, name in enumerate(spec[:ndim]))
     short = PartitionSpec(*kept)  # type: ignore[no-untyped-call]
     return NamedSharding(sharding.mesh, short)
 

@@ -114,15 +114,39 @@ def draw(
     def drawing(key: Key, keep: Array) -> Array:
         return survives(prng.random_bits(key, drawn, out_sharding=sharding), keep=keep)
 
+    return _hold(drawing, key, keep, size=math.prod(drawn))
+
+
+def draw_at(key: Key, counters: Array, /, *, keep: Any) -> Array:
+    """The entries of :func:`draw` at row-major positions, without the others.
+
+    Args:
+      key: one PRNG key.
+      counters: positions in a mask of any size, uint32, of any shape.
+      keep: from :func:`keep_probability`, a scalar.
+
+    Returns:
+      A boolean mask of the shape of ``counters``.
+    """
+
+    def drawing(key: Key, keep: Array, counters: Array) -> Array:
+        return survives(prng.bits_at(key, counters), keep=keep)
+
+    return _hold(drawing, key, keep, counters, size=counters.size)
+
+
+def _hold(
+    drawing: Callable[..., Array], key: Key, keep: Any, *rest: Any, size: int
+) -> Array:
     keep = jnp.asarray(keep, jnp.float32)
-    if math.prod(drawn) < _WORTH_HOLDING:
-        return drawing(key, keep)
+    if size < _WORTH_HOLDING:
+        return drawing(key, keep, *rest)
     return lax.platform_dependent(
-        key, keep, cpu=partial(_held, drawing), default=drawing
+        key, keep, *rest, cpu=partial(_held, drawing), default=drawing
     )
 
 
-def _held(drawing: Callable[..., Array], key: Key, keep: Array) -> Array:
+def _held(drawing: Callable[..., Array], key: Key, *rest: Any) -> Array:
     """Draws a mask into memory, one byte an entry, instead of into its consumers.
 
     XLA's CPU compiler fuses a hash into every loop that reads it, so that a mask is
@@ -132,9 +156,9 @@ def _held(drawing: Callable[..., Array], key: Key, keep: Array) -> Array:
     """
     word = jax.random.key_data(key).ravel()[0]
     once = 1 + (word * word & jnp.uint32(2)).astype(jnp.int32)  # no square has this bit
-    mask = jax.eval_shape(drawing, key, keep)
+    mask = jax.eval_shape(drawing, key, *rest)
     empty = lax.full(mask.shape, False, mask.dtype, sharding=mask.sharding)
-    return lax.fori_loop(0, once, lambda _, __: drawing(key, keep), empty)
+    return lax.fori_loop(0, once, lambda _, __: drawing(key, *rest), empty)
 
 
 def survives(bits: Array, /, *, keep: Any) -> Array:
