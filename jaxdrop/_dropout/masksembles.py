@@ -1,6 +1,7 @@
 """Masksembles: a fixed set of masks as an ensemble (Durasov et al., 2021)."""
 
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from jaxdrop._checks import check_axis, check_inexact
 from jaxdrop._sites import site
@@ -8,7 +9,7 @@ from jaxdrop._typing import Array
 from jaxdrop.masks import apply
 
 
-def masksembles(x: Array, masks: Array, /, *, axis: int = -1) -> Array:
+def masksembles(x: Array, masks: ArrayLike, /, *, axis: int = -1) -> Array:
     """Gives each part of the batch a mask of its own, in evaluation as in training.
 
     The batch, axis 0, is taken as one part for each mask, in order: the first

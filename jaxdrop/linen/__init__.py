@@ -11,3 +11,7 @@ from jaxdrop.linen._dropout import SpatialDropout as SpatialDropout
 from jaxdrop.linen._dropout import StochasticDepth as StochasticDepth
 from jaxdrop.linen._module import DropoutModule as DropoutModule
 from jaxdrop.linen._module import StochasticModule as StochasticModule
+from jaxdrop.linen._relatives import EmbeddingDropout as EmbeddingDropout
+from jaxdrop.linen._relatives import Masksembles as Masksembles
+from jaxdrop.linen._relatives import SubsetStochasticDepth as SubsetStochasticDepth
+from jaxdrop.linen._relatives import TokenDropout as TokenDropout

@@ -36,12 +36,16 @@ class Stochastic:
         return None if unused else self.draw_key(rng), flag
 
 
-class Dropping(Stochastic):
-    """The behaviour of a module that drops at a ``rate``."""
+class Rated(Stochastic):
+    """The behaviour of a module with a field ``rate``."""
 
     def __post_init__(self) -> None:
         check_rate(self.rate, caller=type(self).__name__, scalar=False)  # type: ignore[attr-defined]
         super().__post_init__()  # type: ignore[misc]
+
+
+class Dropping(Rated):
+    """The behaviour of a module that drops at a ``rate``."""
 
     def __call__(
         self,

@@ -12,3 +12,7 @@ from jaxdrop.nnx._dropout import StochasticDepth as StochasticDepth
 from jaxdrop.nnx._module import DropoutModule as DropoutModule
 from jaxdrop.nnx._module import Rate as Rate
 from jaxdrop.nnx._module import StochasticModule as StochasticModule
+from jaxdrop.nnx._relatives import EmbeddingDropout as EmbeddingDropout
+from jaxdrop.nnx._relatives import Masksembles as Masksembles
+from jaxdrop.nnx._relatives import SubsetStochasticDepth as SubsetStochasticDepth
+from jaxdrop.nnx._relatives import TokenDropout as TokenDropout
