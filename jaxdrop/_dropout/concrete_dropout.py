@@ -1,5 +1,6 @@
 """Concrete dropout: a rate that is learned (Gal et al., 2017)."""
 
+import math
 from typing import Any
 
 import jax
@@ -83,6 +84,16 @@ def concrete_dropout(
         key, x, logits, temperature, broadcast_dims=tuple(broadcast_dims)
     )
     return select(flag, x, noisy)
+
+
+def initial_logit(rate: float, /, *, caller: str) -> float:
+    """``log(rate / (1 - rate))`` of the rate that a module starts from."""
+    if not 0 < rate < 1:
+        raise ValueError(
+            f"{caller}: init_rate must be between 0 and 1, which have no finite logit, "
+            f"got {rate}."
+        )
+    return math.log(rate) - math.log1p(-rate)
 
 
 @site("jaxdrop.concrete_dropout", static=("broadcast_dims",))

@@ -1,6 +1,10 @@
 """Sparse variational dropout: a dense product with noisy weights (Molchanov, 2017)."""
 
+from functools import partial
+
 import jax.numpy as jnp
+from jax.lax import PrecisionLike
+from jax.typing import ArrayLike
 
 from jaxdrop import masks, prng
 from jaxdrop._checks import check_flag, check_inexact, require_key, select
@@ -19,7 +23,8 @@ def variational_dense(
     log_variance: Array,
     /,
     *,
-    threshold: float = THRESHOLD,
+    threshold: ArrayLike = THRESHOLD,
+    precision: PrecisionLike = None,
     deterministic: Flag = False,
 ) -> Array:
     """Multiplies by random weights, each with a learned amount of noise.
@@ -40,6 +45,7 @@ def variational_dense(
       log_variance: the logarithms of their variances, like ``mean``. Its distance to
         ``log(mean**2)`` is limited to 8.
       threshold: the log alpha from which on a weight is 0 in evaluation.
+      precision: of the products, see ``jax.lax.Precision``. Static.
       deterministic: multiply by the means of the weights that are not pruned; may be
         traced.
 
@@ -80,20 +86,26 @@ def variational_dense(
             f"{caller}: x must have shape (*batch, {mean.shape[0]}), got {x.shape}."
         )
     flag = check_flag(deterministic, caller=caller)
+
+    def evaluated() -> Array:
+        kernel = prune(mean, log_variance, threshold=threshold)
+        return jnp.matmul(x, kernel, precision=precision)
+
     if flag is True:
-        return x @ prune(mean, log_variance, threshold=threshold)
+        return evaluated()
     key = require_key(key, caller=caller)
-    drawn = _variational_dense(key, x, mean, log_variance)
-    if flag is False:
-        return drawn
-    return select(flag, x @ prune(mean, log_variance, threshold=threshold), drawn)
+    drawn = _variational_dense(key, x, mean, log_variance, precision=precision)
+    return drawn if flag is False else select(flag, evaluated(), drawn)
 
 
-@site("jaxdrop.variational_dense")
-def _variational_dense(key: Key, x: Array, mean: Array, log_variance: Array) -> Array:
+@site("jaxdrop.variational_dense", static=("precision",))
+def _variational_dense(
+    key: Key, x: Array, mean: Array, log_variance: Array, *, precision: PrecisionLike
+) -> Array:
     wide = masks.wide_dtype(x)
-    expected = jnp.matmul(x, mean, preferred_element_type=wide)
-    spread = jnp.square(x.astype(wide)) @ noise_variance(mean, log_variance)
+    multiply = partial(jnp.matmul, precision=precision, preferred_element_type=wide)
+    expected = multiply(x, mean)
+    spread = multiply(jnp.square(x.astype(wide)), noise_variance(mean, log_variance))
     noise = prng.normal(key, spread.shape, out_sharding=masks.sharding_of(spread))
     deviation = jnp.sqrt(spread + jnp.asarray(_TINY, wide))
     return (expected + deviation * noise.astype(wide)).astype(x.dtype)
