@@ -105,5 +105,5 @@ class VariationalDense(NoisyDense, StochasticModule):
 
     def _weights(self) -> tuple[Array, Array]:
         names = ("kernel", "kernel_log_variance")
-        weights = [self.get_variable("params", name) for name in names]
+        weights: list[Array] = [self.get_variable("params", name) for name in names]
         return weights[0], weights[1]
