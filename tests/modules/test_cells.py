@@ -505,7 +505,8 @@ def test_linen_cells_are_values():
         lambda: jaxdrop.linen.RecurrentDropoutLSTMCell(UNITS, 0.5),
     ):
         cell = build()
-        assert cell == copy.deepcopy(cell) and hash(cell) == hash(copy.copy(cell))
+        assert cell == copy.copy(cell) and hash(cell) == hash(cell.clone())
+        assert type(copy.deepcopy(cell)) is type(cell)
         assert cell != cell.clone(deterministic=True)
 
 
