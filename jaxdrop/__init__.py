@@ -1,3 +1,35 @@
-"""Regularization for JAX and Flax."""
+"""Regularization for JAX and Flax: pure functions, thin modules, no hidden state."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from jaxdrop import masks as masks
+from jaxdrop import prng as prng
+from jaxdrop._dropout.alpha_dropout import alpha_dropout as alpha_dropout
+from jaxdrop._dropout.drop_connect import drop_connect as drop_connect
+from jaxdrop._dropout.dropout import dropout as dropout
+from jaxdrop._dropout.feature_alpha_dropout import (
+    feature_alpha_dropout as feature_alpha_dropout,
+)
+from jaxdrop._dropout.gaussian_dropout import gaussian_dropout as gaussian_dropout
+from jaxdrop._dropout.locked_dropout import locked_dropout as locked_dropout
+from jaxdrop._dropout.spatial_dropout import spatial_dropout as spatial_dropout
+from jaxdrop._dropout.stochastic_depth import stochastic_depth as stochastic_depth
+
+if TYPE_CHECKING:
+    from jaxdrop import linen as linen
+    from jaxdrop import nnx as nnx
 
 __version__ = "0.1.0"
+
+_LOADED_ON_USE = ("linen", "nnx")  # they import Flax
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LOADED_ON_USE:
+        return importlib.import_module(f"jaxdrop.{name}")
+    raise AttributeError(f"module 'jaxdrop' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LOADED_ON_USE})

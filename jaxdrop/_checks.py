@@ -137,9 +137,14 @@ def is_identity(rate: Rate, deterministic: Flag, /, *, caller: str) -> bool:
     return flag is True or is_zero(rate)
 
 
-def is_zero(rate: Rate, /) -> TypeGuard[float]:
+def is_number(rate: Any, /) -> TypeGuard[float]:
+    """True for a Python or NumPy scalar, which is read; an array is data."""
+    return isinstance(rate, Real) or (isinstance(rate, np.ndarray) and rate.ndim == 0)
+
+
+def is_zero(rate: Any, /) -> bool:
     """True for a number that is 0; an array is data and never known."""
-    return isinstance(rate, Real) and float(rate) == 0.0
+    return is_number(rate) and float(rate) == 0.0
 
 
 def select(deterministic: Flag, in_evaluation: _T, in_training: _T, /) -> _T:

@@ -19,7 +19,8 @@ def assert_count(
     binomial = stats.binom(trials, probability)
     tail = 2 * min(binomial.cdf(count), binomial.sf(count - 1))
     assert tail > p_value, (
-        f"{count} of {trials} is {count / trials:.6f}, not {probability} (p = {tail:.1e})"
+        f"{count} of {trials} are {count / trials:.6f}, "
+        f"not {probability} (p = {tail:.1e})"
     )
 
 
