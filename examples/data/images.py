@@ -1,13 +1,12 @@
 """Small images of ten classes, with fixed training, validation and test splits.
 
-========  ======  ==========  ======  =================================================
+========  ======  ==========  ======  ================================================
 name       train  validation    test  how it is split
-========  ======  ==========  ======  =================================================
+========  ======  ==========  ======  ================================================
 digits       900         300     597  a fixed permutation of scikit-learn's images
 mnist     50 000      10 000  10 000  the last 10 000 of the training file validate
-notmnist   7 000         804   2 000  a fixed permutation of the letters, those that are
-                                      there twice taken once
-========  ======  ==========  ======  =================================================
+notmnist   7 000         804   2 000  a fixed permutation of the distinct letters
+========  ======  ==========  ======  ================================================
 
 ``digits`` comes with scikit-learn. The others are read from gzipped idx files, under
 their usual names, in folders ``mnist`` and ``notmnist`` (letters A to J in the format
