@@ -27,7 +27,7 @@ def promoting():
 
 def applied(constraint, params, updates):
     """The parameters after one step of a constraint alone."""
-    new, _ = constraint.update(updates, constraint.init(params), params)
+    new, _ = jax.jit(constraint.update)(updates, constraint.init(params), params)
     return optax.apply_updates(params, new)
 
 
