@@ -213,7 +213,8 @@ def test_a_held_mask_is_drawn_once_for_both_passes(key):
 def test_held_and_fused_masks_are_alike_under_every_transform(key, shape):
     x = jax.random.normal(key, shape)
     rates, keys = jnp.array([0.1, 0.5, 0.9]), jax.random.split(key, 3)
-    np.testing.assert_array_equal(drop(key, x), jax.jit(plain)(key, x))
+    np.testing.assert_array_equal(drop(key, x) == 0, plain(key, x) == 0)
+    np.testing.assert_allclose(drop(key, x), plain(key, x), rtol=1e-6)
     for axes in ((0, None, None), (None, None, 0), (0, None, 0)):
         args = (keys if axes[0] == 0 else key, x, rates if axes[2] == 0 else 0.4)
         np.testing.assert_allclose(
