@@ -198,3 +198,23 @@ def _wrap(key: Array, *, caller: str) -> Key:
             f"{caller}: key has shape {key.shape}, which is no raw key of the default "
             f"generator ({error}). Make keys with jax.random.key."
         ) from None
+
+
+def check_nonnegative(value: Any, /, *, caller: str, name: str) -> None:
+    """Raises unless ``value`` is a number of at least 0 or a scalar JAX array."""
+    shape = np.shape(value)
+    if isinstance(value, bool | np.bool_) or not isinstance(
+        value, Real | np.ndarray | jax.Array
+    ):
+        raise TypeError(
+            f"{caller}: {name} must be a number or a JAX scalar, got {value!r} of type "
+            f"{type(value).__name__}."
+        )
+    if shape:
+        raise ValueError(
+            f"{caller}: {name} must be a scalar, got an array of shape {shape}."
+        )
+    if not isinstance(value, jax.Array) and not 0 <= float(value) < np.inf:
+        raise ValueError(
+            f"{caller}: {name} must be finite and at least 0, got {value}."
+        )
