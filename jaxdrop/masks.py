@@ -123,7 +123,8 @@ def draw(
         return survives(prng.random_bits(key, drawn, out_sharding=sharding), keep=keep)
 
     keep = jnp.asarray(keep, jnp.float32)
-    if math.prod(drawn) < _WORTH_HOLDING:
+    checking: bool = jax.config.jax_debug_key_reuse  # type: ignore[attr-defined]
+    if math.prod(drawn) < _WORTH_HOLDING or checking:  # a loop would seem a reuse
         return drawing(key, keep)
     return lax.platform_dependent(
         key, keep, cpu=partial(_held, drawing), default=drawing

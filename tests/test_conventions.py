@@ -1,0 +1,80 @@
+"""The house style, checked: a convention that no test reads is a wish."""
+
+import inspect
+import pathlib
+
+import pytest
+
+import jaxdrop
+
+FAMILY = [
+    function
+    for function in vars(jaxdrop).values()
+    if inspect.isfunction(function)
+    and function.__module__.startswith("jaxdrop._dropout")
+]
+RELATIVES = {  # other data, a tree, or no rate: positional names, then keywords
+    "drop_connect": (["key", "params"], ["rate", "where", "deterministic"]),
+}
+ROOT = pathlib.Path(jaxdrop.__file__).parent
+for_each_function = pytest.mark.parametrize(
+    "function", FAMILY, ids=lambda f: f.__name__
+)
+
+
+def names(parameters) -> list[str]:
+    return [p.name for p in parameters]
+
+
+@for_each_function
+def test_data_is_positional_and_knobs_are_keywords(function):
+    parameters = list(inspect.signature(function).parameters.values())
+    data = [p for p in parameters if p.kind is p.POSITIONAL_ONLY]
+    knobs = [p for p in parameters if p.kind is p.KEYWORD_ONLY]
+    assert data + knobs == parameters
+    assert all(p.default is p.empty for p in data)
+    if function.__name__ in RELATIVES:
+        assert (names(data), names(knobs)) == RELATIVES[function.__name__]
+        return
+    assert names(data) == ["key", "x"]
+    assert (knobs[0].name, knobs[0].default) == ("rate", inspect.Parameter.empty)
+    assert (knobs[-1].name, knobs[-1].default) == ("deterministic", False)
+
+
+@for_each_function
+def test_lives_in_the_file_of_its_name(function):
+    room = function.__module__.rsplit(".", 1)[-1]
+    assert function.__name__ == room or function.__name__.startswith(room)
+
+
+@for_each_function
+def test_docstring_says_what_it_takes_gives_raises_and_cites(function):
+    doc = inspect.getdoc(function)
+    positions = [
+        doc.index(f"\n{heading}\n")
+        for heading in ("Args:", "Returns:", "Raises:", "References:", "Examples:")
+    ]
+    assert positions == sorted(positions)
+    for name in inspect.signature(function).parameters:
+        assert f"  {name}: " in doc, f"{name} is not described"
+    assert "https://" in doc
+
+
+@for_each_function
+def test_docstring_says_where_and_at_what_rate(function):
+    doc = inspect.getdoc(function)
+    assert "rate" in doc.split("Args:")[0] and "place" in doc.split("Args:")[0]
+
+
+@for_each_function
+def test_first_line_is_a_sentence_in_the_present_tense(function):
+    first = inspect.getdoc(function).split("\n")[0]
+    assert first.endswith(".")
+    assert first.split()[0].endswith("s"), first
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda p: p.name)
+def test_files_stay_below_400_lines_and_begin_with_what_they_are(path):
+    text = path.read_text()
+    assert text.startswith('"""'), path
+    assert text.count("\n") <= 400, f"{path} has grown: make it a room"
