@@ -3,7 +3,11 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from jaxdrop import constraints as constraints
+from jaxdrop import keys as keys
 from jaxdrop import masks as masks
+from jaxdrop import metrics as metrics
+from jaxdrop import penalties as penalties
 from jaxdrop import prng as prng
 from jaxdrop._dropout.alpha_dropout import alpha_dropout as alpha_dropout
 from jaxdrop._dropout.drop_connect import drop_connect as drop_connect
