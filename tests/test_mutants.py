@@ -29,10 +29,10 @@ MUTANTS = {  # file, line as it is, line as it must not be, tests that notice
         [CONTRACT, "-k", "mean_over_keys"],
     ),
     "dropped in evaluation": (
-        "jaxdrop/masks.py",
-        "return 1.0 if deterministic else keep",
-        "return keep",
-        [CONTRACT, "-k", "evaluation or traced_mode"],
+        "jaxdrop/_checks.py",
+        "return flag is True or is_zero(rate)",
+        "return is_zero(rate)",
+        [CONTRACT, "-k", "evaluation"],
     ),
     "a traced mode ignored": (
         "jaxdrop/masks.py",
@@ -50,7 +50,7 @@ MUTANTS = {  # file, line as it is, line as it must not be, tests that notice
         "jaxdrop/masks.py",
         "(bits >> jnp.uint32(9)) < threshold",
         "(bits >> jnp.uint32(9)) <= threshold",
-        [MASKS, "-k", "bernoulli_of_jax"],
+        [MASKS, "-k", "last_of_its_23_bits"],
     ),
     "a mask by multiplication": (
         "jaxdrop/masks.py",

@@ -45,7 +45,7 @@ IN_NAMESPACE = {
     },
     "early_stopping": {"EarlyStopping"},
     "keys": {"example", "shard", "site"},
-    "linen": MODULES | {"DropConnectDense"},
+    "linen": MODULES | {"DropConnectDense", "mc_apply"},
     "metrics": {
         *("AccuracyRejection", "BrierDecomposition", "CalibrationBins"),
         *("RegressionCalibration", "RiskCoverage", "accuracy_rejection"),
@@ -57,7 +57,7 @@ IN_NAMESPACE = {
         *("negative_log_likelihood", "pinball_loss", "regression_calibration"),
         *("risk_coverage", "sharpness", "temperature_scaling", "winkler_score"),
     },
-    "nnx": MODULES | {"DropConnectLinear", "Rate"},
+    "nnx": MODULES | {"DropConnectLinear", "Rate", "mc_apply"},
     "penalties": {
         *("activity_l1", "activity_l2", "by_path", "confidence", "consistency"),
         *("elastic_net", "group_lasso", "jacobian", "l1", "l2", "orthogonal"),
