@@ -17,7 +17,7 @@ class Stochastic(nn.Module):
 
     def mode(self, deterministic: Flag | None) -> bool | Array:
         """The mode, given as an attribute or at call time, but not both."""
-        flag = nn.merge_param("deterministic", self.deterministic, deterministic)  # type: ignore[attr-defined]
+        flag = nn.merge_param("deterministic", self.deterministic, deterministic)
         return check_flag(flag, caller=type(self).__name__)
 
     def draw_key(self, rng: Key | None) -> Key:
