@@ -6,6 +6,15 @@ import sys
 import jaxdrop
 
 FAMILY = {
+    "drop_block",
+    "embedding_dropout",
+    "layer_drop",
+    "masksembles",
+    "mixout",
+    "multi_sample",
+    "subset_stochastic_depth",
+    "token_dropout",
+    "zoneout",
     "alpha_dropout",
     "drop_connect",
     "dropout",
@@ -31,6 +40,11 @@ MODULES = {
     "AlphaDropout",
     "Dropout",
     "DropoutModule",
+    "EmbeddingDropout",
+    "Masksembles",
+    "SubsetStochasticDepth",
+    "TokenDropout",
+    "DropBlock",
     "FeatureAlphaDropout",
     "GaussianDropout",
     "LockedDropout",
