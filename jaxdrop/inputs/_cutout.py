@@ -1,6 +1,7 @@
 """Cutout: erasing squares of an image (DeVries and Taylor, 2017)."""
 
 from numbers import Integral
+from typing import Any
 
 import jax.numpy as jnp
 from jax.typing import ArrayLike
@@ -71,7 +72,8 @@ def cutout(
         channel_axis=channel_axis,
         caller="cutout",
     )
-    sizes = (size,) * num_spatial_dims if isinstance(size, Integral) else tuple(size)
+    each: Any = (size,) * num_spatial_dims if isinstance(size, Integral) else size
+    sizes = tuple(int(side) for side in each)
     if len(sizes) != num_spatial_dims or min(sizes) < 1 or num_holes < 1:
         raise ValueError(
             f"cutout: size must be {num_spatial_dims} positive integers or one, and "

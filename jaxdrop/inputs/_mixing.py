@@ -29,7 +29,7 @@ def symmetric_beta(key: Key, shape: tuple[int, ...], /, *, alpha: ArrayLike) -> 
 
     References:
       Bailey, `Polar generation of random variates with the t-distribution
-      <https://doi.org/10.1090/S0025-5718-1994-1219702-8>`_, Mathematics of Computation
+      <https://doi.org/10.2307/2153537>`_, Mathematics of Computation
       1994: with ``2 * alpha`` degrees of freedom, and a beta variate is
       ``(1 + t / sqrt(2 * alpha + t**2)) / 2``.
     """
