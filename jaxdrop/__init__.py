@@ -4,11 +4,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from jaxdrop import constraints as constraints
+from jaxdrop import early_stopping as early_stopping
 from jaxdrop import keys as keys
 from jaxdrop import masks as masks
 from jaxdrop import metrics as metrics
 from jaxdrop import penalties as penalties
 from jaxdrop import prng as prng
+from jaxdrop import schedules as schedules
 from jaxdrop._dropout.alpha_dropout import alpha_dropout as alpha_dropout
 from jaxdrop._dropout.drop_connect import drop_connect as drop_connect
 from jaxdrop._dropout.dropout import dropout as dropout

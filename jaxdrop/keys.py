@@ -101,8 +101,8 @@ def example(key: Key, ids: ArrayLike, /) -> Key:
     """
     base = require_key(key, caller="example")
     ids = _integers(ids, name="ids", caller="example")
-    fold = lambda number: jax.random.fold_in(base, number)
-    keys = jax.vmap(fold)(ids.ravel()).reshape(ids.shape)
+    fold = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
+    keys = fold(base, ids.ravel()).reshape(ids.shape)
     return _kind_of(key, keys)
 
 
@@ -143,7 +143,7 @@ def shard(key: Key, axis_names: str | Sequence[str], /) -> Key:
         raise ValueError(f"shard: axis_names names an axis twice: {names}.")
     for name in sorted(names):
         try:
-            position = lax.axis_index(name)  # type: ignore[no-untyped-call]
+            position = lax.axis_index(name)
         except NameError:
             raise ValueError(
                 f"shard: no mesh axis {name!r} is mapped here; call it inside "

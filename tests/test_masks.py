@@ -115,6 +115,23 @@ def test_it_is_the_bernoulli_of_jax(key, rate):
     )
 
 
+@pytest.mark.parametrize("keep", [0.0, 0.25, 0.7, 1.0])
+def test_the_threshold_is_exact_to_the_last_of_its_23_bits(keep):
+    threshold = int(np.ceil(np.float32(keep) * 2.0**23))
+    words = [w for w in (threshold - 1, threshold) if 0 <= w < 2**23]
+    bits = jnp.asarray(np.array(words, np.uint32) << 9 | 511)
+    kept = masks.survives(bits, keep=keep)
+    np.testing.assert_array_equal(kept, np.array(words) < threshold)
+
+
+def test_the_probability_of_keeping_follows_rate_and_mode():
+    assert masks.keep_probability(0.3) == 1 - 0.3
+    assert masks.keep_probability(0.3, deterministic=True) == 1
+    traced = jax.jit(lambda d, r: masks.keep_probability(r, deterministic=d))
+    assert traced(True, 0.3) == 1 and traced(False, 0.3) == 1 - jnp.float32(0.3)
+    assert traced(True, jnp.nan) == 1 and jnp.isnan(traced(False, -1e-9))
+
+
 def test_neither_x64_nor_numpy_change_a_mask(key):
     mask = masks.bernoulli(key, HELD, rate=0.1)
     for rate in (np.float64(0.1), np.asarray(0.1)):

@@ -72,7 +72,7 @@ def drop_connect(
       True
     """
     check_rate(rate, caller="drop_connect")
-    is_array = jax.tree_util.treedef_is_leaf(jax.tree.structure(params))
+    is_array = jax.tree_util.all_leaves([params])
     if is_array:
         params = check_inexact(params, caller="drop_connect")
     if is_identity(rate, deterministic, caller="drop_connect"):

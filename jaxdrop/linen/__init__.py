@@ -8,5 +8,6 @@ from jaxdrop.linen._dropout import GaussianDropout as GaussianDropout
 from jaxdrop.linen._dropout import LockedDropout as LockedDropout
 from jaxdrop.linen._dropout import SpatialDropout as SpatialDropout
 from jaxdrop.linen._dropout import StochasticDepth as StochasticDepth
+from jaxdrop.linen._mc import mc_apply as mc_apply
 from jaxdrop.linen._module import DropoutModule as DropoutModule
 from jaxdrop.linen._module import StochasticModule as StochasticModule

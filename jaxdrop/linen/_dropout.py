@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-from flax import linen as nn
-
 from jaxdrop._dropout.alpha_dropout import alpha_dropout
 from jaxdrop._dropout.dropout import dropout
 from jaxdrop._dropout.feature_alpha_dropout import feature_alpha_dropout
@@ -15,7 +13,7 @@ from jaxdrop._typing import Array, Key, Rate
 from jaxdrop.linen._module import DropoutModule, Dropping
 
 
-class Dropout(Dropping, nn.Module):
+class Dropout(Dropping):
     """:func:`jaxdrop.dropout` as a module, in the place of ``flax.linen.Dropout``.
 
     It takes the same arguments and draws the same masks; and besides a rate that is an

@@ -8,6 +8,7 @@ from jaxdrop.nnx._dropout import GaussianDropout as GaussianDropout
 from jaxdrop.nnx._dropout import LockedDropout as LockedDropout
 from jaxdrop.nnx._dropout import SpatialDropout as SpatialDropout
 from jaxdrop.nnx._dropout import StochasticDepth as StochasticDepth
+from jaxdrop.nnx._mc import mc_apply as mc_apply
 from jaxdrop.nnx._module import DropoutModule as DropoutModule
 from jaxdrop.nnx._module import Rate as Rate
 from jaxdrop.nnx._module import StochasticModule as StochasticModule
