@@ -32,7 +32,7 @@ def map_weights(
     """
 
     def change(path: str, leaf: Any, *others: Any) -> Any:
-        if not _is_inexact(leaf) or (where is not None and not where(path, leaf)):
+        if not is_inexact(leaf) or (where is not None and not where(path, leaf)):
             return leaf
         leaf_key = jax.random.fold_in(key, path_hash(path))
         return function(leaf_key, jnp.asarray(leaf), *others)
@@ -40,7 +40,8 @@ def map_weights(
     return map_with_name(change, params, *rest)
 
 
-def _is_inexact(leaf: Any) -> bool:
+def is_inexact(leaf: Any, /) -> bool:
+    """Whether a leaf of a tree is an array that can be rescaled."""
     return isinstance(leaf, jax.Array | np.ndarray) and jnp.issubdtype(
         leaf.dtype, jnp.inexact
     )

@@ -87,16 +87,18 @@ def zoneout(
     if flag is True:
         return _expectation(new, old, keep)
     key = require_key(key, caller="zoneout")
-    return _zoneout(key, new, old, keep, flag)
+    drawn = _zoneout(key, new, old, keep)
+    if flag is False:
+        return drawn
+    return select(flag, _expectation(new, old, keep), drawn)
 
 
 @site("jaxdrop.zoneout")
-def _zoneout(key: Key, new: Array, old: Array, keep: Any, flag: Any) -> Array:
+def _zoneout(key: Key, new: Array, old: Array, keep: Any) -> Array:
     sharding = masks.sharding_of(new)
     mask = masks.draw(key, new.shape, keep=keep, out_sharding=sharding)
     drawn = jnp.where(mask, new, old)
-    drawn = jnp.where(jnp.isnan(keep), jnp.asarray(jnp.nan, new.dtype), drawn)
-    return select(flag, _expectation(new, old, keep), drawn)
+    return jnp.where(jnp.isnan(keep), jnp.asarray(jnp.nan, new.dtype), drawn)
 
 
 def _expectation(new: Array, old: Array, keep: Any) -> Array:

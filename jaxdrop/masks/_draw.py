@@ -183,7 +183,9 @@ def survives(bits: Array, /, *, keep: Any) -> Array:
     return (bits >> jnp.uint32(9)) < threshold
 
 
-def align(keep: Any, shape: tuple[int, ...], /, *, caller: str) -> Any:
+def align(
+    keep: Any, shape: tuple[int, ...], /, *, caller: str, name: str = "rate"
+) -> Any:
     """Gives an array of rates the rank of the data that it broadcasts against."""
     if not np.ndim(keep):
         return keep
@@ -194,7 +196,7 @@ def align(keep: Any, shape: tuple[int, ...], /, *, caller: str) -> Any:
         fits = False
     if not fits:
         raise ValueError(
-            f"{caller}: rate has shape {rates}, which does not broadcast against an "
+            f"{caller}: {name} has shape {rates}, which does not broadcast against an "
             f"array of shape {tuple(shape)}."
         )
     return jnp.reshape(keep, (1,) * (len(shape) - len(rates)) + rates)

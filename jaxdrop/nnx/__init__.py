@@ -1,5 +1,6 @@
 """jaxdrop as Flax NNX modules: the functions, with a rate, a mode and keys."""
 
+from jaxdrop.nnx._concrete_dropout import ConcreteDropout as ConcreteDropout
 from jaxdrop.nnx._drop_connect import DropConnectLinear as DropConnectLinear
 from jaxdrop.nnx._dropout import AlphaDropout as AlphaDropout
 from jaxdrop.nnx._dropout import DropBlock as DropBlock
@@ -17,3 +18,4 @@ from jaxdrop.nnx._relatives import EmbeddingDropout as EmbeddingDropout
 from jaxdrop.nnx._relatives import Masksembles as Masksembles
 from jaxdrop.nnx._relatives import SubsetStochasticDepth as SubsetStochasticDepth
 from jaxdrop.nnx._relatives import TokenDropout as TokenDropout
+from jaxdrop.nnx._variational import VariationalLinear as VariationalLinear
