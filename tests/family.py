@@ -144,7 +144,12 @@ ROWS = {
         ),
     ),
 }
-OTHER_RELATIVES = {  # no key and array to an array: the tests of their own files
+OTHER_RELATIVES = {  # tested in files of their own: not from an array to an array
+    jaxdrop.concrete_dropout: "the rate is learned",
+    jaxdrop.concrete_penalty: "draws nothing",
+    jaxdrop.variational_dense: "a layer; the rates are learned",
+    jaxdrop.variational_penalty: "draws nothing",
+    jaxdrop.variational_sparsity: "draws nothing",
     jaxdrop.layer_drop: "flags for layers",
     jaxdrop.masksembles: "draws nothing",
     jaxdrop.multi_sample: "runs a function",

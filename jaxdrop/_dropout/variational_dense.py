@@ -34,9 +34,9 @@ def variational_dense(
     :func:`jaxdrop.variational_penalty` in the loss the alpha of useless weights grows
     without bound, and they are pruned. What is drawn are the outputs, whose mean and
     variance follow from those of the weights: each example has noise of its own, with
-    less variance in the gradient. The place is every dense layer; start at
-    a ``log_variance`` of -10, and let the penalty's coefficient rise from 0 to 1 over
-    the first epochs.
+    less variance in the gradient. The place is every dense layer; a
+    usual start is a ``log_variance`` of -10, with a penalty whose coefficient rises
+    from 0 to 1 over the first epochs.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.
