@@ -75,6 +75,7 @@ def test_the_compiled_program_holds_no_array_of_labels(logits, labels):
         return optax.softmax_cross_entropy(logits, soft).mean()
 
     assert not arrays_of_labels(ours, logits, labels)
+    assert not arrays_of_labels(jax.value_and_grad(ours), logits, labels)
     assert arrays_of_labels(one_hot, logits, labels)  # which this test can see
 
 
