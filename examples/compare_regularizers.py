@@ -28,6 +28,7 @@ RECIPES = {
     "digits": Recipe(
         hidden=(512, 512),
         rates=(0.1, 0.3),
+        standardize=True,
         epochs=100,
         batch_size=50,
         learning_rate=3e-3,
@@ -35,6 +36,7 @@ RECIPES = {
     "mnist": Recipe(
         hidden=(800, 800),
         rates=(0.2, 0.5),
+        standardize=False,
         epochs=100,
         batch_size=100,
         learning_rate=1e-3,
@@ -62,7 +64,7 @@ def main() -> None:
     console.print(f"Running on {jax.default_backend()}: {jax.devices()}")
     methods = [method for method in METHODS if method.key in args.methods]
     title = f"{args.dataset}: {len(images.train.y)} images, {recipe.epochs} epochs"
-    outcomes = compare(methods, recipe, images.standardized(), num_seeds, num_samples)
+    outcomes = compare(methods, recipe, images, num_seeds, num_samples)
     console.print(report.table(outcomes, title=title, num_samples=num_samples))
 
     args.output.mkdir(parents=True, exist_ok=True)
@@ -82,16 +84,19 @@ def compare(
 ) -> list[report.Outcome]:
     """Trains and judges every method, from the same seeds."""
     seeds = jax.random.split(jax.random.key(0), num_seeds)
+    test_keys = jax.random.split(jax.random.key(1), num_seeds)
     outcomes = []
     with tqdm(total=len(methods) * recipe.epochs, unit="epoch") as bar:
         for method in methods:
             bar.set_description(method.name)
-            states, curves, seconds = train(method, recipe, images, seeds, bar.update)
-            scores = {report.WEIGHT_SCALING: evaluate(seeds, states, images.test)}
+            standardize = recipe.standardize or method.standardize
+            seen = images.standardized() if standardize else images
+            states, curves, seconds = train(method, recipe, seen, seeds, bar.update)
+            scores = {report.WEIGHT_SCALING: evaluate(test_keys, states, seen.test)}
             if method.is_random:
                 bar.set_description(f"{method.name}, {num_samples} samples")
                 scores[report.MC_DROPOUT] = evaluate(
-                    seeds, states, images.test, num_samples=num_samples
+                    test_keys, states, seen.test, num_samples=num_samples
                 )
             scores = jax.device_get(scores)
             outcomes.append(report.Outcome(method, curves, scores, seconds))

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+import jaxdrop
 from comparison.training import State
 from data import Split
 from jaxdrop import mc, metrics
@@ -38,20 +39,14 @@ def weight_scaling(state: State, x: Array) -> Array:
 def monte_carlo(key: Array, state: State, x: Array, num_samples: int) -> Array:
     """Logarithms of the mean probabilities over passes with noise."""
     prediction = mc.predict(
-        _apply, key, state, x, num_samples=num_samples, reducers="classification"
+        jaxdrop.nnx.mc_apply,
+        key,
+        state.model,
+        x,
+        num_samples=num_samples,
+        reducers="classification",
     )
     return prediction.stats["log_mean"]
-
-
-def _apply(key, state, x):
-    leaves, tree = jax.tree.flatten(state.streams)
-    leaves = [
-        jax.random.fold_in(key, n)
-        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-        else leaf
-        for n, leaf in enumerate(leaves)
-    ]
-    return state._replace(streams=jax.tree.unflatten(tree, leaves)).model(x)
 
 
 def score(log_probs: Array, labels: Array) -> Scores:

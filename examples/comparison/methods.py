@@ -24,7 +24,8 @@ class Method:
       name: what the table says.
       noise: the module before each linear layer, made from a rate.
       drop_connect: drop the weights of linear layers, not their inputs.
-      rates: the rates at the pixels and at hidden layers, unless they are the recipe's.
+      rates: at the pixels and at hidden layers, where they are not the recipe's.
+      standardize: give the network standardized pixels, whatever the recipe says.
       activation: what follows hidden layers.
       kernel_init: how kernels are initialised.
       l2: the coefficient of the sum of squared kernels in the loss.
@@ -37,6 +38,7 @@ class Method:
     noise: Callable[..., nnx.Module] | None = None
     drop_connect: bool = False
     rates: tuple[float, float] | None = None
+    standardize: bool = False
     activation: Callable[[Array], Array] = nnx.relu
     kernel_init: nnx.Initializer = _HE_NORMAL
     l2: float = 0.0
@@ -106,11 +108,12 @@ METHODS = (
     Method(name="none"),
     _DROPOUT,
     Method(name="Gaussian dropout", noise=jaxdrop.nnx.GaussianDropout),
-    Method(name="DropConnect", drop_connect=True),
-    Method(
+    Method(name="DropConnect", drop_connect=True, rates=(0.2, 0.5)),
+    Method(  # as self-normalizing networks want it
         name="alpha dropout + SELU",
         noise=jaxdrop.nnx.AlphaDropout,
-        rates=(0.1, 0.1),
+        rates=(0.05, 0.05),
+        standardize=True,
         activation=nnx.selu,
         kernel_init=nnx.initializers.lecun_normal(),
     ),

@@ -75,7 +75,7 @@ def _cells(
     best = min((values.mean() for values in column if values is not None), default=0)
     cells = []
     for values in column:
-        cell = "-" if values is None else show(values)
+        cell = "–" if values is None else show(values)
         is_best = values is not None and values.mean() == best
         cells.append(f"[bold]{cell}[/bold]" if is_best else cell)
     return cells

@@ -25,7 +25,9 @@ class Recipe:
 
     Attributes:
       hidden: the number of units in each hidden layer.
-      rates: the rate of dropout at the pixels, and at hidden layers.
+      rates: the rates of dropout at the pixels and at hidden layers.
+      standardize: whether pixels have mean 0 and variance 1; otherwise 0 is black, and
+        dropout leaves the background as it is.
       epochs: how often each training image is seen.
       batch_size: the number of images in a step.
       learning_rate: of Adam, in the first epoch.
@@ -34,6 +36,7 @@ class Recipe:
 
     hidden: tuple[int, ...]
     rates: tuple[float, float]
+    standardize: bool
     epochs: int
     batch_size: int
     learning_rate: float

@@ -111,6 +111,8 @@ def _mnist(data_dir: str | Path | None) -> Images:
     ]
     *both, test_images, test_labels = find("mnist", *names, data_dir=data_dir)
     full, test = _read(*both), _read(test_images, test_labels)
+    _check_number(full, 60_000, "mnist's training files")
+    _check_number(test, 10_000, "mnist's test files")
     return Images(
         train=full.take(slice(50_000)),
         validation=full.take(slice(50_000, None)),
@@ -124,6 +126,7 @@ def _notmnist(data_dir: str | Path | None) -> Images:
     letters = _read(*find("notmnist", *names, data_dir=data_dir))
     _, first = np.unique(letters.x, axis=0, return_index=True)
     letters = letters.take(np.sort(first))  # no letter in two splits
+    _check_number(letters, 9804, "notmnist without repetitions")
     return _shuffled(letters, sizes=(7000, 804, 2000), shape=(28, 28))
 
 
@@ -138,6 +141,12 @@ def _shuffled(
     order = np.random.RandomState(0).permutation(len(split.y))
     parts = np.split(order, np.cumsum(sizes)[:-1])
     return Images(*(split.take(rows) for rows in parts), shape=shape)
+
+
+def _check_number(split: Split, expected: int, what: str) -> None:
+    """Other files would give other splits than those that results are quoted for."""
+    if len(split.y) != expected:
+        raise DataError(f"{what}: expected {expected} images, got {len(split.y)}.")
 
 
 def _read(images: Path, labels: Path) -> Split:
