@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
 from comparison.training import State
 from data import Split
-from jaxdrop import metrics
+from jaxdrop import mc, metrics
 
 
 class Scores(NamedTuple):
@@ -37,24 +37,21 @@ def weight_scaling(state: State, x: Array) -> Array:
 
 def monte_carlo(key: Array, state: State, x: Array, num_samples: int) -> Array:
     """Logarithms of the mean probabilities over passes with noise."""
-
-    def sample(t):
-        streams = jax.tree.map(
-            lambda leaf: (
-                jax.random.fold_in(leaf, t)
-                if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-                else leaf
-            ),
-            state.streams,
-        )
-        return jax.nn.log_softmax(state._replace(streams=streams).model(x))
-
-    total, _ = lax.scan(
-        lambda total, t: (jnp.logaddexp(total, sample(t)), None),
-        jnp.full((x.shape[0], 10), -jnp.inf),
-        jnp.arange(num_samples),
+    prediction = mc.predict(
+        _apply, key, state, x, num_samples=num_samples, reducers="classification"
     )
-    return total - jnp.log(num_samples)
+    return prediction.stats["log_mean"]
+
+
+def _apply(key, state, x):
+    leaves, tree = jax.tree.flatten(state.streams)
+    leaves = [
+        jax.random.fold_in(key, n)
+        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        else leaf
+        for n, leaf in enumerate(leaves)
+    ]
+    return state._replace(streams=jax.tree.unflatten(tree, leaves)).model(x)
 
 
 def score(log_probs: Array, labels: Array) -> Scores:

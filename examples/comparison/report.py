@@ -39,13 +39,20 @@ def table(outcomes: list[Outcome], *, title: str, num_samples: int) -> Table:
     caption = (
         f"Means over {num_seeds} seeds, errors with their standard error. First by one "
         "pass without noise (weight scaling), then by MC dropout, the mean of "
-        f"{num_samples} passes; –: without noise all passes are the same. "
+        f"{num_samples} passes; a dash: no noise, all passes are the same. "
         "s: seconds to train all seeds."
     )
-    report = Table(title=title, caption=caption, box=box.SIMPLE_HEAD)
-    report.add_column("method", no_wrap=True)
+    report = Table(
+        title=title,
+        caption=caption,
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        collapse_padding=True,
+        pad_edge=False,
+    )
+    report.add_column("method", no_wrap=True, vertical="bottom")
     columns = [[outcome.method.name for outcome in outcomes]]
-    for prefix, prediction in (("", WEIGHT_SCALING), ("MC ", MC_DROPOUT)):
+    for prefix, prediction in (("", WEIGHT_SCALING), ("MC\n", MC_DROPOUT)):
         for heading, score, show in (
             ("error %", "error", _percent_with_error),
             ("NLL", "nll", lambda nll: f"{nll.mean():.3f}"),
@@ -64,11 +71,11 @@ def table(outcomes: list[Outcome], *, title: str, num_samples: int) -> Table:
 def _cells(
     column: list[np.ndarray | None], show: Callable[[np.ndarray], str]
 ) -> list[str]:
-    """What a column shows; the smallest mean is bold, a dash stands for nothing."""
+    """What a column shows; the smallest mean in bold, a dash for nothing."""
     best = min((values.mean() for values in column if values is not None), default=0)
     cells = []
     for values in column:
-        cell = "–" if values is None else show(values)
+        cell = "-" if values is None else show(values)
         is_best = values is not None and values.mean() == best
         cells.append(f"[bold]{cell}[/bold]" if is_best else cell)
     return cells
@@ -78,7 +85,7 @@ def _percent_with_error(shares: np.ndarray) -> str:
     mean = f"{100 * shares.mean():.2f}"
     if len(shares) == 1:
         return mean
-    return f"{mean} ± {100 * shares.std(ddof=1) / len(shares) ** 0.5:.2f}"
+    return f"{mean}±{100 * shares.std(ddof=1) / len(shares) ** 0.5:.2f}"
 
 
 def write_csv(path: Path, outcomes: list[Outcome]) -> None:

@@ -152,7 +152,7 @@ def train(
     watched = tuple(jax.device_put(split.take(slice(_WATCHED))) for split in images[:2])
     init_keys, shuffle_keys = jax.vmap(jax.random.split, out_axes=1)(seeds)
     epoch_keys = jax.vmap(jax.random.split, (0, None), 1)(shuffle_keys, recipe.epochs)
-    state = jax.jit(jax.vmap(program.init))(init_keys)
+    state = jax.vmap(program.init)(init_keys)  # not jitted: methods share its pieces
     epoch = jax.jit(
         jax.vmap(program.epoch, in_axes=(0, 0, None, None)), donate_argnames="state"
     )
