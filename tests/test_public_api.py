@@ -6,6 +6,20 @@ import sys
 import jaxdrop
 
 FAMILY = {
+    "concrete_dropout",
+    "concrete_penalty",
+    "variational_dense",
+    "variational_penalty",
+    "variational_sparsity",
+    "drop_block",
+    "embedding_dropout",
+    "layer_drop",
+    "masksembles",
+    "mixout",
+    "multi_sample",
+    "subset_stochastic_depth",
+    "token_dropout",
+    "zoneout",
     "alpha_dropout",
     "drop_connect",
     "dropout",
@@ -16,6 +30,9 @@ FAMILY = {
     "stochastic_depth",
 }
 NAMESPACES = {
+    "diagnostics",
+    "inputs",
+    "mc",
     "constraints",
     "early_stopping",
     "keys",
@@ -28,9 +45,15 @@ NAMESPACES = {
     "schedules",
 }
 MODULES = {
+    "ConcreteDropout",
     "AlphaDropout",
     "Dropout",
     "DropoutModule",
+    "EmbeddingDropout",
+    "Masksembles",
+    "SubsetStochasticDepth",
+    "TokenDropout",
+    "DropBlock",
     "FeatureAlphaDropout",
     "GaussianDropout",
     "LockedDropout",
@@ -44,8 +67,22 @@ IN_NAMESPACE = {
         *("soft_threshold", "unit_norm"),
     },
     "early_stopping": {"EarlyStopping"},
+    "diagnostics": {
+        *("WeightScalingGap", "activation_sparsity", "co_adaptation", "dead_units"),
+        *("describe_mask", "effective_rank", "unit_importance", "variance_shift"),
+        "weight_scaling_gap",
+    },
+    "inputs": {
+        *("cutmix", "cutout", "embedding_noise", "gaussian_noise", "mixup"),
+        "random_erasing",
+    },
+    "mc": {
+        *("Joint", "Prediction", "Reducer", "State", "categorical", "covariance"),
+        *("function_draw", "gaussian_mixture", "joint", "moments", "predict"),
+        *("quantiles", "samples", "votes"),
+    },
     "keys": {"example", "shard", "site"},
-    "linen": MODULES | {"DropConnectDense", "mc_apply"},
+    "linen": MODULES | {"DropConnectDense", "VariationalDense", "mc_apply"},
     "metrics": {
         *("AccuracyRejection", "BrierDecomposition", "CalibrationBins"),
         *("RegressionCalibration", "RiskCoverage", "accuracy_rejection"),
@@ -57,7 +94,7 @@ IN_NAMESPACE = {
         *("negative_log_likelihood", "pinball_loss", "regression_calibration"),
         *("risk_coverage", "sharpness", "temperature_scaling", "winkler_score"),
     },
-    "nnx": MODULES | {"DropConnectLinear", "Rate", "mc_apply"},
+    "nnx": MODULES | {"DropConnectLinear", "Rate", "VariationalLinear", "mc_apply"},
     "penalties": {
         *("activity_l1", "activity_l2", "by_path", "confidence", "consistency"),
         *("elastic_net", "group_lasso", "jacobian", "l1", "l2", "orthogonal"),

@@ -22,9 +22,9 @@ def gaussian_dropout(
 ) -> Array:
     """Multiplies by N(1, rate / (1 - rate)), the mean and variance of dropout.
 
-    No entry is zeroed, so that gradients reach every unit in every step. Rates and
-    places are those of :func:`jaxdrop.dropout`. The noise is drawn in float32 whatever
-    the dtype of ``x``.
+    No entry is zeroed, so that gradients reach every unit in every step. The
+    usual rates and the place are those of :func:`jaxdrop.dropout`. The noise is drawn
+    in float32 whatever the dtype of ``x``.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.

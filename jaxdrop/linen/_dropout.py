@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from jaxdrop._dropout.alpha_dropout import alpha_dropout
+from jaxdrop._dropout.drop_block import drop_block
 from jaxdrop._dropout.dropout import dropout
 from jaxdrop._dropout.feature_alpha_dropout import feature_alpha_dropout
 from jaxdrop._dropout.gaussian_dropout import gaussian_dropout
@@ -140,6 +141,40 @@ class SpatialDropout(DropoutModule):
             rate=rate,
             num_spatial_dims=self.num_spatial_dims,
             channel_axis=self.channel_axis,
+            deterministic=deterministic,
+        )
+
+
+class DropBlock(DropoutModule):
+    """:func:`jaxdrop.drop_block` as a module.
+
+    Attributes:
+      rate: the probability of dropping an entry.
+      block_size: the sides of a block: one number, or one for each spatial axis.
+      num_spatial_dims: how many axes a block spans: 1, 2 or 3.
+      channel_axis: the axis of the channels.
+      shared_channels: drop the same blocks in all channels of an example.
+      seeds: ``"padded"``, exact everywhere; or ``"valid"``, the paper's.
+    """
+
+    block_size: int | Sequence[int] = 7
+    num_spatial_dims: int = 2
+    channel_axis: int = -1
+    shared_channels: bool = False
+    seeds: str = "padded"
+
+    def regularize(
+        self, key: Key | None, x: Array, rate: Rate, deterministic: bool | Array
+    ) -> Array:
+        return drop_block(
+            key,
+            x,
+            rate=rate,
+            block_size=self.block_size,
+            num_spatial_dims=self.num_spatial_dims,
+            channel_axis=self.channel_axis,
+            shared_channels=self.shared_channels,
+            seeds=self.seeds,
             deterministic=deterministic,
         )
 

@@ -36,12 +36,16 @@ class Stochastic(nn.Module):
         return None if unused else self.draw_key(rng), flag
 
 
-class Dropping(Stochastic):
-    """The behaviour of a module that drops at a ``rate``."""
+class Rated(Stochastic):
+    """The behaviour of a module with a field ``rate``."""
 
     def __post_init__(self) -> None:
         check_rate(self.rate, caller=type(self).__name__, scalar=False)
         super().__post_init__()
+
+
+class Dropping(Rated):
+    """The behaviour of a module that drops at a ``rate``."""
 
     def __call__(
         self,

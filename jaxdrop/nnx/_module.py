@@ -131,8 +131,8 @@ class StochasticModule(nnx.Module):
             self.deterministic = deterministic
 
 
-class DropoutModule(StochasticModule):
-    """Calls ``regularize(key, x, rate, deterministic)``, the function of its name.
+class RatedModule(StochasticModule):
+    """A stochastic module with a rate.
 
     Args:
       rate: the drop probability: a number, an array, or a :class:`Rate`.
@@ -144,6 +144,15 @@ class DropoutModule(StochasticModule):
             check_rate(rate, caller=type(self).__name__, scalar=False)
         super().__init__(**mode)
         self.rate = rate
+
+
+class DropoutModule(RatedModule):
+    """Calls ``regularize(key, x, rate, deterministic)``, the function of its name.
+
+    Args:
+      rate: the drop probability: a number, an array, or a :class:`Rate`.
+      **mode: see :class:`StochasticModule`.
+    """
 
     def __call__(
         self,
