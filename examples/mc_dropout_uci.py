@@ -21,7 +21,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
-from uci.published import DEFAULT, PUBLISHED, SETTINGS, published_for
+from uci.published import PUBLISHED, SETTINGS, published_for
 from uci.splits import Splits
 from uci.training import Recipe, Scores, fit, judge
 
@@ -40,6 +40,8 @@ def main() -> None:
         parser.exit(2, f"{error}\n")
     if args.validate:
         data = data.for_validation()
+    if args.dataset not in SETTINGS and args.tau is None:
+        parser.exit(2, f"{args.dataset} needs --tau: choose it with --validate.\n")
     recipe = _recipe(args)
     num_samples = args.samples or (500 if args.quick else 10_000)
 
@@ -111,7 +113,8 @@ def draw(
 
 def _recipe(args: argparse.Namespace) -> Recipe:
     """The published settings, with those of the command line in their place."""
-    recipe = SETTINGS.get(args.dataset, DEFAULT)
+    unknown = Recipe(rate=0.05, tau=1.0, length_scale=1e-2)
+    recipe = SETTINGS.get(args.dataset, unknown)
     changes = {
         "epochs": 4000 if args.long else 40 if args.quick else None,
         "batch_size": 128 if args.long else None,
