@@ -12,6 +12,7 @@ from flax import nnx
 from flax.core import freeze
 from sklearn.linear_model import Lasso
 
+from chance import normal
 from jaxdrop import constraints
 from jaxdrop._paths import map_with_name
 
@@ -59,10 +60,9 @@ def clipped(weights, radius, axes):
         ("MultiHeadDotProductAttention_0/out/kernel", (2, 3, 6), (0, 1)),
     ],
 )
-def test_max_norm_clips_the_weights_that_lead_into_a_unit(key, name, shape, axes):
-    keys = jax.random.split(key)
-    params = {name: jax.random.normal(keys[0], shape)}
-    updates = {name: jax.random.normal(keys[1], shape)}
+def test_max_norm_clips_the_weights_that_lead_into_a_unit(name, shape, axes):
+    params = {name: normal(*shape)}
+    updates = {name: normal(*shape, seed=1)}
     after = applied(constraints.max_norm(1.5), params, updates)[name]
     free = np.asarray(params[name], np.float64) + np.asarray(updates[name], np.float64)
     np.testing.assert_allclose(after, clipped(free, 1.5, axes), rtol=2e-6, atol=1e-6)
@@ -71,8 +71,8 @@ def test_max_norm_clips_the_weights_that_lead_into_a_unit(key, name, shape, axes
     assert (np.sqrt((free**2).sum(axis=axes)) > 1.5).any()
 
 
-def test_a_unit_inside_the_ball_keeps_its_update_bit_for_bit(key):
-    params = {"kernel": jax.random.normal(key, (6, 2)) * jnp.array([[0.1, 9.0]])}
+def test_a_unit_inside_the_ball_keeps_its_update_bit_for_bit():
+    params = {"kernel": normal(6, 2) * jnp.array([[0.1, 9.0]])}
     updates = {"kernel": jnp.full((6, 2), 1e-3)}
     constraint = constraints.max_norm(2.0)
     new, _ = constraint.update(updates, constraint.init(params), params)
@@ -90,8 +90,8 @@ def test_the_axis_can_be_given_or_computed(key, axis):
     chex.assert_trees_all_equal(after.bias, params.bias)
 
 
-def test_stacked_layers_are_constrained_one_by_one(key):
-    kernels = 3 * jax.random.normal(key, (NUM_LAYERS, 6, 2, 3))
+def test_stacked_layers_are_constrained_one_by_one():
+    kernels = 3 * normal(NUM_LAYERS, 6, 2, 3)
     params = {"ScanBlock_0": {"query": {"kernel": kernels}}}
     zeros = jax.tree.map(jnp.zeros_like, params)
     together = applied(
@@ -126,8 +126,8 @@ def test_biases_scales_and_embeddings_are_left_alone_unless_selected():
     assert changed == {"embed/embedding"}
 
 
-def test_unit_norm_normalizes_and_leaves_zero_at_zero(key):
-    kernel = jax.random.normal(key, (5, 4)).at[:, 1].set(0.0)
+def test_unit_norm_normalizes_and_leaves_zero_at_zero():
+    kernel = normal(5, 4).at[:, 1].set(0.0)
     params = {"kernel": kernel}
     after = applied(constraints.unit_norm(), params, {"kernel": jnp.zeros((5, 4))})
     lengths = jnp.linalg.norm(after["kernel"], axis=0)
@@ -188,10 +188,9 @@ def test_bfloat16_weights_a_little_outside_the_ball_are_seen_to_be():
 # Proximal steps.
 
 
-def test_soft_threshold_is_numpys(key):
-    keys = jax.random.split(key)
-    params = {"kernel": jax.random.normal(keys[0], (6, 5))}
-    updates = {"kernel": jax.random.normal(keys[1], (6, 5))}
+def test_soft_threshold_is_numpys():
+    params = {"kernel": normal(6, 5)}
+    updates = {"kernel": normal(6, 5, seed=1)}
     after = applied(constraints.soft_threshold(0.7), params, updates)["kernel"]
     free = np.asarray(params["kernel"] + updates["kernel"])
     expected = np.sign(free) * np.maximum(np.abs(free) - 0.7, 0)
@@ -223,10 +222,10 @@ def test_gradient_descent_with_soft_threshold_solves_the_lasso():
     assert (found[expected == 0] == 0).all() and (expected == 0).any()
 
 
-def test_group_soft_threshold_meets_the_conditions_of_a_minimum(key):
+def test_group_soft_threshold_meets_the_conditions_of_a_minimum():
     """Zero is a subgradient of half the squared distance plus the group lasso."""
     scales = jnp.array([[0.1, 0.5, 1.0, 2.0]])
-    kernel = jax.random.normal(key, (3, 3, 2, 4)) * scales[None, None]
+    kernel = normal(3, 3, 2, 4) * scales[None, None]
     params = {"kernel": kernel}
     zeros = {"kernel": jnp.zeros_like(kernel)}
     strength = 0.5
@@ -508,12 +507,11 @@ class EquinoxBlock(eqx.Module):
 @pytest.mark.parametrize("layers", [None, NUM_LAYERS])
 def test_equinox_leaves_are_known_by_the_class_that_holds_them(key, layers):
     """The weight of a LayerNorm or an Embedding, one or vmapped, is no weight."""
-    block = (
-        EquinoxBlock(key)
-        if layers is None
-        else eqx.filter_vmap(EquinoxBlock)(jax.random.split(key, layers))
-    )
-    for tree in (block, eqx.filter(block, eqx.is_inexact_array)):
+    keys = key if layers is None else jax.random.split(key, layers)
+    make = EquinoxBlock if layers is None else eqx.filter_vmap(EquinoxBlock)
+    block = eqx.filter_eval_shape(make, keys)
+    arrays = eqx.filter(block, lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct))
+    for tree in (block, arrays):
         mask = constraints.decay_mask(tree)
         assert jax.tree.structure(mask) == jax.tree.structure(tree)
         marked = {name for name, decayed in by_name(mask).items() if decayed}
@@ -522,7 +520,9 @@ def test_equinox_leaves_are_known_by_the_class_that_holds_them(key, layers):
 
 
 def test_adamw_takes_the_mask_of_a_callable_equinox_module(promoting, key):
-    params = eqx.filter(EquinoxBlock(key), eqx.is_inexact_array)
+    shapes = eqx.filter_eval_shape(EquinoxBlock, key)
+    shapes = eqx.filter(shapes, lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct))
+    params = jax.tree.map(lambda leaf: jnp.ones(leaf.shape, leaf.dtype), shapes)
     zeros = jax.tree.map(jnp.zeros_like, params)
     for mask in (constraints.decay_mask, constraints.decay_mask(params)):
         optimizer = optax.adamw(0.1, weight_decay=0.5, mask=mask)

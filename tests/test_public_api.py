@@ -45,6 +45,9 @@ NAMESPACES = {
     "schedules",
 }
 MODULES = {
+    "RecurrentDropoutLSTMCell",
+    "VariationalCell",
+    "ZoneoutCell",
     "ConcreteDropout",
     "AlphaDropout",
     "Dropout",

@@ -9,28 +9,17 @@ from jaxdrop._typing import Array
 THRESHOLD = 3.0
 """The log alpha from which on a weight is pruned: a dropout rate of about 0.95."""
 
-_LIMIT = 8.0
 _SMALL = 1e-8
 
 
 def log_alpha(mean: Array, log_variance: Array, /) -> Array:
-    """``log(variance / mean**2)``, clipped to ±8, finite where ``mean`` is 0."""
+    """``log(variance / mean**2)``, finite where ``mean`` is 0."""
     wide = masks.wide_dtype(mean)
-    alpha = log_variance.astype(wide) - jnp.log(_squared(mean))
-    return jnp.clip(alpha, -_LIMIT, _LIMIT)
-
-
-def noise_variance(mean: Array, log_variance: Array, /) -> Array:
-    """The variance of the weights for a log alpha within its limits."""
-    return jnp.exp(log_alpha(mean, log_variance)) * _squared(mean)
+    squared = jnp.square(mean.astype(wide)) + jnp.asarray(_SMALL, wide)
+    return log_variance.astype(wide) - jnp.log(squared)
 
 
 def prune(mean: Array, log_variance: Array, /, *, threshold: ArrayLike) -> Array:
     """The means of weights that are worth keeping, 0 for those that are noise."""
     relevant = log_alpha(mean, log_variance) < threshold
     return jnp.where(relevant, mean, jnp.zeros((), mean.dtype))
-
-
-def _squared(mean: Array) -> Array:
-    wide = masks.wide_dtype(mean)
-    return jnp.square(mean.astype(wide)) + jnp.asarray(_SMALL, wide)

@@ -8,7 +8,7 @@ from jax.typing import ArrayLike
 
 from jaxdrop import masks, prng
 from jaxdrop._checks import check_flag, check_inexact, require_key, select
-from jaxdrop._dropout._log_alpha import THRESHOLD, noise_variance, prune
+from jaxdrop._dropout._log_alpha import THRESHOLD, prune
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key
 
@@ -42,8 +42,7 @@ def variational_dense(
       key: a PRNG key; may be ``None`` where nothing is drawn.
       x: inputs, floating point, ``(*batch, inputs)``.
       mean: the means of the weights, of x's dtype, ``(inputs, outputs)``.
-      log_variance: the logarithms of their variances, like ``mean``. Its distance to
-        ``log(mean**2)`` is limited to 8.
+      log_variance: the logarithms of their variances, like ``mean``.
       threshold: the log alpha from which on a weight is 0 in evaluation.
       precision: of the products, see ``jax.lax.Precision``. Static.
       deterministic: multiply by the means of the weights that are not pruned; may be
@@ -105,7 +104,8 @@ def _variational_dense(
     wide = masks.wide_dtype(x)
     multiply = partial(jnp.matmul, precision=precision, preferred_element_type=wide)
     expected = multiply(x, mean)
-    spread = multiply(jnp.square(x.astype(wide)), noise_variance(mean, log_variance))
+    variance = jnp.exp(log_variance.astype(wide))
+    spread = multiply(jnp.square(x.astype(wide)), variance)
     noise = prng.normal(key, spread.shape, out_sharding=masks.sharding_of(spread))
     deviation = jnp.sqrt(spread + jnp.asarray(_TINY, wide))
     return (expected + deviation * noise.astype(wide)).astype(x.dtype)

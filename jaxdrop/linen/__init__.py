@@ -1,5 +1,7 @@
 """jaxdrop as Flax Linen modules: the functions, with a rate, a mode and keys."""
 
+from jaxdrop.linen._cells import RecurrentDropoutLSTMCell as RecurrentDropoutLSTMCell
+from jaxdrop.linen._cells import ZoneoutCell as ZoneoutCell
 from jaxdrop.linen._concrete_dropout import ConcreteDropout as ConcreteDropout
 from jaxdrop.linen._drop_connect import DropConnectDense as DropConnectDense
 from jaxdrop.linen._dropout import AlphaDropout as AlphaDropout
@@ -18,3 +20,4 @@ from jaxdrop.linen._relatives import Masksembles as Masksembles
 from jaxdrop.linen._relatives import SubsetStochasticDepth as SubsetStochasticDepth
 from jaxdrop.linen._relatives import TokenDropout as TokenDropout
 from jaxdrop.linen._variational import VariationalDense as VariationalDense
+from jaxdrop.linen._variational_cell import VariationalCell as VariationalCell

@@ -140,7 +140,8 @@ def _hold(
 ) -> Array:
     keep = jnp.asarray(keep, jnp.float32)
     checking: bool = jax.config.jax_debug_key_reuse  # type: ignore[attr-defined]
-    if size < _WORTH_HOLDING or checking:  # a loop would seem a reuse
+    small = isinstance(size, int) and size < _WORTH_HOLDING  # or symbolic, in export
+    if small or checking:  # a loop would seem a reuse
         return drawing(key, keep, *rest)
     return lax.platform_dependent(
         key, keep, *rest, cpu=partial(_held, drawing), default=drawing

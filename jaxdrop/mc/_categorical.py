@@ -218,7 +218,7 @@ def votes(*, of: Of = None) -> Reducer:
 
     def of_samples(logits: Array, valid: Array) -> Votes:
         cast = jax.nn.one_hot(logits.argmax(-1), logits.shape[-1], dtype=jnp.int32)
-        return Votes(count_of(valid), keep_valid(cast, valid).sum(0))
+        return Votes(count_of(valid), keep_valid(cast, valid).sum(0, dtype=jnp.int32))
 
     def merge(a: Votes, b: Votes) -> Votes:
         return Votes(a.number + b.number, a.votes + b.votes)
@@ -229,7 +229,7 @@ def votes(*, of: Of = None) -> Reducer:
         pairs = jnp.where(count > 1, count * (count - 1), jnp.nan)
         return {
             "votes": number / count,
-            "mode": state.votes.argmax(-1),
+            "mode": state.votes.argmax(-1).astype(jnp.int32),
             "variation_ratio": 1 - number.max(-1) / count,
             "disagreement": 1 - (number * (number - 1) / pairs).sum(-1),
         }

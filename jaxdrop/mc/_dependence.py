@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
+import jax
 from jax.extend import core
 from jax.extend.core import primitives
 
@@ -14,13 +15,19 @@ def depends(program: Any, inputs: Sequence[bool], /) -> Flags:
 
     Loops are followed until nothing changes, calls are entered, and a branch that is
     chosen by a marked value is marked; an equation that is not known to be any of these
-    passes its marks on to all its outputs.
+    passes its marks on to all its outputs. So does one that may write to a reference,
+    which is marked itself.
     """
     jaxpr = opened(program)
     marked = {v for v, flag in zip(jaxpr.invars, inputs, strict=True) if flag}
     for equation in jaxpr.eqns:
-        flags = outputs_of(equation, flags_of(equation.invars, marked))
-        marked.update(v for v, f in zip(equation.outvars, flags, strict=True) if f)
+        flags = flags_of(equation.invars, marked)
+        references: list[Any] = [v for v in equation.invars if not is_array(v)]
+        if any(flags) and references:
+            marked.update(references, equation.outvars)
+            continue
+        reached = outputs_of(equation, flags)
+        marked.update(v for v, f in zip(equation.outvars, reached, strict=True) if f)
     return flags_of(jaxpr.outvars, marked)
 
 
@@ -35,6 +42,11 @@ def outputs_of(equation: core.JaxprEqn, inputs: Flags, /) -> Flags:
         return [False] * len(equation.outvars)
     rule = _RULES.get(equation.primitive.name, _everything)
     return rule(equation, inputs)
+
+
+def is_array(atom: Any, /) -> bool:
+    """Whether a variable is a value, and not a reference to one that may change."""
+    return isinstance(atom.aval, jax.core.ShapedArray)
 
 
 def opened(program: Any, /) -> core.Jaxpr:

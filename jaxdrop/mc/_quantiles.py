@@ -14,6 +14,7 @@ from jaxdrop.mc._reducer import (
     Stats,
     along,
     as_index,
+    count_of,
     float_of,
     leafwise,
     widened,
@@ -76,7 +77,7 @@ def quantiles(
     """
     for level in levels:
         if not 0 <= level <= 1:
-            raise ValueError(f"levels must be in [0, 1], got {level}.")
+            raise ValueError(f"levels must be in [0, 1], got {tuple(levels)}.")
     capacity = as_index(capacity, name="capacity", least=1)
 
     def init(output: jax.ShapeDtypeStruct) -> Sketch:
@@ -103,7 +104,9 @@ def quantiles(
             folded=a.folded + b.folded,
             missing=a.missing + b.missing,
         )
-        return _append(merged, b.recent, jnp.arange(capacity) < b.filled)
+        return _append(
+            merged, b.recent, jnp.arange(capacity, dtype=jnp.int32) < b.filled
+        )
 
     def at(state: Sketch, wanted: Array) -> Array:
         found = _interpolate(*_both(_points(state), _recent(state)), wanted)
@@ -130,15 +133,15 @@ def quantiles(
 def _append(state: Sketch, samples: Array, valid: Array) -> Sketch:
     """Adds at most ``capacity`` samples, making room first if they do not fit."""
     capacity = len(state.recent)
-    counted = valid.astype(jnp.int32)
-    number = counted.sum()
+    number = count_of(valid)
     state = lax.cond(state.filled + number > capacity, _fold, lambda s: s, state)
-    place = jnp.where(valid, state.filled + jnp.cumsum(counted) - 1, capacity)
-    absent = (jnp.isnan(samples) & along(valid, samples)).astype(jnp.int32).sum(0)
+    before = jnp.cumsum(valid.astype(jnp.int32), dtype=jnp.int32) - 1
+    place = jnp.where(valid, state.filled + before, capacity)
+    absent = jnp.isnan(samples) & along(valid, samples)
     return state._replace(
         recent=state.recent.at[place].set(samples, mode="drop"),
         filled=state.filled + number,
-        missing=state.missing + absent,
+        missing=state.missing + absent.astype(jnp.int32).sum(0, dtype=jnp.int32),
     )
 
 
@@ -160,8 +163,12 @@ def _points(state: Sketch) -> tuple[Array, Array]:
 
 def _recent(state: Sketch) -> tuple[Array, Array]:
     """The samples, and what each weighs: 1, or 0 where there is none."""
-    present = jnp.arange(len(state.recent)) < state.filled
-    return state.recent, present.astype(state.recent.dtype)
+    return state.recent, _is_filled(state).astype(state.recent.dtype)
+
+
+def _is_filled(state: Sketch) -> Array:
+    """Which of the recent samples count."""
+    return jnp.arange(len(state.recent), dtype=jnp.int32) < state.filled
 
 
 def _both(a: tuple[Array, Array], b: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -169,7 +176,7 @@ def _both(a: tuple[Array, Array], b: tuple[Array, Array]) -> tuple[Array, Array]
     values = jnp.concatenate([a[0], b[0]])
     weights = jnp.concatenate([a[1], b[1]])
     weights = jnp.broadcast_to(along(weights, values), values.shape)
-    values = jnp.where(weights > 0, values, jnp.inf)
+    values = jnp.where(weights > 0, values, jnp.nan)  # sorted behind infinity
     ascending, moved = lax.sort((values, weights), dimension=0, num_keys=1)
     return ascending, moved
 

@@ -156,7 +156,7 @@ def keep_valid(samples: Array, valid: Array, /) -> Array:
 
 def count_of(valid: Array, /) -> Array:
     """How many samples count, as an integer: float32 stops counting at 2^24."""
-    return valid.astype(jnp.int32).sum()
+    return valid.astype(jnp.int32).sum(dtype=jnp.int32)
 
 
 def ratio(count: Array, total: Array, dtype: Any, /) -> Array:

@@ -18,8 +18,9 @@ def rowwise(
     """Returns ``key -> outputs`` in which each row is passed as a batch of one.
 
     A mask is drawn in the shape of what it masks, so a batch of one under one key has
-    one mask, however many rows there are. The outputs are in the layout in which
-    ``apply_fn`` gives them for the whole batch.
+    one mask, however many rows there are. (A matrix product may round differently for
+    other numbers of rows.) The outputs are in the layout in which ``apply_fn`` gives
+    them for the whole batch.
 
     Args:
       apply_fn: ``(key, *args) -> outputs``.

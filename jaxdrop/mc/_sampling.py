@@ -141,7 +141,7 @@ def _fold_here(
 
     sums = settled(lambda sums: step(sums, jnp.zeros((), jnp.int32))[0], sums)
     sums, samples = lax.scan(step, sums, jnp.arange(rounds, dtype=jnp.int32))
-    flat = lambda x: x.reshape(-1, *x.shape[2:])[:size]
+    flat = lambda x: x.reshape(rounds * chunk, *x.shape[2:])[:size]
     return sums, jax.tree.map(flat, samples)
 
 
@@ -170,7 +170,7 @@ def _fold_on_devices(
     )
 
     def gathered(x: Array) -> Array:
-        slots = jnp.arange(devices).reshape(-1, *(1,) * x.ndim)
+        slots = jnp.arange(devices, dtype=jnp.int32).reshape(-1, *(1,) * x.ndim)
         own = jnp.where(slots == here, x[None], 0)
         everywhere: Array = lax.psum(own, axis)  # type: ignore[no-untyped-call]
         return everywhere
@@ -181,7 +181,7 @@ def _fold_on_devices(
     sums, _ = lax.scan(
         lambda merged, one: (reducer.merge(merged, one), None), sums, states
     )
-    flat = lambda x: gathered(x).reshape(-1, *x.shape[1:])[:size]
+    flat = lambda x: gathered(x).reshape(devices * share, *x.shape[1:])[:size]
     return sums, jax.tree.map(flat, samples)
 
 

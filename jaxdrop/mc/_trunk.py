@@ -12,7 +12,7 @@ import jax
 from jax.extend import core
 from jax.extend.core import primitives
 
-from jaxdrop.mc._dependence import Flags, depends, flags_of, opened
+from jaxdrop.mc._dependence import Flags, depends, flags_of, is_array, opened
 
 _JIT = primitives.jit_p.name
 
@@ -101,11 +101,7 @@ class _Flat:
     @property
     def is_pure(self) -> bool:
         """Whether all values are arrays."""
-        return all(
-            isinstance(v.aval, jax.core.ShapedArray)
-            for e in self.equations
-            for v in (*e.invars, *e.outvars)
-        )
+        return all(is_array(v) for e in self.equations for v in (*e.invars, *e.outvars))
 
     def _open(
         self, jaxpr: core.Jaxpr, consts: Sequence[Any], inputs: Sequence[Any]

@@ -1,5 +1,7 @@
 """jaxdrop as Flax NNX modules: the functions, with a rate, a mode and keys."""
 
+from jaxdrop.nnx._cells import RecurrentDropoutLSTMCell as RecurrentDropoutLSTMCell
+from jaxdrop.nnx._cells import ZoneoutCell as ZoneoutCell
 from jaxdrop.nnx._concrete_dropout import ConcreteDropout as ConcreteDropout
 from jaxdrop.nnx._drop_connect import DropConnectLinear as DropConnectLinear
 from jaxdrop.nnx._dropout import AlphaDropout as AlphaDropout
@@ -19,3 +21,4 @@ from jaxdrop.nnx._relatives import Masksembles as Masksembles
 from jaxdrop.nnx._relatives import SubsetStochasticDepth as SubsetStochasticDepth
 from jaxdrop.nnx._relatives import TokenDropout as TokenDropout
 from jaxdrop.nnx._variational import VariationalLinear as VariationalLinear
+from jaxdrop.nnx._variational_cell import VariationalCell as VariationalCell

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from chance import normal
 from jaxdrop import diagnostics
 
 
@@ -14,9 +15,8 @@ def numpy_co_adaptation(x):
     return (np.abs(correlation).sum() - n) / (n * (n - 1))
 
 
-def test_co_adaptation_is_the_mean_modulus_of_correlations(key):
-    keys = jax.random.split(key)
-    x = jax.random.normal(keys[0], (200, 6)) @ jax.random.normal(keys[1], (6, 6)) + 3
+def test_co_adaptation_is_the_mean_modulus_of_correlations():
+    x = normal(200, 6) @ normal(6, 6, seed=1) + 3
     measure = jax.jit(diagnostics.co_adaptation)
     np.testing.assert_allclose(measure(x), numpy_co_adaptation(x), rtol=1e-5)
     as_maps = x.reshape(10, 20, 6)
@@ -25,8 +25,8 @@ def test_co_adaptation_is_the_mean_modulus_of_correlations(key):
     np.testing.assert_allclose(first, numpy_co_adaptation(x), rtol=1e-5)
 
 
-def test_copies_are_fully_co_adapted_and_constants_do_not_count(key):
-    x = jax.random.normal(key, (300,))
+def test_copies_are_fully_co_adapted_and_constants_do_not_count():
+    x = normal(300)
     constant = jnp.full((300,), 0.1)
     copies = jnp.stack([x, -2 * x + 5, constant, 3 * x], axis=-1)
     np.testing.assert_allclose(diagnostics.co_adaptation(copies), 1.0, rtol=1e-5)
@@ -35,16 +35,16 @@ def test_copies_are_fully_co_adapted_and_constants_do_not_count(key):
     assert jnp.isnan(diagnostics.co_adaptation(jnp.zeros((0, 3))))
 
 
-def test_co_adaptation_of_half_precision_is_computed_in_float32(key):
-    x = jax.random.normal(key, (4000, 3)).astype(jnp.bfloat16)
+def test_co_adaptation_of_half_precision_is_computed_in_float32():
+    x = normal(4000, 3).astype(jnp.bfloat16)
     value = diagnostics.co_adaptation(x)
     assert value.dtype == jnp.float32
     np.testing.assert_allclose(value, numpy_co_adaptation(x), rtol=1e-4)
 
 
 @pytest.mark.parametrize("rank", [1, 3, 8])
-def test_equal_directions_count_in_full(key, rank):
-    q, _ = jnp.linalg.qr(jax.random.normal(key, (20, 8)))
+def test_equal_directions_count_in_full(rank):
+    q, _ = jnp.linalg.qr(normal(20, 8))
     matrix = q[:, :rank] @ jnp.eye(rank, 8)
     np.testing.assert_allclose(diagnostics.effective_rank(matrix), rank, rtol=1e-4)
     np.testing.assert_allclose(
@@ -52,8 +52,8 @@ def test_equal_directions_count_in_full(key, rank):
     )
 
 
-def test_effective_rank_is_the_published_formula(key):
-    x = jax.random.normal(key, (30, 7)) * jnp.linspace(0.1, 2, 7)[None]
+def test_effective_rank_is_the_published_formula():
+    x = normal(30, 7) * jnp.linspace(0.1, 2, 7)[None]
     values = np.linalg.svd(np.asarray(x, np.float64), compute_uv=False)
     share = values / values.sum()
     expected = np.exp(-(share * np.log(share)).sum())

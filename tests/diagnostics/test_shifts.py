@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import jaxdrop
+from chance import normal
 from jaxdrop import diagnostics
 
 KERNEL = jnp.array([[1.0, -1.0], [2.0, 0.5], [-0.5, 3.0]])
@@ -16,7 +17,7 @@ KERNEL = jnp.array([[1.0, -1.0], [2.0, 0.5], [-0.5, 3.0]])
 def test_a_linear_network_has_no_gap(key):
     noisy = lambda k, w, x: jaxdrop.dropout(k, x, rate=0.5) @ w
     plain = lambda w, x: x @ w
-    x = jax.random.normal(key, (20, 3))
+    x = normal(20, 3)
     result = diagnostics.weight_scaling_gap(
         noisy, plain, key, KERNEL, x, num_samples=400
     )
@@ -104,7 +105,7 @@ def test_the_shift_is_the_published_ratio(rate):
 
 @pytest.mark.parametrize("with_kernel", [False, True])
 def test_the_shift_is_what_dropout_does(key, with_kernel):
-    x = jax.random.normal(key, (500, 3)) * jnp.array([[1.0, 2.0, 0.5]]) + 1
+    x = normal(500, 3) * jnp.array([[1.0, 2.0, 0.5]]) + 1
     head = (lambda h: h @ KERNEL) if with_kernel else (lambda h: h)
     keys = jax.random.split(key, 200)
     drop = lambda k: head(jaxdrop.dropout(k, x, rate=0.4))

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from chance import normal
 from jaxdrop import diagnostics
 
 
@@ -28,8 +29,8 @@ def test_batches_combine():
     np.testing.assert_array_equal(both, whole)
 
 
-def test_sparsity_is_the_share_of_zeros(key):
-    activities = jax.nn.relu(jax.random.normal(key, (50, 8)))
+def test_sparsity_is_the_share_of_zeros():
+    activities = jax.nn.relu(normal(50, 8))
     zeros = np.asarray(activities) == 0
     sparsity = jax.jit(diagnostics.activation_sparsity)
     np.testing.assert_allclose(sparsity({"a": activities})["a"], zeros.mean())
@@ -45,9 +46,9 @@ def test_nothing_has_no_sparsity():
 
 
 @pytest.mark.parametrize("chunk_size", [None, 1, 2, 5])
-def test_importance_is_the_loss_without_a_unit_less_the_loss(key, chunk_size):
+def test_importance_is_the_loss_without_a_unit_less_the_loss(chunk_size):
     kernel = jnp.array([[1.0, 2.0], [0.0, 0.0], [-3.0, 1.0], [0.5, 0.5], [4.0, -1.0]])
-    hidden = jax.random.normal(key, (6, 5))
+    hidden = normal(6, 5)
     loss = lambda h: jnp.sum((h @ kernel) ** 2, axis=-1)
     found = diagnostics.unit_importance(loss, hidden, chunk_size=chunk_size)
     assert found.shape == (5, 6)
@@ -59,8 +60,8 @@ def test_importance_is_the_loss_without_a_unit_less_the_loss(key, chunk_size):
     np.testing.assert_allclose(found[1], np.zeros(6), atol=1e-4)  # nobody listens
 
 
-def test_a_unit_may_be_left_at_its_mean(key):
-    hidden = jax.random.normal(key, (6, 3)) + 2
+def test_a_unit_may_be_left_at_its_mean():
+    hidden = normal(6, 3) + 2
     total = lambda h: h.sum()
     at_mean = diagnostics.unit_importance(total, hidden, fill=hidden.mean(axis=0))
     np.testing.assert_allclose(at_mean, np.zeros(3), atol=1e-4)
@@ -72,8 +73,8 @@ def test_a_unit_may_be_left_at_its_mean(key):
     np.testing.assert_allclose(at_zero, -hidden.sum(axis=0), rtol=1e-5)
 
 
-def test_importance_may_be_a_tree_and_jits(key):
-    hidden = jax.random.normal(key, (6, 3))
+def test_importance_may_be_a_tree_and_jits():
+    hidden = normal(6, 3)
     losses = lambda h: {"sum": h.sum(), "each": h.sum(axis=-1)}
     measure = jax.jit(lambda h: diagnostics.unit_importance(losses, h))
     found = measure(hidden)

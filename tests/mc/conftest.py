@@ -1,5 +1,6 @@
 """Small random models without a framework, and reducers fed with given samples."""
 
+import functools
 import itertools
 
 import jax
@@ -48,29 +49,28 @@ def net(key):
 
 
 def reduce(reducer, samples, *, chunks=1, parts=1, junk=0):
-    """The state of a reducer after samples, in chunks, merged from several parts.
+    """Statistics and errors of samples, in chunks, merged from several parts.
 
     Each chunk ends with ``junk`` samples that do not count.
     """
     total = len(jax.tree.leaves(samples)[0])
     shapes = jax.eval_shape(lambda: jax.tree.map(lambda x: jnp.asarray(x)[0], samples))
-    update = jax.jit(reducer.update)
+    update, merge = jax.jit(reducer.update), jax.jit(reducer.merge)
     states = []
     for part in np.array_split(np.arange(total), parts):
         state = reducer.init(shapes)
         for chunk in np.array_split(part, chunks):
             padded = jax.tree.map(lambda x, c=chunk: _with_junk(x[c], junk), samples)
-            valid = jnp.arange(len(chunk) + junk) < len(chunk)
-            state = update(state, padded, valid)
+            state = update(state, padded, jnp.arange(len(chunk) + junk) < len(chunk))
         states.append(state)
-    merged = states[0]
-    for state in states[1:]:
-        merged = reducer.merge(merged, state)
-    return merged
+    merged = functools.reduce(merge, states)
+    return jax.jit(lambda s: (reducer.finalize(s), reducer.stderr(s)))(merged)
 
 
 def _with_junk(x, junk):
-    return jnp.concatenate([jnp.asarray(x), jnp.full((junk, *x.shape[1:]), jnp.nan)])
+    x = jnp.asarray(x)
+    blank = jnp.nan if jnp.issubdtype(x.dtype, jnp.floating) else 0
+    return jnp.concatenate([x, jnp.full((junk, *x.shape[1:]), blank, x.dtype)])
 
 
 @pytest.fixture(name="reduce")

@@ -6,14 +6,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from chance import normal
 from jaxdrop import penalties
 
 
 @pytest.mark.parametrize(
     "penalty, power", [(penalties.activity_l1, 1), (penalties.activity_l2, 2)]
 )
-def test_activities_add_up_within_and_average_over_examples(penalty, power, key):
-    x = jax.random.normal(key, (6, 4, 3))
+def test_activities_add_up_within_and_average_over_examples(penalty, power):
+    x = normal(6, 4, 3)
     each = (np.abs(np.asarray(x, np.float64)) ** power).sum(axis=(1, 2))
     np.testing.assert_allclose(penalty(x), each.mean(), rtol=1e-6)
     np.testing.assert_allclose(
@@ -61,8 +62,8 @@ def test_temporal_is_the_published_sum_of_two_means(key):
     )
 
 
-def test_padding_counts_in_no_mean_and_may_be_nan(key):
-    hidden = jax.random.normal(key, (1, 4, 3))
+def test_padding_counts_in_no_mean_and_may_be_nan():
+    hidden = normal(1, 4, 3)
     padding = jnp.full((1, 2, 3), jnp.nan)
     padded = jnp.concatenate([padding, hidden, padding], axis=1)
     step = jnp.arange(8)[None]

@@ -12,7 +12,7 @@ import optax
 import pytest
 from scipy.special import log_softmax, softmax
 
-from chance import assert_mean
+from chance import assert_mean, normal
 from jaxdrop import penalties
 
 consistency = jax.jit(penalties.consistency, static_argnames="pass_axis")
@@ -154,8 +154,8 @@ def test_confidence_is_finite_for_certain_and_impossible_classes():
 
 
 @pytest.mark.parametrize("num_passes", [2, 3, 5])
-def test_consistency_is_the_mean_divergence_over_ordered_pairs(key, num_passes):
-    logits = 2 * jax.random.normal(key, (num_passes, 6, 7))
+def test_consistency_is_the_mean_divergence_over_ordered_pairs(num_passes):
+    logits = 2 * normal(num_passes, 6, 7)
     log_p = log_softmax(np.asarray(logits, np.float64), axis=-1)
     pairs = [
         (np.exp(p) * (p - q)).sum(axis=-1) for p, q in itertools.permutations(log_p, 2)
@@ -167,11 +167,10 @@ def test_consistency_is_the_mean_divergence_over_ordered_pairs(key, num_passes):
     np.testing.assert_allclose(last, expected.mean(), rtol=1e-5)
 
 
-def test_passes_that_nearly_agree_keep_their_digits(key):
+def test_passes_that_nearly_agree_keep_their_digits():
     """A difference of entropies would leave nothing but rounding errors here."""
-    keys = jax.random.split(key)
-    logits = jax.random.normal(keys[0], (1, 4, 10))
-    logits = logits + 1e-3 * jax.random.normal(keys[1], (2, 4, 10))
+    logits = normal(1, 4, 10)
+    logits = logits + 1e-3 * normal(2, 4, 10, seed=1)
     log_p = log_softmax(np.asarray(logits, np.float64), axis=-1)
     expected = ((np.exp(log_p[0]) - np.exp(log_p[1])) * (log_p[0] - log_p[1])).sum(
         -1
@@ -181,23 +180,23 @@ def test_passes_that_nearly_agree_keep_their_digits(key):
     np.testing.assert_allclose(value, expected.mean(), rtol=1e-3)
 
 
-def test_gradients_flow_into_every_pass_and_vanish_where_they_agree(key):
-    logits = jax.random.normal(key, (3, 4, 5))
+def test_gradients_flow_into_every_pass_and_vanish_where_they_agree():
+    logits = normal(3, 4, 5)
     gradient = jax.grad(consistency)(logits)
     assert (jnp.abs(gradient).sum(axis=(1, 2)) > 0).all()
     same = jnp.broadcast_to(logits[:1], logits.shape)
     np.testing.assert_allclose(jax.grad(consistency)(same), 0, atol=1e-7)
 
 
-def test_classes_that_no_pass_allows_count_for_nothing(key):
-    logits = jax.random.normal(key, (2, 4, 5))
+def test_classes_that_no_pass_allows_count_for_nothing():
+    logits = normal(2, 4, 5)
     padded = jnp.concatenate([logits, jnp.full((2, 4, 1), -jnp.inf)], axis=-1)
     np.testing.assert_allclose(consistency(padded), consistency(logits), rtol=1e-6)
     chex.assert_tree_all_finite(jax.grad(consistency)(padded))
 
 
-def test_consistency_leaves_padding_out(key):
-    logits = jax.random.normal(key, (2, 4, 5))
+def test_consistency_leaves_padding_out():
+    logits = normal(2, 4, 5)
     weights = jnp.array([1, 1, 0, 1])
     value = consistency(logits.at[:, 2].set(jnp.nan), weights=weights)
     kept = consistency(logits[:, jnp.array([0, 1, 3])])
@@ -227,15 +226,15 @@ def exact_jacobian_norm(x):
     return np.asarray((jax.vmap(jax.jacobian(one))(x) ** 2).sum(axis=(1, 2)))
 
 
-def test_the_exact_norm_is_jaxs(key):
-    x = jax.random.normal(key, (5, 2))
+def test_the_exact_norm_is_jaxs():
+    x = normal(5, 2)
     value = penalties.jacobian(None, network, x, num_projections=None, coefficient=0.5)
     np.testing.assert_allclose(value, 0.5 * exact_jacobian_norm(x).mean(), rtol=1e-6)
 
 
 @pytest.mark.parametrize("num_projections", [1, 3])
 def test_random_directions_estimate_it_without_bias(key, num_projections):
-    x = jax.random.normal(key, (5, 2))
+    x = normal(5, 2)
     keys = jax.random.split(key, 2000)
     estimate = lambda k: penalties.jacobian(
         k, network, x, num_projections=num_projections
@@ -246,7 +245,7 @@ def test_random_directions_estimate_it_without_bias(key, num_projections):
 
 
 def test_the_penalty_can_be_trained_on(key):
-    x = jax.random.normal(key, (5, 2))
+    x = normal(5, 2)
 
     def penalty(scale):
         return penalties.jacobian(key, lambda x: scale * network(x), x)
@@ -256,7 +255,7 @@ def test_the_penalty_can_be_trained_on(key):
 
 
 def test_images_and_maps_are_flattened(key):
-    x = jax.random.normal(key, (3, 4, 2, 2))
+    x = normal(3, 4, 2, 2)
     double = lambda x: 2 * x
     value = penalties.jacobian(key, double, x)  # on the sphere this one is exact
     np.testing.assert_allclose(value, 4 * 16, rtol=1e-5)

@@ -12,6 +12,7 @@ import pytest
 from flax import nnx
 from flax.core import freeze
 
+from chance import normal
 from jaxdrop import penalties
 from jaxdrop._paths import map_with_name
 
@@ -232,8 +233,8 @@ def test_a_million_ones_are_a_million(penalty, dtype):
     chex.assert_trees_all_equal(gradient, jax.tree.map(lambda w: factor * w, ones))
 
 
-def test_a_large_leaf_is_summed_to_float32_accuracy(key):
-    weights = jax.random.normal(key, (2_000_000,))
+def test_a_large_leaf_is_summed_to_float32_accuracy():
+    weights = normal(2_000_000)
     exact = (np.asarray(weights, np.float64) ** 2).sum()
     np.testing.assert_allclose(jax.jit(penalties.l2)(weights), exact, rtol=1e-6)
 
@@ -271,8 +272,8 @@ def test_groups_follow_the_axis(flat):
 @pytest.mark.parametrize(
     "penalty", [penalties.group_lasso, penalties.orthogonal, penalties.spectral]
 )
-def test_stacked_layers_are_layers(penalty, key):
-    kernels = jax.random.normal(key, (12, 6, 2, 3))
+def test_stacked_layers_are_layers(penalty):
+    kernels = normal(12, 6, 2, 3)
     stacked = {"ScanBlock_0": {"query": {"kernel": kernels}}}
     value = penalty(stacked, stacked="ScanBlock_0/*")
     alone = sum(penalty({"query": {"kernel": kernel}}) for kernel in kernels)
@@ -320,8 +321,8 @@ def test_a_leaf_without_reference_is_an_error_that_names_it(reference):
 # Spectral norms by power iteration.
 
 
-def test_power_iteration_approaches_the_exact_norm_from_below(key):
-    weights = {"kernel": jax.random.normal(key, (30, 20))}
+def test_power_iteration_approaches_the_exact_norm_from_below():
+    weights = {"kernel": normal(30, 20)}
     exact = penalties.spectral(weights)
     found = [penalties.spectral(weights, num_iterations=n) for n in (1, 5, 20, 300)]
     assert (np.diff(found) > 0).all() and found[-1] <= exact * (1 + 1e-6)
@@ -353,7 +354,7 @@ def test_rejects_no_iterations():
         penalties.spectral({"kernel": jnp.eye(2)}, num_iterations=0)
 
 
-def test_orthonormal_kernels_cost_nothing_wide_or_tall(key):
-    q, _ = jnp.linalg.qr(jax.random.normal(key, (8, 5)))
+def test_orthonormal_kernels_cost_nothing_wide_or_tall():
+    q, _ = jnp.linalg.qr(normal(8, 5))
     for kernel in (q, q.T):
         assert penalties.orthogonal({"kernel": kernel}) < 1e-11
