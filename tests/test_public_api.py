@@ -6,6 +6,10 @@ import sys
 import jaxdrop
 
 FAMILY = {
+    "hard_concrete",
+    "hard_concrete_penalty",
+    "shake_drop",
+    "shake_shake",
     "concrete_dropout",
     "concrete_penalty",
     "variational_dense",
@@ -45,6 +49,10 @@ NAMESPACES = {
     "schedules",
 }
 MODULES = {
+    "DropConnectConv",
+    "ShakeDrop",
+    "ShakeShake",
+    "VariationalConv",
     "RecurrentDropoutLSTMCell",
     "VariationalCell",
     "ZoneoutCell",
@@ -85,7 +93,7 @@ IN_NAMESPACE = {
         *("quantiles", "samples", "votes"),
     },
     "keys": {"example", "shard", "site"},
-    "linen": MODULES | {"DropConnectDense", "VariationalDense", "mc_apply"},
+    "linen": MODULES | {"DropConnectDense", "L0Dense", "VariationalDense", "mc_apply"},
     "metrics": {
         *("AccuracyRejection", "BrierDecomposition", "CalibrationBins"),
         *("RegressionCalibration", "RiskCoverage", "accuracy_rejection"),
@@ -97,7 +105,8 @@ IN_NAMESPACE = {
         *("negative_log_likelihood", "pinball_loss", "regression_calibration"),
         *("risk_coverage", "sharpness", "temperature_scaling", "winkler_score"),
     },
-    "nnx": MODULES | {"DropConnectLinear", "Rate", "VariationalLinear", "mc_apply"},
+    "nnx": MODULES
+    | {"DropConnectLinear", "L0Linear", "Rate", "VariationalLinear", "mc_apply"},
     "penalties": {
         *("activity_l1", "activity_l2", "by_path", "confidence", "consistency"),
         *("elastic_net", "group_lasso", "jacobian", "l1", "l2", "orthogonal"),
