@@ -21,6 +21,10 @@ import numpy as np
 from jax import Array
 from rich.console import Console
 from rich.table import Table
+
+import jaxdrop
+from data import DataError, Images, load
+from jaxdrop import mc, metrics
 from uncertainty.answers import (
     COUNTS,
     Answers,
@@ -30,10 +34,6 @@ from uncertainty.answers import (
 )
 from uncertainty.figures import MC_DROPOUT, WEIGHT_SCALING, draw
 from uncertainty.network import Network, Recipe, train
-
-import jaxdrop
-from data import DataError, Images, load
-from jaxdrop import mc, metrics
 
 RECIPES = {
     "digits": Recipe(
