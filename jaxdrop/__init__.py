@@ -3,6 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from jaxdrop import acquisition as acquisition
 from jaxdrop import constraints as constraints
 from jaxdrop import diagnostics as diagnostics
 from jaxdrop import early_stopping as early_stopping
@@ -54,10 +55,11 @@ from jaxdrop._dropout.zoneout import zoneout as zoneout
 if TYPE_CHECKING:
     from jaxdrop import linen as linen
     from jaxdrop import nnx as nnx
+    from jaxdrop import plots as plots
 
 __version__ = "0.1.0"
 
-_LOADED_ON_USE = ("linen", "nnx")  # they import Flax
+_LOADED_ON_USE = ("linen", "nnx", "plots")  # they import Flax, and matplotlib
 
 
 def __getattr__(name: str) -> Any:

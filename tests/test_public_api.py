@@ -34,6 +34,8 @@ FAMILY = {
     "stochastic_depth",
 }
 NAMESPACES = {
+    "acquisition",
+    "plots",
     "diagnostics",
     "inputs",
     "mc",
@@ -73,6 +75,13 @@ MODULES = {
     "StochasticModule",
 }
 IN_NAMESPACE = {
+    "acquisition": {
+        *("bald", "batch_bald", "epig", "margin", "max_entropy", "variation_ratio"),
+    },
+    "plots": {
+        *("learning_curves", "mask", "predictive_band", "rate_sweep"),
+        *("rejection_curve", "reliability_diagram", "uncertainty_histogram"),
+    },
     "constraints": {
         *("ConstraintState", "decay_mask", "group_soft_threshold", "max_norm"),
         *("soft_threshold", "unit_norm"),
