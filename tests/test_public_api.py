@@ -76,7 +76,8 @@ MODULES = {
 }
 IN_NAMESPACE = {
     "acquisition": {
-        *("bald", "batch_bald", "epig", "margin", "max_entropy", "variation_ratio"),
+        *("Selection", "bald", "batch_bald", "epig", "margin", "max_entropy"),
+        "variation_ratio",
     },
     "plots": {
         *("learning_curves", "mask", "predictive_band", "rate_sweep"),
