@@ -13,7 +13,7 @@ from jaxdrop._typing import Array, Key, PyTree, Where
 
 def is_array(params: PyTree, /) -> bool:
     """Whether ``params`` is one array, and no tree of them."""
-    return jax.tree_util.treedef_is_leaf(jax.tree.structure(params))
+    return jax.tree_util.all_leaves([params])
 
 
 def map_weights(

@@ -28,8 +28,8 @@ def drop_block(
 
     Neighbouring activations of a convolution say nearly the same, and dropping them one
     by one removes little. The place is after the later convolutions of a network, and
-    on its skip connections; the paper's choice is blocks of 7 with a rate that grows
-    from 0 to 0.1 over training, for which a traced rate serves.
+    on its skip connections; usual, and the paper's choice, are blocks of 7 with a rate
+    that grows from 0 to 0.1 over training, for which a traced rate serves.
 
     Every entry is dropped with probability ``rate``, at the border as well, whatever
     the block: blocks may start outside the map, each position with probability

@@ -4,7 +4,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from jaxdrop import masks
+from jaxdrop import masks, prng
 from jaxdrop._checks import check_dropout, is_identity, require_key
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, Rate
@@ -77,6 +77,7 @@ def embedding_dropout(
 
 @site("jaxdrop.embedding_dropout")
 def _embedding_dropout(key: Key, embedded: Array, ids: Array, keep: Any) -> Array:
+    prng.random_bits(key, (0,))  # none: bits at chosen positions do not count as a use
     mask = masks.draw_at(key, ids.astype(jnp.uint32), keep=keep)
     mask = jnp.reshape(mask, ids.shape + (1,) * (embedded.ndim - ids.ndim))
     return masks.apply(embedded, mask, keep=keep)

@@ -21,8 +21,8 @@ def feature_alpha_dropout(
     """Sets whole channels to SELU's saturation, and keeps mean 0 and variance 1.
 
     What :func:`jaxdrop.spatial_dropout` is to dropout, this is to
-    :func:`jaxdrop.alpha_dropout`: for convolutions followed by SELU, at rates of 0.05
-    to 0.1.
+    :func:`jaxdrop.alpha_dropout`. The place is after a convolution and its SELU; usual
+    rates are 0.05 and 0.1.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.

@@ -19,9 +19,9 @@ def hard_concrete(
 ) -> Array:
     """Draws gates in [0, 1] that are often exactly 0 or 1, and differentiable.
 
-    Multiply weights, units or channels by them and add
-    :func:`hard_concrete_penalty`, the expected number of gates that are open, to the
-    loss: gates that are not worth their price close for good. A usual start is a
+    The place is as a factor of weights, units or channels, with
+    :func:`hard_concrete_penalty`, the expected number of gates that are open,
+    in the loss: gates that are not worth their price close for good. A usual start is a
     ``log_alpha`` around 0, where a gate is open with probability 0.83; keep it within
     ±5 in training, beyond which gates hardly learn.
 

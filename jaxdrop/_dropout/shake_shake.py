@@ -23,9 +23,9 @@ def shake_shake(
     Forward each example gets ``alpha * a + (1 - alpha) * b``, backward gradients are
     weighted with a ``beta`` of their own, both uniform on [0, 1]: the gradient is not
     that of the output, on purpose. In evaluation the result is the expectation, the
-    mean of the branches. The place is a residual block with two branches, ``x +
-    shake_shake(key, first(x), second(x))``. Forward and reverse mode differentiate
-    alike.
+    mean of the branches. The place is a residual block with two branches,
+    ``x + shake_shake(key, first(x), second(x))``, usually every block of a network.
+    Forward and reverse mode differentiate alike.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.

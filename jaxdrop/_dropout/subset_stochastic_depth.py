@@ -26,10 +26,11 @@ def subset_stochastic_depth(
 
     What :func:`jaxdrop.stochastic_depth` computes and throws away is not computed here:
     the work of the branch falls in proportion to the rate, forward and backward. The
-    place is the same, ``x + subset_stochastic_depth(key, branch, x, rate=rate)``, and
-    ``branch`` must treat examples independently. The number of examples is fixed, so
-    that sizes are static, and kept outputs are scaled by its inverse share; the mean
-    over keys is that of the whole batch.
+    place and the usual rates are the same,
+    ``x + subset_stochastic_depth(key, branch, x, rate=rate)``, and ``branch`` must
+    treat examples independently. The number of examples is fixed, so that sizes are
+    static, and kept outputs are scaled by its inverse share; the mean over keys is that
+    of the whole batch.
 
     Picking examples moves them between devices if the batch is spread over several. Use
     it inside ``jax.shard_map``, where each device picks from its own examples.

@@ -7,7 +7,7 @@ from jax.lax import PrecisionLike
 from jax.typing import ArrayLike
 
 from jaxdrop import masks
-from jaxdrop._checks import check_flag, check_inexact, require_key, select
+from jaxdrop._checks import check_flag, check_real, require_key, select
 from jaxdrop._dropout._noisy_weights import THRESHOLD, draw_output, prune
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key
@@ -31,9 +31,9 @@ def variational_dense(
     :func:`jaxdrop.variational_penalty` in the loss the alpha of useless weights grows
     without bound, and they are pruned. What is drawn are the outputs, whose mean and
     variance follow from those of the weights: each example has noise of its own, with
-    less variance in the gradient. The place is every dense layer; start at
-    a ``log_variance`` of -10, and let the penalty's coefficient rise from 0 to 1 over
-    the first epochs.
+    less variance in the gradient. The place is every dense layer; a
+    usual start is a ``log_variance`` of -10, with a penalty whose coefficient rises
+    from 0 to 1 over the first epochs.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.
@@ -70,7 +70,7 @@ def variational_dense(
     """
     caller = "variational_dense"
     x, mean, log_variance = (
-        check_inexact(array, caller=caller) for array in (x, mean, log_variance)
+        check_real(array, caller=caller) for array in (x, mean, log_variance)
     )
     if mean.ndim != 2 or mean.shape != log_variance.shape:
         raise ValueError(
@@ -85,7 +85,7 @@ def variational_dense(
 
     def evaluated() -> Array:
         kernel = prune(mean, log_variance, threshold=threshold)
-        return jnp.matmul(x, kernel, precision=precision)
+        return jnp.matmul(x, kernel, precision=precision).astype(x.dtype)
 
     if flag is True:
         return evaluated()

@@ -16,6 +16,7 @@ from jaxdrop.linen._dropout import ShakeDrop as ShakeDrop
 from jaxdrop.linen._dropout import SpatialDropout as SpatialDropout
 from jaxdrop.linen._dropout import StochasticDepth as StochasticDepth
 from jaxdrop.linen._l0 import L0Dense as L0Dense
+from jaxdrop.linen._mc import mc_apply as mc_apply
 from jaxdrop.linen._module import DropoutModule as DropoutModule
 from jaxdrop.linen._module import StochasticModule as StochasticModule
 from jaxdrop.linen._relatives import EmbeddingDropout as EmbeddingDropout

@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from flax import linen as nn
-
+from jaxdrop._checks import as_axes
 from jaxdrop._dropout.alpha_dropout import alpha_dropout
 from jaxdrop._dropout.drop_block import drop_block
 from jaxdrop._dropout.dropout import dropout
@@ -17,7 +16,7 @@ from jaxdrop._typing import Array, Key, Rate
 from jaxdrop.linen._module import DropoutModule, Dropping
 
 
-class Dropout(Dropping, nn.Module):
+class Dropout(Dropping):
     """:func:`jaxdrop.dropout` as a module, in the place of ``flax.linen.Dropout``.
 
     It takes the same arguments and draws the same masks; and besides a rate that is an
@@ -49,7 +48,7 @@ class Dropout(Dropping, nn.Module):
             key,
             x,
             rate=rate,
-            broadcast_dims=tuple(self.broadcast_dims),
+            broadcast_dims=as_axes(self.broadcast_dims),
             deterministic=deterministic,
         )
 
@@ -71,7 +70,7 @@ class GaussianDropout(DropoutModule):
             key,
             x,
             rate=rate,
-            broadcast_dims=tuple(self.broadcast_dims),
+            broadcast_dims=as_axes(self.broadcast_dims),
             deterministic=deterministic,
         )
 
@@ -93,7 +92,7 @@ class AlphaDropout(DropoutModule):
             key,
             x,
             rate=rate,
-            broadcast_dims=tuple(self.broadcast_dims),
+            broadcast_dims=as_axes(self.broadcast_dims),
             deterministic=deterministic,
         )
 

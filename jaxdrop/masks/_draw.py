@@ -139,7 +139,9 @@ def _hold(
     drawing: Callable[..., Array], key: Key, keep: Any, *rest: Any, size: int
 ) -> Array:
     keep = jnp.asarray(keep, jnp.float32)
-    if size < _WORTH_HOLDING:
+    checking: bool = jax.config.jax_debug_key_reuse  # type: ignore[attr-defined]
+    small = isinstance(size, int) and size < _WORTH_HOLDING  # or symbolic, in export
+    if small or checking:  # a loop would seem a reuse
         return drawing(key, keep, *rest)
     return lax.platform_dependent(
         key, keep, *rest, cpu=partial(_held, drawing), default=drawing
@@ -152,13 +154,22 @@ def _held(drawing: Callable[..., Array], key: Key, *rest: Any) -> Array:
     XLA's CPU compiler fuses a hash into every loop that reads it, so that a mask is
     computed again for the backward pass, and both times in loops that float32 data
     keep narrow; ``optimization_barrier`` does not stop it. A loop does, if the compiler
-    cannot know that it runs once. Held masks halve the time of a training step.
+    can neither know that it runs once nor move its body out, for which the key words
+    advance. Held masks halve the time of a training step.
     """
-    word = jax.random.key_data(key).ravel()[0]
-    once = 1 + (word * word & jnp.uint32(2)).astype(jnp.int32)  # no square has this bit
+    impl = jax.random.key_impl(key)
     mask = jax.eval_shape(drawing, key, *rest)
     empty = lax.full(mask.shape, False, mask.dtype, sharding=mask.sharding)
-    return lax.fori_loop(0, once, lambda _, __: drawing(key, *rest), empty)
+
+    def draw_once(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        words = state[1]
+        drawn = drawing(jax.random.wrap_key_data(words, impl=impl), *rest)
+        return jnp.zeros((), bool), words + jnp.uint32(1), drawn
+
+    words = jax.random.key_data(key)
+    word = words.ravel()[0]
+    undrawn = (word * word & jnp.uint32(2)) == 0  # always: no square has this bit
+    return lax.while_loop(lambda s: s[0], draw_once, (undrawn, words, empty))[2]
 
 
 def survives(bits: Array, /, *, keep: Any) -> Array:

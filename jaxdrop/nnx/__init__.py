@@ -16,6 +16,7 @@ from jaxdrop.nnx._dropout import ShakeDrop as ShakeDrop
 from jaxdrop.nnx._dropout import SpatialDropout as SpatialDropout
 from jaxdrop.nnx._dropout import StochasticDepth as StochasticDepth
 from jaxdrop.nnx._l0 import L0Linear as L0Linear
+from jaxdrop.nnx._mc import mc_apply as mc_apply
 from jaxdrop.nnx._module import DropoutModule as DropoutModule
 from jaxdrop.nnx._module import Rate as Rate
 from jaxdrop.nnx._module import StochasticModule as StochasticModule

@@ -51,6 +51,7 @@ def random_bits(
 def _random_bits(key: Key, *, shape: tuple[int, ...], out_sharding: Any) -> Array:
     if not (_is_threefry(key) and _threefry.has_counters(shape)):
         return jax.random.bits(key, shape, jnp.uint32, out_sharding=out_sharding)
+    _consume(key)
     words = jax.random.key_data(key)
     x, y = _threefry.random_words(words, shape, out_sharding=out_sharding)
     return x ^ y
@@ -147,6 +148,12 @@ def _is_threefry(key: Key) -> bool:
         return True
     partitionable: bool = jax.config.jax_threefry_partitionable  # type: ignore[attr-defined]
     return impl == "threefry2x32" and partitionable
+
+
+def _consume(key: Key) -> None:
+    """Lets ``jax_debug_key_reuse`` know of a draw, by drawing nothing the usual way."""
+    if jax.config.jax_debug_key_reuse:  # type: ignore[attr-defined]
+        jax.random.bits(key, (0,), jnp.uint32)
 
 
 def _high_word(counters: Array) -> Array:
