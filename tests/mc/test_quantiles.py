@@ -10,7 +10,7 @@ LEVELS = (0.0, 0.05, 0.5, 0.9, 1.0)
 
 
 @pytest.mark.parametrize(
-    "way", [{}, {"chunks": 7, "junk": 2}, {"chunks": 2, "parts": 3}, {"chunks": 50}]
+    "way", [{"chunks": 7, "junk": 2}, {"chunks": 2, "parts": 3}, {"chunks": 50}]
 )
 def test_few_samples_give_exact_quantiles(way, reduce):
     samples = np.random.default_rng(0).normal(size=(50, 3, 2)).astype(np.float32)
