@@ -147,6 +147,7 @@ def test_explicit_axes_keep_the_sharding_of_the_data(net, key):
     np.testing.assert_allclose(stats["mean"], probs, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_gradients_cross_the_mesh(mesh, net, key):
     def loss(params, **kw):
         mean = mc.predict(net.apply, key, params, net.x, num_samples=6, **kw).stats[

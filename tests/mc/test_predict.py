@@ -11,7 +11,7 @@ from jaxdrop import mc
 KEPT = {"keep_samples": True}
 
 
-@pytest.mark.parametrize("chunk_size", [1, 3, 5, 64])
+@pytest.mark.parametrize("chunk_size", [1, 5, 64])
 def test_samples_do_not_depend_on_the_chunk_size(chunk_size, net, key):
     predict = jax.jit(
         lambda key, params, x: mc.predict(
@@ -225,7 +225,9 @@ def test_what_is_no_array_is_passed_on_as_it_is(net, key):
         assert result.stats["mean"].shape == (6, 4)
 
 
-@pytest.mark.parametrize("impl", ["rbg", "unsafe_rbg"])
+@pytest.mark.parametrize(
+    "impl", ["rbg", pytest.param("unsafe_rbg", marks=pytest.mark.slow)]
+)
 def test_keys_that_change_when_batched_give_the_same_samples_in_chunks(impl, net):
     key = jax.random.key(0, impl=impl)
     run = lambda chunk: mc.predict(
@@ -323,7 +325,7 @@ def test_gradients_are_those_of_the_stacked_samples(net, key):
         return (draws.mean(0) ** 2).sum() + draws.var(0, ddof=1).sum()
 
     for ours, theirs in zip(
-        jax.grad(streamed)(net.params), jax.grad(stacked)(net.params), strict=True
+        *(jax.jit(jax.grad(f))(net.params) for f in (streamed, stacked)), strict=True
     ):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-4)
 
@@ -342,6 +344,35 @@ def test_a_tolerance_has_forward_gradients_and_says_that_it_has_no_others(net, k
     )  # bilinear but for the kinks
     with pytest.raises(ValueError, match=r"tol= has no reverse-mode gradient"):
         jax.grad(mean)(net.params)
+
+
+def test_a_tolerance_may_be_mapped_over(net, key):
+    def count(tol):
+        return mc.predict(
+            net.apply, key, net.params, net.x, num_samples=64, tol=tol, check_every=8
+        ).count
+
+    counts = jax.jit(jax.vmap(count))(jnp.array([1e9, 1e-9, 0.8]))
+    assert counts[0] == 16 and counts[1] == 64
+    assert counts[2] == count(0.8)
+
+
+@pytest.mark.slow
+def test_what_is_known_raises_no_alarm_about_nan(net, key):
+    reducers = {
+        "moments": mc.moments(),
+        "label": mc.categorical(),
+        "votes": mc.votes(),
+        "mixture": mc.gaussian_mixture(noise=1.0, targets=jnp.zeros((6, 4))),
+        "quantiles": mc.quantiles(capacity=8),
+    }
+    with jax.debug_nans(True):
+        result = jax.jit(
+            lambda: mc.predict(
+                net.apply, key, net.params, net.x, num_samples=5, reducers=reducers
+            )
+        )()
+    assert result.count == 5
 
 
 def test_one_sample_has_a_mean_and_nothing_else(net, key):
