@@ -1,5 +1,7 @@
 """How tests speak about chance: with exact p-values and standard errors."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from scipy import stats
 
@@ -19,7 +21,8 @@ def assert_count(
     binomial = stats.binom(trials, probability)
     tail = 2 * min(binomial.cdf(count), binomial.sf(count - 1))
     assert tail > p_value, (
-        f"{count} of {trials} is {count / trials:.6f}, not {probability} (p = {tail:.1e})"
+        f"{count} of {trials} are {count / trials:.6f}, "
+        f"not {probability} (p = {tail:.1e})"
     )
 
 
@@ -61,3 +64,9 @@ def assert_uniform_counts(counts, *, p_value: float = UNLIKELY) -> None:
     """Asserts that counts are spread evenly over their cells (chi-squared)."""
     result = stats.chisquare(np.asarray(counts).ravel())
     assert result.pvalue > p_value, f"p = {result.pvalue:.1e}"
+
+
+def normal(*shape: int, seed: int = 0) -> jax.Array:
+    """Fixed normal numbers as data; NumPy draws them, so that nothing compiles."""
+    numbers = np.random.default_rng(seed).normal(size=shape)
+    return jnp.asarray(numbers, jnp.float32)

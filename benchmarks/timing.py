@@ -1,0 +1,104 @@
+"""How the benchmarks measure: interleaved in one run, medians, ratios to a named peer.
+
+Machines differ and so do minutes. Every contender therefore runs in turn, round after
+round, and what is reported is the median of each and its ratio to the first. Freed
+memory is kept in the process: otherwise each call pays for the page faults of its fresh
+output, an allocator's cost that a training program, which reuses its buffers, does not
+have.
+"""
+
+import ctypes
+import dataclasses
+import json
+import pathlib
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from tqdm import tqdm
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+
+
+@dataclasses.dataclass(frozen=True)
+class Timing:
+    """Seconds of one contender: median and quartiles over rounds."""
+
+    median: float
+    low: float
+    high: float
+
+
+def keep_freed_memory() -> None:
+    """Tells glibc not to return memory to the system; elsewhere does nothing."""
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_MMAP_THRESHOLD, 1 << 30)
+        libc.mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
+
+
+def interleaved(
+    contenders: Mapping[str, Callable[[], Any]], *, rounds: int, label: str = ""
+) -> dict[str, Timing]:
+    """Times each contender once a round, in turn, after one call to warm up.
+
+    Args:
+      contenders: functions without arguments that return arrays, by name.
+      rounds: how many times each is timed.
+      label: what the progress bar says.
+
+    Returns:
+      Timings by name.
+    """
+    for run in contenders.values():
+        jax.block_until_ready(run())
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in tqdm(range(rounds), desc=label, leave=False, disable=None):
+        for name, run in contenders.items():
+            start = time.perf_counter()
+            jax.block_until_ready(run())
+            seconds[name].append(time.perf_counter() - start)
+    return {name: summarize(values) for name, values in seconds.items()}
+
+
+def summarize(seconds: list[float]) -> Timing:
+    """Median and quartiles."""
+    low, median, high = np.quantile(seconds, [0.25, 0.5, 0.75])
+    return Timing(float(median), float(low), float(high))
+
+
+def describe_machine() -> str:
+    """The platform and devices, as every benchmark prints them first."""
+    devices = jax.devices()
+    kind = devices[0].device_kind
+    return f"jax {jax.__version__} on {jax.default_backend()}: {len(devices)} x {kind}"
+
+
+def print_table(title: str, rows: Mapping[str, Mapping[str, Timing]]) -> None:
+    """Prints milliseconds by row and contender, and the ratio to the first of them."""
+    names = list(next(iter(rows.values())))
+    table = Table(title=title, caption="median ms (times the first column)")
+    table.add_column("")
+    for name in names:
+        table.add_column(name, justify="right")
+    for row, timings in rows.items():
+        first = timings[names[0]].median
+        cells = [f"{timings[names[0]].median * 1e3:.2f}"]
+        for name in names[1:]:
+            median = timings[name].median
+            cells.append(f"{median * 1e3:.2f} ({median / first:.2f})")
+        table.add_row(row, *cells)
+    Console(width=max(100, 22 + 17 * len(names))).print(table)
+
+
+def write_json(path: pathlib.Path, results: Mapping[str, Any]) -> None:
+    """Writes results with the machine they were measured on."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    plain = {"machine": describe_machine(), **results}
+    path.write_text(json.dumps(plain, indent=2, default=dataclasses.asdict) + "\n")
+    print(f"wrote {path}")

@@ -1,0 +1,1 @@
+"""One technique per file, lifted to the package by ``jaxdrop/__init__.py``."""

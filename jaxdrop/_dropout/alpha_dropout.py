@@ -1,0 +1,70 @@
+"""Alpha dropout: dropout for self-normalising networks (Klambauer et al., 2017)."""
+
+from typing import Any
+
+from jaxdrop import masks
+from jaxdrop._checks import as_axes, check_dropout, is_identity, require_key
+from jaxdrop._sites import site
+from jaxdrop._typing import Array, Axes, Flag, Key, Rate
+
+
+def alpha_dropout(
+    key: Key | None,
+    x: Array,
+    /,
+    *,
+    rate: Rate,
+    broadcast_dims: Axes = (),
+    deterministic: Flag = False,
+) -> Array:
+    """Sets random entries to SELU's saturation, and keeps mean 0 and variance 1.
+
+    Ordinary dropout after SELU destroys the normalisation that SELU networks live on.
+    Here dropped entries become ``-scale * alpha``, about -1.758, and an affine map
+    restores mean and variance. The place is after each SELU; usual rates are 0.05 and
+    0.1. The affine map is computed in float32 or wider.
+
+    Args:
+      key: a PRNG key; may be ``None`` where nothing is drawn.
+      x: activations of zero mean and unit variance, floating point, of any shape.
+      rate: the probability of dropping an entry: a number, or an array that broadcasts
+        against ``x``. A traced rate does not recompile when it changes; outside [0, 1]
+        it gives NaN. At 1 the output is 0, the limit of the formula.
+      broadcast_dims: axes along which one draw is shared. Static.
+      deterministic: return ``x`` untouched; may be traced.
+
+    Returns:
+      An array with the shape and dtype of ``x``.
+
+    Raises:
+      ValueError: if ``rate`` or ``broadcast_dims`` are out of range, or a key is
+        missing.
+      TypeError: if ``x`` is not floating point, or ``rate`` no number.
+
+    References:
+      Klambauer, Unterthiner, Mayr, Hochreiter, `Self-normalizing neural networks
+      <https://arxiv.org/abs/1706.02515>`_, NeurIPS 2017.
+
+    Examples:
+      >>> import jax, jaxdrop
+      >>> x = jax.random.normal(jax.random.key(1), (256, 256))
+      >>> y = jaxdrop.alpha_dropout(jax.random.key(0), x, rate=0.1)
+      >>> bool(abs(y.mean()) < 0.03), bool(abs(y.var() - 1) < 0.03)
+      (True, True)
+    """
+    x = check_dropout(x, rate=rate, caller="alpha_dropout", scalar=False)
+    if is_identity(rate, deterministic, caller="alpha_dropout"):
+        return x
+    key = require_key(key, caller="alpha_dropout")
+    keep = masks.keep_probability(rate, deterministic=deterministic)
+    keep = masks.align(keep, x.shape, caller="alpha_dropout")
+    return _alpha_dropout(key, x, keep, broadcast_dims=as_axes(broadcast_dims))
+
+
+@site("jaxdrop.alpha_dropout", static=("broadcast_dims",))
+def _alpha_dropout(key: Key, x: Array, keep: Any, *, broadcast_dims: Axes) -> Array:
+    sharding = masks.sharding_of(x)
+    mask = masks.draw(
+        key, x.shape, keep=keep, broadcast_dims=broadcast_dims, out_sharding=sharding
+    )
+    return masks.apply_alpha(x, mask, keep=keep)

@@ -1,0 +1,78 @@
+"""Dropout: zeroing random entries (Srivastava et al., 2014)."""
+
+from typing import Any
+
+from jaxdrop import masks
+from jaxdrop._checks import as_axes, check_dropout, is_identity, require_key
+from jaxdrop._sites import site
+from jaxdrop._typing import Array, Axes, Flag, Key, Rate
+
+
+def dropout(
+    key: Key | None,
+    x: Array,
+    /,
+    *,
+    rate: Rate,
+    broadcast_dims: Axes = (),
+    deterministic: Flag = False,
+) -> Array:
+    """Zeroes random entries and rescales the rest, so that units cannot rely on others.
+
+    Usual rates are 0.5 for wide dense layers, 0.2 for inputs and 0.1 in transformers;
+    the usual place is after the activation of a dense layer. After a convolution drop
+    channels or blocks instead (:func:`jaxdrop.spatial_dropout`), after SELU use
+    :func:`jaxdrop.alpha_dropout`, and do not put it before batch normalisation, which
+    would see another variance in training than in evaluation (`Li et al., 2018
+    <https://arxiv.org/abs/1801.05134>`_).
+
+    For a threefry key, JAX's default, the mask is that of ``flax.nnx.Dropout`` and
+    ``flax.linen.Dropout`` bit for bit.
+
+    Args:
+      key: a PRNG key; may be ``None`` where nothing is drawn.
+      x: the data, floating point or complex, of any shape.
+      rate: the probability of dropping an entry: a number, or an array that broadcasts
+        against ``x``, for example ``(features,)`` or ``(batch, 1)``. A traced rate
+        does not recompile when it changes; outside [0, 1] it gives NaN.
+      broadcast_dims: axes along which one draw is shared. Static.
+      deterministic: return ``x`` untouched; may be traced.
+
+    Returns:
+      An array with the shape and dtype of ``x``.
+
+    Raises:
+      ValueError: if ``rate`` or ``broadcast_dims`` are out of range, or a key is
+        missing.
+      TypeError: if ``x`` is not floating point, or ``rate`` no number.
+
+    References:
+      Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov, `Dropout: a simple way
+      to prevent neural networks from overfitting
+      <https://jmlr.org/papers/v15/srivastava14a.html>`_, JMLR 2014.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp, jaxdrop
+      >>> x = jnp.ones((4, 8))
+      >>> y = jaxdrop.dropout(jax.random.key(0), x, rate=0.5)
+      >>> sorted(set(y.ravel().tolist()))
+      [0.0, 2.0]
+      >>> jaxdrop.dropout(None, x, rate=0.5, deterministic=True) is x
+      True
+    """
+    x = check_dropout(x, rate=rate, caller="dropout", scalar=False)
+    if is_identity(rate, deterministic, caller="dropout"):
+        return x
+    key = require_key(key, caller="dropout")
+    keep = masks.keep_probability(rate, deterministic=deterministic)
+    keep = masks.align(keep, x.shape, caller="dropout")
+    return _dropout(key, x, keep, broadcast_dims=as_axes(broadcast_dims))
+
+
+@site("jaxdrop.dropout", static=("broadcast_dims",))
+def _dropout(key: Key, x: Array, keep: Any, *, broadcast_dims: Axes) -> Array:
+    sharding = masks.sharding_of(x)
+    mask = masks.draw(
+        key, x.shape, keep=keep, broadcast_dims=broadcast_dims, out_sharding=sharding
+    )
+    return masks.apply(x, mask, keep=keep)

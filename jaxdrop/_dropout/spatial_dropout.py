@@ -1,0 +1,77 @@
+"""Spatial dropout: dropping whole feature maps (Tompson et al., 2015)."""
+
+from typing import Any
+
+from jaxdrop import masks
+from jaxdrop._checks import check_dropout, is_identity, require_key
+from jaxdrop._sites import site
+from jaxdrop._typing import Array, Axes, Flag, Key, Rate
+
+
+def spatial_dropout(
+    key: Key | None,
+    x: Array,
+    /,
+    *,
+    rate: Rate,
+    num_spatial_dims: int = 2,
+    channel_axis: int = -1,
+    deterministic: Flag = False,
+) -> Array:
+    """Drops whole channels, so that neighbouring pixels cannot fill in for each other.
+
+    Neighbours in a feature map say nearly the same, and dropping them one by one
+    removes little. The usual place is after a convolution and its activation; usual
+    rates are 0.1 to 0.3. The meaning never depends on a guessed rank: which axes are
+    spatial is said by ``num_spatial_dims``.
+
+    Args:
+      key: a PRNG key; may be ``None`` where nothing is drawn.
+      x: feature maps, floating point or complex, ``(*batch, *spatial, channels)``.
+      rate: the probability that a channel of an example is dropped, a scalar. A traced
+        rate does not recompile when it changes; outside [0, 1] it gives NaN.
+      num_spatial_dims: how many axes one draw spans: 1, 2 or 3. They are the last ones
+        other than ``channel_axis``; what is before them is batch. Static.
+      channel_axis: the axis of the channels. Static.
+      deterministic: return ``x`` untouched; may be traced.
+
+    Returns:
+      An array with the shape and dtype of ``x``.
+
+    Raises:
+      ValueError: if ``rate`` is out of range, a key is missing, or ``x`` has too few
+        axes.
+      TypeError: if ``x`` is not floating point, or ``rate`` no number.
+
+    References:
+      Tompson, Goroshin, Jain, LeCun, Bregler, `Efficient object localization using
+      convolutional networks <https://arxiv.org/abs/1411.4280>`_, CVPR 2015.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp, jaxdrop
+      >>> x = jnp.ones((8, 14, 14, 32))
+      >>> y = jaxdrop.spatial_dropout(jax.random.key(0), x, rate=0.5)
+      >>> bool((y == y[:, :1, :1]).all())  # a channel is kept or dropped as a whole
+      True
+    """
+    x = check_dropout(x, rate=rate, caller="spatial_dropout")
+    spatial = masks.spatial_axes(
+        x.shape,
+        num_spatial_dims=num_spatial_dims,
+        channel_axis=channel_axis,
+        caller="spatial_dropout",
+    )
+    if is_identity(rate, deterministic, caller="spatial_dropout"):
+        return x
+    key = require_key(key, caller="spatial_dropout")
+    keep = masks.keep_probability(rate, deterministic=deterministic)
+    return _spatial_dropout(key, x, keep, spatial=spatial)
+
+
+@site("jaxdrop.spatial_dropout", static=("spatial",))
+def _spatial_dropout(key: Key, x: Array, keep: Any, *, spatial: Axes) -> Array:
+    sharding = masks.sharding_of(x)
+    mask = masks.draw(
+        key, x.shape, keep=keep, broadcast_dims=spatial, out_sharding=sharding
+    )
+    return masks.apply(x, mask, keep=keep)

@@ -1,0 +1,99 @@
+"""What Linen modules share: a mode, a collection of keys, and mostly a rate."""
+
+from typing import Any
+
+from flax import linen as nn
+
+from jaxdrop._checks import check_flag, check_rate, is_zero
+from jaxdrop._typing import Array, Flag, Key, Rate
+
+
+class Stochastic(nn.Module):
+    """The behaviour of a module with fields ``deterministic`` and ``rng_collection``.
+
+    The fields are declared by the classes that inherit this, since their order is part
+    of a Linen module's signature.
+    """
+
+    def mode(self, deterministic: Flag | None) -> bool | Array:
+        """The mode, given as an attribute or at call time, but not both."""
+        flag = nn.merge_param("deterministic", self.deterministic, deterministic)
+        return check_flag(flag, caller=type(self).__name__)
+
+    def draw_key(self, rng: Key | None) -> Key:
+        """The key given at call time, or else the next one of the collection."""
+        if rng is not None:
+            return rng
+        key: Key = self.make_rng(self.rng_collection)
+        return key
+
+    def settle(
+        self, deterministic: Flag | None, rng: Key | None, rate: Rate
+    ) -> tuple[Key | None, bool | Array]:
+        """The key and mode of a call; no key is drawn that nobody needs."""
+        flag = self.mode(deterministic)
+        unused = flag is True or is_zero(rate)
+        return None if unused else self.draw_key(rng), flag
+
+
+class Rated(Stochastic):
+    """The behaviour of a module with a field ``rate``."""
+
+    def __post_init__(self) -> None:
+        check_rate(self.rate, caller=type(self).__name__, scalar=False)
+        super().__post_init__()
+
+
+class Dropping(Rated):
+    """The behaviour of a module that drops at a ``rate``."""
+
+    def __call__(
+        self,
+        x: Array,
+        deterministic: Flag | None = None,
+        rng: Key | None = None,
+        *,
+        rate: Rate | None = None,
+    ) -> Array:
+        """Regularizes ``x``.
+
+        Args:
+          x: the data.
+          deterministic: the mode, unless it is an attribute; may be traced.
+          rng: the key of this call; by default the next one of the collection.
+          rate: the rate of this call, in place of the attribute; may be traced.
+
+        Returns:
+          An array with the shape and dtype of ``x``.
+        """
+        chosen: Any = self.rate if rate is None else rate
+        key, flag = self.settle(deterministic, rng, chosen)
+        return self.regularize(key, x, chosen, flag)
+
+    def regularize(
+        self, key: Key | None, x: Array, rate: Rate, deterministic: bool | Array
+    ) -> Array:
+        """The one line that a subclass adds: a call of its function in ``jaxdrop``."""
+        raise NotImplementedError
+
+
+class StochasticModule(Stochastic, kw_only=True):
+    """A module with a mode and a collection of keys.
+
+    Attributes:
+      deterministic: the mode; to be given here or at call time, not both.
+      rng_collection: where keys come from, as in ``rngs={"dropout": key}``.
+    """
+
+    deterministic: bool | None = None
+    rng_collection: str = "dropout"
+
+
+class DropoutModule(Dropping, StochasticModule):
+    """Calls ``regularize(key, x, rate, deterministic)``, the function of its name.
+
+    Attributes:
+      rate: the drop probability.
+    """
+
+    rate: Rate

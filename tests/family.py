@@ -1,0 +1,163 @@
+"""The table of the dropout family: one row or more for each public function.
+
+A new technique is one row here, and every promise of ``test_contract.py`` is tested
+on it.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import jaxdrop
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """How the contract calls a function, and which promises it makes.
+
+    Attributes:
+      function: the public function; called as ``function(key, x, rate=..., **knobs)``.
+      knobs: further keyword arguments.
+      shape: the shape of a small input, with its batch in front.
+      unbatched: knobs of the same draw for one example, for a call under vmap.
+      array_rates: whether the rate may be an array.
+      zeroes: whether dropped entries are 0 and the others ``x / (1 - rate)``.
+      unit_rate: whether a rate of 1 is allowed.
+      keeps_mean: whether the mean over keys is ``x``.
+      evaluation_is_identity: whether evaluation returns ``x``.
+      call: the function with its other data filled in, for what is no dropper.
+    """
+
+    function: Callable[..., Any]
+    knobs: Mapping[str, Any]
+    shape: tuple[int, ...]
+    unbatched: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    array_rates: bool = False
+    zeroes: bool = True
+    unit_rate: bool = True
+    keeps_mean: bool = True
+    evaluation_is_identity: bool = True
+    call: Callable[..., Any] | None = None
+
+    def __call__(self, key, x, rate, deterministic=False):
+        """Calls the function with the knobs of this row."""
+        return self.draw(key, x, rate=rate, deterministic=deterministic, **self.knobs)
+
+    @property
+    def draw(self) -> Callable[..., Any]:
+        """The function as a dropper, of a key and an array."""
+        return self.call or self.function
+
+    def __hash__(self) -> int:
+        return id(self)
+
+
+IDS = jnp.array([4, 0, 7, 9, 2])
+
+ROWS = {
+    "dropout": Row(jaxdrop.dropout, {}, (6, 5), array_rates=True),
+    "dropout-shared": Row(
+        jaxdrop.dropout, {"broadcast_dims": (-1,)}, (6, 5), array_rates=True
+    ),
+    "gaussian_dropout": Row(
+        jaxdrop.gaussian_dropout,
+        {},
+        (6, 5),
+        array_rates=True,
+        zeroes=False,
+        unit_rate=False,
+    ),
+    "alpha_dropout": Row(
+        jaxdrop.alpha_dropout,
+        {},
+        (6, 5),
+        array_rates=True,
+        zeroes=False,
+        keeps_mean=False,
+    ),
+    "feature_alpha_dropout": Row(
+        jaxdrop.feature_alpha_dropout,
+        {"num_spatial_dims": 1},
+        (4, 3, 5),
+        zeroes=False,
+        keeps_mean=False,
+    ),
+    "spatial_dropout": Row(jaxdrop.spatial_dropout, {}, (4, 2, 3, 5)),
+    "spatial_dropout-first": Row(
+        jaxdrop.spatial_dropout,
+        {"channel_axis": -3, "num_spatial_dims": 2},
+        (4, 5, 2, 3),
+    ),
+    "stochastic_depth": Row(
+        jaxdrop.stochastic_depth, {}, (6, 5), unbatched={"batch_axis": None}
+    ),
+    "stochastic_depth-whole": Row(
+        jaxdrop.stochastic_depth, {"batch_axis": None}, (6, 5)
+    ),
+    "stochastic_depth-unscaled": Row(
+        jaxdrop.stochastic_depth,
+        {"scale": False},
+        (6, 5),
+        unbatched={"batch_axis": None},
+        zeroes=False,
+        keeps_mean=False,
+    ),
+    "locked_dropout": Row(jaxdrop.locked_dropout, {}, (3, 4, 5)),
+    "drop_connect": Row(jaxdrop.drop_connect, {}, (6, 5)),
+    "drop_block": Row(jaxdrop.drop_block, {"block_size": 2}, (3, 4, 5, 2)),
+    "drop_block-valid": Row(
+        jaxdrop.drop_block,
+        {"block_size": (2, 3), "seeds": "valid", "shared_channels": True},
+        (3, 4, 5, 2),
+        zeroes=False,
+        keeps_mean=False,
+    ),
+    "embedding_dropout": Row(
+        jaxdrop.embedding_dropout,
+        {},
+        (3, 4, 5),
+        call=lambda key, x, **knobs: jaxdrop.embedding_dropout(
+            key, x, jnp.broadcast_to(IDS[: x.shape[-2]], x.shape[:-1]), **knobs
+        ),
+    ),
+    "mixout": Row(
+        jaxdrop.mixout,
+        {},
+        (6, 5),
+        call=lambda key, x, **knobs: jaxdrop.mixout(
+            key, x, jax.tree.map(jnp.zeros_like, x), **knobs
+        ),
+    ),
+    "zoneout": Row(
+        jaxdrop.zoneout,
+        {},
+        (6, 5),
+        zeroes=False,
+        keeps_mean=False,
+        evaluation_is_identity=False,
+        call=lambda key, x, **knobs: jaxdrop.zoneout(
+            key, x, jax.tree.map(jnp.zeros_like, x), **knobs
+        ),
+    ),
+}
+OTHER_RELATIVES = {  # tested in files of their own: not from an array to an array
+    jaxdrop.concrete_dropout: "the rate is learned",
+    jaxdrop.concrete_penalty: "draws nothing",
+    jaxdrop.variational_dense: "a layer; the rates are learned",
+    jaxdrop.variational_penalty: "draws nothing",
+    jaxdrop.variational_sparsity: "draws nothing",
+    jaxdrop.hard_concrete: "gates, from parameters",
+    jaxdrop.hard_concrete_penalty: "draws nothing",
+    jaxdrop.layer_drop: "flags for layers",
+    jaxdrop.shake_drop: "mixes; backward it draws anew",
+    jaxdrop.shake_shake: "mixes two branches",
+    jaxdrop.masksembles: "draws nothing",
+    jaxdrop.multi_sample: "runs a function",
+    jaxdrop.subset_stochastic_depth: "runs a branch; the rate is static",
+    jaxdrop.token_dropout: "fewer tokens; the rate is static",
+}
+for_the_family = pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
