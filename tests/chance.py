@@ -1,5 +1,7 @@
 """How tests speak about chance: with exact p-values and standard errors."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from scipy import stats
 
@@ -62,3 +64,9 @@ def assert_uniform_counts(counts, *, p_value: float = UNLIKELY) -> None:
     """Asserts that counts are spread evenly over their cells (chi-squared)."""
     result = stats.chisquare(np.asarray(counts).ravel())
     assert result.pvalue > p_value, f"p = {result.pvalue:.1e}"
+
+
+def normal(*shape: int, seed: int = 0) -> jax.Array:
+    """Fixed normal numbers as data; NumPy draws them, so that nothing compiles."""
+    numbers = np.random.default_rng(seed).normal(size=shape)
+    return jnp.asarray(numbers, jnp.float32)

@@ -8,6 +8,8 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import pytest
 
 import jaxdrop
@@ -26,6 +28,8 @@ class Row:
       zeroes: whether dropped entries are 0 and the others ``x / (1 - rate)``.
       unit_rate: whether a rate of 1 is allowed.
       keeps_mean: whether the mean over keys is ``x``.
+      evaluation_is_identity: whether evaluation returns ``x``.
+      call: the function with its other data filled in, for what is no dropper.
     """
 
     function: Callable[..., Any]
@@ -36,16 +40,23 @@ class Row:
     zeroes: bool = True
     unit_rate: bool = True
     keeps_mean: bool = True
+    evaluation_is_identity: bool = True
+    call: Callable[..., Any] | None = None
 
     def __call__(self, key, x, rate, deterministic=False):
         """Calls the function with the knobs of this row."""
-        return self.function(
-            key, x, rate=rate, deterministic=deterministic, **self.knobs
-        )
+        return self.draw(key, x, rate=rate, deterministic=deterministic, **self.knobs)
+
+    @property
+    def draw(self) -> Callable[..., Any]:
+        """The function as a dropper, of a key and an array."""
+        return self.call or self.function
 
     def __hash__(self) -> int:
         return id(self)
 
+
+IDS = jnp.array([4, 0, 7, 9, 2])
 
 ROWS = {
     "dropout": Row(jaxdrop.dropout, {}, (6, 5), array_rates=True),
@@ -97,5 +108,56 @@ ROWS = {
     ),
     "locked_dropout": Row(jaxdrop.locked_dropout, {}, (3, 4, 5)),
     "drop_connect": Row(jaxdrop.drop_connect, {}, (6, 5)),
+    "drop_block": Row(jaxdrop.drop_block, {"block_size": 2}, (3, 4, 5, 2)),
+    "drop_block-valid": Row(
+        jaxdrop.drop_block,
+        {"block_size": (2, 3), "seeds": "valid", "shared_channels": True},
+        (3, 4, 5, 2),
+        zeroes=False,
+        keeps_mean=False,
+    ),
+    "embedding_dropout": Row(
+        jaxdrop.embedding_dropout,
+        {},
+        (3, 4, 5),
+        call=lambda key, x, **knobs: jaxdrop.embedding_dropout(
+            key, x, jnp.broadcast_to(IDS[: x.shape[-2]], x.shape[:-1]), **knobs
+        ),
+    ),
+    "mixout": Row(
+        jaxdrop.mixout,
+        {},
+        (6, 5),
+        call=lambda key, x, **knobs: jaxdrop.mixout(
+            key, x, jax.tree.map(jnp.zeros_like, x), **knobs
+        ),
+    ),
+    "zoneout": Row(
+        jaxdrop.zoneout,
+        {},
+        (6, 5),
+        zeroes=False,
+        keeps_mean=False,
+        evaluation_is_identity=False,
+        call=lambda key, x, **knobs: jaxdrop.zoneout(
+            key, x, jax.tree.map(jnp.zeros_like, x), **knobs
+        ),
+    ),
+}
+OTHER_RELATIVES = {  # tested in files of their own: not from an array to an array
+    jaxdrop.concrete_dropout: "the rate is learned",
+    jaxdrop.concrete_penalty: "draws nothing",
+    jaxdrop.variational_dense: "a layer; the rates are learned",
+    jaxdrop.variational_penalty: "draws nothing",
+    jaxdrop.variational_sparsity: "draws nothing",
+    jaxdrop.hard_concrete: "gates, from parameters",
+    jaxdrop.hard_concrete_penalty: "draws nothing",
+    jaxdrop.layer_drop: "flags for layers",
+    jaxdrop.shake_drop: "mixes; backward it draws anew",
+    jaxdrop.shake_shake: "mixes two branches",
+    jaxdrop.masksembles: "draws nothing",
+    jaxdrop.multi_sample: "runs a function",
+    jaxdrop.subset_stochastic_depth: "runs a branch; the rate is static",
+    jaxdrop.token_dropout: "fewer tokens; the rate is static",
 }
 for_the_family = pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())

@@ -10,7 +10,7 @@ ROOT = pathlib.Path(__file__).parents[1] / "jaxdrop"
 FLOORS = [  # from the ground up; rooms on one floor do not know each other
     {"_typing"},
     {"_checks", "_paths", "_sites"},
-    {"prng", "keys"},
+    {"prng", "keys", "_weights"},
     {"masks"},
     {
         "_dropout",

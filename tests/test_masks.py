@@ -115,6 +115,23 @@ def test_it_is_the_bernoulli_of_jax(key, rate):
     )
 
 
+@pytest.mark.parametrize("keep", [0.0, 0.25, 0.7, 1.0])
+def test_the_threshold_is_exact_to_the_last_of_its_23_bits(keep):
+    threshold = int(np.ceil(np.float32(keep) * 2.0**23))
+    words = [w for w in (threshold - 1, threshold) if 0 <= w < 2**23]
+    bits = jnp.asarray(np.array(words, np.uint32) << 9 | 511)
+    kept = masks.survives(bits, keep=keep)
+    np.testing.assert_array_equal(kept, np.array(words) < threshold)
+
+
+def test_the_probability_of_keeping_follows_rate_and_mode():
+    assert masks.keep_probability(0.3) == 1 - 0.3
+    assert masks.keep_probability(0.3, deterministic=True) == 1
+    traced = jax.jit(lambda d, r: masks.keep_probability(r, deterministic=d))
+    assert traced(True, 0.3) == 1 and traced(False, 0.3) == 1 - jnp.float32(0.3)
+    assert traced(True, jnp.nan) == 1 and jnp.isnan(traced(False, -1e-9))
+
+
 def test_neither_x64_nor_numpy_change_a_mask(key):
     mask = masks.bernoulli(key, HELD, rate=0.1)
     for rate in (np.float64(0.1), np.asarray(0.1)):
@@ -152,6 +169,12 @@ def test_shared_axes_of_length_one_and_all_axes_are_one_decision(key):
 def test_wrong_axes_are_named(key):
     with pytest.raises(ValueError, match="axis 5 is out of bounds for rank 3"):
         masks.bernoulli(key, (2, 3, 4), rate=0.5, broadcast_dims=(5,))
+    one = jaxdrop.dropout(key, jnp.ones((3, 40)), rate=0.5, broadcast_dims=0)
+    assert (one == one[:1]).all()
+    with pytest.raises(ValueError, match="num_spatial_dims must be 1, 2 or 3"):
+        jaxdrop.spatial_dropout(
+            key, jnp.ones((2, 3, 3, 1)), rate=0.5, num_spatial_dims=2.0
+        )
     with pytest.raises(ValueError, match="names an axis twice"):
         masks.bernoulli(key, (2, 3, 4), rate=0.5, broadcast_dims=(1, -2))
     with pytest.raises(TypeError, match="must be an integer"):
@@ -213,7 +236,8 @@ def test_a_held_mask_is_drawn_once_for_both_passes(key):
 def test_held_and_fused_masks_are_alike_under_every_transform(key, shape):
     x = jax.random.normal(key, shape)
     rates, keys = jnp.array([0.1, 0.5, 0.9]), jax.random.split(key, 3)
-    np.testing.assert_array_equal(drop(key, x), jax.jit(plain)(key, x))
+    np.testing.assert_array_equal(drop(key, x) == 0, plain(key, x) == 0)
+    np.testing.assert_allclose(drop(key, x), plain(key, x), rtol=1e-6)
     for axes in ((0, None, None), (None, None, 0), (0, None, 0)):
         args = (keys if axes[0] == 0 else key, x, rates if axes[2] == 0 else 0.4)
         np.testing.assert_allclose(

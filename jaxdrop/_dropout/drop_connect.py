@@ -2,13 +2,9 @@
 
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-
 from jaxdrop import masks
 from jaxdrop._checks import check_inexact, check_rate, is_identity, require_key
-from jaxdrop._paths import map_with_name, path_hash
+from jaxdrop._dropout._weights import is_array, map_weights
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, PyTree, Rate, Where
 
@@ -72,23 +68,16 @@ def drop_connect(
       True
     """
     check_rate(rate, caller="drop_connect")
-    is_array = jax.tree_util.treedef_is_leaf(jax.tree.structure(params))
-    if is_array:
+    if is_array(params):
         params = check_inexact(params, caller="drop_connect")
     if is_identity(rate, deterministic, caller="drop_connect"):
         return params
     key = require_key(key, caller="drop_connect")
     keep = masks.keep_probability(rate, deterministic=deterministic)
-    if is_array:
+    if is_array(params):
         return _drop_connect(key, params, keep)
-
-    def drop(path: str, leaf: Any) -> Any:
-        if not _is_inexact(leaf) or (where is not None and not where(path, leaf)):
-            return leaf
-        leaf_key = jax.random.fold_in(key, path_hash(path))
-        return _drop_connect(leaf_key, jnp.asarray(leaf), keep)
-
-    return map_with_name(drop, params)
+    drop = lambda key, leaf: _drop_connect(key, leaf, keep)
+    return map_weights(drop, key, params, where=where)
 
 
 @site("jaxdrop.drop_connect")
@@ -96,9 +85,3 @@ def _drop_connect(key: Key, weights: Array, keep: Any) -> Array:
     sharding = masks.sharding_of(weights)
     mask = masks.draw(key, weights.shape, keep=keep, out_sharding=sharding)
     return masks.apply(weights, mask, keep=keep)
-
-
-def _is_inexact(leaf: Any) -> bool:
-    return isinstance(leaf, jax.Array | np.ndarray) and jnp.issubdtype(
-        leaf.dtype, jnp.inexact
-    )

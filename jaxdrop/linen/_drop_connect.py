@@ -1,22 +1,24 @@
 """Layers whose weights are dropped, as Linen modules."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxdrop._checks import check_rate
-from jaxdrop._dropout.drop_connect import drop_connect
+from jaxdrop._dropout._dropped_layer import check_evaluation, dropped_layer
 from jaxdrop._typing import Array, Flag, Key, Rate
+from jaxdrop.linen._linear import NoisyDense, add_bias
 from jaxdrop.linen._module import StochasticModule
 
 
-class DropConnectDense(StochasticModule):
+class DropConnectDense(NoisyDense, StochasticModule):
     """A dense layer whose weights are dropped, :func:`jaxdrop.drop_connect`.
 
-    One mask of the kernel serves the whole batch; the bias is never dropped. Parameters
-    have the names, shapes and initialisation of ``flax.linen.Dense``, and evaluation is
-    that layer.
+    The bias is never dropped. Parameters have the names, shapes and initialisation of
+    ``flax.linen.Dense``, and evaluation is that layer; or, more exactly where a
+    nonlinear activation follows, its mean over masks by matching moments.
 
     Attributes:
       features: the number of output features.
@@ -27,6 +29,15 @@ class DropConnectDense(StochasticModule):
       precision: of the product, see ``jax.lax.Precision``.
       kernel_init: the initializer of the kernel.
       bias_init: the initializer of the bias.
+      activation: an elementwise function that is applied to the output.
+      per_example: draw a mask for each example, on the first axis, instead of one for
+        the batch. It takes the memory of a kernel for each example.
+      evaluation: ``"mean"``, the layer with its mean weights, or ``"moments"``, the
+        mean of ``activation`` over masks, in the normal approximation.
+
+    References:
+      Wan, Zeiler, Zhang, LeCun, Fergus, `Regularization of neural networks using
+      DropConnect <https://proceedings.mlr.press/v28/wan13.html>`_, ICML 2013.
 
     Examples:
       >>> import jax, jax.numpy as jnp, jaxdrop
@@ -47,9 +58,13 @@ class DropConnectDense(StochasticModule):
     precision: Any = None
     kernel_init: Any = nn.initializers.lecun_normal()
     bias_init: Any = nn.initializers.zeros_init()
+    activation: Callable[[Array], Array] | None = None
+    per_example: bool = False
+    evaluation: str = "mean"
 
     def __post_init__(self) -> None:
         check_rate(self.rate, caller="DropConnectDense")
+        check_evaluation(self.evaluation, self.activation, caller="DropConnectDense")
         super().__post_init__()
 
     @nn.compact
@@ -72,14 +87,22 @@ class DropConnectDense(StochasticModule):
         Returns:
           Outputs, ``(*batch, features)``.
         """
-        shape = (x.shape[-1], self.features)
-        kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
-        bias = None
-        if self.use_bias:
-            bias = self.param("bias", self.bias_init, shape[1:], self.param_dtype)
+        kernel, bias = self.parameters(x.shape[-1])
         rate = self.rate if rate is None else rate
         key, flag = self.settle(deterministic, rng, rate)
-        kernel = drop_connect(key, kernel, rate=rate, deterministic=flag)
-        x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
-        y = jnp.matmul(x, kernel, precision=self.precision)
-        return y if bias is None else y + jnp.reshape(bias, (1,) * (y.ndim - 1) + (-1,))
+
+        def finish(y: Array) -> Array:
+            y = add_bias(y, bias)
+            return y if self.activation is None else self.activation(y)
+
+        return dropped_layer(
+            key,
+            x,
+            kernel,
+            rate=rate,
+            deterministic=flag,
+            product=self.product,
+            finish=finish,
+            per_example=self.per_example,
+            evaluation=self.evaluation,
+        )

@@ -2,20 +2,21 @@
 
 from collections.abc import Sequence
 
-from flax import linen as nn
-
+from jaxdrop._checks import as_axes
 from jaxdrop._dropout.alpha_dropout import alpha_dropout
+from jaxdrop._dropout.drop_block import drop_block
 from jaxdrop._dropout.dropout import dropout
 from jaxdrop._dropout.feature_alpha_dropout import feature_alpha_dropout
 from jaxdrop._dropout.gaussian_dropout import gaussian_dropout
 from jaxdrop._dropout.locked_dropout import locked_dropout
+from jaxdrop._dropout.shake_drop import shake_drop
 from jaxdrop._dropout.spatial_dropout import spatial_dropout
 from jaxdrop._dropout.stochastic_depth import stochastic_depth
 from jaxdrop._typing import Array, Key, Rate
 from jaxdrop.linen._module import DropoutModule, Dropping
 
 
-class Dropout(Dropping, nn.Module):
+class Dropout(Dropping):
     """:func:`jaxdrop.dropout` as a module, in the place of ``flax.linen.Dropout``.
 
     It takes the same arguments and draws the same masks; and besides a rate that is an
@@ -47,7 +48,7 @@ class Dropout(Dropping, nn.Module):
             key,
             x,
             rate=rate,
-            broadcast_dims=tuple(self.broadcast_dims),
+            broadcast_dims=as_axes(self.broadcast_dims),
             deterministic=deterministic,
         )
 
@@ -69,7 +70,7 @@ class GaussianDropout(DropoutModule):
             key,
             x,
             rate=rate,
-            broadcast_dims=tuple(self.broadcast_dims),
+            broadcast_dims=as_axes(self.broadcast_dims),
             deterministic=deterministic,
         )
 
@@ -91,7 +92,7 @@ class AlphaDropout(DropoutModule):
             key,
             x,
             rate=rate,
-            broadcast_dims=tuple(self.broadcast_dims),
+            broadcast_dims=as_axes(self.broadcast_dims),
             deterministic=deterministic,
         )
 
@@ -146,6 +147,40 @@ class SpatialDropout(DropoutModule):
         )
 
 
+class DropBlock(DropoutModule):
+    """:func:`jaxdrop.drop_block` as a module.
+
+    Attributes:
+      rate: the probability of dropping an entry.
+      block_size: the sides of a block: one number, or one for each spatial axis.
+      num_spatial_dims: how many axes a block spans: 1, 2 or 3.
+      channel_axis: the axis of the channels.
+      shared_channels: drop the same blocks in all channels of an example.
+      seeds: ``"padded"``, exact everywhere; or ``"valid"``, the paper's.
+    """
+
+    block_size: int | Sequence[int] = 7
+    num_spatial_dims: int = 2
+    channel_axis: int = -1
+    shared_channels: bool = False
+    seeds: str = "padded"
+
+    def regularize(
+        self, key: Key | None, x: Array, rate: Rate, deterministic: bool | Array
+    ) -> Array:
+        return drop_block(
+            key,
+            x,
+            rate=rate,
+            block_size=self.block_size,
+            num_spatial_dims=self.num_spatial_dims,
+            channel_axis=self.channel_axis,
+            shared_channels=self.shared_channels,
+            seeds=self.seeds,
+            deterministic=deterministic,
+        )
+
+
 class StochasticDepth(DropoutModule):
     """:func:`jaxdrop.stochastic_depth` as a module: ``x + drop(branch(x))``.
 
@@ -186,4 +221,24 @@ class LockedDropout(DropoutModule):
     ) -> Array:
         return locked_dropout(
             key, x, rate=rate, time_axis=self.time_axis, deterministic=deterministic
+        )
+
+
+class ShakeDrop(DropoutModule):
+    """:func:`jaxdrop.shake_drop` as a module, at the end of a residual branch.
+
+    In evaluation it is the expectation, ``(1 - rate) * x``.
+
+    Attributes:
+      rate: the probability of shaking a branch.
+      batch_axis: the axis of the examples, or ``None`` for one decision for all.
+    """
+
+    batch_axis: int | None = 0
+
+    def regularize(
+        self, key: Key | None, x: Array, rate: Rate, deterministic: bool | Array
+    ) -> Array:
+        return shake_drop(
+            key, x, rate=rate, batch_axis=self.batch_axis, deterministic=deterministic
         )

@@ -8,7 +8,7 @@ from jaxdrop._checks import check_flag, check_rate, is_zero
 from jaxdrop._typing import Array, Flag, Key, Rate
 
 
-class Stochastic:
+class Stochastic(nn.Module):
     """The behaviour of a module with fields ``deterministic`` and ``rng_collection``.
 
     The fields are declared by the classes that inherit this, since their order is part
@@ -17,14 +17,14 @@ class Stochastic:
 
     def mode(self, deterministic: Flag | None) -> bool | Array:
         """The mode, given as an attribute or at call time, but not both."""
-        flag = nn.merge_param("deterministic", self.deterministic, deterministic)  # type: ignore[attr-defined]
+        flag = nn.merge_param("deterministic", self.deterministic, deterministic)
         return check_flag(flag, caller=type(self).__name__)
 
     def draw_key(self, rng: Key | None) -> Key:
         """The key given at call time, or else the next one of the collection."""
         if rng is not None:
             return rng
-        key: Key = self.make_rng(self.rng_collection)  # type: ignore[attr-defined]
+        key: Key = self.make_rng(self.rng_collection)
         return key
 
     def settle(
@@ -36,12 +36,16 @@ class Stochastic:
         return None if unused else self.draw_key(rng), flag
 
 
-class Dropping(Stochastic):
-    """The behaviour of a module that drops at a ``rate``."""
+class Rated(Stochastic):
+    """The behaviour of a module with a field ``rate``."""
 
     def __post_init__(self) -> None:
-        check_rate(self.rate, caller=type(self).__name__, scalar=False)  # type: ignore[attr-defined]
-        super().__post_init__()  # type: ignore[misc]
+        check_rate(self.rate, caller=type(self).__name__, scalar=False)
+        super().__post_init__()
+
+
+class Dropping(Rated):
+    """The behaviour of a module that drops at a ``rate``."""
 
     def __call__(
         self,
@@ -62,7 +66,7 @@ class Dropping(Stochastic):
         Returns:
           An array with the shape and dtype of ``x``.
         """
-        chosen: Any = self.rate if rate is None else rate  # type: ignore[attr-defined]
+        chosen: Any = self.rate if rate is None else rate
         key, flag = self.settle(deterministic, rng, chosen)
         return self.regularize(key, x, chosen, flag)
 
@@ -73,7 +77,7 @@ class Dropping(Stochastic):
         raise NotImplementedError
 
 
-class StochasticModule(Stochastic, nn.Module, kw_only=True):
+class StochasticModule(Stochastic, kw_only=True):
     """A module with a mode and a collection of keys.
 
     Attributes:

@@ -1,23 +1,25 @@
 """Layers whose weights are dropped, as NNX modules."""
 
+from collections.abc import Callable
 from typing import Any, Unpack
 
 import jax.numpy as jnp
 from flax import nnx
 
 from jaxdrop._checks import check_rate
-from jaxdrop._dropout.drop_connect import drop_connect
+from jaxdrop._dropout._dropped_layer import check_evaluation, dropped_layer
 from jaxdrop._typing import Array, Flag
 from jaxdrop._typing import Rate as RateLike
-from jaxdrop.nnx._module import KeySource, Mode, Rate, StochasticModule
+from jaxdrop.nnx._linear import NoisyLinear
+from jaxdrop.nnx._module import KeySource, Mode, Rate
 
 
-class DropConnectLinear(StochasticModule):
+class DropConnectLinear(NoisyLinear):
     """A dense layer whose weights are dropped, :func:`jaxdrop.drop_connect`.
 
-    One mask of the kernel serves the whole batch; the bias is never dropped. Parameters
-    have the names, shapes and initialisation of ``flax.nnx.Linear``, and evaluation is
-    that layer.
+    The bias is never dropped. Parameters have the names, shapes and initialisation of
+    ``flax.nnx.Linear``, and evaluation is that layer; or, more exactly where a
+    nonlinear activation follows, its mean over masks by matching moments.
 
     Args:
       in_features: the number of input features.
@@ -29,7 +31,16 @@ class DropConnectLinear(StochasticModule):
       precision: of the product, see ``jax.lax.Precision``.
       kernel_init: the initializer of the kernel.
       bias_init: the initializer of the bias.
+      activation: an elementwise function that is applied to the output.
+      per_example: draw a mask for each example, on the first axis, instead of one for
+        the batch. It takes the memory of a kernel for each example.
+      evaluation: ``"mean"``, the layer with its mean weights, or ``"moments"``, the
+        mean of ``activation`` over masks, in the normal approximation.
       **mode: see :class:`StochasticModule`; ``rngs`` is required for initialisation.
+
+    References:
+      Wan, Zeiler, Zhang, LeCun, Fergus, `Regularization of neural networks using
+      DropConnect <https://proceedings.mlr.press/v28/wan13.html>`_, ICML 2013.
 
     Examples:
       >>> import jax.numpy as jnp, jaxdrop
@@ -55,26 +66,31 @@ class DropConnectLinear(StochasticModule):
         precision: Any = None,
         kernel_init: Any = nnx.initializers.lecun_normal(),
         bias_init: Any = nnx.initializers.zeros_init(),
+        activation: Callable[[Array], Array] | None = None,
+        per_example: bool = False,
+        evaluation: str = "mean",
         **mode: Unpack[Mode],
     ) -> None:
         if not isinstance(rate, nnx.Variable):
             check_rate(rate, caller="DropConnectLinear")
-        rngs = mode.get("rngs")
-        if not isinstance(rngs, nnx.Rngs):
-            raise TypeError(
-                "DropConnectLinear: rngs must be nnx.Rngs, from which the parameters "
-                f"are initialised, got {type(rngs).__name__}."
-            )
-        self.rate = rate
-        self.dtype = dtype
-        self.precision = precision
-        shape = (in_features, out_features)
-        self.kernel = nnx.Param(kernel_init(rngs.params(), shape, param_dtype))
-        bias = (
-            bias_init(rngs.params(), (out_features,), param_dtype) if use_bias else None
+        check_evaluation(evaluation, activation, caller="DropConnectLinear")
+        super().__init__(
+            in_features,
+            out_features,
+            {
+                "use_bias": use_bias,
+                "dtype": dtype,
+                "param_dtype": param_dtype,
+                "precision": precision,
+                "kernel_init": kernel_init,
+                "bias_init": bias_init,
+            },
+            **mode,
         )
-        self.bias = nnx.Param(bias) if use_bias else nnx.data(None)
-        super().__init__(**mode)  # forks a stream: after the parameters, as in Flax
+        self.rate = rate
+        self.activation = activation
+        self.per_example = per_example
+        self.evaluation = evaluation
 
     def __call__(
         self,
@@ -97,10 +113,18 @@ class DropConnectLinear(StochasticModule):
         """
         chosen = self.rate if rate is None else rate
         key, chosen, flag = self.settle(deterministic, rngs, chosen)
-        kernel = drop_connect(key, self.kernel[...], rate=chosen, deterministic=flag)
-        bias = None if self.bias is None else self.bias[...]
-        x, kernel, bias = nnx.nn.dtypes.promote_dtype(
-            (x, kernel, bias), dtype=self.dtype
+        return dropped_layer(
+            key,
+            x,
+            self.kernel[...],
+            rate=chosen,
+            deterministic=flag,
+            product=self.product,
+            finish=self._finish,
+            per_example=self.per_example,
+            evaluation=self.evaluation,
         )
-        y = jnp.matmul(x, kernel, precision=self.precision)
-        return y if bias is None else y + jnp.reshape(bias, (1,) * (y.ndim - 1) + (-1,))
+
+    def _finish(self, y: Array) -> Array:
+        y = self.add_bias(y)
+        return y if self.activation is None else self.activation(y)

@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 from typing import Unpack
 
+from jaxdrop._checks import as_axes
 from jaxdrop._dropout.alpha_dropout import alpha_dropout
+from jaxdrop._dropout.drop_block import drop_block
 from jaxdrop._dropout.dropout import dropout
 from jaxdrop._dropout.feature_alpha_dropout import feature_alpha_dropout
 from jaxdrop._dropout.gaussian_dropout import gaussian_dropout
 from jaxdrop._dropout.locked_dropout import locked_dropout
+from jaxdrop._dropout.shake_drop import shake_drop
 from jaxdrop._dropout.spatial_dropout import spatial_dropout
 from jaxdrop._dropout.stochastic_depth import stochastic_depth
 from jaxdrop._typing import Array, Key
@@ -48,7 +51,7 @@ class Dropout(DropoutModule):
         **mode: Unpack[Mode],
     ) -> None:
         super().__init__(rate, **mode)
-        self.broadcast_dims = tuple(broadcast_dims)
+        self.broadcast_dims = as_axes(broadcast_dims)
 
     def regularize(
         self, key: Key | None, x: Array, rate: RateLike, deterministic: bool | Array
@@ -79,7 +82,7 @@ class GaussianDropout(DropoutModule):
         **mode: Unpack[Mode],
     ) -> None:
         super().__init__(rate, **mode)
-        self.broadcast_dims = tuple(broadcast_dims)
+        self.broadcast_dims = as_axes(broadcast_dims)
 
     def regularize(
         self, key: Key | None, x: Array, rate: RateLike, deterministic: bool | Array
@@ -110,7 +113,7 @@ class AlphaDropout(DropoutModule):
         **mode: Unpack[Mode],
     ) -> None:
         super().__init__(rate, **mode)
-        self.broadcast_dims = tuple(broadcast_dims)
+        self.broadcast_dims = as_axes(broadcast_dims)
 
     def regularize(
         self, key: Key | None, x: Array, rate: RateLike, deterministic: bool | Array
@@ -194,6 +197,55 @@ class SpatialDropout(DropoutModule):
         )
 
 
+class DropBlock(DropoutModule):
+    """:func:`jaxdrop.drop_block` as a module.
+
+    Args:
+      rate: the probability of dropping an entry.
+      block_size: the sides of a block: one number, or one for each spatial axis.
+      num_spatial_dims: how many axes a block spans: 1, 2 or 3.
+      channel_axis: the axis of the channels.
+      shared_channels: drop the same blocks in all channels of an example.
+      seeds: ``"padded"``, exact everywhere; or ``"valid"``, the paper's.
+      **mode: see :class:`StochasticModule`.
+    """
+
+    def __init__(
+        self,
+        rate: RateLike | Rate,
+        *,
+        block_size: int | Sequence[int] = 7,
+        num_spatial_dims: int = 2,
+        channel_axis: int = -1,
+        shared_channels: bool = False,
+        seeds: str = "padded",
+        **mode: Unpack[Mode],
+    ) -> None:
+        super().__init__(rate, **mode)
+        self.block_size = (
+            tuple(block_size) if isinstance(block_size, Sequence) else block_size
+        )
+        self.num_spatial_dims = num_spatial_dims
+        self.channel_axis = channel_axis
+        self.shared_channels = shared_channels
+        self.seeds = seeds
+
+    def regularize(
+        self, key: Key | None, x: Array, rate: RateLike, deterministic: bool | Array
+    ) -> Array:
+        return drop_block(
+            key,
+            x,
+            rate=rate,
+            block_size=self.block_size,
+            num_spatial_dims=self.num_spatial_dims,
+            channel_axis=self.channel_axis,
+            shared_channels=self.shared_channels,
+            seeds=self.seeds,
+            deterministic=deterministic,
+        )
+
+
 class StochasticDepth(DropoutModule):
     """:func:`jaxdrop.stochastic_depth` as a module: ``x + drop(branch(x))``.
 
@@ -249,4 +301,33 @@ class LockedDropout(DropoutModule):
     ) -> Array:
         return locked_dropout(
             key, x, rate=rate, time_axis=self.time_axis, deterministic=deterministic
+        )
+
+
+class ShakeDrop(DropoutModule):
+    """:func:`jaxdrop.shake_drop` as a module, at the end of a residual branch.
+
+    In evaluation it is the expectation, ``(1 - rate) * x``.
+
+    Args:
+      rate: the probability of shaking a branch.
+      batch_axis: the axis of the examples, or ``None`` for one decision for all.
+      **mode: see :class:`StochasticModule`.
+    """
+
+    def __init__(
+        self,
+        rate: RateLike | Rate,
+        *,
+        batch_axis: int | None = 0,
+        **mode: Unpack[Mode],
+    ) -> None:
+        super().__init__(rate, **mode)
+        self.batch_axis = batch_axis
+
+    def regularize(
+        self, key: Key | None, x: Array, rate: RateLike, deterministic: bool | Array
+    ) -> Array:
+        return shake_drop(
+            key, x, rate=rate, batch_axis=self.batch_axis, deterministic=deterministic
         )

@@ -10,6 +10,7 @@ References:
 """
 
 import math
+from numbers import Integral
 from typing import Any
 
 import jax.numpy as jnp
@@ -49,7 +50,8 @@ def counters(shape: tuple[int, ...], *, out_sharding: Any) -> tuple[Array, Array
     """The row-major position of each entry of an array, as two uint32 words.
 
     Args:
-      shape: the shape of the array; no axis longer than 2**32.
+      shape: the shape of the array; no axis longer than 2**32. A shape with symbolic
+        dimensions (``jax.export``) is taken to have at most 2**32 entries.
       out_sharding: how the counters are spread over an explicit mesh, or None.
 
     Returns:
@@ -57,24 +59,37 @@ def counters(shape: tuple[int, ...], *, out_sharding: Any) -> tuple[Array, Array
       is the scalar 0 where all positions fit in one word.
     """
     high = low = jnp.zeros((), jnp.uint32)
-    wide = math.prod(shape) > _WORD
+    wide = not _is_symbolic(shape) and math.prod(shape) > _WORD
     stride = 1
     for axis in reversed(range(len(shape))):
-        if shape[axis] > 1:
+        if _is_symbolic(shape) or shape[axis] > 1:
             index = lax.broadcasted_iota(
                 jnp.uint32, shape, axis, out_sharding=out_sharding
             )
             if wide:
                 high, low = _add_product(high, low, index, stride)
             else:
-                low = low + (index if stride == 1 else index * jnp.uint32(stride))
+                low = low + index * _word(stride)
         stride *= shape[axis]
     return high, low
 
 
 def has_counters(shape: tuple[int, ...]) -> bool:
     """Whether :func:`counters` can number an array of this shape."""
+    if _is_symbolic(shape):
+        return True
     return max(shape, default=0) <= _WORD and math.prod(shape) <= _WORD * _WORD
+
+
+def _word(stride: int) -> Array:
+    """A stride as a word; a symbolic one is computed when the program runs."""
+    known = isinstance(stride, Integral)
+    return jnp.uint32(stride) if known else jnp.asarray(stride).astype(jnp.uint32)
+
+
+def _is_symbolic(shape: tuple[Any, ...]) -> bool:
+    """Whether a size is known to the exported program only."""
+    return not all(isinstance(size, Integral) for size in shape)
 
 
 def _rotate_left(x: Array, distance: int) -> Array:

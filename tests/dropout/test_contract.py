@@ -13,7 +13,7 @@ from jax.ad_checkpoint import print_saved_residuals
 
 import jaxdrop
 from chance import assert_mean
-from family import ROWS, Row, for_the_family
+from family import OTHER_RELATIVES, ROWS, Row, for_the_family
 
 
 @functools.cache
@@ -26,10 +26,22 @@ def inputs(row: Row, dtype=jnp.float32) -> jax.Array:
     return jax.random.normal(jax.random.key(7), row.shape).astype(dtype)
 
 
+TREES = (jaxdrop.drop_connect, jaxdrop.mixout)
+
+
 def same_bits(a, b) -> bool:
     """Equality that tells -0 from 0, and knows NaN from NaN."""
     a, b = np.asarray(a), np.asarray(b)
     return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+def assert_same_draw(a, b) -> None:
+    """The same mask, and values up to the last place.
+
+    XLA divides by a rate or multiplies by its reciprocal as it sees fit in a program.
+    """
+    np.testing.assert_array_equal(np.asarray(a) == 0, np.asarray(b) == 0)
+    np.testing.assert_allclose(a, b, rtol=3e-7, atol=1e-7)
 
 
 def test_every_public_function_has_a_row():
@@ -39,16 +51,19 @@ def test_every_public_function_has_a_row():
         if inspect.isfunction(function)
         and function.__module__.startswith("jaxdrop._dropout")
     }
-    assert public == {row.function for row in ROWS.values()}
+    rows = {row.function for row in ROWS.values()}
+    assert public == rows | OTHER_RELATIVES.keys()
 
 
 @for_the_family
-@pytest.mark.parametrize("flag", [True, np.True_, 1])
+@pytest.mark.parametrize("flag", [True, np.True_, 1, np.array(True)])
 def test_evaluation_is_the_identity_and_needs_no_key(row, flag):
+    if not row.evaluation_is_identity:
+        pytest.skip("evaluates to an expectation")
     x = inputs(row)
     assert row(None, x, 0.5, flag) is x
     program = jax.make_jaxpr(lambda x: row(None, x, 0.5, flag))(x)
-    assert not program.eqns
+    assert row.call or not program.eqns  # a call may make its other data
     np.testing.assert_array_equal(
         jax.grad(lambda x: row(None, x, 0.5, flag).sum())(x), 1
     )
@@ -63,7 +78,8 @@ def test_a_rate_of_zero_is_the_identity_bit_for_bit(row, key):
         assert row(None, x, zero) is x
     assert same_bits(compiled(row)(key, x, 0.0), x)
     assert same_bits(row(key, x, jnp.float32(0)), x)
-    assert same_bits(compiled(row)(key, x, 0.5, True), x)
+    if row.evaluation_is_identity:
+        assert same_bits(compiled(row)(key, x, 0.5, True), x)
 
 
 @for_the_family
@@ -93,7 +109,8 @@ def test_a_scheduled_rate_and_a_traced_mode_compile_once(row, key):
     x = inputs(row)
     for rate in np.linspace(0, 0.99, 100, dtype=np.float32):
         assert np.isfinite(step(key, x, rate, False)).all()
-    assert same_bits(step(key, x, np.float32(0.5), True), x)
+    evaluated = step(key, x, np.float32(0.5), True)
+    np.testing.assert_allclose(evaluated, row(None, x, 0.5, True), rtol=1e-6)
     assert len(traces) == 1
 
 
@@ -111,9 +128,7 @@ def test_jit_changes_nothing(row, key):
     eager = row(key, x, jnp.float32(0.3))
     np.testing.assert_array_equal(compiled(row)(key, x, jnp.float32(0.3)), eager)
     with jax.disable_jit():
-        np.testing.assert_allclose(
-            row(key, x, jnp.float32(0.3)), eager, rtol=2e-7, atol=1e-7
-        )
+        assert_same_draw(row(key, x, jnp.float32(0.3)), eager)
 
 
 @for_the_family
@@ -127,9 +142,9 @@ def test_vmap_is_a_loop_over_keys_rates_and_modes(row, key):
     )
     for i in range(4):
         one = compiled(row)(keys[i], xs[i], rates[i], modes[i])
-        np.testing.assert_array_equal(mapped[:, i], one)
+        assert_same_draw(mapped[:, i], one)
     shared = jax.jit(jax.vmap(row, in_axes=(None, 0, None)))(key, xs, rates[2])
-    np.testing.assert_array_equal(shared[1], compiled(row)(key, xs[1], rates[2]))
+    assert_same_draw(shared[1], compiled(row)(key, xs[1], rates[2]))
 
 
 @for_the_family
@@ -138,7 +153,7 @@ def test_one_example_under_vmap_is_dropped_as_in_a_batch(row, key):
     x = jnp.ones(row.shape)
     batched = np.asarray(row(key, x, 0.5))
     single = jax.vmap(
-        lambda k, x: row.function(k, x, rate=0.5, **{**row.knobs, **row.unbatched})
+        lambda k, x: row.draw(k, x, rate=0.5, **{**row.knobs, **row.unbatched})
     )(jax.random.split(key, row.shape[0]), x)
     for axis in range(1, len(row.shape)):
         constant = (batched == batched.take([0], axis)).all()
@@ -211,7 +226,8 @@ def test_a_traced_rate_that_is_no_probability_gives_nan(row, key):
         y = compiled(row)(key, x, np.float32(rate))
         assert np.isnan(y).all(), rate
         assert y.dtype == x.dtype
-    assert same_bits(compiled(row)(key, x, np.float32(np.nan), True), x)
+    if row.evaluation_is_identity:
+        assert same_bits(compiled(row)(key, x, np.float32(np.nan), True), x)
 
 
 @for_the_family
@@ -278,14 +294,12 @@ def test_control_flow_and_rematerialisation_change_nothing(row, key):
     loop = [compiled(row)(k, x, jnp.float32(0.4)) for k in keys]
     draw = lambda k: row(k, x, jnp.float32(0.4))
     scanned = lax.scan(lambda _, k: (None, draw(k)), None, keys)[1]
-    np.testing.assert_array_equal(scanned, jnp.stack(loop))
+    assert_same_draw(scanned, jnp.stack(loop))
     flag = jnp.bool_(True)
     chosen = lax.cond(flag, draw, lambda k: x, keys[0])
-    np.testing.assert_array_equal(chosen, loop[0])
+    assert_same_draw(chosen, loop[0])
     twice = lax.fori_loop(0, 2, lambda t, y: row(keys[t], y, jnp.float32(0.4)), x)
-    np.testing.assert_array_equal(
-        twice, compiled(row)(keys[1], loop[0], jnp.float32(0.4))
-    )
+    assert_same_draw(twice, compiled(row)(keys[1], loop[0], jnp.float32(0.4)))
     square = lambda x: (row(key, x, jnp.float32(0.4)) ** 2).sum()
     np.testing.assert_array_equal(
         jax.grad(jax.checkpoint(square))(x), jax.grad(square)(x)
@@ -336,8 +350,10 @@ def test_other_generators_work(row, impl):
 @for_the_family
 @pytest.mark.parametrize("x", [jnp.arange(4), np.ones(4, bool), [1.0, 2.0], "x"])
 def test_data_that_cannot_be_rescaled_is_refused(row, key, x):
-    if row.function is jaxdrop.drop_connect and isinstance(x, list):
+    if row.function in TREES and (row.call or isinstance(x, list)):
         pytest.skip("a list is a tree of parameters")
+    if row.call:
+        pytest.skip("its other data must fit: see the tests of its own file")
     with pytest.raises(TypeError, match=row.function.__name__):
         row(key, x, 0.5)
 

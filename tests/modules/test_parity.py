@@ -27,8 +27,15 @@ MODULES = {  # the modules of a function, by their name in both frameworks
     "stochastic_depth-whole": "StochasticDepth",
     "stochastic_depth-unscaled": "StochasticDepth",
     "locked_dropout": "LockedDropout",
+    "drop_block": "DropBlock",
+    "drop_block-valid": "DropBlock",
 }
-WITHOUT_MODULE = {"drop_connect"}  # its modules are layers: test_drop_connect.py
+WITHOUT_MODULE = {  # tested in files of their own, or not called with one array
+    "drop_connect": "its modules are layers",
+    "embedding_dropout": "called with ids as well",
+    "mixout": "for trees of parameters",
+    "zoneout": "its module is a cell",
+}
 ROWS_OF_MODULES = [
     pytest.param(ROWS[row], name, id=row) for row, name in MODULES.items()
 ]

@@ -1,0 +1,1 @@
+"""The parts of ``compare_regularizers.py``: methods, training, evaluation, report."""

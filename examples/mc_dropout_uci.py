@@ -1,0 +1,155 @@
+"""Regression with Monte-Carlo dropout, as in Gal and Ghahramani (2016), Table 1.
+
+    python examples/mc_dropout_uci.py
+    python examples/mc_dropout_uci.py --dataset concrete --data-dir ~/data
+    python examples/mc_dropout_uci.py --dataset yacht --data-dir ~/data --long
+
+A network with one hidden layer, and dropout on its inputs and hidden units, learns
+each of the splits of a data set, all of them in one program. Its samples give the root
+mean squared error of their mean, and the predictive log-likelihood, which are printed
+beside the published ones. Without files it takes scikit-learn's diabetes data.
+
+Gal, Ghahramani, "Dropout as a Bayesian approximation: representing model uncertainty
+in deep learning", ICML 2016, https://arxiv.org/abs/1506.02142.
+"""
+
+import argparse
+from pathlib import Path
+
+import jax
+import numpy as np
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+
+from data import DataError, load_regression
+from uci.published import PUBLISHED, SETTINGS, published_for
+from uci.splits import Splits
+from uci.training import Recipe, Scores, fit, judge
+
+_BLUE, _ORANGE, _GRAY = "#0072B2", "#D55E00", "#999999"
+_ROWS = ("RMSE, weight scaling", "RMSE, MC dropout", "log-likelihood")
+
+
+def main() -> None:
+    parser = _parser()
+    args = parser.parse_args()
+    try:
+        data = load_regression(args.dataset, args.data_dir)
+    except DataError as error:
+        parser.exit(2, f"{error}\n")
+    if args.validate:
+        data = data.for_validation()
+    if args.dataset not in SETTINGS and args.tau is None:
+        parser.exit(2, f"{args.dataset} needs --tau: choose it with --validate.\n")
+    recipe = _recipe(args)
+    num_samples = args.samples or (500 if args.quick else 10_000)
+
+    console = Console()
+    console.print(f"Running on {jax.default_backend()}: {jax.devices()}")
+    console.print(f"{args.dataset}: {len(data.y)} rows, {len(data.train)} splits")
+    console.print(recipe)
+    splits = Splits.of(data)
+    variables = fit(recipe, splits)
+    scores = jax.device_get(judge(recipe, variables, splits, num_samples=num_samples))
+    title = f"{args.dataset}, {recipe.epochs} epochs, {num_samples} samples"
+    published = () if args.validate else published_for(args.dataset, recipe, args.long)
+    console.print(report(scores, published, title))
+
+    args.output.mkdir(parents=True, exist_ok=True)
+    path = args.output / f"mc_dropout_uci_{args.dataset}.png"
+    draw(scores, splits, published, title).savefig(path, dpi=150)
+    console.print(f"Wrote {path}.")
+
+
+def report(scores: Scores, published: tuple[str, ...], title: str) -> Table:
+    """Measured scores beside published ones."""
+    caption = "Means over splits, with their standard errors."
+    table = Table(title=title, caption=caption)
+    table.add_column("")
+    for heading in ("measured", "published", "median of splits"):
+        table.add_column(heading, justify="right")
+    for index, (name, values) in enumerate(zip(_ROWS, scores, strict=False)):
+        error = values.std(ddof=1) / len(values) ** 0.5
+        measured = f"{values.mean():.4g} ± {error:.2g}"
+        shown = published[index] if published else "–"
+        table.add_row(name, measured, shown, f"{np.median(values):.4g}")
+    return table
+
+
+def draw(
+    scores: Scores, splits: Splits, published: tuple[str, ...], title: str
+) -> Figure:
+    """The scores of each split, and all predictions against what was observed."""
+    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    of_rmse, of_likelihood, of_rows = figure.subplots(1, 3)
+    numbers = np.arange(len(scores.rmse))
+    of_rmse.plot(numbers, scores.weight_scaling, "o", color=_GRAY, label=_ROWS[0])
+    of_rmse.plot(numbers, scores.rmse, ".", color=_BLUE, label="MC dropout")
+    of_likelihood.plot(numbers, scores.log_likelihood, ".", color=_BLUE)
+    for axes, values, label in (
+        (of_rmse, scores.rmse, "RMSE"),
+        (of_likelihood, scores.log_likelihood, "log-likelihood"),
+    ):
+        axes.axhline(values.mean(), color=_BLUE, lw=1, label="mean of MC dropout")
+        axes.set(xlabel="split", ylabel=label)
+    for axes, text in zip((of_rmse, of_likelihood), published[1:], strict=False):
+        level = float(text.split(" ")[0])
+        axes.axhline(level, color=_ORANGE, lw=1, ls="--", label="published mean")
+    of_rmse.legend(fontsize=8)
+    there = splits.test_weight > 0
+    truth, mean, std = (
+        np.asarray(a)[there] for a in (splits.test_y, scores.mean, scores.std)
+    )
+    of_rows.errorbar(
+        truth, mean, 2 * std, fmt=".", ms=3, lw=0.4, color=_BLUE, ecolor="0.75"
+    )
+    ends = [truth.min(), truth.max()]
+    of_rows.plot(ends, ends, color=_ORANGE, lw=1, zorder=3)
+    of_rows.set(xlabel="observed", ylabel="mean ± 2 standard deviations")
+    figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def _recipe(args: argparse.Namespace) -> Recipe:
+    """The published settings, with those of the command line in their place."""
+    unknown = Recipe(rate=0.05, tau=1.0, length_scale=1e-2)
+    recipe = SETTINGS.get(args.dataset, unknown)
+    changes = {
+        "epochs": 4000 if args.long else 40 if args.quick else None,
+        "batch_size": 128 if args.long else None,
+    }
+    for name in ("epochs", "batch_size", "hidden", "rate", "tau", "length_scale"):
+        given = getattr(args, name)
+        changes[name] = changes.get(name) if given is None else given
+    given = {name: value for name, value in changes.items() if value is not None}
+    return recipe._replace(**given, seed=args.seed)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    known = ", ".join(PUBLISHED)
+    add("--dataset", default="diabetes", help=f"diabetes, or a folder of uci: {known}")
+    add("--data-dir", type=Path, help="the folder that holds the folder uci")
+    add("--rate", type=float, help="of dropping inputs and hidden units")
+    add("--tau", type=float, help="precision of the noise, in units of the target")
+    add("--length-scale", type=float, help="of the prior of the weights")
+    add("--hidden", type=int, help="hidden units")
+    add("--epochs", type=int, help="400 by default")
+    add("--batch-size", type=int, help="32 by default")
+    add("--samples", type=int, help="how many each prediction is the mean of")
+    add("--seed", type=int, default=0)
+    long = "4000 epochs of batches of 128, as in later results of the authors"
+    add("--long", action="store_true", help=long)
+    validate = "judge on the last fifth of the training rows, to choose rate and tau"
+    add("--validate", action="store_true", help=validate)
+    add("--quick", action="store_true", help="a short run, to see that all works")
+    add("--output", type=Path, default=Path("results"), help="where files are written")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

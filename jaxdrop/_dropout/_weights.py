@@ -1,0 +1,47 @@
+"""Which weights of a tree are dropped, and from which keys."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxdrop._paths import map_with_name, path_hash
+from jaxdrop._typing import Array, Key, PyTree, Where
+
+
+def is_array(params: PyTree, /) -> bool:
+    """Whether ``params`` is one array, and no tree of them."""
+    return jax.tree_util.all_leaves([params])
+
+
+def map_weights(
+    function: Callable[..., Array],
+    key: Key,
+    params: PyTree,
+    /,
+    *rest: PyTree,
+    where: Where | None,
+) -> PyTree:
+    """Maps ``function(key, leaf, *rest_leaves)`` over the weights that are selected.
+
+    A leaf's key is ``key`` folded with a hash of its path, so that its mask does not
+    change when other leaves come and go. Leaves that are not floating point, or that
+    ``where(path, leaf)`` does not select, stay as they are.
+    """
+
+    def change(path: str, leaf: Any, *others: Any) -> Any:
+        if not is_inexact(leaf) or (where is not None and not where(path, leaf)):
+            return leaf
+        leaf_key = jax.random.fold_in(key, path_hash(path))
+        return function(leaf_key, jnp.asarray(leaf), *others)
+
+    return map_with_name(change, params, *rest)
+
+
+def is_inexact(leaf: Any, /) -> bool:
+    """Whether a leaf of a tree is an array that can be rescaled."""
+    return isinstance(leaf, jax.Array | np.ndarray) and jnp.issubdtype(
+        leaf.dtype, jnp.inexact
+    )

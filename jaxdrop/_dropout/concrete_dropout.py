@@ -1,0 +1,114 @@
+"""Concrete dropout: a rate that is learned (Gal et al., 2017)."""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from jaxdrop import masks
+from jaxdrop._checks import (
+    as_axes,
+    check_flag,
+    check_inexact,
+    is_number,
+    require_key,
+    select,
+)
+from jaxdrop._dropout._logistic import logistic
+from jaxdrop._sites import site
+from jaxdrop._typing import Array, Axes, Flag, Key
+
+
+def concrete_dropout(
+    key: Key | None,
+    x: Array,
+    logit_rate: ArrayLike,
+    /,
+    *,
+    temperature: ArrayLike = 0.1,
+    broadcast_dims: Axes = (),
+    deterministic: Flag = False,
+) -> Array:
+    """Multiplies by relaxed dropout masks, through which the rate can be learned.
+
+    An entry is multiplied by ``(1 - z) / (1 - rate)``, where ``z`` is nearly 0 or 1
+    and differentiable in ``logit_rate``. The lower the temperature the closer this is
+    to :func:`jaxdrop.dropout` with the same key; its expectation is ``x`` in that limit
+    only. Without :func:`jaxdrop.concrete_penalty` in the loss the rate tends to 0. The
+    place is the input of every layer; the usual start is a rate of 0.1. For
+    convolutions drop channels, ``broadcast_dims=(1, 2)`` with a temperature of 2/3. The
+    noise and the factor are computed in float32 or wider.
+
+    Args:
+      key: a PRNG key; may be ``None`` where nothing is drawn.
+      x: the data, floating point or complex, of any shape.
+      logit_rate: ``log(rate / (1 - rate))``, unbounded and learned; a scalar, or an
+        array that broadcasts against ``x``. Gradients reach it.
+      temperature: of the relaxation, positive.
+      broadcast_dims: axes along which one draw is shared. Static.
+      deterministic: return ``x`` untouched; may be traced.
+
+    Returns:
+      An array with the shape and dtype of ``x``.
+
+    Raises:
+      ValueError: if ``temperature`` is not positive, ``logit_rate`` does not broadcast,
+        ``broadcast_dims`` are out of range, or a key is missing.
+      TypeError: if ``x`` is not floating point.
+
+    References:
+      Gal, Hron, Kendall, `Concrete dropout <https://arxiv.org/abs/1705.07832>`_,
+      NeurIPS 2017.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp, jaxdrop
+      >>> x = jnp.ones((64, 64))
+      >>> kept = lambda logit_rate: jnp.mean(
+      ...     jaxdrop.concrete_dropout(jax.random.key(0), x, logit_rate) ** 2
+      ... )
+      >>> bool(jax.grad(kept)(0.0) > 0)  # a higher rate, more noise
+      True
+    """
+    x = check_inexact(x, caller="concrete_dropout")
+    if is_number(temperature) and not float(temperature) > 0:
+        raise ValueError(
+            f"concrete_dropout: temperature must be positive, got {temperature}."
+        )
+    flag = check_flag(deterministic, caller="concrete_dropout")
+    if flag is True:
+        return x
+    key = require_key(key, caller="concrete_dropout")
+    logits = jnp.asarray(logit_rate, masks.real_dtype(x))
+    logits = masks.align(logits, x.shape, caller="concrete_dropout", name="logit_rate")
+    noisy = _concrete_dropout(
+        key, x, logits, temperature, broadcast_dims=as_axes(broadcast_dims)
+    )
+    return select(flag, x, noisy)
+
+
+def initial_logit(rate: float, /, *, caller: str) -> float:
+    """``log(rate / (1 - rate))`` of the rate that a module starts from."""
+    if not 0 < rate < 1:
+        raise ValueError(
+            f"{caller}: init_rate must be between 0 and 1, which have no finite logit; "
+            f"got {rate}."
+        )
+    return math.log(rate) - math.log1p(-rate)
+
+
+@site("jaxdrop.concrete_dropout", static=("broadcast_dims",))
+def _concrete_dropout(
+    key: Key, x: Array, logits: Array, temperature: Any, *, broadcast_dims: Axes
+) -> Array:
+    shape, sharding = masks.drawn_shape(
+        x.shape, broadcast_dims, out_sharding=masks.sharding_of(x)
+    )
+    noise = logistic(key, shape, dtype=logits.dtype, out_sharding=sharding)
+    logits = jnp.reshape(logits, (1,) * (x.ndim - logits.ndim) + logits.shape)
+    drop = (logits + noise) / jnp.asarray(temperature, logits.dtype)
+    # (1 - sigmoid(drop)) / (1 - sigmoid(logits)), finite for every logit
+    factor = jnp.exp(jax.nn.softplus(logits) - jax.nn.softplus(drop))
+    wide = masks.wide_dtype(x)
+    return (x.astype(wide) * factor.astype(wide)).astype(x.dtype)

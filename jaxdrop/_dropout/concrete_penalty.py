@@ -1,0 +1,116 @@
+"""The penalty that keeps a learned dropout rate up (Gal et al., 2017)."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from jaxdrop import masks
+from jaxdrop._dropout._weights import is_array, is_inexact
+from jaxdrop._sites import site
+from jaxdrop._typing import Array, PyTree
+
+
+def concrete_penalty(
+    logit_rate: ArrayLike,
+    params: PyTree,
+    /,
+    *,
+    weight_regularizer: ArrayLike,
+    dropout_regularizer: ArrayLike,
+    num_inputs: int | None = None,
+) -> Array:
+    """What a layer under concrete dropout adds to the loss.
+
+    ``weight_regularizer * sum(kernel ** 2) / (1 - rate) - dropout_regularizer *
+    num_inputs * entropy(rate)``: the first term shrinks weights, more so at a high
+    rate, the second rewards an uncertain rate. For a Gaussian likelihood of precision
+    ``tau``, a prior length-scale ``l`` and ``n`` examples the paper sets
+    ``weight_regularizer = l**2 / (tau * n)`` and ``dropout_regularizer = 2 / (tau *
+    n)``, and half of the latter for a cross entropy; both belong to a loss that is a
+    mean over examples.
+
+    Args:
+      logit_rate: ``log(rate / (1 - rate))``, a scalar. Gradients reach it.
+      params: the kernel of the layer, or a tree with its parameters, of which those
+        with fewer than two axes, such as biases, are left out.
+      weight_regularizer: the coefficient of the squared weights.
+      dropout_regularizer: the coefficient of the entropy, for each input.
+      num_inputs: how many inputs are dropped: features, or channels where channels are
+        dropped as a whole. By default the second to last axis of the only kernel.
+
+    Returns:
+      A scalar, float32 or wider.
+
+    Raises:
+      ValueError: if ``logit_rate`` is no scalar, or ``num_inputs`` cannot be told from
+        ``params``.
+
+    References:
+      Gal, Hron, Kendall, `Concrete dropout <https://arxiv.org/abs/1705.07832>`_,
+      NeurIPS 2017.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp, jaxdrop
+      >>> kernel = jnp.ones((16, 4))
+      >>> loss = lambda logit_rate: jaxdrop.concrete_penalty(
+      ...     logit_rate, kernel, weight_regularizer=0.0, dropout_regularizer=1.0
+      ... )
+      >>> bool(jax.grad(loss)(-2.0) < 0 < jax.grad(loss)(2.0))  # towards a rate of 1/2
+      True
+    """
+    if jnp.ndim(logit_rate) > 0:
+        raise ValueError(
+            "concrete_penalty: logit_rate must be a scalar, got an array of shape "
+            f"{jnp.shape(logit_rate)}; use jax.vmap for one rate per layer."
+        )
+    kernels = [params] if is_array(params) else _kernels(params)
+    if num_inputs is None:
+        num_inputs = _num_inputs(kernels)
+    return _concrete_penalty(
+        logit_rate,
+        [jnp.asarray(kernel) for kernel in kernels],
+        weight_regularizer,
+        dropout_regularizer,
+        num_inputs=num_inputs,
+    )
+
+
+@site("jaxdrop.concrete_penalty", static=("num_inputs",))
+def _concrete_penalty(
+    logit_rate: Any,
+    kernels: list[Array],
+    weight_regularizer: Any,
+    dropout_regularizer: Any,
+    *,
+    num_inputs: int,
+) -> Array:
+    weights = sum((_squares(kernel) for kernel in kernels), start=jnp.float32(0))
+    logit = jnp.asarray(logit_rate, weights.dtype)
+    rate, keep = jax.nn.sigmoid(logit), jax.nn.sigmoid(-logit)
+    entropy = rate * jax.nn.softplus(-logit) + keep * jax.nn.softplus(logit)
+    of_weights = jnp.asarray(weight_regularizer, weights.dtype)
+    of_dropout = jnp.asarray(dropout_regularizer, weights.dtype)
+    inverse_keep = 1 + jnp.exp(logit)
+    return of_weights * weights * inverse_keep - of_dropout * num_inputs * entropy
+
+
+def _squares(kernel: Array) -> Array:
+    wide = kernel.astype(masks.wide_dtype(kernel))
+    return jnp.square(jnp.abs(wide)).sum()
+
+
+def _kernels(params: PyTree) -> list[Array]:
+    leaves = jax.tree.leaves(params)
+    return [leaf for leaf in leaves if is_inexact(leaf) and jnp.ndim(leaf) >= 2]
+
+
+def _num_inputs(kernels: list[Array]) -> int:
+    if len(kernels) != 1 or jnp.ndim(kernels[0]) < 2:
+        shapes = [jnp.shape(kernel) for kernel in kernels]
+        raise ValueError(
+            "concrete_penalty: num_inputs is needed unless params holds exactly one "
+            f"kernel with two or more axes, got kernels of shapes {shapes}."
+        )
+    return int(jnp.shape(kernels[0])[-2])

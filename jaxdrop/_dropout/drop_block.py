@@ -1,0 +1,107 @@
+"""DropBlock: dropping contiguous blocks of a feature map (Ghiasi et al., 2018)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+
+from jaxdrop import masks
+from jaxdrop._checks import check_dropout, is_identity, require_key
+from jaxdrop._sites import site
+from jaxdrop._typing import Array, Flag, Key, Rate
+
+
+def drop_block(
+    key: Key | None,
+    x: Array,
+    /,
+    *,
+    rate: Rate,
+    block_size: int | Sequence[int] = 7,
+    num_spatial_dims: int = 2,
+    channel_axis: int = -1,
+    shared_channels: bool = False,
+    seeds: str = "padded",
+    deterministic: Flag = False,
+) -> Array:
+    """Drops blocks of a feature map, so that neighbours cannot fill in for them.
+
+    Neighbouring activations of a convolution say nearly the same, and dropping them one
+    by one removes little. The place is after the later convolutions of a network, and
+    on its skip connections; usual, and the paper's choice, are blocks of 7 with a rate
+    that grows from 0 to 0.1 over training, for which a traced rate serves.
+
+    Every entry is dropped with probability ``rate``, at the border as well, whatever
+    the block: blocks may start outside the map, each position with probability
+    ``1 - (1 - rate) ** (1 / volume)``, and what is kept is divided by ``1 - rate``. The
+    paper (``seeds="valid"``) lets blocks start only where they fit, with a probability
+    that makes the mean rate too small and the border's far smaller, and divides by the
+    share that was kept; here by that of each example, so that examples never influence
+    each other.
+
+    Args:
+      key: a PRNG key; may be ``None`` where nothing is drawn.
+      x: feature maps, floating point or complex, ``(*batch, *spatial, channels)``.
+      rate: the probability of dropping an entry, a scalar. A traced rate does not
+        recompile when it changes; outside [0, 1] it gives NaN.
+      block_size: the sides of a block: one number, or one for each spatial axis. 1 is
+        elementwise dropout. Static.
+      num_spatial_dims: how many axes a block spans: 1, 2 or 3. They are the last ones
+        other than ``channel_axis``; what is before them is batch. Static.
+      channel_axis: the axis of the channels. Static.
+      shared_channels: drop the same blocks in all channels of an example. Static.
+      seeds: ``"padded"``, exact everywhere; or ``"valid"``, the paper's, for which
+        blocks must fit into the map. Static.
+      deterministic: return ``x`` untouched; may be traced.
+
+    Returns:
+      An array with the shape and dtype of ``x``.
+
+    Raises:
+      ValueError: if ``rate``, ``block_size`` or ``seeds`` are out of range, a key is
+        missing, or ``x`` has too few axes.
+      TypeError: if ``x`` is not floating point, or ``rate`` no number.
+
+    References:
+      Ghiasi, Lin, Le, `DropBlock: a regularization method for convolutional networks
+      <https://arxiv.org/abs/1810.12890>`_, NeurIPS 2018.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp, jaxdrop
+      >>> x = jnp.ones((64, 14, 14, 8))
+      >>> y = jaxdrop.drop_block(jax.random.key(0), x, rate=0.1, block_size=3)
+      >>> corner, centre = (y[:, 0, 0] == 0).mean(), (y[:, 7, 7] == 0).mean()
+      >>> bool(abs(corner - 0.1) < 0.05), bool(abs(centre - 0.1) < 0.05)
+      (True, True)
+    """
+    x = check_dropout(x, rate=rate, caller="drop_block")
+    layout = masks.layout_blocks(
+        x.shape,
+        block_size=block_size,
+        num_spatial_dims=num_spatial_dims,
+        channel_axis=channel_axis,
+        shared_channels=shared_channels,
+        seeds=seeds,
+        caller="drop_block",
+    )
+    if is_identity(rate, deterministic, caller="drop_block"):
+        return x
+    key = require_key(key, caller="drop_block")
+    keep = masks.keep_probability(rate, deterministic=deterministic)
+    keep_seed = masks.seed_survival(keep, x.shape, layout)
+    return _drop_block(key, x, keep, keep_seed, layout=layout)
+
+
+@site("jaxdrop.drop_block", static=("layout",))
+def _drop_block(
+    key: Key, x: Array, keep: Any, keep_seed: Any, *, layout: masks.Blocks
+) -> Array:
+    mask = masks.draw_blocks(
+        key, x.shape, layout, keep_seed=keep_seed, out_sharding=masks.sharding_of(x)
+    )
+    if layout.seeds == "padded":
+        return masks.apply(x, mask, keep=keep)
+    share = jnp.mean(
+        mask, (*layout.spatial, layout.channel), jnp.float32, keepdims=True
+    )
+    return masks.apply(x, mask, keep=jnp.where(jnp.isnan(keep), jnp.nan, share))

@@ -1,0 +1,72 @@
+"""Masksembles: a fixed set of masks as an ensemble (Durasov et al., 2021)."""
+
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from jaxdrop._checks import check_axis, check_inexact
+from jaxdrop._sites import site
+from jaxdrop._typing import Array
+from jaxdrop.masks import apply
+
+
+def masksembles(x: Array, masks: ArrayLike, /, *, axis: int = -1) -> Array:
+    """Gives each part of the batch a mask of its own, in evaluation as in training.
+
+    The batch, axis 0, is taken as one part for each mask, in order: the first
+    ``batch / num_masks`` examples get the first mask, and so on. In training this
+    teaches each sub-network on its own examples; for a prediction with all of them,
+    repeat the batch once for each mask, ``jnp.tile(x, (num_masks, 1))``, and average.
+    Nothing is drawn and nothing is rescaled. Masks come from
+    :func:`jaxdrop.masks.masksembles`; the usual number is 4, and the usual scale 2. The
+    place is after the activation of each layer, or of the last few.
+
+    Args:
+      x: activations, floating point or complex, ``(batch, …)``.
+      masks: booleans ``(num_masks, features)``; ``True`` is kept.
+      axis: the axis of the features. Static.
+
+    Returns:
+      An array with the shape and dtype of ``x``.
+
+    Raises:
+      ValueError: if the number of masks does not divide the batch, or ``axis`` does not
+        fit.
+      TypeError: if ``x`` is not floating point, or ``masks`` not boolean.
+
+    References:
+      Durasov, Bagautdinov, Baque, Fua, `Masksembles for uncertainty estimation
+      <https://arxiv.org/abs/2012.08334>`_, CVPR 2021.
+
+    Examples:
+      >>> import jax.numpy as jnp, jaxdrop
+      >>> masks = jaxdrop.masks.masksembles(0, 16, 4, 2.0)
+      >>> x = jnp.ones((8, 16))  # two examples for each of four masks
+      >>> y = jaxdrop.masksembles(x, masks)
+      >>> bool((y[0] == y[1]).all()), bool((y[0] == y[2]).all())
+      (True, False)
+    """
+    x = check_inexact(x, caller="masksembles")
+    table = jnp.asarray(masks)
+    if table.dtype != bool:
+        raise TypeError(f"masksembles: masks must be boolean, got {table.dtype}.")
+    along = check_axis(axis, x.ndim, name="masksembles: axis")
+    if along == 0:
+        raise ValueError("masksembles: axis 0 is the batch; features need another.")
+    if table.ndim != 2 or table.shape[1] != x.shape[along]:
+        raise ValueError(
+            f"masksembles: masks must have shape (num_masks, {x.shape[along]}), got "
+            f"{table.shape}."
+        )
+    if x.shape[0] % table.shape[0]:
+        raise ValueError(
+            f"masksembles: {table.shape[0]} masks do not divide a batch of "
+            f"{x.shape[0]}; drop or pad the rest."
+        )
+    return _masksembles(x, table, axis=along)
+
+
+@site("jaxdrop.masksembles", static=("axis",))
+def _masksembles(x: Array, table: Array, *, axis: int) -> Array:
+    rows = jnp.repeat(table, x.shape[0] // table.shape[0], axis=0)
+    others = tuple(other for other in range(1, x.ndim) if other != axis)
+    return apply(x, jnp.expand_dims(rows, others), keep=1)

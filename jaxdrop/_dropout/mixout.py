@@ -1,0 +1,101 @@
+"""Mixout: swapping weights for the pretrained ones (Lee et al., 2020)."""
+
+from functools import partial
+from typing import Any
+
+import jax.numpy as jnp
+
+from jaxdrop import masks
+from jaxdrop._checks import check_inexact, check_rate, is_identity, require_key
+from jaxdrop._dropout._weights import is_array, map_weights
+from jaxdrop._sites import site
+from jaxdrop._typing import Array, Flag, Key, PyTree, Rate, Where
+
+
+def mixout(
+    key: Key | None,
+    params: PyTree,
+    reference: PyTree,
+    /,
+    *,
+    rate: Rate,
+    where: Where | None = None,
+    deterministic: Flag = False,
+) -> PyTree:
+    """Swaps random weights for those of a reference, and rescales the others' distance.
+
+    Dropout pulls weights towards 0; this pulls those of a finetuned model towards the
+    pretrained model that it came from: it is dropout of ``params - reference``. The
+    mean over keys is ``params``, and the gradient of a weight that stays is scaled by
+    ``1 / (1 - rate)`` (the published code leaves this factor out, and repeats the mask
+    of one row for all; each weight draws for itself here). The place is all weights of
+    a large pretrained model but the new head; usual rates are 0.7 to 0.9.
+
+    Each leaf draws its mask from the key and its path, like
+    :func:`jaxdrop.drop_connect`, whose masks these are.
+
+    Args:
+      key: a PRNG key; may be ``None`` where nothing is drawn.
+      params: an array, or a tree of arrays: Linen dicts, ``nnx.State``, Equinox
+        modules. In a tree, leaves that are not floating point stay as they are.
+      reference: the pretrained weights, of the structure and shapes of ``params``.
+      rate: the probability of swapping a weight, a scalar. A traced rate does not
+        recompile when it changes; outside [0, 1] it gives NaN. At 1 the result is
+        ``reference``.
+      where: ``where(path, leaf)`` says which leaves of a tree to mix, by a path such as
+        ``"encoder/0/kernel"``; by default all.
+      deterministic: return ``params`` untouched; may be traced.
+
+    Returns:
+      Weights of the structure, shapes and dtypes of ``params``.
+
+    Raises:
+      ValueError: if ``rate`` is out of range, a key is missing, or ``reference`` has
+        another structure or shape.
+      TypeError: if ``params`` is an array that is not floating point, or ``rate`` no
+        number.
+
+    References:
+      Lee, Cho, Kang, `Mixout: effective regularization to finetune large-scale
+      pretrained language models <https://arxiv.org/abs/1909.11299>`_, ICLR 2020.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp, jaxdrop
+      >>> pretrained = {"dense": {"kernel": jnp.zeros((8, 8))}}
+      >>> finetuned = {"dense": {"kernel": jnp.ones((8, 8))}}
+      >>> mixed = jaxdrop.mixout(jax.random.key(0), finetuned, pretrained, rate=0.5)
+      >>> sorted(set(mixed["dense"]["kernel"].ravel().tolist()))
+      [0.0, 2.0]
+    """
+    check_rate(rate, caller="mixout")
+    if is_array(params):
+        params = check_inexact(params, caller="mixout")
+    if is_identity(rate, deterministic, caller="mixout"):
+        return params
+    key = require_key(key, caller="mixout")
+    keep = masks.keep_probability(rate, deterministic=deterministic)
+    mix = partial(_mix, keep=keep)
+    if is_array(params):
+        return mix(key, params, reference)
+    return map_weights(mix, key, params, reference, where=where)
+
+
+def _mix(key: Key, weights: Array, reference: Any, *, keep: Any) -> Array:
+    reference = jnp.asarray(reference)
+    if reference.shape != weights.shape:
+        raise ValueError(
+            f"mixout: weights and their reference must have one shape, got "
+            f"{weights.shape} and {reference.shape}."
+        )
+    return _mixout(key, weights, reference, keep)
+
+
+@site("jaxdrop.mixout")
+def _mixout(key: Key, weights: Array, reference: Array, keep: Any) -> Array:
+    sharding = masks.sharding_of(weights)
+    mask = masks.draw(key, weights.shape, keep=keep, out_sharding=sharding)
+    wide = masks.wide_dtype(weights)
+    base = reference.astype(wide)
+    distance = masks.apply(weights.astype(wide) - base, mask, keep=keep)
+    mixed = (base + distance).astype(weights.dtype)
+    return jnp.where(keep == 1, weights, mixed)

@@ -1,0 +1,150 @@
+"""Stochastic depth that runs a branch on part of the batch (Oquab et al., 2023)."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxdrop import masks
+from jaxdrop._checks import check_axis, check_flag, check_inexact, require_key
+from jaxdrop._sites import site
+from jaxdrop._typing import Array, Flag, Key, PyTree, Rate
+
+
+def subset_stochastic_depth(
+    key: Key | None,
+    branch: Callable[[PyTree], Array],
+    x: PyTree,
+    /,
+    *,
+    rate: Rate,
+    batch_axis: int = 0,
+    deterministic: Flag = False,
+) -> Array:
+    """Runs a residual branch on a random subset of the examples, and not on the rest.
+
+    What :func:`jaxdrop.stochastic_depth` computes and throws away is not computed here:
+    the work of the branch falls in proportion to the rate, forward and backward. The
+    place and the usual rates are the same,
+    ``x + subset_stochastic_depth(key, branch, x, rate=rate)``, and ``branch`` must
+    treat examples independently. The number of examples is fixed, so that sizes are
+    static, and kept outputs are scaled by its inverse share; the mean over keys is that
+    of the whole batch.
+
+    Picking examples moves them between devices if the batch is spread over several. Use
+    it inside ``jax.shard_map``, where each device picks from its own examples.
+
+    Args:
+      key: a PRNG key; may be ``None`` where nothing is dropped.
+      branch: a function of ``x`` that keeps the batch axis in place.
+      x: the data, an array or a tree of arrays that share the batch axis.
+      rate: the share of examples to be dropped, a Python number; what is kept is
+        rounded to whole examples, and is at least one below rate 1. Static.
+      batch_axis: the axis of the examples, in ``x`` and in the output. Static.
+      deterministic: run ``branch`` on all of ``x``. Static.
+
+    Returns:
+      The output of ``branch``, 0 for examples on which it was not run.
+
+    Raises:
+      ValueError: if ``rate`` or ``batch_axis`` is out of range, batch sizes differ,
+        ``branch`` changes the batch size, a key is missing, or the batch axis is
+        spread over an explicit mesh.
+      TypeError: if ``rate`` or ``deterministic`` is traced, or the output of ``branch``
+        is not floating point.
+
+    References:
+      Oquab, Darcet, Moutakanni et al., `DINOv2: learning robust visual features without
+      supervision <https://arxiv.org/abs/2304.07193>`_, TMLR 2024, section 5.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp, jaxdrop
+      >>> x, kernel = jnp.ones((8, 4)), jnp.ones((4, 4))
+      >>> def branch(x):
+      ...     print("on", x.shape)
+      ...     return x @ kernel
+      >>> y = jaxdrop.subset_stochastic_depth(jax.random.key(0), branch, x, rate=0.75)
+      on (2, 4)
+      >>> y.shape, sorted(set(y.ravel().tolist()))
+      ((8, 4), [0.0, 16.0])
+    """
+    caller = "subset_stochastic_depth"
+    size = _batch_size(x, batch_axis)
+    kept = masks.kept_count(
+        size, rate=rate, caller=caller, instead="jaxdrop.stochastic_depth"
+    )
+    flag = check_flag(deterministic, caller=caller)
+    if isinstance(flag, jax.Array):
+        raise TypeError(
+            f"{caller}: deterministic decides a shape and must be a Python bool; for a "
+            "traced one use jaxdrop.stochastic_depth."
+        )
+    if flag or kept == size:
+        return branch(x)
+    if kept == 0:
+        return jax.tree.map(
+            lambda out: jnp.zeros(out.shape, out.dtype), jax.eval_shape(branch, x)
+        )
+    key = require_key(key, caller=caller)
+    rows = _rows(key, size=size, kept=kept)
+    taken = jax.tree.map(lambda leaf: _take(jnp.asarray(leaf), rows, batch_axis), x)
+    out = check_inexact(branch(taken), caller=f"{caller}: the output of branch")
+    return _put(out, rows, batch_axis, size=size)
+
+
+@site("jaxdrop.subset_stochastic_depth", static=("size", "kept"))
+def _rows(key: Key, *, size: int, kept: int) -> Array:
+    return masks.kept_indices(key, (size,), num_kept=kept)
+
+
+def _take(leaf: Array, rows: Array, batch_axis: int) -> Array:
+    axis = check_axis(batch_axis, leaf.ndim, name="batch_axis")
+    sharding = masks.sharding_of(leaf)
+    if sharding is not None and sharding.spec[axis : axis + 1] not in ((), (None,)):
+        raise ValueError(
+            f"subset_stochastic_depth: the batch axis of x is spread over the mesh, "
+            f"{sharding.spec}; use jax.shard_map, where each device picks examples of "
+            "its own."
+        )
+    return leaf.at[_at(rows, axis)].get(
+        mode="promise_in_bounds",
+        indices_are_sorted=True,
+        unique_indices=True,
+        out_sharding=sharding,
+    )
+
+
+def _put(out: Array, rows: Array, batch_axis: int, *, size: int) -> Array:
+    """Spreads the rows of ``out`` over a batch of zeros, scaled by their share."""
+    axis = check_axis(batch_axis, out.ndim, name="batch_axis")
+    kept = rows.shape[0]
+    if out.shape[axis] != kept:
+        raise ValueError(
+            f"subset_stochastic_depth: branch was given {kept} examples along axis "
+            f"{batch_axis} and returned shape {out.shape}."
+        )
+    everything = jnp.ones((1,) * out.ndim, bool)
+    scaled = masks.apply(out, everything, keep=kept / size)
+    shape = (*out.shape[:axis], size, *out.shape[axis + 1 :])
+    zeros = jnp.zeros(shape, out.dtype, out_sharding=masks.sharding_of(out))
+    return zeros.at[_at(rows, axis)].set(
+        scaled, mode="promise_in_bounds", indices_are_sorted=True, unique_indices=True
+    )
+
+
+def _at(rows: Array, axis: int) -> tuple[Any, ...]:
+    return (*(slice(None),) * axis, rows)
+
+
+def _batch_size(x: PyTree, batch_axis: int) -> int:
+    sizes = {
+        jnp.shape(leaf)[check_axis(batch_axis, jnp.ndim(leaf), name="batch_axis")]
+        for leaf in jax.tree.leaves(x)
+    }
+    if len(sizes) != 1:
+        raise ValueError(
+            "subset_stochastic_depth: the arrays of x must share one batch size, got "
+            f"{sorted(sizes)}."
+        )
+    return int(sizes.pop())

@@ -1,0 +1,110 @@
+"""Token dropout: going on with fewer tokens (Liu et al., 2023)."""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxdrop import masks
+from jaxdrop._checks import check_axis, check_flag, check_inexact, require_key
+from jaxdrop._sites import site
+from jaxdrop._typing import Array, Flag, Key, Rate
+
+
+def token_dropout(
+    key: Key | None,
+    x: Array,
+    /,
+    *,
+    rate: Rate,
+    num_prefix_tokens: int = 0,
+    token_axis: int = -2,
+    deterministic: Flag = False,
+) -> tuple[Array, Array]:
+    """Keeps a fixed number of random tokens, in order, and leaves the others out.
+
+    Also called patch dropout. The sequence becomes shorter, and with it the work of all
+    that follows. Nothing is rescaled. The place is after position embeddings are added
+    and before the first layer of a vision transformer; usual rates are 0.25 to 0.5, and
+    evaluation sees all tokens. The indices serve to pick labels, masks or positions of
+    the tokens that are left.
+
+    Args:
+      key: a PRNG key; may be ``None`` where nothing is dropped.
+      x: tokens, floating point or complex, ``(*batch, tokens, features)``.
+      rate: the share of tokens to be dropped, a Python number; what is kept is rounded
+        to whole tokens, and is at least one below rate 1. Static.
+      num_prefix_tokens: how many tokens at the start, such as a class token, are always
+        kept; ``rate`` is of the others. Static.
+      token_axis: the axis of the tokens; each position on the axes before it draws for
+        itself, those after it are features. Static.
+      deterministic: keep all tokens. Static.
+
+    Returns:
+      The tokens that were kept, and their int32 indices ``(*batch, kept)`` along the
+      token axis, in ascending order. In evaluation ``x`` and all indices.
+
+    Raises:
+      ValueError: if ``rate``, ``num_prefix_tokens`` or ``token_axis`` is out of range,
+        or a key is missing.
+      TypeError: if ``x`` is not floating point, or ``rate`` or ``deterministic`` is
+        traced.
+
+    References:
+      Liu, Matsoukas, Strand, Azizpour, Smith, `PatchDropout: economizing vision
+      transformers using patch dropout <https://arxiv.org/abs/2208.07220>`_, WACV 2023.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp, jaxdrop
+      >>> x = jnp.ones((8, 1 + 196, 32))
+      >>> tokens, indices = jaxdrop.token_dropout(
+      ...     jax.random.key(0), x, rate=0.5, num_prefix_tokens=1
+      ... )
+      >>> tokens.shape, indices.shape, bool((indices[:, 0] == 0).all())
+      ((8, 99, 32), (8, 99), True)
+    """
+    x = check_inexact(x, caller="token_dropout")
+    axis = check_axis(token_axis, x.ndim, name="token_dropout: token_axis")
+    patches = _num_patches(x.shape[axis], num_prefix_tokens)
+    kept = masks.kept_count(
+        patches,
+        rate=rate,
+        caller="token_dropout",
+        instead="jaxdrop.dropout with broadcast_dims=(-1,), which zeroes tokens",
+    )
+    flag = check_flag(deterministic, caller="token_dropout")
+    if isinstance(flag, jax.Array):
+        raise TypeError(
+            "token_dropout: deterministic decides a shape and must be a Python bool; "
+            "for a traced one use jaxdrop.dropout with broadcast_dims=(-1,)."
+        )
+    if flag or kept == patches:
+        indices = jnp.arange(x.shape[axis], dtype=jnp.int32)
+        return x, jnp.broadcast_to(indices, x.shape[: axis + 1])
+    key = require_key(key, caller="token_dropout")
+    return _token_dropout(key, x, axis=axis, prefix=num_prefix_tokens, kept=kept)
+
+
+@site("jaxdrop.token_dropout", static=("axis", "prefix", "kept"))
+def _token_dropout(
+    key: Key, x: Array, *, axis: int, prefix: int, kept: int
+) -> tuple[Array, Array]:
+    patches = masks.kept_indices(
+        key,
+        (*x.shape[:axis], x.shape[axis] - prefix),
+        num_kept=kept,
+        out_sharding=masks.unspread(masks.sharding_of(x), (axis,), ndim=axis + 1),
+    )
+    padded = jnp.pad(patches + prefix, ((0, 0),) * axis + ((prefix, 0),))
+    position = lax.broadcasted_iota(jnp.int32, padded.shape, axis)
+    indices = padded + jnp.where(position < prefix, position, 0)
+    at = jnp.reshape(indices, indices.shape + (1,) * (x.ndim - axis - 1))
+    return jnp.take_along_axis(x, at, axis=axis, mode="promise_in_bounds"), indices
+
+
+def _num_patches(tokens: int, num_prefix_tokens: int) -> int:
+    if not 0 <= num_prefix_tokens <= tokens:
+        raise ValueError(
+            f"token_dropout: num_prefix_tokens must be in [0, {tokens}], got "
+            f"{num_prefix_tokens}."
+        )
+    return tokens - num_prefix_tokens

@@ -1,0 +1,64 @@
+"""The penalty of sparse variational dropout (Molchanov et al., 2017)."""
+
+import jax
+import jax.numpy as jnp
+
+from jaxdrop._dropout._noisy_weights import log_alpha
+from jaxdrop._sites import site
+from jaxdrop._typing import Array, PyTree
+
+_SCALE, _SHIFT, _SLOPE = 0.63576, 1.87320, 1.48695
+
+
+def variational_penalty(mean: PyTree, log_variance: PyTree, /) -> Array:
+    """How far noisy weights are from a log-uniform prior, summed over weights.
+
+    The published approximation of the Kullback-Leibler divergence, which falls towards
+    0 as ``variance / mean**2`` grows: noise is cheap, and a weight that does not earn
+    its precision is drowned in it. It is positive and is added to a loss that is a sum
+    over the data set; for a mean over examples divide it by their number. The published
+    code clips ``log(variance / mean**2)`` to ±8, and learns nothing beyond; here the
+    gradient is that of the formula.
+
+    Args:
+      mean: the means of the weights, an array or a tree of arrays.
+      log_variance: the logarithms of their variances, like ``mean``.
+
+    Returns:
+      A scalar, float32 or wider.
+
+    Raises:
+      ValueError: if the trees or shapes differ.
+
+    References:
+      Molchanov, Ashukha, Vetrov, `Variational dropout sparsifies deep neural networks
+      <https://arxiv.org/abs/1701.05369>`_, ICML 2017, equation 14.
+
+    Examples:
+      >>> import jax.numpy as jnp, jaxdrop
+      >>> mean = jnp.ones((8, 4))
+      >>> of = lambda log_variance: float(
+      ...     jaxdrop.variational_penalty(mean, jnp.full((8, 4), log_variance))
+      ... )
+      >>> of(-5.0) > of(0.0) > of(5.0) > 0
+      True
+    """
+    divergences = jax.tree.map(_checked, mean, log_variance)
+    return sum(jax.tree.leaves(divergences), start=jnp.float32(0))
+
+
+def _checked(mean: Array, log_variance: Array) -> Array:
+    mean, log_variance = jnp.asarray(mean), jnp.asarray(log_variance)
+    if mean.shape != log_variance.shape:
+        raise ValueError(
+            "variational_penalty: mean and log_variance must have one shape, got "
+            f"{mean.shape} and {log_variance.shape}."
+        )
+    return _variational_penalty(mean, log_variance)
+
+
+@site("jaxdrop.variational_penalty")
+def _variational_penalty(mean: Array, log_variance: Array) -> Array:
+    alpha = log_alpha(mean, log_variance)
+    precise = 1 - jax.nn.sigmoid(_SHIFT + _SLOPE * alpha)
+    return (_SCALE * precise + 0.5 * jax.nn.softplus(-alpha)).sum()

@@ -1,0 +1,43 @@
+"""How much of a variational layer is pruned (Molchanov et al., 2017)."""
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from jaxdrop._dropout._noisy_weights import THRESHOLD, log_alpha
+from jaxdrop._typing import Array, PyTree
+
+
+def variational_sparsity(
+    mean: PyTree, log_variance: PyTree, /, *, threshold: ArrayLike = THRESHOLD
+) -> Array:
+    """The share of weights that evaluation leaves out.
+
+    Args:
+      mean: the means of the weights, an array or a tree of arrays.
+      log_variance: the logarithms of their variances, like ``mean``.
+      threshold: the log of ``variance / mean**2`` from which on a weight is pruned.
+
+    Returns:
+      A float32 scalar; 0 for an empty tree.
+
+    References:
+      Molchanov, Ashukha, Vetrov, `Variational dropout sparsifies deep neural networks
+      <https://arxiv.org/abs/1701.05369>`_, ICML 2017.
+
+    Examples:
+      >>> import jax.numpy as jnp, jaxdrop
+      >>> mean = jnp.array([1.0, 0.1, 0.0])
+      >>> round(float(jaxdrop.variational_sparsity(mean, jnp.full(3, -1.0))), 3)
+      0.667
+    """
+    pruned = jax.tree.map(
+        lambda mean, log_variance: (
+            log_alpha(jnp.asarray(mean), jnp.asarray(log_variance)) >= threshold
+        ).sum(),
+        mean,
+        log_variance,
+    )
+    total = sum(jnp.size(leaf) for leaf in jax.tree.leaves(mean))
+    count = sum(jax.tree.leaves(pruned), start=jnp.int32(0))
+    return count.astype(jnp.float32) / max(total, 1)

@@ -1,0 +1,109 @@
+"""Zoneout: recurrent units that keep their state (Krueger et al., 2017)."""
+
+from typing import Any
+
+import jax.numpy as jnp
+
+from jaxdrop import masks
+from jaxdrop._checks import (
+    check_dropout,
+    check_flag,
+    check_inexact,
+    is_zero,
+    require_key,
+    select,
+)
+from jaxdrop._sites import site
+from jaxdrop._typing import Array, Flag, Key, Rate
+
+
+def zoneout(
+    key: Key | None,
+    new: Array,
+    old: Array,
+    /,
+    *,
+    rate: Rate,
+    deterministic: Flag = False,
+) -> Array:
+    """Lets random units of a recurrent state keep their old value.
+
+    Where dropout would erase a unit's memory, zoneout preserves it, and gradients
+    travel unchanged through the step that was skipped. The place is the state of a
+    recurrent cell, after each step; usual rates are 0.05 for the hidden state of an
+    LSTM and 0.5 for its memory.
+
+    In evaluation the result is the expectation, ``rate * old + (1 - rate) * new``, and
+    not ``new``: ``deterministic`` needs no key, but is no identity.
+
+    Args:
+      key: a PRNG key; may be ``None`` where nothing is drawn.
+      new: the state after a step, floating point or complex, of any shape.
+      old: the state before it, of the shape and dtype of ``new``.
+      rate: the probability that a unit keeps its old value, a scalar. A traced rate
+        does not recompile when it changes; outside [0, 1] it gives NaN.
+      deterministic: return the expectation; may be traced.
+
+    Returns:
+      An array with the shape and dtype of ``new``: at rate 0 ``new`` itself, at rate 1
+      ``old``.
+
+    Raises:
+      ValueError: if ``rate`` is out of range, a key is missing, or the shapes differ.
+      TypeError: if the states are not floating point or of two dtypes, or ``rate`` is
+        no number.
+
+    References:
+      Krueger, Maharaj, Kramár, Pezeshki, Ballas, Ke, Goyal, Bengio, Courville, Pal,
+      `Zoneout: regularizing RNNs by randomly preserving hidden activations
+      <https://arxiv.org/abs/1606.01305>`_, ICLR 2017.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp, jaxdrop
+      >>> old, new = jnp.zeros((4, 8)), jnp.ones((4, 8))
+      >>> state = jaxdrop.zoneout(jax.random.key(0), new, old, rate=0.5)
+      >>> sorted(set(state.ravel().tolist()))
+      [0.0, 1.0]
+      >>> expected = jaxdrop.zoneout(None, new, old, rate=0.25, deterministic=True)
+      >>> set(expected.ravel().tolist())
+      {0.75}
+    """
+    new = check_dropout(new, rate=rate, caller="zoneout")
+    old = check_inexact(old, caller="zoneout")
+    if new.shape != old.shape:
+        raise ValueError(
+            f"zoneout: new and old must have one shape, got {new.shape} and "
+            f"{old.shape}."
+        )
+    if new.dtype != old.dtype:
+        raise TypeError(
+            f"zoneout: new and old must have one dtype, got {new.dtype} and "
+            f"{old.dtype}."
+        )
+    flag = check_flag(deterministic, caller="zoneout")
+    if is_zero(rate):
+        return new
+    keep = masks.keep_probability(rate)
+    if flag is True:
+        return _expectation(new, old, keep)
+    key = require_key(key, caller="zoneout")
+    drawn = _zoneout(key, new, old, keep)
+    if flag is False:
+        return drawn
+    return select(flag, _expectation(new, old, keep), drawn)
+
+
+@site("jaxdrop.zoneout")
+def _zoneout(key: Key, new: Array, old: Array, keep: Any) -> Array:
+    sharding = masks.sharding_of(new)
+    mask = masks.draw(key, new.shape, keep=keep, out_sharding=sharding)
+    drawn = jnp.where(mask, new, old)
+    return jnp.where(jnp.isnan(keep), jnp.asarray(jnp.nan, new.dtype), drawn)
+
+
+def _expectation(new: Array, old: Array, keep: Any) -> Array:
+    wide = masks.wide_dtype(new)
+    keep = jnp.asarray(keep, masks.real_dtype(new))
+    weight, rest = keep.astype(wide), (1 - keep).astype(wide)
+    mean = (weight * new.astype(wide) + rest * old.astype(wide)).astype(new.dtype)
+    return jnp.where(keep == 1, new, jnp.where(keep == 0, old, mean))

@@ -1,0 +1,196 @@
+"""Which leaves of a tree are weights, and along which of their axes a unit lies.
+
+Decay masks, constraints, penalties and diagnostics all ask these two questions; they
+are answered here, once, by a leaf's name and not by its rank: a bias that a scan has
+stacked over layers has two axes and is still a bias.
+"""
+
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.tree_util import DictKey
+
+from jaxdrop._checks import check_axes
+from jaxdrop._paths import map_with_name, path_name
+from jaxdrop._typing import Array, Axes, PyTree, Where
+
+Patterns: TypeAlias = str | Sequence[str]
+"""Glob patterns of leaves, matched as :func:`matches` says."""
+
+UnitAxes: TypeAlias = int | Axes | Callable[[str, Array], int | Axes] | None
+"""The axes that the weights of one unit span; see :func:`unit_axes`."""
+
+NOT_WEIGHTS = (
+    *("bias*", "*bias", "offset", "*linear*/b", "*conv*/b"),
+    *("*scale", "gamma", "*norm*/weight", "*norm*/beta", "ln*/weight"),
+    *("*embed*", "*_token", "*embed*/weight"),
+)
+"""Biases; scales of normalization; embeddings; as Flax, Haiku and Equinox name them."""
+
+
+def weight_mask(
+    tree: PyTree,
+    /,
+    *,
+    exclude: Patterns = (),
+    include: Patterns = (),
+    stacked: Patterns = (),
+) -> PyTree:
+    """Marks the weights of layers with True, everything else in ``tree`` with False.
+
+    Args:
+      tree: parameters.
+      exclude: patterns of leaves that are no weights either.
+      include: patterns of leaves that are weights whatever else is said.
+      stacked: patterns of leaves whose first axis counts layers.
+
+    Returns:
+      A tree of Python bools with the structure of ``tree``.
+    """
+    kinds = iter(_kinds(tree))
+
+    def is_weight(name: str, leaf: Any) -> bool:
+        kind = next(kinds)
+        if not is_inexact(leaf):
+            return False
+        if matches(include, name, kind):
+            return True
+        axes = leaf.ndim - matches(stacked, name, kind)
+        return axes >= 2 and not matches((*NOT_WEIGHTS, *_many(exclude)), name, kind)
+
+    return map_with_name(is_weight, tree)
+
+
+def selection(
+    tree: PyTree, where: Where | None, /, *, stacked: Patterns = ()
+) -> PyTree:
+    """The leaves that ``where`` selects, or the weights if it is None, as bools."""
+    if where is None:
+        return weight_mask(tree, stacked=stacked)
+    return map_with_name(
+        lambda name, leaf: is_inexact(leaf) and bool(where(name, leaf)), tree
+    )
+
+
+def without_boxes(mask: PyTree, /) -> PyTree:
+    """``mask`` with a plain bool where a framework boxes its arrays.
+
+    Optax takes a mask that is a prefix of the parameters. Without an NNX variable
+    around each bool it is a prefix of the state, and of the pure arrays in it, which
+    are what ``nnx.Optimizer`` hands to optax.
+    """
+    return jax.tree.map(lambda node: jax.tree.leaves(node)[0], mask, is_leaf=_is_box)
+
+
+def is_inexact(leaf: Any, /) -> bool:
+    """True for an array, concrete, traced or abstract, of floats or complex numbers."""
+    dtype = getattr(leaf, "dtype", None)
+    return dtype is not None and jnp.issubdtype(dtype, jnp.inexact)
+
+
+def matches(patterns: Patterns, name: str, kind: str = "", /) -> bool:
+    """True if a leaf's path fits one of the patterns, whatever its case.
+
+    A pattern without a slash is compared with the leaf's own name (``"bias"``), one
+    with a slash with the end of its path (``"head/*"``). In trees of objects the class
+    that holds the leaf may stand for the attribute's name (``"*norm*/weight"``).
+    """
+    path, leaf = name.lower(), name.rsplit("/", 1)[-1].lower()
+    return any(
+        fnmatchcase(leaf, pattern)
+        if "/" not in pattern
+        else fnmatchcase(f"/{path}", f"*/{pattern}")
+        or fnmatchcase(f"{kind.lower()}/{leaf}", pattern)
+        for pattern in (p.lower() for p in _many(patterns))
+    )
+
+
+def unit_axes(axis: UnitAxes, name: str, leaf: Array, /) -> Axes:
+    """The axes of one leaf that the weights of one unit span.
+
+    Args:
+      axis: the axes; or a function of path and leaf that tells them; or None for the
+        weights that lead into a unit in Flax's layout, which are all axes but the last
+        or, in the ``query``, ``key`` and ``value`` kernels of attention, the first.
+      name: the path of the leaf.
+      leaf: the weights of one layer.
+
+    Returns:
+      Distinct axes, counted from the front.
+    """
+    if axis is None:
+        of_attention = leaf.ndim == 3 and matches(("query/*", "key/*", "value/*"), name)
+        return (0,) if of_attention else tuple(range(leaf.ndim - 1))
+    chosen: Any = axis(name, leaf) if callable(axis) else axis
+    return check_axes(chosen, leaf.ndim, name=f"axis of {name or 'the array'}")
+
+
+def per_layer(
+    function: Callable[..., Any], name: str, stacked: Patterns, /
+) -> Callable[..., Any]:
+    """``function``, mapped over the first axis of leaves that are stacked layers."""
+    return jax.vmap(function) if matches(stacked, name) else function
+
+
+def widened(leaf: Array, /) -> Array:
+    """``leaf`` in the precision in which it is added up: float32 or wider."""
+    return leaf.astype(jnp.float32) if leaf.dtype.itemsize < 4 else jnp.asarray(leaf)
+
+
+def scaled(leaf: Array, factor: Array | float, /) -> Array:
+    """``leaf`` times a real factor, in the dtype of ``leaf``."""
+    return leaf * jnp.asarray(factor).astype(leaf.dtype)
+
+
+def squared(leaf: Array, /) -> Array:
+    """The squared moduli of the entries, real, in float32 or wider."""
+    wide = widened(leaf)
+    if jnp.iscomplexobj(wide):
+        return jnp.square(wide.real) + jnp.square(wide.imag)
+    return jnp.square(wide)
+
+
+def moduli(leaf: Array, /) -> Array:
+    """The moduli of the entries, in float32 or wider; at 0 the gradient is 0."""
+    wide = widened(leaf)
+    zero = wide == 0  # JAX's own derivative of the modulus is 1 there
+    return jnp.where(zero, 0, jnp.abs(jnp.where(zero, 1, wide)))
+
+
+def norms(leaf: Array, axes: Axes, /) -> Array:
+    """Euclidean norms over ``axes``, which stay; the gradient of a norm of 0 is 0."""
+    total = jnp.sum(squared(leaf), axis=axes, keepdims=True)
+    positive = total > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, total, 1.0)), 0.0)
+
+
+def size_of(leaf: Array, axes: Axes, /) -> int:
+    """How many weights one unit has."""
+    return int(np.prod([leaf.shape[axis] for axis in axes], dtype=np.int64))
+
+
+def _many(patterns: Patterns) -> tuple[str, ...]:
+    return (patterns,) if isinstance(patterns, str) else tuple(patterns)
+
+
+def _is_box(node: Any) -> bool:
+    """True for a node around one leaf, whose key is no part of the leaf's path."""
+    children, _ = jax.tree_util.tree_flatten_with_path(
+        node, is_leaf=lambda child: child is not node
+    )
+    return [path_name((DictKey("name"), *path)) for path, _ in children] == [
+        "name"
+    ] and bool(children[0][0])
+
+
+def _kinds(node: Any, kind: str = "") -> list[str]:
+    """For each leaf the name of the class that holds it, in the order of the leaves."""
+    children = jax.tree.leaves(node, is_leaf=lambda child: child is not node)
+    if len(children) == 1 and children[0] is node:
+        return [kind]
+    kind = type(node).__name__
+    return [name for child in children for name in _kinds(child, kind)]

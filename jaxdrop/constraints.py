@@ -1,0 +1,350 @@
+"""Constraints and proximal steps as optax transformations, and masks for weight decay.
+
+A constraint stands last in a chain: it changes the updates so that the parameters
+meet it once the updates are applied.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.typing import ArrayLike
+
+from jaxdrop._checks import check_nonnegative
+from jaxdrop._paths import path_name
+from jaxdrop._typing import Array, Path, PyTree, Schedule, Where
+from jaxdrop._weights import (
+    Patterns,
+    UnitAxes,
+    norms,
+    per_layer,
+    scaled,
+    selection,
+    size_of,
+    unit_axes,
+    weight_mask,
+    widened,
+    without_boxes,
+)
+
+_Project = Callable[[str, Array, Array], Array]
+"""From a path, the weights of one layer and a limit to the weights as they may be."""
+
+
+class ConstraintState(NamedTuple):
+    """How often a constraint whose limit is a schedule has been applied."""
+
+    num_updates: Array
+
+
+def decay_mask(
+    params: PyTree,
+    /,
+    *,
+    exclude: Patterns = (),
+    include: Patterns = (),
+    stacked: Patterns = (),
+) -> PyTree:
+    """Marks what weight decay should shrink: weights, but no bias, scale or embedding.
+
+    Leaves are told apart by their path, so that a bias or a scale that a scan has
+    stacked over layers, and that therefore has two axes, is still not decayed. What
+    has fewer than two axes is not decayed under any name.
+
+    A pattern is a glob, compared whatever the case: without a slash with the leaf's
+    own name (``"kernel"``), with one with the end of its path (``"head/*"``). In trees
+    of objects the class that holds a leaf may stand for its attribute's name, which is
+    how an Equinox ``LayerNorm`` is known in a list of layers.
+
+    Args:
+      params: parameters of Linen (dicts, frozen or not), NNX (``nnx.State``, modules),
+        Equinox (modules, filtered or not), Haiku, or any tree of arrays.
+      exclude: patterns of further leaves that are not decayed.
+      include: patterns of leaves that are decayed whatever else is said.
+      stacked: patterns of leaves whose first axis counts layers, which then does not
+        count as an axis of the weights; needed only for small leaves of unusual names.
+
+    Returns:
+      A tree of Python bools, shaped like ``params``, with one bool for each variable
+      of NNX: fit for every ``mask=`` of optax, as is this function itself.
+
+    References:
+      Loshchilov, Hutter, `Decoupled weight decay regularization
+      <https://arxiv.org/abs/1711.05101>`_, ICLR 2019 (what the mask is used for).
+
+    Examples:
+      >>> import jax.numpy as jnp, optax
+      >>> from jaxdrop import constraints
+      >>> layer = {"kernel": jnp.ones((12, 8, 8)), "bias": jnp.ones((12, 8))}
+      >>> constraints.decay_mask({"layers": layer})
+      {'layers': {'bias': False, 'kernel': True}}
+      >>> optimizer = optax.adamw(1e-3, mask=constraints.decay_mask)
+    """
+    mask = weight_mask(params, exclude=exclude, include=include, stacked=stacked)
+    return without_boxes(mask)
+
+
+def max_norm(
+    max_value: ArrayLike | Schedule,
+    *,
+    axis: UnitAxes = None,
+    where: Where | None = None,
+    stacked: Patterns = (),
+) -> optax.GradientTransformation:
+    """Keeps the weights that lead into each unit in a ball of radius ``max_value``.
+
+    What Srivastava et al. combine with dropout, with a radius of 2 to 4. A unit inside
+    the ball gets its update unchanged, bit for bit; a unit outside is scaled back
+    to the sphere, up to rounding in the dtype of the parameters.
+
+    Args:
+      max_value: the largest Euclidean norm of a unit's weights: a number, a JAX array,
+        or a schedule of the number of updates.
+      axis: the axes that one unit's weights span, or a function of path and leaf that
+        tells them. None for Flax's layout: all axes but the last, and the first in
+        the ``query``, ``key`` and ``value`` kernels of attention. Equinox, which keeps
+        units first, needs ``axis=1`` for its linear layers.
+      where: selects leaves by path and value; by default what :func:`decay_mask` marks.
+      stacked: patterns (see :func:`decay_mask`) of leaves whose first axis counts
+        layers; ``axis`` then counts the axes of one layer.
+
+    Returns:
+      An optax transformation, to be placed last in a chain.
+
+    Raises:
+      ValueError: if ``max_value`` is negative, an axis does not exist, or
+        ``update`` is called without parameters.
+
+    References:
+      Srebro, Shraibman, `Rank, trace-norm and max-norm
+      <https://doi.org/10.1007/11503415_37>`_, COLT 2005; Srivastava et al., `Dropout
+      <https://jmlr.org/papers/v15/srivastava14a.html>`_, JMLR 2014, section 5.1.
+
+    Examples:
+      >>> import jax.numpy as jnp, optax
+      >>> from jaxdrop import constraints
+      >>> params = {"kernel": jnp.ones((4, 3))}
+      >>> optimizer = optax.chain(optax.sgd(1.0), constraints.max_norm(3.0))
+      >>> state = optimizer.init(params)
+      >>> grads = {"kernel": jnp.full((4, 3), -10.0)}
+      >>> updates, state = optimizer.update(grads, state, params)
+      >>> kernel = optax.apply_updates(params, updates)["kernel"]
+      >>> jnp.linalg.norm(kernel, axis=0).round(4).tolist()
+      [3.0, 3.0, 3.0]
+    """
+
+    def project(name: str, weights: Array, limit: Array) -> Array:
+        length = norms(weights, unit_axes(axis, name, weights))
+        outside = length > limit
+        shorter = scaled(weights, limit / jnp.where(outside, length, 1.0))
+        return jnp.where(outside, shorter, weights)
+
+    _check_limit(max_value, caller="max_norm", name="max_value")
+    return _constraint(project, max_value, where=where, stacked=stacked)
+
+
+def unit_norm(
+    *,
+    axis: UnitAxes = None,
+    where: Where | None = None,
+    stacked: Patterns = (),
+) -> optax.GradientTransformation:
+    """Keeps the weights that lead into each unit on the unit sphere.
+
+    A unit whose weights are all zero has no direction and stays zero.
+
+    Args:
+      axis: as in :func:`max_norm`.
+      where: as in :func:`max_norm`.
+      stacked: as in :func:`max_norm`.
+
+    Returns:
+      An optax transformation, to be placed last in a chain.
+
+    Raises:
+      ValueError: if an axis does not exist, or ``update`` is called without parameters.
+
+    References:
+      Salimans, Kingma, `Weight normalization <https://arxiv.org/abs/1602.07868>`_,
+      NeurIPS 2016 (which learns the length that is fixed here).
+
+    Examples:
+      >>> import jax.numpy as jnp, optax
+      >>> from jaxdrop import constraints
+      >>> params = {"kernel": jnp.ones((4, 3))}
+      >>> constraint = constraints.unit_norm()
+      >>> updates, _ = constraint.update(
+      ...     {"kernel": jnp.zeros((4, 3))}, constraint.init(params), params
+      ... )
+      >>> optax.apply_updates(params, updates)["kernel"][0].tolist()
+      [0.5, 0.5, 0.5]
+    """
+
+    def project(name: str, weights: Array, limit: Array) -> Array:
+        length = norms(weights, unit_axes(axis, name, weights))
+        return scaled(weights, limit / jnp.where(length > 0, length, 1.0))
+
+    return _constraint(project, 1.0, where=where, stacked=stacked)
+
+
+def soft_threshold(
+    threshold: ArrayLike | Schedule,
+    *,
+    where: Where | None = None,
+) -> optax.GradientTransformation:
+    """Moves every weight towards zero by ``threshold``, and stops at exactly zero.
+
+    The proximal step of :func:`jaxdrop.penalties.l1`. With gradient descent at a
+    learning rate, and a threshold of that rate times a coefficient, it minimizes the
+    loss plus the coefficient times the sum of moduli, and reaches true sparsity,
+    which the gradient of the penalty does not.
+
+    Args:
+      threshold: how far a weight moves: a number, a JAX array, or a schedule of the
+        number of updates, such as a multiple of the learning rate's schedule.
+      where: as in :func:`max_norm`.
+
+    Returns:
+      An optax transformation, to be placed last in a chain.
+
+    Raises:
+      ValueError: if ``threshold`` is negative or ``update`` is called without
+        parameters.
+
+    References:
+      Daubechies, Defrise, De Mol, `An iterative thresholding algorithm for linear
+      inverse problems <https://arxiv.org/abs/math/0307152>`_, CPAM 2004.
+
+    Examples:
+      >>> import jax.numpy as jnp, optax
+      >>> from jaxdrop import constraints
+      >>> params = {"kernel": jnp.array([[0.5, -0.125], [0.25, -1.0]])}
+      >>> constraint = constraints.soft_threshold(0.25)
+      >>> updates, _ = constraint.update(
+      ...     {"kernel": jnp.zeros((2, 2))}, constraint.init(params), params
+      ... )
+      >>> optax.apply_updates(params, updates)["kernel"].tolist()
+      [[0.25, 0.0], [0.0, -0.75]]
+    """
+
+    def project(name: str, weights: Array, limit: Array) -> Array:
+        del name
+        return weights - jnp.clip(weights, -limit, limit)
+
+    _check_limit(threshold, caller="soft_threshold", name="threshold")
+    return _constraint(project, threshold, where=where)
+
+
+def group_soft_threshold(
+    threshold: ArrayLike | Schedule,
+    *,
+    axis: UnitAxes = None,
+    where: Where | None = None,
+    stacked: Patterns = (),
+) -> optax.GradientTransformation:
+    """Shortens the weights of each unit by ``threshold``, to zero if they are short.
+
+    The proximal step of :func:`jaxdrop.penalties.group_lasso`: it removes whole units.
+    As in that penalty a group of ``n`` weights is weighted by ``sqrt(n)``.
+
+    Args:
+      threshold: by how much a norm falls, before the factor ``sqrt(n)``: a number, a
+        JAX array, or a schedule of the number of updates.
+      axis: the axes that one group spans, as in :func:`max_norm`; of a dense kernel,
+        0 removes outputs and 1 removes inputs.
+      where: as in :func:`max_norm`.
+      stacked: as in :func:`max_norm`.
+
+    Returns:
+      An optax transformation, to be placed last in a chain.
+
+    Raises:
+      ValueError: if ``threshold`` is negative, an axis does not exist, or ``update``
+        is called without parameters.
+
+    References:
+      Yuan, Lin, `Model selection and estimation in regression with grouped variables
+      <https://doi.org/10.1111/j.1467-9868.2005.00532.x>`_, JRSS B 2006.
+
+    Examples:
+      >>> import jax.numpy as jnp, optax
+      >>> from jaxdrop import constraints
+      >>> params = {"kernel": jnp.array([[3.0, 0.1], [4.0, 0.1]])}
+      >>> constraint = constraints.group_soft_threshold(1.0)
+      >>> updates, _ = constraint.update(
+      ...     {"kernel": jnp.zeros((2, 2))}, constraint.init(params), params
+      ... )
+      >>> kernel = optax.apply_updates(params, updates)["kernel"]
+      >>> kernel[:, 1].tolist()  # the second unit is gone
+      [0.0, 0.0]
+      >>> bool(jnp.isclose(jnp.linalg.norm(kernel[:, 0]), 5 - 2**0.5))
+      True
+    """
+
+    def project(name: str, weights: Array, limit: Array) -> Array:
+        axes = unit_axes(axis, name, weights)
+        length = norms(weights, axes)
+        step = limit * size_of(weights, axes) ** 0.5
+        kept = length > step
+        shorter = scaled(weights, 1.0 - step / jnp.where(kept, length, 1.0))
+        return jnp.where(kept, shorter, jnp.zeros_like(weights))
+
+    _check_limit(threshold, caller="group_soft_threshold", name="threshold")
+    return _constraint(project, threshold, where=where, stacked=stacked)
+
+
+def _check_limit(limit: ArrayLike | Schedule, *, caller: str, name: str) -> None:
+    if not callable(limit):
+        check_nonnegative(limit, caller=caller, name=name)
+
+
+def _constraint(
+    project: _Project,
+    limit: ArrayLike | Schedule,
+    *,
+    where: Where | None,
+    stacked: Patterns = (),
+) -> optax.GradientTransformation:
+    """The transformation that ends every selected leaf where ``project`` puts it."""
+
+    def init(params: PyTree) -> ConstraintState | optax.EmptyState:
+        del params
+        if callable(limit):
+            return ConstraintState(jnp.zeros((), jnp.int32))
+        return optax.EmptyState()
+
+    def update(
+        updates: PyTree,
+        state: ConstraintState | optax.EmptyState,
+        params: PyTree | None = None,
+    ) -> tuple[PyTree, ConstraintState | optax.EmptyState]:
+        if params is None:
+            raise ValueError(
+                "A constraint needs parameters: call update(updates, state, params)."
+            )
+        now = limit
+        if callable(limit) and isinstance(state, ConstraintState):
+            now = limit(state.num_updates)
+            state = ConstraintState(optax.safe_increment(state.num_updates))
+
+        def land(path: Path, update: Array, leaf: Array, selected: bool) -> Array:
+            if update is None or not selected:
+                return update
+            name = path_name(path)
+            wide = widened(leaf)
+            goal = wide + update.astype(wide.dtype)
+            bound = jnp.asarray(now).astype(wide.real.dtype)
+            landed = per_layer(lambda w: project(name, w, bound), name, stacked)(goal)
+            return jnp.where(
+                landed == goal, update, (landed - wide).astype(update.dtype)
+            )
+
+        chosen = selection(params, where, stacked=stacked)
+        updates = jax.tree_util.tree_map_with_path(
+            land, updates, params, chosen, is_leaf=lambda leaf: leaf is None
+        )
+        return updates, state
+
+    return optax.GradientTransformation(init, update)

@@ -1,0 +1,102 @@
+"""How much the units of a layer repeat each other."""
+
+import math
+
+import jax.numpy as jnp
+from jax import lax
+
+from jaxdrop._checks import check_axis, check_inexact
+from jaxdrop._typing import Array
+from jaxdrop._weights import norms, widened
+
+
+def co_adaptation(activities: Array, /, *, axis: int = -1) -> Array:
+    """Measures how strongly units vary together: 0 if not at all, 1 if as one.
+
+    The mean modulus of the correlation between two different units, over all pairs of
+    units that vary. Dropout lowers it, since no unit can rely on another.
+
+    Args:
+      activities: activations of a layer, floating point; all axes but that of the units
+        count as examples.
+      axis: the axis of the units. Static.
+
+    Returns:
+      A scalar in [0, 1], in float32 or wider; NaN if fewer than two units vary.
+
+    Raises:
+      ValueError: if the axis does not exist.
+      TypeError: if ``activities`` are not floating point.
+
+    References:
+      Cogswell, Ahmed, Girshick, Zitnick, Batra, `Reducing overfitting in deep networks
+      by decorrelating representations <https://arxiv.org/abs/1511.06068>`_, ICLR 2016.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxdrop import diagnostics
+      >>> x = jax.random.normal(jax.random.key(0), (1000, 4))
+      >>> bool(diagnostics.co_adaptation(x) < 0.1)
+      True
+      >>> bool(diagnostics.co_adaptation(jnp.stack([x[:, 0], -x[:, 0]], -1)) > 0.999)
+      True
+    """
+    matrix = _examples_by_units(activities, axis, caller="co_adaptation")
+    matrix = matrix - matrix[:1]  # what is constant is exactly 0 from here on
+    matrix = matrix - jnp.mean(matrix, axis=0, keepdims=True)
+    length = norms(matrix, (0,))
+    varies = length > 0
+    matrix = jnp.where(varies, matrix / jnp.where(varies, length, 1), 0)
+    correlation = jnp.matmul(matrix.T, matrix, precision=lax.Precision.HIGHEST)
+    others = jnp.sum(jnp.abs(correlation)) - jnp.sum(jnp.abs(jnp.diagonal(correlation)))
+    number = jnp.sum(varies).astype(matrix.dtype)
+    pairs = number * (number - 1)
+    return jnp.where(pairs > 0, others / jnp.where(pairs > 0, pairs, 1), jnp.nan)
+
+
+def effective_rank(activities: Array, /, *, axis: int = -1) -> Array:
+    """Counts the directions that activations really use, as a real number.
+
+    The exponential of the entropy of the singular values, normalized to add up to one:
+    ``n`` equal singular values give ``n``. Center the activations first where their
+    mean should not count as a direction.
+
+    Args:
+      activities: activations of a layer, or any matrix, floating point; all axes but
+        that of the units count as examples.
+      axis: the axis of the units. Static.
+
+    Returns:
+      A scalar, in float32 or wider, from 1 to the number of units; 0 for zeros.
+
+    Raises:
+      ValueError: if the axis does not exist.
+      TypeError: if ``activities`` are not floating point.
+
+    References:
+      Roy, Vetterli, `The effective rank: a measure of effective dimensionality
+      <https://www.eurasip.org/Proceedings/Eusipco/Eusipco2007/Papers/a5p-h05.pdf>`_,
+      EUSIPCO 2007.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from jaxdrop import diagnostics
+      >>> float(diagnostics.effective_rank(jnp.eye(8)).round(4))
+      8.0
+      >>> float(diagnostics.effective_rank(jnp.ones((8, 8))).round(4))
+      1.0
+    """
+    matrix = _examples_by_units(activities, axis, caller="effective_rank")
+    values = jnp.linalg.svd(matrix, compute_uv=False)
+    total = jnp.sum(values)
+    share = values / jnp.where(total > 0, total, 1)
+    logs = jnp.log(jnp.where(share > 0, share, 1))
+    return jnp.where(total > 0, jnp.exp(-jnp.sum(share * logs)), 0)
+
+
+def _examples_by_units(activities: Array, axis: int, *, caller: str) -> Array:
+    """Activations as a matrix with a column for each unit, in float32 or wider."""
+    activities = check_inexact(activities, caller=caller)
+    units = check_axis(axis, activities.ndim, name="axis")
+    moved = jnp.moveaxis(widened(activities), units, -1)
+    return moved.reshape(math.prod(moved.shape[:-1]), moved.shape[-1])

@@ -1,0 +1,192 @@
+"""How evaluation differs from training: in the mean output, and in variance."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxdrop._checks import check_axis, check_inexact, check_rate, require_key
+from jaxdrop._typing import Array, Key, PyTree, Rate
+from jaxdrop._weights import squared, widened
+
+
+class WeightScalingGap(NamedTuple):
+    """One pass without dropout against the mean of many with it.
+
+    Attributes:
+      deterministic: the output of the deterministic pass.
+      average: the mean output of the stochastic passes, in float32 or wider.
+      stderr: the standard error of that mean.
+      gap: the root of the mean squared difference of the two over all entries, less
+        what the standard error explains; 0 where it explains all of it.
+    """
+
+    deterministic: PyTree
+    average: PyTree
+    stderr: PyTree
+    gap: Array
+
+
+def weight_scaling_gap(
+    stochastic: Callable[..., PyTree],
+    deterministic: Callable[..., PyTree],
+    key: Key,
+    /,
+    *args: PyTree,
+    num_samples: int,
+) -> WeightScalingGap:
+    """Measures how far a deterministic pass is from the Monte-Carlo average.
+
+    Dividing by the keep probability makes one pass without masks stand for the average
+    over all of them. That is exact for linear networks only; where the gap is large, an
+    average over masks predicts something else, and often better.
+
+    Args:
+      stochastic: from a key and ``args`` to outputs, with masks.
+      deterministic: from ``args`` to outputs of the same structure, without.
+      key: a PRNG key; sample ``t`` uses ``jax.random.fold_in(key, t)``.
+      *args: what both take: parameters, inputs.
+      num_samples: how many stochastic passes are averaged, one after the other in
+        constant memory, at least 2. Static.
+
+    Returns:
+      Both outputs, the standard error of the average, and the gap.
+
+    Raises:
+      ValueError: if ``num_samples`` is less than 2, or a key is missing.
+
+    References:
+      Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov, `Dropout: a simple way
+      to prevent neural networks from overfitting
+      <https://jmlr.org/papers/v15/srivastava14a.html>`_, JMLR 2014, section 7.5.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp, jaxdrop
+      >>> from jaxdrop import diagnostics
+      >>> relu = jax.nn.relu
+      >>> noisy = lambda key, x: relu(jaxdrop.dropout(key, x, rate=0.5).sum(-1) - 3)
+      >>> plain = lambda x: relu(x.sum(-1) - 3)
+      >>> result = diagnostics.weight_scaling_gap(
+      ...     noisy, plain, jax.random.key(0), jnp.ones((8, 4)), num_samples=1000
+      ... )
+      >>> bool(result.gap > 0.2)  # a kink bends the average upwards
+      True
+    """
+    if num_samples < 2:
+        raise ValueError(
+            f"weight_scaling_gap: num_samples must be at least 2, got {num_samples}."
+        )
+    key = require_key(key, caller="weight_scaling_gap")
+    single = deterministic(*args)
+    zeros = jax.tree.map(lambda y: jnp.zeros_like(widened(jnp.asarray(y))), single)
+
+    def add(index: Array, moments: tuple[PyTree, PyTree]) -> tuple[PyTree, PyTree]:
+        sample = stochastic(jax.random.fold_in(key, index), *args)
+        return _with_sample(moments, sample, index)
+
+    mean, moment = lax.fori_loop(0, num_samples, add, (zeros, zeros))
+    stderr = jax.tree.map(
+        lambda m: jnp.sqrt(m / (num_samples - 1) / num_samples), moment
+    )
+    return WeightScalingGap(single, mean, stderr, _gap(single, mean, stderr))
+
+
+def variance_shift(
+    activities: Array,
+    /,
+    *,
+    rate: Rate,
+    kernel: Array | None = None,
+    axis: int = -1,
+) -> Array:
+    """Computes the shift that BatchNorm behind dropout sees, evaluation over training.
+
+    Dropout keeps means but adds variance in training, when BatchNorm collects its
+    statistics; in evaluation the variance is smaller by this ratio, which BatchNorm
+    does not know. 1 is no shift. The remedy is dropout behind
+    the last BatchNorm, or none.
+
+    Args:
+      activities: what dropout is given, in evaluation, ``(*examples, features)``.
+      rate: the rate of dropout, a scalar; may be traced.
+      kernel: the weights of a dense layer between dropout and BatchNorm,
+        ``(features, units)``; None if there is none.
+      axis: the axis of the features. Static.
+
+    Returns:
+      The ratio for each unit that BatchNorm normalizes, in [0, 1], in float32 or wider;
+      1 for a unit that is always 0.
+
+    Raises:
+      ValueError: if ``rate`` is out of range, or shapes do not agree.
+      TypeError: if ``activities`` are not floating point.
+
+    References:
+      Li, Chen, Hu, Yang, `Understanding the disharmony between dropout and batch
+      normalization by variance shift <https://arxiv.org/abs/1801.05134>`_, CVPR 2019.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxdrop import diagnostics
+      >>> x = jax.random.normal(jax.random.key(0), (10_000, 3))  # mean 0, variance 1
+      >>> ratio = diagnostics.variance_shift(x, rate=0.5)
+      >>> bool(jnp.allclose(ratio, 0.5, atol=0.01))
+      True
+    """
+    check_rate(rate, caller="variance_shift")
+    activities = check_inexact(activities, caller="variance_shift")
+    features = check_axis(axis, activities.ndim, name="axis")
+    x = jnp.moveaxis(widened(activities), features, -1)
+    x = x.reshape(-1, x.shape[-1])
+    power = jnp.mean(squared(x), axis=0)
+    if kernel is None:
+        variance = jnp.var(x, axis=0)
+    else:
+        weights = widened(jnp.asarray(kernel)).astype(x.dtype)
+        if weights.ndim != 2 or weights.shape[0] != x.shape[1]:
+            raise ValueError(
+                f"variance_shift: a kernel of shape ({x.shape[1]}, units) is needed, "
+                f"got {weights.shape}."
+            )
+        variance = jnp.var(_product(x, weights), axis=0)
+        power = _product(power[None], squared(weights))[0]
+    dropped = jnp.asarray(rate).astype(x.dtype)
+    keep = 1 - dropped
+    # Multiplied by keep, which may be 0: variance + rate / keep * power.
+    in_training = keep * variance + dropped * power
+    silent = in_training == 0
+    return jnp.where(silent, 1, keep * variance / jnp.where(silent, 1, in_training))
+
+
+def _with_sample(
+    moments: tuple[PyTree, PyTree], sample: PyTree, index: Array
+) -> tuple[PyTree, PyTree]:
+    """Welford's update of means and of sums of squared deviations."""
+    mean, spread = moments
+
+    def step(old: Array, y: Array) -> Array:
+        return old + (y.astype(old.dtype) - old) / (index + 1).astype(old.dtype)
+
+    def add(total: Array, old: Array, new: Array, y: Array) -> Array:
+        return total + (y.astype(old.dtype) - old) * (y.astype(old.dtype) - new)
+
+    moved = jax.tree.map(step, mean, sample)
+    return moved, jax.tree.map(add, spread, mean, moved, sample)
+
+
+def _gap(single: PyTree, mean: PyTree, stderr: PyTree) -> Array:
+    """The distance of two outputs, less what noise explains."""
+
+    def excess(y: Array, m: Array, error: Array) -> Array:
+        difference = widened(jnp.asarray(y)) - m
+        return jnp.sum(squared(difference) - squared(error)).astype(jnp.float32)
+
+    terms = jax.tree.leaves(jax.tree.map(excess, single, mean, stderr))
+    size = sum(jnp.size(y) for y in jax.tree.leaves(mean))
+    return jnp.sqrt(jnp.maximum(sum(terms, jnp.float32(0)) / max(size, 1), 0))
+
+
+def _product(a: Array, b: Array) -> Array:
+    return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)

@@ -1,0 +1,168 @@
+"""What single units do: whether they are ever active, and whether they are missed."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.typing import ArrayLike
+
+from jaxdrop._checks import check_axis, check_inexact, check_nonnegative
+from jaxdrop._typing import Array, Axes, PyTree
+
+
+def dead_units(
+    activities: PyTree, /, *, threshold: ArrayLike = 0.0, axis: int = -1
+) -> PyTree:
+    """Finds units that are active for no example.
+
+    A unit is dead if the moduli of all its activations are at most ``threshold``. Of
+    several batches a unit is dead if it is in each: combine the results with ``&``.
+
+    Args:
+      activities: activations after the nonlinearity, or a tree of such, for example
+        what ``sow`` has collected from all layers.
+      threshold: what counts as inactive: a number of at least 0, or a JAX scalar.
+      axis: the axis of the units. Static.
+
+    Returns:
+      For each array a bool for each of its units.
+
+    Raises:
+      ValueError: if ``threshold`` is negative or the axis does not exist.
+
+    References:
+      Lu, Shin, Su, Karniadakis, `Dying ReLU and initialization
+      <https://arxiv.org/abs/1903.06733>`_, 2019.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from jaxdrop import diagnostics
+      >>> diagnostics.dead_units(jnp.array([[0.0, 1.0], [0.0, 0.0]])).tolist()
+      [True, False]
+    """
+    check_nonnegative(threshold, caller="dead_units", name="threshold")
+
+    def dead(leaf: Array) -> Array:
+        others = _other_axes(leaf, axis)
+        return jnp.all(_is_inactive(leaf, threshold), axis=others)
+
+    return jax.tree.map(dead, activities)
+
+
+def activation_sparsity(
+    activities: PyTree, /, *, threshold: ArrayLike = 0.0, axis: int | None = None
+) -> PyTree:
+    """Measures which share of activations is off; dropout is known to raise it.
+
+    Args:
+      activities: as in :func:`dead_units`.
+      threshold: as in :func:`dead_units`.
+      axis: the axis of the units, for one share for each; None for one in all. Static.
+
+    Returns:
+      For each array the share of activations with moduli of at most ``threshold``, in
+      float32: a scalar, or one for each unit; NaN if there are no activations.
+
+    Raises:
+      ValueError: if ``threshold`` is negative or the axis does not exist.
+
+    References:
+      Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov, `Dropout: a simple way
+      to prevent neural networks from overfitting
+      <https://jmlr.org/papers/v15/srivastava14a.html>`_, JMLR 2014, section 7.2.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from jaxdrop import diagnostics
+      >>> activities = {"hidden": jnp.array([[0.0, 1.0], [0.0, 0.0]])}
+      >>> float(diagnostics.activation_sparsity(activities)["hidden"])
+      0.75
+    """
+    check_nonnegative(threshold, caller="activation_sparsity", name="threshold")
+
+    def sparsity(leaf: Array) -> Array:
+        others = _other_axes(leaf, axis)
+        count = jnp.sum(_is_inactive(leaf, threshold), axis=others, dtype=jnp.int32)
+        size = math.prod(leaf.shape[other] for other in others)
+        return count.astype(jnp.float32) / jnp.float32(size or jnp.nan)
+
+    return jax.tree.map(sparsity, activities)
+
+
+def unit_importance(
+    function: Callable[[Array], PyTree],
+    activities: Array,
+    /,
+    *,
+    fill: ArrayLike = 0.0,
+    axis: int = -1,
+    chunk_size: int | None = None,
+) -> PyTree:
+    """Measures how much a loss rises when one unit is left out, for each unit.
+
+    Networks trained with dropout lose less by any single unit: none of them relies on
+    the presence of another.
+
+    Args:
+      function: the rest of the network, from activations to a loss, or to any tree of
+        arrays such as the loss of each example.
+      activities: activations of a layer, floating point.
+      fill: what stands for the unit that is left out: a number, or one for each unit,
+        such as the means ``activities.mean(axis=0)``.
+      axis: the axis of the units. Static.
+      chunk_size: how many units are left out at once, each with its own copy of the
+        activations; None for all. Static.
+
+    Returns:
+      What ``function`` returns, less its value with all units, with an axis of the
+      units in front.
+
+    Raises:
+      ValueError: if the axis does not exist, or ``chunk_size`` is less than 1.
+      TypeError: if ``activities`` are not floating point.
+
+    References:
+      Morcos, Barrett, Rabinowitz, Botvinick, `On the importance of single directions
+      for generalization <https://arxiv.org/abs/1803.06959>`_, ICLR 2018.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from jaxdrop import diagnostics
+      >>> loss = lambda hidden: -(hidden @ jnp.array([1.0, 0.0, 2.0])).mean()
+      >>> diagnostics.unit_importance(loss, jnp.ones((4, 3))).tolist()
+      [1.0, 0.0, 2.0]
+    """
+    activities = check_inexact(activities, caller="unit_importance")
+    units = check_axis(axis, activities.ndim, name="axis")
+    if chunk_size is not None and chunk_size < 1:
+        raise ValueError(
+            f"unit_importance: chunk_size must be at least 1, got {chunk_size}."
+        )
+    whole = function(activities)
+    position = lax.broadcasted_iota(jnp.int32, activities.shape, units)
+    line = [1] * activities.ndim
+    line[units] = -1
+    filling = jnp.asarray(fill).astype(activities.dtype)
+    filling = filling.reshape(line) if filling.ndim else filling
+
+    def without(unit: Array) -> Any:
+        lesioned = jnp.where(position == unit, filling, activities)
+        return jax.tree.map(jnp.subtract, function(lesioned), whole)
+
+    number = activities.shape[units]
+    return lax.map(without, jnp.arange(number), batch_size=chunk_size or number)
+
+
+def _is_inactive(leaf: Array, threshold: ArrayLike) -> Array:
+    """True for small activations; NaN is not small."""
+    return jnp.abs(jnp.asarray(leaf)) <= jnp.asarray(threshold).astype(leaf.dtype)
+
+
+def _other_axes(leaf: Array, axis: int | None) -> Axes:
+    if axis is None:
+        return tuple(range(leaf.ndim))
+    units = check_axis(axis, leaf.ndim, name="axis")
+    return tuple(other for other in range(leaf.ndim) if other != units)

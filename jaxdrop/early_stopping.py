@@ -1,0 +1,175 @@
+"""Early stopping as a value: a pytree that jits, scans and resumes."""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from functools import partial
+from numbers import Number
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from jaxdrop._checks import check_choice, check_nonnegative
+from jaxdrop._typing import Array, PyTree
+
+_FRESH: Any = object()
+"""Stands for a result before there is one; None may stand in a tree of specs."""
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=[
+        *("best_params", "best", "best_step", "step", "num_bad"),
+        *("improved", "should_stop"),
+    ],
+    meta_fields=["patience", "mode", "min_delta", "relative", "warmup"],
+)
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EarlyStopping:
+    """Watches a metric, remembers the best, and says when to stop.
+
+    Immutable: :meth:`update` returns a new value. The fields from ``patience`` to
+    ``best_params`` are given, the others are results. A metric improves if it is better
+    than the best by more than ``min_delta``; NaN never does, nor does it become the
+    best. Once ``should_stop`` is True the value no longer changes, so that a scan that
+    runs on ends where a loop would have stopped.
+
+    Args:
+      patience: stop after this many updates in a row without improvement, at least 1.
+        Static.
+      mode: ``"min"`` or ``"max"``: whether less or more is better. Static.
+      min_delta: what an improvement must exceed. Static.
+      relative: whether ``min_delta`` is a share of the modulus of the best metric.
+        Static.
+      warmup: how many first updates are not looked at: they neither count towards
+        ``patience`` nor become the best. Static.
+      best_params: parameters to begin with, or None not to keep any; after an
+        improvement, those that were given with it.
+
+    Attributes:
+      best: the best metric, float32 (float64 in x64 mode); infinite at first.
+      best_step: the number of the update that gave it, from 0; -1 at first.
+      step: how many updates there were.
+      num_bad: how many updates in a row did not improve.
+      improved: whether the last update did.
+      should_stop: whether ``patience`` is exhausted; never False again.
+
+    Raises:
+      ValueError: if an argument is out of range.
+
+    References:
+      Prechelt, `Early stopping - but when?
+      <https://doi.org/10.1007/978-3-642-35289-8_5>`_, 1998.
+
+    Examples:
+      >>> from jaxdrop.early_stopping import EarlyStopping
+      >>> stopper = EarlyStopping(patience=2)
+      >>> for loss in (1.0, 0.5, float("nan"), 0.7, 0.1):
+      ...     stopper = stopper.update(loss)
+      ...     if stopper.should_stop:
+      ...         break
+      >>> float(stopper.best), int(stopper.best_step), int(stopper.step)
+      (0.5, 1, 4)
+    """
+
+    patience: int
+    mode: str = "min"
+    min_delta: float = 0.0
+    relative: bool = False
+    warmup: int = 0
+    best_params: PyTree = None
+    best: Array = _FRESH
+    best_step: Array = _FRESH
+    step: Array = _FRESH
+    num_bad: Array = _FRESH
+    improved: Array = _FRESH
+    should_stop: Array = _FRESH
+
+    def __post_init__(self) -> None:
+        if self.best is not _FRESH:  # made from another, or from its leaves
+            return
+        if self.patience < 1:
+            raise ValueError(
+                "EarlyStopping: patience must be at least 1 (stop at the first update "
+                f"that does not improve), got {self.patience}."
+            )
+        check_choice(self.mode, ("min", "max"), name="mode")
+        check_nonnegative(self.min_delta, caller="EarlyStopping", name="min_delta")
+        check_nonnegative(self.warmup, caller="EarlyStopping", name="warmup")
+        worst = math.inf if self.mode == "min" else -math.inf
+        for name, value in {
+            "best": jnp.full((), worst, jnp.result_type(float)),
+            "best_step": jnp.full((), -1, jnp.int32),
+            "step": jnp.zeros((), jnp.int32),
+            "num_bad": jnp.zeros((), jnp.int32),
+            "improved": jnp.zeros((), bool),
+            "should_stop": jnp.zeros((), bool),
+        }.items():
+            object.__setattr__(self, name, value)
+
+    def update(self, metric: ArrayLike, params: PyTree = None) -> "EarlyStopping":
+        """Takes one more metric into account.
+
+        Args:
+          metric: a scalar; may be traced.
+          params: the parameters that gave it; required if, and only if,
+            ``best_params`` were given. Leaves that are no numbers or arrays
+            are taken over.
+
+        Returns:
+          A new value, of the same structure.
+
+        Raises:
+          ValueError: if ``metric`` is no scalar, or ``params`` are missing, unexpected
+            or of another structure.
+        """
+        metric = jnp.asarray(metric)
+        if metric.ndim:
+            raise ValueError(
+                f"EarlyStopping: metric must be a scalar, got shape {metric.shape}."
+            )
+        self._check_params(params)
+        metric = metric.astype(self.best.dtype)
+        seen = (self.step >= self.warmup) & ~self.should_stop
+        improved = seen & self._is_better(metric)
+        num_bad = jnp.where(improved, 0, self.num_bad + seen.astype(jnp.int32))
+        return dataclasses.replace(
+            self,
+            best_params=_choose(improved, params, self.best_params),
+            best=jnp.where(improved, metric, self.best),
+            best_step=jnp.where(improved, self.step, self.best_step),
+            step=self.step + (~self.should_stop).astype(jnp.int32),
+            num_bad=num_bad,
+            improved=improved,
+            should_stop=num_bad >= self.patience,
+        )
+
+    def _is_better(self, metric: Array) -> Array:
+        """False for NaN: every comparison with NaN is."""
+        margin = jnp.asarray(self.min_delta, self.best.dtype)
+        if self.relative:
+            margin = margin * jnp.where(jnp.isfinite(self.best), jnp.abs(self.best), 0)
+        if self.mode == "min":
+            return metric < self.best - margin
+        return metric > self.best + margin
+
+    def _check_params(self, params: PyTree) -> None:
+        expected: Any = jax.tree.structure(self.best_params)
+        given: Any = jax.tree.structure(params)
+        if expected != given:
+            raise ValueError(
+                "EarlyStopping: update takes parameters like the best_params it was "
+                f"made with, {expected}, got {given}."
+            )
+
+
+def _choose(improved: Array, new: PyTree, old: PyTree) -> PyTree:
+    """``new`` where there was an improvement, else ``old``, leaf by leaf."""
+
+    def choose(new: Any, old: Any) -> Any:
+        is_data = hasattr(new, "dtype") or isinstance(new, Number)
+        return jnp.where(improved, new, old) if is_data else new
+
+    return jax.tree.map(choose, new, old)

@@ -1,0 +1,99 @@
+"""Boxes in images: where they lie, and which pixels they cover."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax import lax
+
+from jaxdrop import masks
+from jaxdrop._checks import check_axis
+from jaxdrop._typing import Array, Axes
+
+
+class Layout(NamedTuple):
+    """The roles of the axes of a batch of images.
+
+    Attributes:
+      shape: of the whole array.
+      spatial: the axes that a box spans.
+      batch: the axes of which each entry has a box of its own.
+    """
+
+    shape: tuple[int, ...]
+    spatial: Axes
+    batch: Axes
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """The lengths of the batch axes."""
+        return tuple(self.shape[axis] for axis in self.batch)
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """The lengths of the spatial axes."""
+        return tuple(self.shape[axis] for axis in self.spatial)
+
+
+def layout(
+    shape: tuple[int, ...], /, *, num_spatial_dims: int, channel_axis: int, caller: str
+) -> Layout:
+    """Tells spatial axes from batch axes, as :func:`jaxdrop.spatial_dropout` does."""
+    spatial = masks.spatial_axes(
+        shape,
+        num_spatial_dims=num_spatial_dims,
+        channel_axis=channel_axis,
+        caller=caller,
+    )
+    channel = check_axis(channel_axis, len(shape), name="channel_axis")
+    others = {*spatial, channel}
+    batch = tuple(axis for axis in range(len(shape)) if axis not in others)
+    return Layout(shape, spatial, batch)
+
+
+def covered(
+    images: Layout, starts: Sequence[Array], stops: Sequence[Array], /
+) -> Array:
+    """Which pixels lie in a box.
+
+    Args:
+      images: the layout of the images.
+      starts: for each spatial axis, the first positions covered, ``(*batch,)``; with
+        axes in front for several boxes an image.
+      stops: the positions after the last, alike.
+
+    Returns:
+      A boolean array that broadcasts to the images, after the axes in front.
+    """
+    inside = jnp.ones((), bool)
+    for axis, start, stop in zip(images.spatial, starts, stops, strict=True):
+        line = [1] * len(images.shape)
+        line[axis] = images.shape[axis]
+        position = lax.broadcasted_iota(jnp.int32, tuple(line), axis)
+        first, last = _over_images(images, start), _over_images(images, stop)
+        position = jnp.reshape(position, (1,) * (first.ndim - len(line)) + tuple(line))
+        here = (position >= first) & (position < last)
+        inside = jnp.reshape(inside, (1,) * (here.ndim - inside.ndim) + inside.shape)
+        inside = inside & here
+    return inside
+
+
+def around(center: Array, side: Array | int, /) -> tuple[Array, Array]:
+    """The first position of an interval around a pixel, and the one after its last."""
+    start = center - side // 2
+    return start, start + side
+
+
+def positions(share: Array, count: Array | int, /) -> Array:
+    """Uniform integers below ``count``, from uniform numbers below 1."""
+    return jnp.floor(share * jnp.asarray(count).astype(jnp.float32)).astype(jnp.int32)
+
+
+def _over_images(images: Layout, per_image: Array) -> Array:
+    """Numbers of shape ``(*front, *batch)`` with axes of length 1 for the pixels."""
+    front = per_image.shape[: per_image.ndim - len(images.batch)]
+    whole = [
+        images.shape[axis] if axis in images.batch else 1
+        for axis in range(len(images.shape))
+    ]
+    return per_image.reshape(*front, *whole)

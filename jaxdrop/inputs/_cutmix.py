@@ -1,0 +1,117 @@
+"""CutMix: patches of other examples (Yun et al., 2019)."""
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from jaxdrop import prng
+from jaxdrop._checks import (
+    check_flag,
+    check_nonnegative,
+    is_zero,
+    require_key,
+    select,
+)
+from jaxdrop._sites import site
+from jaxdrop._typing import Array, Flag, Key, PyTree
+from jaxdrop.inputs._boxes import Layout, around, covered, layout, positions
+from jaxdrop.inputs._mixing import check_batch, mixed, partners, symmetric_beta
+
+
+def cutmix(
+    key: Key | None,
+    x: Array,
+    labels: PyTree,
+    /,
+    *,
+    alpha: ArrayLike = 1.0,
+    per_example: bool = False,
+    channel_axis: int = -1,
+    deterministic: Flag = False,
+) -> tuple[Array, PyTree]:
+    """Pastes a box of a random other image into each, and mixes labels by its area.
+
+    A share from Beta(alpha, alpha) gives the box, of the image's proportions and with
+    a uniform center; the labels are mixed by the share of pixels that is really left,
+    once the box has been cut off at the border. A loss for them is
+    ``optax.softmax_cross_entropy``, without further label smoothing.
+
+    Args:
+      key: a PRNG key; may be ``None`` where nothing is drawn.
+      x: a batch of images, floating point, ``(batch, height, width, channels)``.
+      labels: shares of classes (one-hot labels are), ``(batch, num_classes)``, or any
+        tree of floating point arrays with the batch in front.
+      alpha: the strength: a number of at least 0, or a JAX scalar, traced or not; 1,
+        the published value, makes all shares equally likely, 0 mixes nothing.
+      per_example: draw a box for each image, not one for the batch as the authors'
+        code does. Static.
+      channel_axis: the axis of the channels. Static.
+      deterministic: return ``x`` and ``labels`` untouched; may be traced.
+
+    Returns:
+      Images with a patch and mixed labels, with the shapes and dtypes they had.
+
+    Raises:
+      ValueError: if ``alpha`` is negative, a key is missing, batches differ, or ``x``
+        has not four axes.
+      TypeError: if ``x`` or a label is not floating point.
+
+    References:
+      Yun, Han, Oh, Chun, Choe, Yoo, `CutMix: Regularization strategy to train strong
+      classifiers with localizable features <https://arxiv.org/abs/1905.04899>`_, ICCV
+      2019.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxdrop import inputs
+      >>> x = jnp.arange(4.0)[:, None, None, None] * jnp.ones((4, 32, 32, 3))
+      >>> x, labels = inputs.cutmix(jax.random.key(0), x, jnp.eye(4))
+      >>> own = (x == jnp.arange(4.0)[:, None, None, None]).mean(axis=(1, 2, 3))
+      >>> bool(jnp.allclose(jnp.diagonal(labels), own))  # the share that is left
+      True
+    """
+    check_nonnegative(alpha, caller="cutmix", name="alpha")
+    x, labels = check_batch(x, labels, caller="cutmix")
+    if x.ndim != 4:
+        raise ValueError(
+            f"cutmix takes images of shape (batch, height, width, channels), got "
+            f"{x.shape}."
+        )
+    images = layout(
+        x.shape, num_spatial_dims=2, channel_axis=channel_axis, caller="cutmix"
+    )
+    flag = check_flag(deterministic, caller="cutmix")
+    if flag is True or is_zero(alpha):
+        return x, labels
+    key = require_key(key, caller="cutmix")
+    pasted = _cutmix(key, x, labels, alpha, images=images, per_example=per_example)
+    return select(flag, (x, labels), pasted)
+
+
+@site("jaxdrop.inputs.cutmix", static=("images", "per_example"))
+def _cutmix(
+    key: Key,
+    x: Array,
+    labels: PyTree,
+    alpha: ArrayLike,
+    *,
+    images: Layout,
+    per_example: bool,
+) -> tuple[Array, PyTree]:
+    of_share, of_place, of_partner = jax.random.split(key, 3)
+    number = len(x) if per_example else 1
+    share = symmetric_beta(of_share, (number,), alpha=alpha)
+    starts, stops, area = [], [], jnp.ones((number,), jnp.float32)
+    for place, side in zip(
+        prng.uniform(of_place, (2, number)), images.sides, strict=True
+    ):
+        cut = jnp.floor(side * jnp.sqrt(1 - share)).astype(jnp.int32)
+        start, stop = around(positions(place, side), cut)
+        start, stop = jnp.clip(start, 0, side), jnp.clip(stop, 0, side)
+        area = area * (stop - start).astype(jnp.float32) / side
+        starts.append(jnp.broadcast_to(start, len(x)))
+        stops.append(jnp.broadcast_to(stop, len(x)))
+    partner = partners(of_partner, len(x))
+    inside = covered(images, starts, stops)
+    pasted = jnp.where(inside, jnp.take(x, partner, axis=0), x)
+    return pasted, jax.tree.map(lambda label: mixed(label, partner, 1 - area), labels)

@@ -1,0 +1,104 @@
+"""Cutout: erasing squares of an image (DeVries and Taylor, 2017)."""
+
+from numbers import Integral
+from typing import Any
+
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from jaxdrop import prng
+from jaxdrop._checks import check_flag, require_key, select
+from jaxdrop._sites import site
+from jaxdrop._typing import Array, Flag, Key
+from jaxdrop.inputs._boxes import Layout, around, covered, layout, positions
+
+
+def cutout(
+    key: Key | None,
+    x: Array,
+    /,
+    *,
+    size: int | tuple[int, ...],
+    num_holes: int = 1,
+    fill: ArrayLike = 0.0,
+    num_spatial_dims: int = 2,
+    channel_axis: int = -1,
+    deterministic: Flag = False,
+) -> Array:
+    """Erases squares at random places, so that no single part must be seen.
+
+    The center of a hole is uniform over the pixels, and what lies beyond the border is
+    not erased, as published; all channels lose the same. Unlike the authors' code an
+    odd ``size`` is not rounded down. The usual place is in front of a network, on
+    standardized images, with a side of a quarter to a half of the image's.
+
+    Args:
+      key: a PRNG key; may be ``None`` where nothing is drawn.
+      x: images or other maps, ``(*batch, *spatial, channels)``, of any real dtype.
+      size: the side of a hole, or one for each spatial axis. Static.
+      num_holes: how many holes an example gets; they may overlap. Static.
+      fill: what stands in the holes; broadcasts against ``x``. 0 is the mean of
+        standardized data.
+      num_spatial_dims: how many axes a hole spans: 1, 2 or 3. They are the last ones
+        other than ``channel_axis``; what is before them is batch. Static.
+      channel_axis: the axis of the channels. Static.
+      deterministic: return ``x`` untouched; may be traced.
+
+    Returns:
+      An array with the shape and dtype of ``x``.
+
+    Raises:
+      ValueError: if ``size`` or ``num_holes`` is out of range, a key is missing, or
+        ``x`` has too few axes.
+
+    References:
+      DeVries, Taylor, `Improved regularization of convolutional neural networks with
+      cutout <https://arxiv.org/abs/1708.04552>`_, 2017.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxdrop import inputs
+      >>> x = jnp.ones((8, 32, 32, 3))
+      >>> y = inputs.cutout(jax.random.key(0), x, size=16)
+      >>> bool((y == y[..., :1]).all())  # all channels alike
+      True
+      >>> bool(((y == 0).sum(axis=(1, 2, 3)) <= 16 * 16 * 3).all())
+      True
+    """
+    x = jnp.asarray(x)
+    images = layout(
+        x.shape,
+        num_spatial_dims=num_spatial_dims,
+        channel_axis=channel_axis,
+        caller="cutout",
+    )
+    each: Any = (size,) * num_spatial_dims if isinstance(size, Integral) else size
+    sizes = tuple(int(side) for side in each)
+    if len(sizes) != num_spatial_dims or min(sizes) < 1 or num_holes < 1:
+        raise ValueError(
+            f"cutout: size must be {num_spatial_dims} positive integers or one, and "
+            f"num_holes positive; got {size} and {num_holes}."
+        )
+    flag = check_flag(deterministic, caller="cutout")
+    if flag is True:
+        return x
+    key = require_key(key, caller="cutout")
+    erased = _cutout(key, x, fill, images=images, sizes=sizes, num_holes=num_holes)
+    return select(flag, x, erased)
+
+
+@site("jaxdrop.inputs.cutout", static=("images", "sizes", "num_holes"))
+def _cutout(
+    key: Key,
+    x: Array,
+    fill: ArrayLike,
+    *,
+    images: Layout,
+    sizes: tuple[int, ...],
+    num_holes: int,
+) -> Array:
+    shares = prng.uniform(key, (len(sizes), num_holes, *images.batch_shape))
+    centers = map(positions, shares, images.sides)
+    starts, stops = zip(*map(around, centers, sizes), strict=True)
+    holes = jnp.any(covered(images, starts, stops), axis=0)
+    return jnp.where(holes, jnp.broadcast_to(fill, x.shape).astype(x.dtype), x)

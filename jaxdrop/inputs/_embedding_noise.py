@@ -1,0 +1,94 @@
+"""NEFTune: uniform noise on embeddings (Jain et al., 2023)."""
+
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from jaxdrop import masks, prng
+from jaxdrop._checks import (
+    check_flag,
+    check_inexact,
+    check_nonnegative,
+    is_zero,
+    require_key,
+    select,
+)
+from jaxdrop._sites import site
+from jaxdrop._typing import Array, Flag, Key
+from jaxdrop._weights import widened
+
+
+def embedding_noise(
+    key: Key | None,
+    embedded: Array,
+    /,
+    *,
+    alpha: ArrayLike,
+    mask: Array | None = None,
+    deterministic: Flag = False,
+) -> Array:
+    """Adds uniform noise to embedded tokens, for fine-tuning on instructions (NEFTune).
+
+    No entry moves by more than ``alpha / sqrt(length * features)``. The length is that
+    of each sequence itself: with a mask, how far rows are padded does not change the
+    strength of the noise, as it does where the padded length is taken.
+
+    Args:
+      key: a PRNG key; may be ``None`` where nothing is drawn.
+      embedded: floating point, ``(*batch, length, features)``.
+      alpha: the strength, usually 5 to 15: a number of at least 0, or a JAX scalar,
+        traced or not.
+      mask: False at padding, of shape ``(*batch, length)``. Padding gets no noise and
+        does not count as length. By default every position is real.
+      deterministic: return ``embedded`` untouched; may be traced.
+
+    Returns:
+      An array with the shape and dtype of ``embedded``; the sum is rounded once.
+
+    Raises:
+      ValueError: if ``alpha`` is negative, a key is missing, or shapes do not agree.
+      TypeError: if ``embedded`` is not real floating point.
+
+    References:
+      Jain, Chiang, Wen, Kirchenbauer, Chu et al., `NEFTune: Noisy embeddings improve
+      instruction finetuning <https://arxiv.org/abs/2310.05914>`_, ICLR 2024.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxdrop import inputs
+      >>> embedded, mask = jnp.zeros((1, 8, 50)), jnp.arange(8)[None] < 2
+      >>> y = inputs.embedding_noise(jax.random.key(0), embedded, alpha=5.0, mask=mask)
+      >>> bool((y[:, 2:] == 0).all()), bool(abs(y).max() < 5 / (2 * 50) ** 0.5)
+      (True, True)
+    """
+    check_nonnegative(alpha, caller="embedding_noise", name="alpha")
+    embedded = check_inexact(embedded, caller="embedding_noise")
+    if jnp.iscomplexobj(embedded) or embedded.ndim < 2:
+        raise TypeError(
+            "embedding_noise takes real embeddings (*batch, length, features), got "
+            f"{embedded.dtype} of shape {embedded.shape}."
+        )
+    real = jnp.ones(embedded.shape[:-1], bool) if mask is None else jnp.asarray(mask)
+    if real.shape != embedded.shape[:-1]:
+        raise ValueError(
+            f"embedding_noise: a mask of shape {embedded.shape[:-1]} is needed, got "
+            f"{real.shape}."
+        )
+    flag = check_flag(deterministic, caller="embedding_noise")
+    if flag is True or is_zero(alpha):
+        return embedded
+    key = require_key(key, caller="embedding_noise")
+    noisy = _embedding_noise(key, embedded, alpha, real.astype(bool))
+    return select(flag, embedded, noisy)
+
+
+@site("jaxdrop.inputs.embedding_noise")
+def _embedding_noise(key: Key, embedded: Array, alpha: ArrayLike, real: Array) -> Array:
+    wide = widened(embedded)
+    length = jnp.sum(real, axis=-1, dtype=jnp.int32, keepdims=True)[..., None]
+    entries = jnp.maximum(length, 1) * embedded.shape[-1]
+    reach = jnp.asarray(alpha).astype(wide.dtype) / jnp.sqrt(entries.astype(wide.dtype))
+    share = prng.uniform(
+        key, embedded.shape, out_sharding=masks.sharding_of(embedded)
+    ).astype(wide.dtype)
+    noise = (2 * share - 1) * reach
+    return jnp.where(real[..., None], (wide + noise).astype(embedded.dtype), embedded)

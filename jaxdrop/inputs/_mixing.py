@@ -1,0 +1,86 @@
+"""How examples are paired and weighted, and how their labels follow."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from jaxdrop import prng
+from jaxdrop._checks import check_inexact
+from jaxdrop._typing import Array, Key, PyTree
+from jaxdrop._weights import widened
+
+
+def symmetric_beta(key: Key, shape: tuple[int, ...], /, *, alpha: ArrayLike) -> Array:
+    """Draws from Beta(alpha, alpha), exactly, from two uniform numbers each.
+
+    No draw is ever rejected, so that ``alpha`` may be traced. At ``alpha = 0``, the
+    limit of which is a fair coin between 0 and 1, the result is 1.
+
+    Args:
+      key: a PRNG key.
+      shape: the shape to draw. Static.
+      alpha: both parameters of the distribution, a scalar of at least 0.
+
+    Returns:
+      float32 numbers in [0, 1], accurate relatively near 0.
+
+    References:
+      Bailey, `Polar generation of random variates with the t-distribution
+      <https://doi.org/10.2307/2153537>`_, Mathematics of Computation
+      1994: with ``2 * alpha`` degrees of freedom, and a beta variate is
+      ``(1 + t / sqrt(2 * alpha + t**2)) / 2``.
+    """
+    radius, angle = prng.uniform(key, (2, *shape))
+    alpha = jnp.asarray(alpha).astype(jnp.float32)
+    exponent = jnp.log(radius) / alpha
+    cosine = jnp.cos(2 * math.pi * angle)
+    power = jnp.exp(exponent)  # radius**(1 / alpha)
+    side = jnp.square(cosine) * -jnp.expm1(exponent)
+    whole = jnp.maximum(power + side, np.finfo(np.float32).tiny)
+    smaller = power / whole / (1 + jnp.sqrt(side / whole)) / 2
+    draw = jnp.where(cosine < 0, smaller, 1 - smaller)
+    return jnp.where(alpha > 0, draw, 1.0)
+
+
+def partners(key: Key, batch: int, /) -> Array:
+    """A random permutation: with which example each is mixed."""
+    return jnp.argsort(prng.random_bits(key, (batch,)))
+
+
+def mixed(x: Array, partner: Array, share: Array, /) -> Array:
+    """``share`` of each example and the rest of its partner's, in x's dtype.
+
+    Args:
+      x: ``(batch, ...)``, floating point.
+      partner: a permutation of the batch.
+      share: the share of each example, ``(batch,)`` or ``(1,)``.
+    """
+    wide = widened(x)
+    weight = share.reshape(-1, *(1 for _ in x.shape[1:])).astype(wide.dtype)
+    other = jnp.take(wide, partner, axis=0)
+    return (weight * wide + (1 - weight) * other).astype(x.dtype)
+
+
+def check_batch(x: Array, labels: PyTree, /, *, caller: str) -> tuple[Array, PyTree]:
+    """Returns data and soft labels as arrays of one batch, or raises."""
+    x = check_inexact(x, caller=caller)
+    if not x.ndim:
+        raise ValueError(f"{caller} mixes the examples of a batch, got a scalar.")
+
+    def check_label(label: Array) -> Array:
+        label = jnp.asarray(label)
+        if not jnp.issubdtype(label.dtype, jnp.floating):
+            raise TypeError(
+                f"{caller}: labels must be shares of classes to be mixed, got "
+                f"{label.dtype}; use jax.nn.one_hot(labels, num_classes)."
+            )
+        if label.shape[:1] != x.shape[:1]:
+            raise ValueError(
+                f"{caller}: labels {label.shape} and x {x.shape} are not of one batch."
+            )
+        return label
+
+    return x, jax.tree.map(check_label, labels)

@@ -1,0 +1,81 @@
+"""Mixup: convex combinations of pairs of examples (Zhang et al., 2018)."""
+
+import jax
+from jax.typing import ArrayLike
+
+from jaxdrop._checks import (
+    check_flag,
+    check_nonnegative,
+    is_zero,
+    require_key,
+    select,
+)
+from jaxdrop._sites import site
+from jaxdrop._typing import Array, Flag, Key, PyTree
+from jaxdrop.inputs._mixing import check_batch, mixed, partners, symmetric_beta
+
+
+def mixup(
+    key: Key | None,
+    x: Array,
+    labels: PyTree,
+    /,
+    *,
+    alpha: ArrayLike,
+    per_example: bool = False,
+    deterministic: Flag = False,
+) -> tuple[Array, PyTree]:
+    """Mixes each example with a random other one, and their labels alike.
+
+    ``share * x[i] + (1 - share) * x[j]`` with a share from Beta(alpha, alpha) and ``j``
+    from a random permutation of the batch. Mixed labels are soft; a loss for them is
+    ``optax.softmax_cross_entropy``, without further label smoothing.
+
+    Args:
+      key: a PRNG key; may be ``None`` where nothing is drawn.
+      x: a batch of examples, floating point, ``(batch, ...)``.
+      labels: shares of classes (one-hot labels are), ``(batch, num_classes)``, or any
+        tree of floating point arrays with the batch in front.
+      alpha: the strength: a number of at least 0, or a JAX scalar, traced or not; 0.1
+        to 0.4 is usual, 1 makes all shares equally likely, 0 mixes nothing.
+      per_example: draw a share for each example, not one for the batch as the authors'
+        code does. Static.
+      deterministic: return ``x`` and ``labels`` untouched; may be traced.
+
+    Returns:
+      Mixed examples and mixed labels, with the shapes and dtypes they had.
+
+    Raises:
+      ValueError: if ``alpha`` is negative, a key is missing, or batches differ.
+      TypeError: if ``x`` or a label is not floating point.
+
+    References:
+      Zhang, Cisse, Dauphin, Lopez-Paz, `mixup: Beyond empirical risk minimization
+      <https://arxiv.org/abs/1710.09412>`_, ICLR 2018.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxdrop import inputs
+      >>> x, labels = jnp.ones((8, 28, 28, 1)), jax.nn.one_hot(jnp.arange(8), 10)
+      >>> x, labels = inputs.mixup(jax.random.key(0), x, labels, alpha=0.2)
+      >>> labels.shape, bool(jnp.allclose(labels.sum(axis=-1), 1))
+      ((8, 10), True)
+    """
+    check_nonnegative(alpha, caller="mixup", name="alpha")
+    x, labels = check_batch(x, labels, caller="mixup")
+    flag = check_flag(deterministic, caller="mixup")
+    if flag is True or is_zero(alpha):
+        return x, labels
+    key = require_key(key, caller="mixup")
+    return select(flag, (x, labels), _mixup(key, x, labels, alpha, per_example))
+
+
+@site("jaxdrop.inputs.mixup", static=("per_example",))
+def _mixup(
+    key: Key, x: Array, labels: PyTree, alpha: ArrayLike, per_example: bool
+) -> tuple[Array, PyTree]:
+    of_share, of_partner = jax.random.split(key)
+    share = symmetric_beta(of_share, (len(x) if per_example else 1,), alpha=alpha)
+    partner = partners(of_partner, len(x))
+    mixed_x = mixed(x, partner, share)
+    return mixed_x, jax.tree.map(lambda label: mixed(label, partner, share), labels)

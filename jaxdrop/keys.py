@@ -1,0 +1,171 @@
+"""Which key: by the name of a site, by step, by example, by shard.
+
+A mask is a function of its key. An address, such as "the dropout after block 3, at step
+1000", folded into one base key gives each site a key that needs no bookkeeping: nothing
+is stored between steps, and sites do not move when others come and go.
+"""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.typing import ArrayLike
+
+from jaxdrop._checks import require_key
+from jaxdrop._paths import path_hash
+from jaxdrop._typing import Array, Key
+
+_INDEX, _STEP = path_hash("jaxdrop.keys.index"), path_hash("jaxdrop.keys.step")
+
+
+def site(
+    key: Key,
+    name: str,
+    /,
+    *,
+    index: ArrayLike | None = None,
+    step: ArrayLike | None = None,
+) -> Key:
+    """Gives a site its own key, by name instead of by the order of splits.
+
+    Args:
+      key: the base key of a run, typed or raw.
+      name: the name of the site, for example ``"encoder/attention"``. Static. It is
+        hashed by CRC-32, the same in every process and release.
+      index: which of many sites of that name, for example the layer of a scan; an
+        integer, may be traced.
+      step: the training step, so that each step draws anew; an integer, may be traced.
+
+    Returns:
+      A key of the same kind as ``key``. Leaving ``index`` or ``step`` out gives another
+      key than any value of them.
+
+    Raises:
+      TypeError: if ``name`` is no string, or ``index`` or ``step`` are no integers.
+      ValueError: if ``key`` is missing or an array of keys, ``name`` is empty, or
+        ``index`` or ``step`` are arrays.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp, jaxdrop
+      >>> key, x = jax.random.key(0), jnp.ones((4, 8))
+      >>> for step in range(2):
+      ...     k = jaxdrop.keys.site(key, "head", step=step)
+      ...     y = jaxdrop.dropout(k, x, rate=0.5)
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"site: name must be a string, got {name!r}.")
+    if not name:
+        raise ValueError("site: name must not be empty; it tells sites apart.")
+    folded = jax.random.fold_in(require_key(key, caller="site"), path_hash(name))
+    for argument, salt, value in (("index", _INDEX, index), ("step", _STEP, step)):
+        if value is not None:
+            value = _integers(value, name=argument, caller="site")
+            if value.ndim:
+                raise ValueError(
+                    f"site: {argument} must be a scalar, got shape {value.shape}; use "
+                    f"jax.vmap for one key per {argument}."
+                )
+            folded = jax.random.fold_in(jax.random.fold_in(folded, salt), value)
+    return _kind_of(key, folded)
+
+
+def example(key: Key, ids: ArrayLike, /) -> Key:
+    """Gives each example its own key, wherever it stands in a batch.
+
+    With one key an example the mask of an example does not depend on its place in the
+    batch, on the size of the batch, on gradient accumulation or on the number of
+    devices: ``jax.vmap(drop)(keys.example(key, ids), x)``.
+
+    Args:
+      key: the key of a site at a step, typed or raw.
+      ids: identifiers of the examples, integers of any shape, below 2**32; may be
+        traced.
+
+    Returns:
+      Keys of the shape of ``ids``, of the same kind as ``key``.
+
+    Raises:
+      TypeError: if ``ids`` are no integers.
+      ValueError: if ``key`` is missing or an array of keys.
+
+    Examples:
+      >>> import functools, jax, jax.numpy as jnp, jaxdrop
+      >>> key, x = jax.random.key(0), jnp.ones((3, 8))
+      >>> drop = jax.vmap(functools.partial(jaxdrop.dropout, rate=0.5))
+      >>> a = drop(jaxdrop.keys.example(key, jnp.array([7, 8, 9])), x)
+      >>> b = drop(jaxdrop.keys.example(key, jnp.array([9, 1, 7])), x)
+      >>> bool((a[0] == b[2]).all()), bool((a[2] == b[0]).all())
+      (True, True)
+    """
+    base = require_key(key, caller="example")
+    ids = _integers(ids, name="ids", caller="example")
+    fold = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
+    keys = fold(base, ids.ravel()).reshape(ids.shape)
+    return _kind_of(key, keys)
+
+
+def shard(key: Key, axis_names: str | Sequence[str], /) -> Key:
+    """Gives each shard along named mesh axes its own key, inside ``jax.shard_map``.
+
+    A key that is replicated draws the same mask on every device. That is right across
+    tensor-parallel shards, which hold copies of one activation, and wrong across data
+    shards, which hold different examples: name the data axes only.
+
+    Args:
+      key: a key that is replicated over the mesh, typed or raw.
+      axis_names: the mesh axes along which masks are to differ, for example
+        ``"data"`` or ``("data", "fsdp")``. Static.
+
+    Returns:
+      A key of the same kind as ``key``, another one for each position along those axes.
+
+    Raises:
+      ValueError: if ``key`` is missing or an array of keys, an axis is named twice, or
+        no such mesh axis is mapped where this is called.
+
+    Examples:
+      >>> import functools, jax, jax.numpy as jnp, jaxdrop
+      >>> from jax.sharding import PartitionSpec as P
+      >>> mesh = jax.sharding.Mesh(jax.devices()[:1], ("data",))
+      >>> def local(key, x):
+      ...     return jaxdrop.dropout(jaxdrop.keys.shard(key, "data"), x, rate=0.5)
+      >>> drop = jax.shard_map(
+      ...     local, mesh=mesh, in_specs=(P(), P("data")), out_specs=P("data")
+      ... )
+      >>> drop(jax.random.key(0), jnp.ones((4, 8))).shape
+      (4, 8)
+    """
+    folded = require_key(key, caller="shard")
+    names = (axis_names,) if isinstance(axis_names, str) else tuple(axis_names)
+    if len(set(names)) != len(names):
+        raise ValueError(f"shard: axis_names names an axis twice: {names}.")
+    for name in sorted(names):
+        try:
+            position = lax.axis_index(name)
+        except NameError:
+            raise ValueError(
+                f"shard: no mesh axis {name!r} is mapped here; call it inside "
+                "jax.shard_map over a mesh with that axis. Under plain jit one key is "
+                "right for every sharding."
+            ) from None
+        folded = jax.random.fold_in(folded, path_hash(name))
+        folded = jax.random.fold_in(folded, position)
+    return _kind_of(key, folded)
+
+
+def _integers(values: ArrayLike, *, name: str, caller: str) -> Array:
+    array = values if isinstance(values, jax.Array) else np.asarray(values)
+    if not jnp.issubdtype(array.dtype, jnp.integer):
+        raise TypeError(f"{caller}: {name} must be integers, got {values!r}.")
+    if isinstance(array, np.ndarray) and (array >= 2**32).any():
+        raise ValueError(f"{caller}: {name} must be below 2**32, got {values!r}.")
+    return jnp.asarray(array.astype(np.uint32))
+
+
+def _kind_of(key: Key, folded: Key) -> Key:
+    """``folded`` as a typed or raw key, as ``key`` is one."""
+    if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        return folded
+    return jax.random.key_data(folded)

@@ -1,0 +1,240 @@
+"""Recurrent cells with dropout, as Linen modules, for ``flax.linen.RNN``."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxdrop._checks import check_rate, is_zero, require_key
+from jaxdrop._dropout._sequences import (
+    KeyedCarry,
+    MaskedCarry,
+    advance,
+    draw_mask,
+    drop_step,
+    start,
+    zone_step,
+)
+from jaxdrop._typing import Array, Key, Rate
+from jaxdrop.linen._module import StochasticModule
+
+
+class RecurrentModule(StochasticModule, nn.RNNCellBase):
+    """A recurrent cell that draws when a sequence starts, from its collection of keys.
+
+    The mode is an attribute, since ``flax.linen.RNN`` does not hand one on; and the key
+    that it passes to ``initialize_carry`` is used only where no collection is at hand,
+    outside of ``init`` and ``apply``.
+    """
+
+    @nn.nowrap
+    def start_key(self, rng: Key, flag: bool | Array, *rates: Rate) -> Key | None:
+        """The key of a sequence; none is drawn that nobody needs."""
+        if flag is True or all(is_zero(rate) for rate in rates):
+            return None
+        key = rng if self.scope is None else self.draw_key(None)
+        return require_key(key, caller=type(self).__name__)
+
+
+class RecurrentDropoutLSTMCell(RecurrentModule):
+    """An LSTM that drops what it writes into its memory, and never the memory.
+
+    Dropout of the candidate update alone, ``c' = f * c + i * drop(g)``: what the memory
+    holds is neither erased nor rescaled, however long the sequence is. One mask serves
+    a sequence, or each step draws its own. The usual rate is 0.25 to 0.5. Parameters
+    and other attributes are those of ``flax.linen.LSTMCell``.
+
+    Attributes:
+      features: the number of units.
+      rate: the probability of dropping a unit's update.
+      per_step: draw a mask for each step, instead of one for the sequence.
+      gate_fn: the activation of the gates.
+      activation_fn: the activation of the update and the output.
+      kernel_init: the initializer of the kernels of the inputs.
+      recurrent_kernel_init: the initializer of the kernels of the state.
+      bias_init: the initializer of the biases.
+      dtype: the dtype to compute in; by default that of inputs and parameters.
+      param_dtype: the dtype of the parameters.
+      carry_init: the initializer of memory and state.
+
+    References:
+      Semeniuta, Severyn, Barth, `Recurrent dropout without memory loss
+      <https://arxiv.org/abs/1603.05118>`_, COLING 2016.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp, jaxdrop
+      >>> from flax import linen as nn
+      >>> cell = jaxdrop.linen.RecurrentDropoutLSTMCell(16, 0.25, deterministic=False)
+      >>> keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
+      >>> y, variables = nn.RNN(cell).init_with_output(keys, jnp.ones((4, 10, 8)))
+      >>> y.shape
+      (4, 10, 16)
+    """
+
+    features: int
+    rate: Rate
+    per_step: bool = False
+    gate_fn: Callable[[Array], Array] = nn.sigmoid
+    activation_fn: Callable[[Array], Array] = nn.tanh
+    kernel_init: Any = nn.initializers.lecun_normal()
+    recurrent_kernel_init: Any = nn.initializers.orthogonal()
+    bias_init: Any = nn.initializers.zeros_init()
+    dtype: Any = None
+    param_dtype: Any = jnp.float32
+    carry_init: Any = nn.initializers.zeros_init()
+
+    def __post_init__(self) -> None:
+        check_rate(self.rate, caller="RecurrentDropoutLSTMCell")
+        super().__post_init__()
+
+    @nn.nowrap
+    def initialize_carry(
+        self, rng: Key, input_shape: tuple[int, ...]
+    ) -> MaskedCarry | KeyedCarry:
+        """Starts sequences: memory and state, and what the collection of keys gives.
+
+        Args:
+          rng: for memory and state.
+          input_shape: the shape of the inputs of one step, ``(*batch, features)``.
+
+        Returns:
+          A :class:`MaskedCarry`, or a :class:`KeyedCarry` with ``per_step``.
+        """
+        batch = tuple(input_shape[:-1])
+        of_memory, of_state, of_masks = jax.random.split(rng, 3)
+        shape = (*batch, self.features)
+        c = self.carry_init(of_memory, shape, self.param_dtype)
+        h = self.carry_init(of_state, shape, self.param_dtype)
+        flag = self.mode(None)
+        key = self.start_key(of_masks, flag, self.rate)
+        if self.per_step:
+            return start((c, h), key, batch)
+        return MaskedCarry(
+            (c, h), None, draw_mask(key, shape, rate=self.rate, flag=flag)
+        )
+
+    @nn.compact
+    def __call__(self, carry: Any, inputs: Array) -> tuple[Any, Array]:
+        """One step.
+
+        Args:
+          carry: from :meth:`initialize_carry`, or the step before.
+          inputs: ``(*batch, features)``.
+
+        Returns:
+          The next carry, and the new state.
+        """
+        c, h = carry.cell
+        dtypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        of_inputs = partial(
+            nn.Dense, self.features, use_bias=False, kernel_init=self.kernel_init
+        )
+        of_state = partial(
+            nn.Dense,
+            self.features,
+            kernel_init=self.recurrent_kernel_init,
+            bias_init=self.bias_init,
+        )
+        gates = {
+            gate: of_inputs(name=f"i{gate}", **dtypes)(inputs)
+            + of_state(name=f"h{gate}", **dtypes)(h)
+            for gate in "ifgo"
+        }
+        i, f, o = (self.gate_fn(gates[gate]) for gate in "ifo")
+        g = self.activation_fn(gates["g"])
+        g = drop_step(g, carry, rate=self.rate, flag=self.mode(None))
+        c = f * c + i * g
+        h = o * self.activation_fn(c)
+        if isinstance(carry, KeyedCarry):
+            return advance(carry, (c, h)), h
+        return MaskedCarry((c, h), carry.inputs, carry.state), h
+
+    @property
+    def num_feature_axes(self) -> int:
+        """How many axes of the inputs are features."""
+        return 1
+
+
+class ZoneoutCell(RecurrentModule):
+    """A recurrent cell whose units keep their old values at random, at every step.
+
+    :func:`jaxdrop.zoneout` on the arrays of the carry, with masks of its own at each
+    step. In evaluation the state is the expectation of old and new. The usual rates are
+    0.05 for the state and 0.5 for the memory of an LSTM.
+
+    Attributes:
+      cell: a cell such as ``nn.LSTMCell``, or a :class:`VariationalCell`.
+      state_rate: the probability that a unit of the hidden state keeps its value.
+      memory_rate: the probability that another array of the carry, the memory of an
+        LSTM, keeps an entry.
+
+    References:
+      Krueger, Maharaj, Kramár, Pezeshki, Ballas, Ke, Goyal, Bengio, Courville, Pal,
+      `Zoneout: regularizing RNNs by randomly preserving hidden activations
+      <https://arxiv.org/abs/1606.01305>`_, ICLR 2017.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp, jaxdrop
+      >>> from flax import linen as nn
+      >>> cell = jaxdrop.linen.ZoneoutCell(
+      ...     nn.LSTMCell(16), state_rate=0.05, memory_rate=0.5, deterministic=False
+      ... )
+      >>> keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
+      >>> y, variables = nn.RNN(cell).init_with_output(keys, jnp.ones((4, 10, 8)))
+      >>> y.shape
+      (4, 10, 16)
+    """
+
+    cell: nn.RNNCellBase
+    state_rate: Rate
+    memory_rate: Rate = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("state_rate", "memory_rate"):
+            check_rate(getattr(self, name), caller="ZoneoutCell", name=name)
+        super().__post_init__()
+
+    @nn.nowrap
+    def initialize_carry(self, rng: Key, input_shape: tuple[int, ...]) -> KeyedCarry:
+        """Starts sequences: the carry of the cell, and keys from the collection.
+
+        Args:
+          rng: for the carry of the cell.
+          input_shape: the shape of the inputs of one step, ``(*batch, features)``.
+
+        Returns:
+          A :class:`KeyedCarry`.
+        """
+        of_cell, of_keys = jax.random.split(rng)
+        carry = self.cell.initialize_carry(of_cell, input_shape)
+        flag = self.mode(None)
+        key = self.start_key(of_keys, flag, self.memory_rate, self.state_rate)
+        return start(carry, key, tuple(input_shape[: -self.num_feature_axes]))
+
+    def __call__(self, carry: KeyedCarry, inputs: Array) -> tuple[KeyedCarry, Array]:
+        """One step.
+
+        Args:
+          carry: from :meth:`initialize_carry`, or the step before.
+          inputs: ``(*batch, features)``.
+
+        Returns:
+          The next carry, and the output of the cell.
+        """
+        new, output = self.cell(carry.cell, inputs)
+        return zone_step(
+            carry,
+            new,
+            output,
+            memory_rate=self.memory_rate,
+            state_rate=self.state_rate,
+            flag=self.mode(None),
+        )
+
+    @property
+    def num_feature_axes(self) -> int:
+        """How many axes of the inputs are features."""
+        return self.cell.num_feature_axes

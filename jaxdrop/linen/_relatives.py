@@ -1,0 +1,244 @@
+"""Relatives of dropout as Linen modules: other data, or no rate."""
+
+from collections.abc import Callable
+from typing import Any
+
+from flax import linen as nn
+
+from jaxdrop import masks
+from jaxdrop._dropout.embedding_dropout import embedding_dropout
+from jaxdrop._dropout.masksembles import masksembles
+from jaxdrop._dropout.shake_shake import shake_shake
+from jaxdrop._dropout.subset_stochastic_depth import subset_stochastic_depth
+from jaxdrop._dropout.token_dropout import token_dropout
+from jaxdrop._typing import Array, Flag, Key, Rate
+from jaxdrop.linen._module import Rated, StochasticModule
+
+
+class EmbeddingDropout(Rated, StochasticModule):
+    """:func:`jaxdrop.embedding_dropout` as a module.
+
+    Attributes:
+      rate: the probability of dropping a word type.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp, jaxdrop
+      >>> drop = jaxdrop.linen.EmbeddingDropout(0.5)
+      >>> ids = jnp.array([[7, 3, 7], [2, 7, 3]])
+      >>> y = drop.apply({}, jnp.ones((2, 3, 16)), ids, False, jax.random.key(0))
+      >>> bool((y[ids == 7].std(axis=0) == 0).all())
+      True
+    """
+
+    rate: Rate
+
+    def __call__(
+        self,
+        embedded: Array,
+        ids: Array,
+        deterministic: Flag | None = None,
+        rng: Key | None = None,
+        *,
+        rate: Rate | None = None,
+    ) -> Array:
+        """Drops word types.
+
+        Args:
+          embedded: vectors, ``(*batch, *features)``.
+          ids: the integers that were looked up, ``(*batch,)``.
+          deterministic: the mode, unless it is an attribute; may be traced.
+          rng: the key of this call; by default the next one of the collection.
+          rate: the rate of this call, in place of the attribute; may be traced.
+
+        Returns:
+          An array with the shape and dtype of ``embedded``.
+        """
+        rate = self.rate if rate is None else rate
+        key, flag = self.settle(deterministic, rng, rate)
+        return embedding_dropout(key, embedded, ids, rate=rate, deterministic=flag)
+
+
+class TokenDropout(Rated, StochasticModule):
+    """:func:`jaxdrop.token_dropout` as a module.
+
+    Attributes:
+      rate: the share of tokens to be dropped, a Python number.
+      num_prefix_tokens: how many tokens at the start are always kept.
+      token_axis: the axis of the tokens.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp, jaxdrop
+      >>> drop = jaxdrop.linen.TokenDropout(0.5, num_prefix_tokens=1)
+      >>> tokens, indices = drop.apply(
+      ...     {}, jnp.ones((8, 197, 32)), False, jax.random.key(0)
+      ... )
+      >>> tokens.shape, indices.shape
+      ((8, 99, 32), (8, 99))
+    """
+
+    rate: Rate
+    num_prefix_tokens: int = 0
+    token_axis: int = -2
+
+    def __call__(
+        self,
+        x: Array,
+        deterministic: bool | None = None,
+        rng: Key | None = None,
+        *,
+        rate: Rate | None = None,
+    ) -> tuple[Array, Array]:
+        """Drops tokens.
+
+        Args:
+          x: tokens, ``(*batch, tokens, features)``.
+          deterministic: the mode, unless it is an attribute.
+          rng: the key of this call; by default the next one of the collection.
+          rate: the rate of this call, in place of the attribute, a Python number.
+
+        Returns:
+          The tokens that were kept, and their indices.
+        """
+        rate = self.rate if rate is None else rate
+        key, flag = self.settle(deterministic, rng, rate)
+        return token_dropout(
+            key,
+            x,
+            rate=rate,
+            num_prefix_tokens=self.num_prefix_tokens,
+            token_axis=self.token_axis,
+            deterministic=flag,
+        )
+
+
+class SubsetStochasticDepth(Rated, StochasticModule):
+    """:func:`jaxdrop.subset_stochastic_depth` around a branch: ``x + module(x)``.
+
+    Attributes:
+      branch: a module or a function that treats examples independently.
+      rate: the share of examples to be dropped, a Python number.
+      batch_axis: the axis of the examples.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp, jaxdrop
+      >>> from flax import linen as nn
+      >>> block = jaxdrop.linen.SubsetStochasticDepth(nn.Dense(4), 0.75)
+      >>> x = jnp.ones((8, 4))
+      >>> variables = block.init(jax.random.key(0), x, deterministic=True)
+      >>> y = block.apply(variables, x, False, jax.random.key(1))
+      >>> int((y != 0).any(axis=1).sum())  # the branch ran on two of eight
+      2
+    """
+
+    branch: Callable[[Any], Array]
+    rate: Rate
+    batch_axis: int = 0
+
+    def __call__(
+        self,
+        x: Any,
+        deterministic: bool | None = None,
+        rng: Key | None = None,
+        *,
+        rate: Rate | None = None,
+    ) -> Array:
+        """Runs the branch.
+
+        Args:
+          x: the data, an array or a tree of arrays that share the batch axis.
+          deterministic: the mode, unless it is an attribute.
+          rng: the key of this call; by default the next one of the collection.
+          rate: the rate of this call, in place of the attribute, a Python number.
+
+        Returns:
+          The output of the branch, 0 for examples on which it was not run.
+        """
+        rate = self.rate if rate is None else rate
+        key, flag = self.settle(deterministic, rng, rate)
+        return subset_stochastic_depth(
+            key,
+            self.branch,
+            x,
+            rate=rate,
+            batch_axis=self.batch_axis,
+            deterministic=flag,
+        )
+
+
+class ShakeShake(StochasticModule):
+    """:func:`jaxdrop.shake_shake` as a module, in a block with two branches.
+
+    In evaluation it is the expectation, the mean of the branches.
+
+    Attributes:
+      batch_axis: the axis of the examples, or ``None`` for one mixture for all.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp, jaxdrop
+      >>> mix, a, b = jaxdrop.linen.ShakeShake(), jnp.zeros((4, 8)), jnp.ones((4, 8))
+      >>> y = mix.apply({}, a, b, False, jax.random.key(0))
+      >>> bool((y == y[:, :1]).all())  # one weight for each example
+      True
+    """
+
+    batch_axis: int | None = 0
+
+    def __call__(
+        self,
+        a: Array,
+        b: Array,
+        deterministic: Flag | None = None,
+        rng: Key | None = None,
+    ) -> Array:
+        """Mixes two branches.
+
+        Args:
+          a: the output of a branch.
+          b: the output of another, of the same shape.
+          deterministic: the mode, unless it is an attribute; may be traced.
+          rng: the key of this call; by default the next one of the collection.
+
+        Returns:
+          An array with the shape and dtype of ``a``.
+        """
+        flag = self.mode(deterministic)
+        key = None if flag is True else self.draw_key(rng)
+        return shake_shake(key, a, b, batch_axis=self.batch_axis, deterministic=flag)
+
+
+class Masksembles(nn.Module):
+    """:func:`jaxdrop.masksembles` as a module, on in evaluation as in training.
+
+    The masks follow from the attributes and the number of features; they are constants
+    and no variables.
+
+    Attributes:
+      num_masks: how many masks; it divides the batch.
+      scale: how many positions are spanned for each that a mask keeps, 1 or more.
+      seed: of the masks. Give each layer its own.
+      axis: the axis of the features.
+
+    Examples:
+      >>> import jax.numpy as jnp, jaxdrop
+      >>> y = jaxdrop.linen.Masksembles(4, 2.0).apply({}, jnp.ones((8, 16)))
+      >>> bool((y[0] == y[1]).all()), bool((y[0] == y[2]).all())
+      (True, False)
+    """
+
+    num_masks: int = 4
+    scale: float = 2.0
+    seed: int = 0
+    axis: int = -1
+
+    def __call__(self, x: Array) -> Array:
+        """Masks each part of the batch.
+
+        Args:
+          x: activations, ``(batch, …)``.
+
+        Returns:
+          An array with the shape and dtype of ``x``.
+        """
+        features = x.shape[self.axis]
+        table = masks.masksembles(self.seed, features, self.num_masks, self.scale)
+        return masksembles(x, table, axis=self.axis)

@@ -1,0 +1,32 @@
+"""Which entries survive, and the one place that scales. ``True`` means kept.
+
+A mask is a function of key, shape and rate alone: not of the dtype of the data, of x64
+mode, of jit, of sharding or of the device. Masks drawn at different rates from one key
+are nested: what is kept at a rate is kept at every lower rate.
+"""
+
+from jaxdrop.masks._apply import SELU_SATURATION as SELU_SATURATION
+from jaxdrop.masks._apply import apply as apply
+from jaxdrop.masks._apply import apply_alpha as apply_alpha
+from jaxdrop.masks._apply import apply_gaussian as apply_gaussian
+from jaxdrop.masks._apply import real_dtype as real_dtype
+from jaxdrop.masks._apply import wide_dtype as wide_dtype
+from jaxdrop.masks._axes import drawn_shape as drawn_shape
+from jaxdrop.masks._axes import sharding_of as sharding_of
+from jaxdrop.masks._axes import spatial_axes as spatial_axes
+from jaxdrop.masks._axes import unspread as unspread
+from jaxdrop.masks._blocks import Blocks as Blocks
+from jaxdrop.masks._blocks import blocks as blocks
+from jaxdrop.masks._blocks import draw_blocks as draw_blocks
+from jaxdrop.masks._blocks import layout_blocks as layout_blocks
+from jaxdrop.masks._blocks import seed_survival as seed_survival
+from jaxdrop.masks._draw import align as align
+from jaxdrop.masks._draw import bernoulli as bernoulli
+from jaxdrop.masks._draw import draw as draw
+from jaxdrop.masks._draw import draw_at as draw_at
+from jaxdrop.masks._draw import keep_probability as keep_probability
+from jaxdrop.masks._draw import survives as survives
+from jaxdrop.masks._exact import exact as exact
+from jaxdrop.masks._exact import kept_count as kept_count
+from jaxdrop.masks._exact import kept_indices as kept_indices
+from jaxdrop.masks._masksembles import masksembles as masksembles

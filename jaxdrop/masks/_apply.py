@@ -1,0 +1,124 @@
+"""Applying masks: the one place that scales."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jaxdrop._typing import Array
+
+SELU_SATURATION = -1.7580993408473766
+"""What SELU tends to at minus infinity, ``-scale * alpha`` (Klambauer et al., 2017)."""
+
+
+def apply(x: Array, mask: Array, /, *, keep: Any, scale: bool = True) -> Array:
+    """Zeroes what ``mask`` drops, and divides what it keeps by ``keep``.
+
+    Entries are selected, never multiplied by the mask: an inf or NaN that is dropped is
+    0, in value and gradient. The division is done in float32, or in x's dtype where
+    that is wider, and rounded once. For the backward pass the mask is kept as it was
+    drawn: small where it is shared along axes.
+
+    Args:
+      x: the data, floating point or complex.
+      mask: a boolean mask that broadcasts to x's shape; ``True`` is kept.
+      keep: the probability of keeping, or the share kept, a scalar or an array that
+        broadcasts to x's shape. 1 gives ``x`` bit for bit, and NaN all NaN.
+      scale: whether to divide at all. Static.
+
+    Returns:
+      An array with the shape and dtype of ``x``.
+
+    Examples:
+      >>> import jax.numpy as jnp, jaxdrop
+      >>> mask = jnp.array([True, False, True])
+      >>> jaxdrop.masks.apply(jnp.array([1.0, jnp.inf, 3.0]), mask, keep=0.5).tolist()
+      [2.0, 0.0, 6.0]
+    """
+    keep = jnp.asarray(keep, real_dtype(x))
+    return _apply(x, mask, keep if scale else jnp.where(jnp.isnan(keep), keep, 1))
+
+
+@partial(jax.checkpoint, prevent_cse=False)
+def _apply(x: Array, mask: Array, divisor: Array) -> Array:
+    mask, divisor = _rank_of(x, mask), _rank_of(x, divisor)
+    wide = x.astype(wide_dtype(x))
+    scaled = wide / jnp.where(divisor == 0, 1, divisor).astype(wide.dtype)
+    untouched = divisor == 1  # x / 1 would flush denormals
+    kept = jnp.where(untouched, x, scaled.astype(x.dtype))
+    return jnp.where(mask, kept, jnp.zeros((), x.dtype))
+
+
+def apply_alpha(x: Array, mask: Array, /, *, keep: Any) -> Array:
+    """Sets what ``mask`` drops to SELU's saturation, and restores mean and variance.
+
+    Args:
+      x: the data, floating point.
+      mask: a boolean mask that broadcasts to x's shape; ``True`` is kept.
+      keep: as in :func:`apply`. At 0 the output is 0, the limit of the formula.
+
+    Returns:
+      An array with the shape and dtype of ``x``.
+
+    References:
+      Klambauer, Unterthiner, Mayr, Hochreiter, `Self-normalizing neural networks
+      <https://arxiv.org/abs/1706.02515>`_, NeurIPS 2017.
+    """
+    return _apply_alpha(x, mask, jnp.asarray(keep, real_dtype(x)))
+
+
+@partial(jax.checkpoint, prevent_cse=False)
+def _apply_alpha(x: Array, mask: Array, keep: Array) -> Array:
+    mask, keep = _rank_of(x, mask), _rank_of(x, keep)
+    safe = jnp.where(keep == 0, 1, keep)
+    saturation = jnp.asarray(SELU_SATURATION, keep.dtype)
+    scale = lax.rsqrt(safe * (1 + (1 - safe) * saturation**2))
+    shift = -scale * saturation * (1 - safe)
+    wide = x.astype(wide_dtype(x))
+    affine = wide * scale.astype(wide.dtype) + shift.astype(wide.dtype)
+    dropped = jnp.where(keep == 0, 0, scale * saturation * safe).astype(wide.dtype)
+    mixed = jnp.where(mask, affine, dropped).astype(x.dtype)
+    return jnp.where(keep == 1, x, mixed)
+
+
+def apply_gaussian(x: Array, noise: Array, /, *, keep: Any) -> Array:
+    """Multiplies ``x`` by N(1, (1 - keep) / keep), of which ``noise`` is N(0, 1).
+
+    Args:
+      x: the data, floating point or complex.
+      noise: standard normal draws that broadcast to x's shape.
+      keep: as in :func:`apply`. At 0 the variance is infinite and the output NaN.
+
+    Returns:
+      An array with the shape and dtype of ``x``.
+    """
+    return _apply_gaussian(x, noise, jnp.asarray(keep, real_dtype(x)))
+
+
+@partial(jax.checkpoint, prevent_cse=False)
+def _apply_gaussian(x: Array, noise: Array, keep: Array) -> Array:
+    noise, keep = _rank_of(x, noise), _rank_of(x, keep)
+    deviation = jnp.sqrt((1 - keep) / jnp.where(keep == 0, jnp.nan, keep))
+    wide = x.astype(wide_dtype(x))
+    factor = 1 + deviation * noise.astype(keep.dtype)
+    return jnp.where(keep == 1, x, (wide * factor.astype(wide.dtype)).astype(x.dtype))
+
+
+def _rank_of(x: Array, small: Array) -> Array:
+    """``small`` with axes of length 1 in front, up to the rank of ``x``."""
+    return jnp.reshape(small, (1,) * (x.ndim - small.ndim) + small.shape)
+
+
+def wide_dtype(x: Array) -> np.dtype[Any]:
+    """The dtype to compute in: x's own, but at least single precision."""
+    if jnp.issubdtype(x.dtype, jnp.complexfloating) or x.dtype == jnp.float64:
+        return x.dtype
+    return np.dtype(np.float32)
+
+
+def real_dtype(x: Array) -> np.dtype[Any]:
+    """The dtype of a scale: real, as wide as what is computed in."""
+    return np.dtype(jnp.finfo(wide_dtype(x)).dtype)  # type: ignore[no-untyped-call]

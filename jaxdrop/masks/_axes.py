@@ -1,0 +1,61 @@
+"""Which axes a mask spans, what is drawn along them, and how it is sharded."""
+
+from typing import Any
+
+import jax
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from jaxdrop._checks import check_axes, check_axis
+from jaxdrop._typing import Array, Axes
+
+
+def spatial_axes(
+    shape: tuple[int, ...], /, *, num_spatial_dims: int, channel_axis: int, caller: str
+) -> Axes:
+    """The last ``num_spatial_dims`` axes other than ``channel_axis``.
+
+    Raises:
+      ValueError: if the array has too few axes, or the channel axis is out of range.
+    """
+    if not isinstance(num_spatial_dims, int) or num_spatial_dims not in (1, 2, 3):
+        raise ValueError(
+            f"{caller}: num_spatial_dims must be 1, 2 or 3, got {num_spatial_dims}."
+        )
+    if len(shape) < num_spatial_dims + 1:
+        raise ValueError(
+            f"{caller}: with num_spatial_dims={num_spatial_dims} x needs at least "
+            f"{num_spatial_dims + 1} axes, got shape {shape}."
+        )
+    channel = check_axis(channel_axis, len(shape), name="channel_axis")
+    others = tuple(axis for axis in range(len(shape)) if axis != channel)
+    return others[-num_spatial_dims:]
+
+
+def drawn_shape(
+    shape: tuple[int, ...], broadcast_dims: Axes, /, *, out_sharding: Any = None
+) -> tuple[tuple[int, ...], Any]:
+    """The shape of which numbers are drawn, 1 along shared axes, and its sharding."""
+    shared = check_axes(broadcast_dims, len(shape), name="broadcast_dims")
+    drawn = tuple(1 if axis in shared else size for axis, size in enumerate(shape))
+    return drawn, unspread(out_sharding, shared, ndim=len(shape))
+
+
+def unspread(sharding: Any, axes: Axes, /, *, ndim: int) -> NamedSharding | None:
+    """``sharding`` on the first ``ndim`` axes, but with each of ``axes`` whole."""
+    if sharding is None:
+        return None
+    spec = (*sharding.spec, *(None,) * (ndim - len(sharding.spec)))
+    kept = (None if axis in axes else name for axis, name in enumerate(spec[:ndim]))
+    short = PartitionSpec(*kept)  # type: ignore[no-untyped-call]
+    return NamedSharding(sharding.mesh, short)
+
+
+def sharding_of(x: Array, /) -> NamedSharding | None:
+    """The sharding of ``x`` on an explicit mesh, or None where the compiler decides.
+
+    On an explicit mesh an array that is made from nothing, such as random bits, must
+    be told how it is spread: otherwise every device computes all of it.
+    """
+    sharding = jax.typeof(x).sharding
+    explicit = any(kind == AxisType.Explicit for kind in sharding.mesh.axis_types)
+    return sharding if explicit and not sharding.mesh.empty else None

@@ -1,0 +1,203 @@
+"""Drawing masks: the keep probability, the threshold, and independent entries."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jaxdrop import prng
+from jaxdrop._checks import check_rate, is_number, select
+from jaxdrop._sites import site
+from jaxdrop._typing import Array, Axes, Flag, Key, Rate
+from jaxdrop.masks._axes import drawn_shape
+
+_WORTH_HOLDING = 1 << 12
+
+
+def keep_probability(rate: Rate, /, *, deterministic: Flag = False) -> Any:
+    """``1 - rate``, from which every mask and every scale is computed.
+
+    A number is subtracted from 1 once, in double precision; an array in float32, so
+    that neither x64 mode nor a dtype changes a mask. At one rate in eight the two
+    differ by one step of 2**-23. No gradient reaches ``rate``: through a hard mask it
+    would be wrong.
+
+    Args:
+      rate: a checked number, or a JAX array of any shape.
+      deterministic: a bool, or a traced one: keep everything.
+
+    Returns:
+      A number or a float32 array; NaN where an array is outside [0, 1].
+
+    Examples:
+      >>> import jaxdrop
+      >>> jaxdrop.masks.keep_probability(0.25)
+      0.75
+    """
+    keep: Any = 1.0 - float(rate) if is_number(rate) else _keep_of_array(rate)
+    if isinstance(deterministic, jax.Array):
+        return select(deterministic, jnp.float32(1), jnp.asarray(keep, jnp.float32))
+    return 1.0 if deterministic else keep
+
+
+@site("jaxdrop.masks.keep_probability")
+def _keep_of_array(rate: Any) -> Array:
+    rate = lax.stop_gradient(rate).astype(jnp.float32)
+    inside = (rate >= 0) & (rate <= 1)  # of the rate: 1 - rate rounds -1e-9 away
+    return jnp.where(inside, 1 - rate, jnp.nan)
+
+
+def bernoulli(
+    key: Key,
+    shape: tuple[int, ...],
+    /,
+    *,
+    rate: Rate,
+    broadcast_dims: Axes = (),
+    out_sharding: Any = None,
+) -> Array:
+    """Keeps each entry independently, with probability ``1 - rate``.
+
+    The mask equals ``jax.random.bernoulli(key, 1 - rate, shape)`` with x64 off: integer
+    bits are compared with ``ceil((1 - rate) * 2**23)``, so a rate is realised to 2**-23
+    and one below 2**-24 drops nothing.
+
+    Args:
+      key: a PRNG key.
+      shape: the shape of the array to be masked. Static.
+      rate: the probability of dropping an entry: a number, or an array that broadcasts
+        against ``shape``. A traced rate that is no probability keeps everything.
+      broadcast_dims: axes along which one draw is shared. Static.
+      out_sharding: the sharding of the mask on an explicit mesh. Static.
+
+    Returns:
+      A boolean mask that broadcasts to ``shape``, with length 1 along
+      ``broadcast_dims`` (unless an array of rates varies there).
+
+    Raises:
+      ValueError: if ``rate`` or ``broadcast_dims`` are out of range.
+
+    Examples:
+      >>> import jax, jaxdrop
+      >>> key = jax.random.key(0)
+      >>> mask = jaxdrop.masks.bernoulli(key, (8, 4), rate=0.5, broadcast_dims=(0,))
+      >>> mask.shape
+      (1, 4)
+    """
+    check_rate(rate, caller="bernoulli", scalar=False)
+    return draw(
+        key,
+        tuple(shape),
+        keep=align(keep_probability(rate), shape, caller="bernoulli"),
+        broadcast_dims=broadcast_dims,
+        out_sharding=out_sharding,
+    )
+
+
+def draw(
+    key: Key,
+    shape: tuple[int, ...],
+    /,
+    *,
+    keep: Any,
+    broadcast_dims: Axes = (),
+    out_sharding: Any = None,
+) -> Array:
+    """:func:`bernoulli`, from the output of :func:`keep_probability`."""
+    drawn, sharding = drawn_shape(shape, broadcast_dims, out_sharding=out_sharding)
+
+    def drawing(key: Key, keep: Array) -> Array:
+        return survives(prng.random_bits(key, drawn, out_sharding=sharding), keep=keep)
+
+    return _hold(drawing, key, keep, size=math.prod(drawn))
+
+
+def draw_at(key: Key, counters: Array, /, *, keep: Any) -> Array:
+    """The entries of :func:`draw` at row-major positions, without the others.
+
+    Args:
+      key: one PRNG key.
+      counters: positions in a mask of any size, uint32, of any shape.
+      keep: from :func:`keep_probability`, a scalar.
+
+    Returns:
+      A boolean mask of the shape of ``counters``.
+    """
+
+    def drawing(key: Key, keep: Array, counters: Array) -> Array:
+        return survives(prng.bits_at(key, counters), keep=keep)
+
+    return _hold(drawing, key, keep, counters, size=counters.size)
+
+
+def _hold(
+    drawing: Callable[..., Array], key: Key, keep: Any, *rest: Any, size: int
+) -> Array:
+    keep = jnp.asarray(keep, jnp.float32)
+    checking: bool = jax.config.jax_debug_key_reuse  # type: ignore[attr-defined]
+    small = isinstance(size, int) and size < _WORTH_HOLDING  # or symbolic, in export
+    if small or checking:  # a loop would seem a reuse
+        return drawing(key, keep, *rest)
+    return lax.platform_dependent(
+        key, keep, *rest, cpu=partial(_held, drawing), default=drawing
+    )
+
+
+def _held(drawing: Callable[..., Array], key: Key, *rest: Any) -> Array:
+    """Draws a mask into memory, one byte an entry, instead of into its consumers.
+
+    XLA's CPU compiler fuses a hash into every loop that reads it, so that a mask is
+    computed again for the backward pass, and both times in loops that float32 data
+    keep narrow; ``optimization_barrier`` does not stop it. A loop does, if the compiler
+    can neither know that it runs once nor move its body out, for which the key words
+    advance. Held masks halve the time of a training step.
+    """
+    impl = jax.random.key_impl(key)
+    mask = jax.eval_shape(drawing, key, *rest)
+    empty = lax.full(mask.shape, False, mask.dtype, sharding=mask.sharding)
+
+    def draw_once(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        words = state[1]
+        drawn = drawing(jax.random.wrap_key_data(words, impl=impl), *rest)
+        return jnp.zeros((), bool), words + jnp.uint32(1), drawn
+
+    words = jax.random.key_data(key)
+    word = words.ravel()[0]
+    undrawn = (word * word & jnp.uint32(2)) == 0  # always: no square has this bit
+    return lax.while_loop(lambda s: s[0], draw_once, (undrawn, words, empty))[2]
+
+
+def survives(bits: Array, /, *, keep: Any) -> Array:
+    """Compares random bits with the threshold of ``keep``; True where they survive.
+
+    The one threshold of the library. Where ``keep`` is NaN everything survives, so that
+    :func:`apply` can make it NaN.
+    """
+    keep = jnp.asarray(keep, jnp.float32)
+    steps = jnp.where(jnp.isnan(keep), 1, keep) * 2**23
+    threshold = jnp.ceil(steps).astype(jnp.uint32)
+    return (bits >> jnp.uint32(9)) < threshold
+
+
+def align(
+    keep: Any, shape: tuple[int, ...], /, *, caller: str, name: str = "rate"
+) -> Any:
+    """Gives an array of rates the rank of the data that it broadcasts against."""
+    if not np.ndim(keep):
+        return keep
+    rates = np.shape(keep)
+    try:
+        fits = np.broadcast_shapes(rates, tuple(shape)) == tuple(shape)
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"{caller}: {name} has shape {rates}, which does not broadcast against an "
+            f"array of shape {tuple(shape)}."
+        )
+    return jnp.reshape(keep, (1,) * (len(shape) - len(rates)) + rates)

@@ -1,0 +1,116 @@
+"""Masks that drop an exact number, and how many that is for a rate."""
+
+import operator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxdrop import prng
+from jaxdrop._checks import check_axis, check_rate, require_key
+from jaxdrop._sites import site
+from jaxdrop._typing import Array, Key, Rate
+from jaxdrop.masks._axes import unspread
+from jaxdrop.masks._draw import keep_probability
+
+
+def exact(
+    key: Key,
+    shape: tuple[int, ...],
+    /,
+    *,
+    num_dropped: int | Array,
+    axis: int = -1,
+    out_sharding: Any = None,
+) -> Array:
+    """Drops exactly ``num_dropped`` entries along an axis, all choices equally likely.
+
+    Masks with different numbers under one key are nested.
+
+    Args:
+      key: a PRNG key.
+      shape: the shape of the mask. Static.
+      num_dropped: how many are dropped: a number, or a traced integer, of which one
+        out of range drops none or all.
+      axis: the axis along which entries are counted. Static.
+      out_sharding: the sharding of the mask on an explicit mesh. Static.
+
+    Returns:
+      A boolean mask of the given shape.
+
+    Raises:
+      ValueError: if ``num_dropped`` or ``axis`` is out of range.
+      TypeError: if ``num_dropped`` is no integer.
+
+    Examples:
+      >>> import jax, jaxdrop
+      >>> mask = jaxdrop.masks.exact(jax.random.key(0), (4, 10), num_dropped=3)
+      >>> mask.sum(axis=-1).tolist()
+      [7, 7, 7, 7]
+    """
+    key = require_key(key, caller="exact")
+    along = check_axis(axis, len(shape), name="exact: axis")
+    if not isinstance(num_dropped, jax.Array):
+        num_dropped = operator.index(num_dropped)
+        if not 0 <= num_dropped <= shape[along]:
+            raise ValueError(
+                f"exact: num_dropped must be in [0, {shape[along]}], got {num_dropped}."
+            )
+    elif not jnp.issubdtype(num_dropped.dtype, jnp.integer):
+        raise TypeError(f"exact: num_dropped must be whole, got {num_dropped.dtype}.")
+    return _exact(
+        key, num_dropped, shape=tuple(shape), axis=along, out_sharding=out_sharding
+    )
+
+
+@site("jaxdrop.masks.exact", static=("shape", "axis", "out_sharding"))
+def _exact(
+    key: Key, num_dropped: Any, *, shape: tuple[int, ...], axis: int, out_sharding: Any
+) -> Array:
+    whole = unspread(out_sharding, (axis,), ndim=len(shape))
+    bits = prng.random_bits(key, shape, out_sharding=whole)
+    rank = jnp.argsort(jnp.argsort(bits, axis=axis), axis=axis)
+    mask = rank.astype(jnp.int32) < shape[axis] - jnp.asarray(num_dropped, jnp.int32)
+    if out_sharding is None:
+        return mask
+    return jax.sharding.reshard(mask, out_sharding)  # type: ignore[no-untyped-call]
+
+
+def kept_indices(
+    key: Key, shape: tuple[int, ...], /, *, num_kept: int, out_sharding: Any = None
+) -> Array:
+    """Where :func:`exact` keeps along the last axis, in ascending order.
+
+    Args:
+      key: one PRNG key.
+      shape: the shape of the mask. Static.
+      num_kept: how many entries are kept, ``shape[-1] - num_dropped``. Static.
+      out_sharding: the sharding of the mask on an explicit mesh, whose last axis is
+        whole. Static.
+
+    Returns:
+      An int32 array ``(*shape[:-1], num_kept)``.
+    """
+    bits = prng.random_bits(key, shape, out_sharding=out_sharding)
+    first = jnp.argsort(bits, axis=-1)[..., :num_kept]
+    return jnp.sort(first, axis=-1).astype(jnp.int32)
+
+
+def kept_count(size: int, /, *, rate: Rate, caller: str, instead: str) -> int:
+    """How many of ``size`` a static rate keeps: the nearest number, and one at least.
+
+    Only rate 1 keeps none.
+
+    Raises:
+      ValueError: if ``rate`` is out of range.
+      TypeError: if ``rate`` is no number, or an array, which cannot decide a shape;
+        ``instead`` is what the error recommends.
+    """
+    if isinstance(rate, jax.Array):
+        raise TypeError(
+            f"{caller}: rate decides a shape and must be a Python number, got a JAX "
+            f"array; for a traced rate use {instead}."
+        )
+    check_rate(rate, caller=caller)
+    keep = keep_probability(rate)
+    return min(size, max(int(keep * size + 0.5), 1 if keep > 0 else 0))

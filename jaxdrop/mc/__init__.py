@@ -1,0 +1,21 @@
+"""Monte-Carlo dropout: what a random function says on average, and how sure it is.
+
+A function ``(key, *args) -> outputs`` is sampled, whatever made it: Flax, Equinox,
+plain JAX. Samples are reduced as they come, so memory does not grow with their number,
+and statistics come with their standard errors.
+"""
+
+from jaxdrop.mc._categorical import categorical as categorical
+from jaxdrop.mc._categorical import votes as votes
+from jaxdrop.mc._functions import Joint as Joint
+from jaxdrop.mc._functions import function_draw as function_draw
+from jaxdrop.mc._functions import joint as joint
+from jaxdrop.mc._functions import samples as samples
+from jaxdrop.mc._gaussian_mixture import gaussian_mixture as gaussian_mixture
+from jaxdrop.mc._moments import covariance as covariance
+from jaxdrop.mc._moments import moments as moments
+from jaxdrop.mc._predict import Prediction as Prediction
+from jaxdrop.mc._predict import State as State
+from jaxdrop.mc._predict import predict as predict
+from jaxdrop.mc._quantiles import quantiles as quantiles
+from jaxdrop.mc._reducer import Reducer as Reducer

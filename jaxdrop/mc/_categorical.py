@@ -1,0 +1,283 @@
+"""Class probabilities and votes of samples, and how much the samples disagree."""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxdrop._checks import check_choice
+from jaxdrop._typing import Array
+from jaxdrop.mc._jackknife import Groups, deal, jackknife_errors, no_groups
+from jaxdrop.mc._moments import (
+    Moments,
+    error_of_mean,
+    mean_of,
+    merge_moments,
+    moments_of,
+    no_moments,
+    variance_of,
+)
+from jaxdrop.mc._reducer import (
+    Of,
+    Reducer,
+    Stats,
+    along,
+    as_index,
+    count_of,
+    float_of,
+    keep_valid,
+    leafwise,
+    merging,
+    safe_sqrt,
+    unless,
+    widened,
+)
+from jaxdrop.metrics._entropy import entropy
+
+
+class Categorical(NamedTuple):
+    """What the entropies need: sums over samples, none of which grows with them.
+
+    Attributes:
+      probs: the moments of the probabilities.
+      log_sum: the logarithm of their sum, which float32 holds where they vanish.
+      log_total: the sum of their logarithms.
+      entropy: the moments of the samples' own entropies.
+      groups: sums of probabilities and entropies by group, for the standard errors.
+    """
+
+    probs: Moments
+    log_sum: Array
+    log_total: Array
+    entropy: Moments
+    groups: Groups
+
+
+class Votes(NamedTuple):
+    """How many samples there were, and how many voted for each class."""
+
+    number: Array
+    votes: Array
+
+
+def categorical(
+    *, debias: str | None = None, num_groups: int = 16, of: Of = None
+) -> Reducer:
+    """What samples of logits say together, and how much they disagree.
+
+    One pass and no stored samples: probabilities are summed in log space, entropies one
+    by one.
+
+    * ``mean``, ``log_mean``: the predictive distribution and its logarithm,
+      ``(*batch, classes)``. The logarithm is what :func:`jaxdrop.metrics.\
+negative_log_likelihood` takes.
+    * ``var``: the variance of each probability over samples.
+    * ``predictive_entropy``: the entropy of ``mean``: all uncertainty, in nats.
+    * ``expected_entropy``: the mean entropy of the samples: the aleatoric part.
+    * ``mutual_information``: their difference, the epistemic part (BALD): how much
+      knowing the weights would tell about the label. Never negative.
+    * ``reverse_mutual_information``: ``sum_c p_c (log p_c - mean_t log p_tc)``; added
+      to the mutual information it is the expected pairwise divergence of samples.
+    * ``max_prob``, ``variation_ratio`` (one less this), ``margin`` (the largest
+      probability less the second).
+
+    Args:
+      debias: ``"analytic"`` adds ``1/(2T) sum_c var_c / mean_c``, the first order of
+        what the predictive entropy, and with it the mutual information, of ``T``
+        samples falls short: a tenth at ten samples. Static.
+      num_groups: standard errors of what is not a mean come from leaving out one of
+        this many groups of samples; each keeps as much memory as ``mean``. 0 leaves
+        these errors out. Static.
+      of: the part of the outputs that holds logits ``(*batch, classes)``. Static.
+
+    Returns:
+      A reducer with these statistics, and the standard errors of all but ``log_mean``,
+      ``var`` and ``reverse_mutual_information``.
+
+    References:
+      Houlsby, Huszár, Ghahramani, Lengyel, `Bayesian active learning for classification
+      and preference learning <https://arxiv.org/abs/1112.5745>`_, 2011. Malinin, Gales,
+      `Uncertainty estimation in autoregressive structured prediction
+      <https://arxiv.org/abs/2002.07650>`_, ICLR 2021. Miller, `Note on the bias of
+      information estimates`, 1955.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxdrop import mc
+      >>> fn = lambda key, x: x * jax.random.normal(key, x.shape)
+      >>> result = mc.predict(fn, jax.random.key(0), jnp.ones((4, 3)), num_samples=8,
+      ...                     reducers=mc.categorical())
+      >>> result.stats["mean"].shape, result.stats["mutual_information"].shape
+      ((4, 3), (4,))
+      >>> bool((result.stats["mutual_information"] >= 0).all())
+      True
+    """
+    if debias is not None:
+        check_choice(debias, ("analytic",), name="debias")
+    num_groups = as_index(num_groups, name="num_groups", least=0)
+
+    def init(logits: jax.ShapeDtypeStruct) -> Categorical:
+        _check_classes(logits.shape)
+        shape, dtype = logits.shape, float_of(logits.dtype)
+        probs, own = no_moments(shape, dtype), no_moments(shape[:-1], dtype)
+        return Categorical(
+            probs=probs,
+            log_sum=jnp.full(shape, -jnp.inf, dtype),
+            log_total=jnp.zeros(shape, dtype),
+            entropy=own,
+            groups=no_groups(num_groups, (probs.mean, own.mean)),
+        )
+
+    def update(state: Categorical, logits: Array, valid: Array) -> Categorical:
+        log_probs = jax.nn.log_softmax(widened(logits), axis=-1)
+        probs = jnp.exp(log_probs)
+        own = entropy(log_probs)
+        counted = jnp.where(along(valid, log_probs), log_probs, -jnp.inf)
+        groups = state.groups
+        if num_groups:
+            dealt = (keep_valid(probs, valid), keep_valid(own, valid))
+            groups = deal(groups, state.probs.number, dealt, valid)
+        return Categorical(
+            probs=merge_moments(state.probs, moments_of(probs, valid)),
+            log_sum=jnp.logaddexp(state.log_sum, jax.nn.logsumexp(counted, axis=0)),
+            log_total=state.log_total + keep_valid(log_probs, valid).sum(0),
+            entropy=merge_moments(state.entropy, moments_of(own, valid)),
+            groups=groups,
+        )
+
+    def merge(a: Categorical, b: Categorical) -> Categorical:
+        return Categorical(
+            probs=merge_moments(a.probs, b.probs),
+            log_sum=jnp.logaddexp(a.log_sum, b.log_sum),
+            log_total=a.log_total + b.log_total,
+            entropy=merge_moments(a.entropy, b.entropy),
+            groups=jax.tree.map(jnp.add, a.groups, b.groups),
+        )
+
+    def finalize(state: Categorical) -> Stats:
+        count = state.probs.number.astype(state.log_sum.dtype)
+        log_mean = state.log_sum - jnp.log(count)
+        var = variance_of(state.probs, ddof=1)
+        stats = _judge((mean_of(state.probs), mean_of(state.entropy)), log_mean)
+        if debias:
+            share = jnp.where(state.probs.mean > 0, var / state.probs.mean, 0)
+            missing = share.sum(-1) / (2 * count)
+            stats["predictive_entropy"] += missing
+            stats["mutual_information"] += missing
+        return {
+            "mean": mean_of(state.probs),
+            "log_mean": log_mean,
+            "var": var,
+            "reverse_mutual_information": _reverse(log_mean, state.log_total / count),
+            **stats,
+        }
+
+    def stderr(state: Categorical) -> Stats:
+        errors = jackknife_errors(state.groups, _judge) if num_groups else {}
+        return {
+            **errors,
+            "mean": error_of_mean(state.probs),
+            "expected_entropy": error_of_mean(state.entropy),
+        }
+
+    of_array = Reducer(init, update, merge, finalize, stderr)
+    return leafwise(of_array, Categorical, of=of)
+
+
+def votes(*, of: Of = None) -> Reducer:
+    """How many samples find each class the most probable.
+
+    * ``votes``: the share of samples that vote for each class, ``(*batch, classes)``.
+    * ``mode``: the class with the most votes, the lowest of several.
+    * ``variation_ratio``: the share of votes that are not for the mode.
+    * ``disagreement``: how often two samples vote for different classes.
+
+    Args:
+      of: the part of the outputs that holds logits or probabilities
+        ``(*batch, classes)``. Static.
+
+    Returns:
+      A reducer with these statistics, and the standard errors of ``votes`` and
+      ``variation_ratio``.
+
+    References:
+      Gal, Islam, Ghahramani, `Deep Bayesian active learning with image data
+      <https://arxiv.org/abs/1703.02910>`_, ICML 2017.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxdrop import mc
+      >>> fn = lambda key: jax.random.normal(key, (4, 3))
+      >>> result = mc.predict(fn, jax.random.key(0), num_samples=8, reducers=mc.votes())
+      >>> bool(jnp.allclose(result.stats["votes"].sum(-1), 1))
+      True
+    """
+
+    def init(logits: jax.ShapeDtypeStruct) -> Votes:
+        _check_classes(logits.shape)
+        return Votes(jnp.zeros((), jnp.int32), jnp.zeros(logits.shape, jnp.int32))
+
+    def of_samples(logits: Array, valid: Array) -> Votes:
+        cast = jax.nn.one_hot(logits.argmax(-1), logits.shape[-1], dtype=jnp.int32)
+        return Votes(count_of(valid), keep_valid(cast, valid).sum(0, dtype=jnp.int32))
+
+    def merge(a: Votes, b: Votes) -> Votes:
+        return Votes(a.number + b.number, a.votes + b.votes)
+
+    def finalize(state: Votes) -> Stats:
+        count = state.number.astype(jnp.float32)
+        number = state.votes.astype(jnp.float32)
+        pairs = unless(count <= 1, count * (count - 1))
+        return {
+            "votes": number / count,
+            "mode": state.votes.argmax(-1).astype(jnp.int32),
+            "variation_ratio": 1 - number.max(-1) / count,
+            "disagreement": 1 - (number * (number - 1) / pairs).sum(-1),
+        }
+
+    def stderr(state: Votes) -> Stats:
+        count = state.number.astype(jnp.float32)
+        share = state.votes.astype(jnp.float32) / count
+        others = unless(count <= 1, count - 1)
+        error = safe_sqrt(share * (1 - share) / others)
+        mode = share.argmax(-1, keepdims=True)
+        of_mode = jnp.take_along_axis(error, mode, axis=-1)[..., 0]
+        return {"votes": error, "variation_ratio": of_mode}
+
+    of_array = Reducer(init, merging(of_samples, merge), merge, finalize, stderr)
+    return leafwise(of_array, Votes, of=of)
+
+
+def _judge(means: tuple[Array, Array], log_probs: Array | None = None) -> Stats:
+    """The statistics that follow from the mean probabilities and the mean entropy."""
+    probs, expected = means
+    if log_probs is None:
+        log_probs = jnp.log(jnp.where(probs > 0, probs, 1)) + jnp.where(
+            probs > 0, 0, -jnp.inf
+        )
+    total = entropy(log_probs)
+    top = probs.max(-1)
+    margin = top - jax.lax.top_k(probs, 2)[0][..., 1] if probs.shape[-1] > 1 else top
+    return {
+        "predictive_entropy": total,
+        "expected_entropy": expected,
+        "mutual_information": jnp.maximum(total - expected, 0),
+        "max_prob": top,
+        "variation_ratio": 1 - top,
+        "margin": margin,
+    }
+
+
+def _reverse(log_mean: Array, mean_log: Array) -> Array:
+    possible = log_mean > -jnp.inf
+    gap = jnp.where(possible, log_mean, 0) - jnp.where(possible, mean_log, 0)
+    return jnp.where(possible, jnp.exp(log_mean) * gap, 0).sum(-1)
+
+
+def _check_classes(shape: tuple[int, ...]) -> None:
+    if not shape or math.prod(shape[-1:]) == 0:
+        raise ValueError(
+            f"class logits need a last axis of classes, got outputs of shape {shape}; "
+            "for one logit of two classes return jnp.stack([jnp.zeros_like(z), z], -1)."
+        )

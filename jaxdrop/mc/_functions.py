@@ -1,0 +1,184 @@
+"""Samples as functions: one draw for all inputs, and what inputs have in common."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxdrop._typing import Array, Key, PyTree
+from jaxdrop.mc._moments import covariance
+from jaxdrop.mc._predict import predict
+from jaxdrop.mc._reducer import Reducer, as_index
+from jaxdrop.mc._rows import BatchAxis, rowwise
+from jaxdrop.mc._sampling import Plan, as_given, fold, sampler
+
+
+class Joint(NamedTuple):
+    """The mean and the covariance of the outputs for several inputs.
+
+    Attributes:
+      mean: in the shape of the outputs, ``(N, *output)``.
+      covariance: ``(N * D, N * D)``, where ``D`` is the size of one output.
+    """
+
+    mean: Array
+    covariance: Array
+
+
+def samples(
+    apply_fn: Callable[..., PyTree],
+    key: Key,
+    /,
+    *args: Any,
+    num_samples: int,
+    draws: str = "independent",
+    batch_axis: BatchAxis = 0,
+    chunk_size: int = 1,
+) -> PyTree:
+    """Samples of a random function, stacked along a new first axis.
+
+    The samples that :func:`predict` reduces; their memory grows with their number, that
+    of drawing them does not.
+
+    Args:
+      apply_fn: ``(key, *args) -> outputs``, any tree of arrays. Static.
+      key: a PRNG key; sample ``t`` uses ``fold_in(key, t)``.
+      *args: what the function takes besides: weights, inputs.
+      num_samples: how many samples to draw. Static.
+      draws: ``"independent"`` or ``"shared"``, as in :func:`predict`. Static.
+      batch_axis: with shared draws, the axis of the rows in the last argument, or a
+        tuple with an axis or None per argument. Static.
+      chunk_size: how many samples are drawn at a time. Static.
+
+    Returns:
+      The outputs, ``(num_samples, *output)``.
+
+    Raises:
+      ValueError: if no output depends on the key.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxdrop import mc
+      >>> fn = lambda key, x: x * jax.random.normal(key, x.shape)
+      >>> drawn = mc.samples(fn, jax.random.key(0), jnp.ones((4, 3)), num_samples=8)
+      >>> drawn.shape
+      (8, 4, 3)
+    """
+    num_samples = as_index(num_samples, name="num_samples", least=1)
+    chunk_size = as_index(chunk_size, name="chunk_size", least=1)
+    drawn = sampler(
+        apply_fn, key, args, draws=draws, batch_axis=batch_axis, caller="mc.samples"
+    )
+    forget = Reducer(
+        init=lambda outputs: (),
+        update=lambda state, outputs, valid: state,
+        merge=lambda a, b: a,
+        finalize=lambda state: {},
+        stderr=lambda state: {},
+    )
+    zero = jnp.zeros((), jnp.int32)
+    _, stacked = fold(
+        drawn,
+        forget,
+        (),
+        Plan(chunk_size, keep_samples=True),
+        first=zero,
+        size=num_samples,
+        stop=zero + num_samples,
+    )
+    return stacked
+
+
+def function_draw(
+    apply_fn: Callable[..., PyTree], key: Key, /, *, batch_axis: BatchAxis = 0
+) -> Callable[..., PyTree]:
+    """One function, drawn once: the same for every input and every call.
+
+    For Thompson sampling, and to look at samples as curves. Sample ``t`` of
+    :func:`predict` with shared draws is the function drawn with ``fold_in(key, t)``.
+
+    Args:
+      apply_fn: ``(key, *args) -> outputs``, any tree of arrays.
+      key: the key of the draw.
+      batch_axis: the axis of the rows in the last argument, or a tuple with an axis or
+        None per argument. Static.
+
+    Returns:
+      A function ``(*args) -> outputs`` without chance, in which each row is passed as a
+      batch of one.
+
+    References:
+      Gal, Ghahramani, `Dropout as a Bayesian approximation
+      <https://arxiv.org/abs/1506.02142>`_, ICML 2016 (section 5.4).
+
+    Examples:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxdrop import mc
+      >>> fn = lambda key, x: x * jax.random.normal(key, x.shape)
+      >>> f = mc.function_draw(fn, jax.random.key(0))
+      >>> x = jnp.ones((4, 3))
+      >>> bool((f(x) == f(x)[:1]).all()), bool((f(x[:2]) == f(x)[:2]).all())
+      (True, True)
+    """
+    key = as_given(key, caller="mc.function_draw")
+    return lambda *args: rowwise(apply_fn, args, batch_axis)(key)
+
+
+def joint(
+    apply_fn: Callable[..., PyTree],
+    key: Key,
+    /,
+    *args: Any,
+    num_samples: int,
+    batch_axis: BatchAxis = 0,
+    chunk_size: int = 1,
+    ddof: int = 1,
+) -> Joint:
+    """The mean and covariance of what a random function says of several inputs.
+
+    All inputs share each draw: without that, the covariance of two inputs would be 0.
+    Of functions that mix the rows of a batch it says nothing, as each row is alone.
+
+    Args:
+      apply_fn: ``(key, *args) -> outputs``, one array ``(N, *output)``. Static.
+      key: a PRNG key; sample ``t`` uses ``fold_in(key, t)``.
+      *args: what the function takes besides: weights, inputs.
+      num_samples: how many samples to draw. Static.
+      batch_axis: the axis of the rows in the last argument, or a tuple with an axis or
+        None per argument. Static.
+      chunk_size: how many samples are drawn at a time. Static.
+      ddof: what the sums are divided by: the number of samples less this. Static.
+
+    Returns:
+      The mean and the covariance over samples.
+
+    Raises:
+      ValueError: if no output depends on the key, or there are several outputs.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxdrop import mc
+      >>> fn = lambda key, x: x @ jax.random.normal(key, (2, 1))
+      >>> mean, cov = mc.joint(fn, jax.random.key(0), jnp.eye(2), num_samples=1000)
+      >>> mean.shape, cov.shape
+      ((2, 1), (2, 2))
+      >>> bool(jnp.allclose(cov, jnp.eye(2), atol=0.3))
+      True
+    """
+    result = predict(
+        apply_fn,
+        key,
+        *args,
+        num_samples=num_samples,
+        reducers=covariance(num_axes=None, ddof=ddof),
+        draws="shared",
+        batch_axis=batch_axis,
+        chunk_size=chunk_size,
+    )
+    means = jax.tree.leaves(result.stats["mean"])
+    if len(means) != 1:
+        raise ValueError(
+            f"mc.joint takes a function with one array as its output, got {len(means)}."
+        )
+    return Joint(means[0], *jax.tree.leaves(result.stats["covariance"]))

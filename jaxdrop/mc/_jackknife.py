@@ -1,0 +1,103 @@
+"""Standard errors of any statistic of means, from a few groups of samples."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import PartitionSpec
+
+from jaxdrop._typing import Array, PyTree
+from jaxdrop.mc._reducer import Stats, safe_sqrt, unless
+
+
+class Groups(NamedTuple):
+    """Sums over samples that were dealt to groups in turn.
+
+    Attributes:
+      number: ``(groups,)``: how many samples each has.
+      sums: a tree of ``(groups, ...)`` arrays.
+    """
+
+    number: Array
+    sums: PyTree
+
+
+def no_groups(num_groups: int, sums: PyTree, /) -> Groups:
+    """Empty groups, for a tree of arrays like ``sums``."""
+    empty = jax.tree.map(lambda x: jnp.zeros((num_groups, *x.shape), x.dtype), sums)
+    return Groups(jnp.zeros(num_groups, jnp.int32), empty)
+
+
+def deal(groups: Groups, start: Array, samples: PyTree, valid: Array, /) -> Groups:
+    """Adds samples that count, from number ``start`` on, to one group after another.
+
+    Args:
+      groups: the groups so far.
+      start: how many samples were dealt before.
+      samples: a tree of ``(k, ...)`` arrays, 0 where a sample does not count.
+      valid: ``(k,)``: which samples count.
+    """
+    place = start + jnp.arange(valid.size, dtype=jnp.int32)
+    index = place % groups.number.size
+
+    def add(total: Array, x: Array) -> Array:
+        return total.at[index].add(x, out_sharding=_sharding_of(x))
+
+    return Groups(
+        add(groups.number, valid.astype(jnp.int32)),
+        jax.tree.map(add, groups.sums, samples),
+    )
+
+
+def jackknife_errors(groups: Groups, statistics: Callable[[PyTree], Stats], /) -> Stats:
+    """Standard errors, from how much leaving out one group changes the statistics.
+
+    Args:
+      groups: sums over groups of samples, some perhaps empty, not all equally large.
+      statistics: from a tree of means to statistics of them.
+
+    Returns:
+      The standard errors by name; NaN where fewer than two groups have samples.
+
+    References:
+      Busing, Meijer, van der Leeden, `Delete-m jackknife for unequal m
+      <https://doi.org/10.1023/A:1008800423698>`_, Statistics and Computing 1999.
+    """
+    total = jax.tree.map(lambda s: s.sum(0), groups.sums)
+    sizes = groups.number.astype(jnp.float32)
+    size = sizes.sum()
+    filled = sizes > 0
+    number = filled.astype(jnp.float32).sum()
+
+    def without(index: Array) -> Stats:
+        left = jnp.maximum(size - sizes[index], 1)
+        means = lambda t, s: (t - s[index]) / left.astype(t.dtype)
+        return statistics(jax.tree.map(means, total, groups.sums))
+
+    left_out = jax.lax.map(without, jnp.arange(sizes.size))
+    whole = statistics(jax.tree.map(lambda t: t / size.astype(t.dtype), total))
+    some_left = filled & (sizes < size)
+    times = jnp.where(some_left, size / jnp.maximum(sizes, 1), 2)  # h = n / m
+
+    def error(all_of_them: Array, one_less: Array) -> Array:
+        shape = (sizes.size,) + (1,) * all_of_them.ndim
+        h, used = (v.reshape(shape).astype(one_less.dtype) for v in (times, filled))
+        all_of_them = all_of_them[None]
+        share = number.astype(h.dtype) * all_of_them
+        estimate = share - ((1 - 1 / h) * one_less * used).sum(0, keepdims=True)
+        pseudo = h * all_of_them - (h - 1) * one_less
+        squares = jnp.square(pseudo - estimate) / (h - 1)
+        variance = (jnp.where(used > 0, squares, 0)).sum(0) / number.astype(h.dtype)
+        return unless(number <= 1, safe_sqrt(variance))
+
+    errors: Stats = jax.tree.map(error, whole, left_out)
+    return errors
+
+
+def _sharding_of(samples: Array, /) -> PartitionSpec | None:
+    """How an array that ``(k, ...)`` samples are written into is sharded, if it is."""
+    spec = jax.typeof(samples).sharding.spec
+    if not any(spec):
+        return None
+    return PartitionSpec(None, *spec[1:])  # type: ignore[no-untyped-call]

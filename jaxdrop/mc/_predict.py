@@ -1,0 +1,350 @@
+"""Monte-Carlo prediction: many passes of a random function, in the memory of one."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.sharding import Mesh, PartitionSpec
+from jax.typing import ArrayLike
+
+from jaxdrop._checks import check_choice
+from jaxdrop._typing import Array, Key, PyTree
+from jaxdrop.mc._categorical import categorical
+from jaxdrop.mc._forward_only import forward_only
+from jaxdrop.mc._gaussian_mixture import gaussian_mixture
+from jaxdrop.mc._moments import moments
+from jaxdrop.mc._reducer import Reducer, Stats, along, as_index, named
+from jaxdrop.mc._rows import BatchAxis
+from jaxdrop.mc._sampling import Plan, Sampler, arrays_of, fold, sampler, settled
+
+_PRESETS = ("auto", "classification", "regression")
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class State:
+    """What is needed to draw more samples, or to merge these with others.
+
+    Attributes:
+      count: how many samples there were.
+      sums: the state of the reducers.
+    """
+
+    count: Array
+    sums: PyTree
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """Statistics of samples.
+
+    Attributes:
+      stats: the statistics by name; with several reducers, by their names first.
+      stderr: the Monte-Carlo standard errors of some of them, under the same names: how
+        far the statistic would move if it were computed from other samples.
+      count: how many samples there were, those of earlier calls included.
+      converged: whether the tolerance was reached; None if none was asked for.
+      state: what ``predict`` continues from.
+      samples: the samples of this call, ``(num_samples, *output)``, if they were to be
+        kept; NaN, or 0 for integers, where sampling had stopped.
+    """
+
+    stats: Stats
+    stderr: Stats
+    count: Array
+    converged: Array | None
+    state: State
+    samples: PyTree | None
+
+
+def predict(
+    apply_fn: Callable[..., PyTree],
+    key: Key,
+    /,
+    *args: Any,
+    num_samples: int,
+    reducers: str | Reducer | Mapping[str, Reducer] = "auto",
+    draws: str = "independent",
+    batch_axis: BatchAxis = 0,
+    chunk_size: int = 1,
+    mesh: Mesh | None = None,
+    axis_name: str | None = None,
+    tol: ArrayLike | None = None,
+    tol_stat: str = "mean",
+    min_samples: int = 16,
+    check_every: int = 16,
+    state: State | None = None,
+    keep_samples: bool = False,
+) -> Prediction:
+    """Samples a random function, and keeps statistics instead of samples.
+
+    Sample ``t`` is ``apply_fn(fold_in(key, t), *args)``, whatever the chunk size, the
+    number of devices, and whether sampling was stopped and resumed. Of the function,
+    what does not depend on the key is run once. Memory is that of one chunk.
+
+    Nothing is compiled here, except on a mesh: call it inside ``jax.jit``, with the
+    weights among the arguments, so that one program serves all weights::
+
+        @jax.jit
+        def uncertainty(key, params, x):
+            return mc.predict(apply_fn, key, params, x, num_samples=50)
+
+    Args:
+      apply_fn: ``(key, *args) -> outputs``, any tree of arrays. The key is its only
+        source of randomness, and dropout is on. Static.
+      key: a PRNG key. With keys whose bits change when they are batched (``rbg``) the
+        samples of a chunk are drawn one after another.
+      *args: what the function takes besides: weights, inputs. Arrays in them are
+        traced, other leaves are passed on as they are.
+      num_samples: how many samples to draw, at most if there is a tolerance. Static.
+      reducers: which statistics to keep. ``"auto"``: :func:`moments` of every output;
+        ``"classification"``: :func:`categorical`, of logits; ``"regression"``:
+        :func:`gaussian_mixture` of a pair (mean, variance), or :func:`moments` of an
+        array of means; a reducer; or a dict of reducers by name. Static.
+      draws: ``"independent"``: the function is called on the whole batch, and each row
+        gets what randomness the function gives it. ``"shared"``: each row is passed as
+        a batch of one under the sample's key, so that all rows of all batches see the
+        same function; for what rows say jointly. Static.
+      batch_axis: with shared draws, the axis of the rows in the last argument, or a
+        tuple with an axis or None per argument. Static.
+      chunk_size: how many samples are drawn at a time. Larger is faster, until memory
+        ends. Static.
+      mesh: devices over which to spread the samples; other axes of the mesh remain for
+        the data. Static.
+      axis_name: the axis of the mesh for the samples. Without a mesh, an axis that
+        exists where this is called, inside ``jax.shard_map``. Static.
+      tol: stop as soon as no standard error of ``tol_stat`` is larger. Gradients in
+        reverse mode then cannot be taken.
+      tol_stat: a statistic with a standard error; ``"name/stat"`` with several
+        reducers. Static.
+      min_samples: how many samples to draw before stopping. Static.
+      check_every: how many samples to draw between looks at the error. Static.
+      state: of an earlier prediction with the same key: continue with its next sample.
+      keep_samples: return the samples as well, in memory that grows with their number.
+        Static.
+
+    Returns:
+      The statistics, their standard errors, and what is needed to continue.
+
+    Raises:
+      ValueError: if no output depends on the key, or an argument does not fit.
+      TypeError: if a count is no integer, or the key is no key.
+
+    References:
+      Gal, Ghahramani, `Dropout as a Bayesian approximation: representing model
+      uncertainty in deep learning <https://arxiv.org/abs/1506.02142>`_, ICML 2016.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxdrop import mc
+      >>> def apply_fn(key, weights, x):  # a linear model with dropout on its inputs
+      ...     kept = jax.random.bernoulli(key, 0.5, x.shape)
+      ...     return jnp.where(kept, 2 * x, 0) @ weights
+      >>> key, x, weights = jax.random.key(0), jnp.ones((4, 3)), jnp.ones((3, 2))
+      >>> result = mc.predict(apply_fn, key, weights, x, num_samples=64)
+      >>> result.stats["mean"].shape, result.stats["var"].shape, int(result.count)
+      ((4, 2), (4, 2), 64)
+      >>> error = jnp.abs(result.stats["mean"] - x @ weights)
+      >>> bool((error < 5 * result.stderr["mean"]).all())
+      True
+    """
+    goal = _Goal(
+        as_index(num_samples, name="num_samples", least=1),
+        as_index(min_samples, name="min_samples", least=1),
+        as_index(check_every, name="check_every", least=1),
+        tol_stat,
+    )
+    chunk_size = as_index(chunk_size, name="chunk_size", least=1)
+    if mesh is not None:
+        axis_name = _axis_of(mesh, axis_name)
+    plan = Plan(chunk_size, keep_samples, axis_name)
+
+    def run(
+        key: Key, arrays: Any, state: State | None, tol: Array | None
+    ) -> Prediction:
+        drawn = sampler(
+            apply_fn,
+            key,
+            rebuilt(arrays),
+            draws=draws,
+            batch_axis=batch_axis,
+            caller="mc.predict",
+        )
+        reducer = _reducer(reducers, drawn.shapes)
+        state = _started(reducer, drawn, state)
+        step = partial(fold, drawn, reducer)
+        if tol is None:
+            return _draw_all(step, reducer, state, plan, goal)
+        return _draw_until(step, reducer, state, plan, goal, tol, drawn.shapes)
+
+    arrays, rebuilt = arrays_of(args)
+    given = (key, arrays, state, None if tol is None else jnp.asarray(tol))
+    if mesh is None:
+        return run(*given)
+    everywhere = PartitionSpec()  # type: ignore[no-untyped-call]
+    spread = jax.shard_map(
+        run,
+        mesh=mesh,
+        in_specs=everywhere,
+        out_specs=everywhere,
+        axis_names={axis_name},
+        check_vma=False,
+    )
+    # Only under jit may a part of the mesh be left to the data.
+    prediction: Prediction = jax.jit(spread)(*given)
+    return prediction
+
+
+class _Goal(NamedTuple):
+    """When to stop."""
+
+    num_samples: int
+    min_samples: int
+    check_every: int
+    tol_stat: str
+
+
+def _draw_all(
+    step: Callable[..., tuple[PyTree, PyTree]],
+    reducer: Reducer,
+    state: State,
+    plan: Plan,
+    goal: _Goal,
+) -> Prediction:
+    """Draws as many samples as asked for."""
+    stop = state.count + goal.num_samples
+    sums, samples = step(
+        state.sums, plan, first=state.count, size=goal.num_samples, stop=stop
+    )
+    return _prediction(reducer, State(stop, sums), None, samples)
+
+
+def _draw_until(
+    step: Callable[..., tuple[PyTree, PyTree]],
+    reducer: Reducer,
+    state: State,
+    plan: Plan,
+    goal: _Goal,
+    tol: Array,
+    shapes: PyTree,
+) -> Prediction:
+    """Draws samples until the largest standard error is at most the tolerance."""
+    begin, stop = state.count, state.count + goal.num_samples
+    size = min(goal.check_every, goal.num_samples)
+    room = -(-goal.num_samples // size) * size
+    unseen = lambda s: jnp.full((room, *s.shape), _blank(s.dtype), s.dtype)
+    buffer = jax.tree.map(unseen, shapes) if plan.keep_samples else None
+
+    def unfinished(carry: tuple[State, PyTree]) -> Array:
+        state, _ = carry
+        fine = _largest_error(reducer, state, goal.tol_stat) <= tol
+        return (state.count < stop) & ~(fine & (state.count >= goal.min_samples))
+
+    def more(carry: tuple[State, PyTree]) -> tuple[State, PyTree]:
+        state, buffer = carry
+        sums, samples = step(state.sums, plan, first=state.count, size=size, stop=stop)
+        write = lambda kept, new: lax.dynamic_update_slice_in_dim(
+            kept, new, state.count - begin, 0
+        )
+        count = jnp.minimum(state.count + size, stop)
+        return State(count, sums), jax.tree.map(write, buffer, samples)
+
+    start = settled(more, (state, buffer))
+    state, samples = lax.while_loop(unfinished, more, start)
+    drawn = state.count - begin
+    seen = jnp.arange(room, dtype=jnp.int32) < drawn
+    kept = lambda x: jnp.where(
+        along(seen, x), x, jnp.asarray(_blank(x.dtype), x.dtype)
+    )[: goal.num_samples]
+    converged = _largest_error(reducer, state, goal.tol_stat) <= tol
+    done = _prediction(reducer, state, converged, jax.tree.map(kept, samples))
+    guarded: Prediction = jax.tree.map(forward_only, done)
+    return guarded
+
+
+def _prediction(
+    reducer: Reducer, state: State, converged: Array | None, samples: PyTree
+) -> Prediction:
+    return Prediction(
+        stats=reducer.finalize(state.sums),
+        stderr=reducer.stderr(state.sums),
+        count=state.count,
+        converged=converged,
+        state=state,
+        samples=samples,
+    )
+
+
+def _started(reducer: Reducer, drawn: Sampler, state: State | None) -> State:
+    """The state to go on from, which must be of the same reducers and outputs."""
+    fresh = State(jnp.zeros((), jnp.int32), reducer.init(drawn.shapes))
+    if state is None:
+        return fresh
+    if _kind(state) != _kind(fresh):
+        raise ValueError(
+            "state is of other reducers or outputs than this prediction's; it must "
+            "come from mc.predict with the same function and reducers."
+        )
+    return state
+
+
+def _kind(state: State) -> PyTree:
+    return jax.tree.map(lambda x: (x.shape, str(x.dtype)), state)
+
+
+def _reducer(
+    reducers: str | Reducer | Mapping[str, Reducer], shapes: PyTree
+) -> Reducer:
+    if isinstance(reducers, Reducer):
+        return reducers
+    if isinstance(reducers, Mapping):
+        return named(reducers)
+    check_choice(reducers, _PRESETS, name="reducers")
+    if reducers == "classification":
+        return categorical()
+    if reducers == "regression" and not hasattr(shapes, "shape"):
+        return gaussian_mixture()
+    return moments()
+
+
+def _largest_error(reducer: Reducer, state: State, tol_stat: str) -> Array:
+    """The largest standard error of a statistic; NaN while there is none."""
+    errors: Any = reducer.stderr(state.sums)
+    known = sorted(_names(errors))
+    if tol_stat not in known:
+        raise ValueError(
+            f"tol_stat must name a statistic with a standard error, one of {known}, "
+            f"got {tol_stat!r}."
+        )
+    for name in tol_stat.split("/"):
+        errors = errors[name]
+    largest = [error.max(initial=0) for error in jax.tree.leaves(errors)]
+    return jnp.stack([error.astype(jnp.float32) for error in largest]).max()
+
+
+def _names(errors: Stats) -> Iterator[str]:
+    """``"mean"`` for a reducer's statistics, ``"name/mean"`` for several reducers'."""
+    for name, error in errors.items():
+        yield name
+        if isinstance(error, dict):
+            yield from (f"{name}/{inner}" for inner in error)
+
+
+def _axis_of(mesh: Mesh, axis_name: str | None) -> str:
+    if axis_name is None and len(mesh.axis_names) == 1:
+        axis_name = mesh.axis_names[0]
+    if axis_name is None or axis_name not in mesh.axis_names:
+        raise ValueError(
+            f"axis_name must be an axis of the mesh, {mesh.axis_names}, got "
+            f"{axis_name!r}."
+        )
+    return axis_name
+
+
+def _blank(dtype: Any) -> float:
+    return float("nan") if jnp.issubdtype(dtype, jnp.floating) else 0

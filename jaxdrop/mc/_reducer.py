@@ -1,0 +1,195 @@
+"""Reducers: what is kept of samples that are seen once and forgotten."""
+
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxdrop._typing import Array, PyTree
+
+Stats: TypeAlias = dict[str, Any]
+
+Of: TypeAlias = str | int | Callable[[PyTree], PyTree] | None
+"""Which part of the outputs: a key or an attribute, an index, a function, or all."""
+
+
+class Reducer(NamedTuple):
+    """How samples become statistics, in memory that does not grow with their number.
+
+    A state may be merged with another, in any order; that is what lets samples be
+    spread over devices, stopped and resumed.
+
+    Attributes:
+      init: from the outputs of one sample, as shapes, to the state of no samples.
+      update: from a state, outputs with a leading axis of ``k`` samples, and a boolean
+        ``(k,)`` that says which of them count, to the state that includes them. Samples
+        that do not count may hold anything.
+      merge: from two states to the state of all their samples.
+      finalize: from a state to its statistics by name.
+      stderr: from a state to the Monte-Carlo standard errors of some of them, under the
+        same names.
+    """
+
+    init: Callable[[PyTree], PyTree]
+    update: Callable[[PyTree, PyTree, Array], PyTree]
+    merge: Callable[[PyTree, PyTree], PyTree]
+    finalize: Callable[[PyTree], Stats]
+    stderr: Callable[[PyTree], Stats]
+
+
+def leafwise(reducer: Reducer, kind: type, /, *, of: Of = None) -> Reducer:
+    """Applies a reducer of one array to every array of the outputs.
+
+    Args:
+      reducer: of outputs that are one array.
+      kind: the NamedTuple that is its state.
+      of: the part of the outputs to be reduced.
+
+    Returns:
+      A reducer whose statistics have the tree of the outputs.
+    """
+    is_state = lambda node: isinstance(node, kind)
+
+    def update(state: PyTree, outputs: PyTree, valid: Array) -> PyTree:
+        updated = lambda samples, old: reducer.update(old, samples, valid)
+        return jax.tree.map(updated, part(outputs, of), state)
+
+    def merge(a: PyTree, b: PyTree) -> PyTree:
+        return jax.tree.map(reducer.merge, a, b, is_leaf=is_state)
+
+    def by_name(function: Callable[[PyTree], Stats]) -> Callable[[PyTree], Stats]:
+        def named(state: PyTree) -> Stats:
+            leaves, tree = jax.tree.flatten(state, is_leaf=is_state)
+            found = [function(leaf) for leaf in leaves]
+            return {
+                name: jax.tree.unflatten(tree, [stats[name] for stats in found])
+                for name in found[0]
+            }
+
+        return named
+
+    return Reducer(
+        init=lambda outputs: jax.tree.map(reducer.init, part(outputs, of)),
+        update=update,
+        merge=merge,
+        finalize=by_name(reducer.finalize),
+        stderr=by_name(reducer.stderr),
+    )
+
+
+def merging(
+    of_samples: Callable[[Array, Array], PyTree], merge: Callable[[Any, Any], PyTree]
+) -> Callable[[PyTree, PyTree, Array], PyTree]:
+    """An update that summarises the new samples, and merges the summary."""
+    return lambda state, samples, valid: merge(state, of_samples(samples, valid))
+
+
+def named(reducers: Mapping[str, Reducer], /) -> Reducer:
+    """Several reducers as one; the statistics of each are found under its name."""
+    if not reducers:
+        raise ValueError("reducers must name at least one reducer, got {}.")
+    for name, reducer in reducers.items():
+        if not isinstance(reducer, Reducer):
+            raise TypeError(
+                f"reducers[{name!r}] must be a Reducer such as mc.moments(), got "
+                f"{reducer!r}."
+            )
+
+    def each(apply: Callable[..., Any], *states: PyTree) -> dict[str, Any]:
+        return {
+            name: apply(reducer, *(state[name] for state in states))
+            for name, reducer in reducers.items()
+        }
+
+    return Reducer(
+        init=lambda outputs: each(lambda r: r.init(outputs)),
+        update=lambda state, outputs, valid: each(
+            lambda r, s: r.update(s, outputs, valid), state
+        ),
+        merge=lambda a, b: each(lambda r, s, t: r.merge(s, t), a, b),
+        finalize=lambda state: each(lambda r, s: r.finalize(s), state),
+        stderr=lambda state: each(lambda r, s: r.stderr(s), state),
+    )
+
+
+def part(outputs: PyTree, of: Of, /) -> PyTree:
+    """The part of the outputs that a reducer is about."""
+    if of is None:
+        chosen = outputs
+    elif callable(of):
+        chosen = of(outputs)
+    elif isinstance(of, str) and not isinstance(outputs, Mapping):
+        chosen = getattr(outputs, of)
+    else:
+        chosen = outputs[of]
+    if not jax.tree.leaves(chosen):
+        raise ValueError(f"the outputs hold no arrays to reduce (of={of!r}).")
+    return chosen
+
+
+def float_of(dtype: Any, /) -> np.dtype:
+    """The dtype to accumulate in: float32, or the dtype itself where that is wider."""
+    dtype = np.dtype(dtype)
+    if jnp.issubdtype(dtype, jnp.complexfloating):
+        raise TypeError(f"reducers take real outputs, got {dtype}.")
+    wide = jnp.issubdtype(dtype, jnp.floating) and dtype.itemsize > 4
+    return dtype if wide else np.dtype(np.float32)
+
+
+def widened(samples: Array, /) -> Array:
+    """Samples in the dtype to accumulate in."""
+    return samples.astype(float_of(samples.dtype))
+
+
+def along(flags: Array, like: Array, /) -> Array:
+    """``(k,)`` flags in a shape that broadcasts against ``(k, ...)`` samples."""
+    return flags.reshape(flags.shape + (1,) * (like.ndim - 1))
+
+
+def keep_valid(samples: Array, valid: Array, /) -> Array:
+    """Samples that count, and 0 in place of the others."""
+    return jnp.where(along(valid, samples), samples, 0)
+
+
+def count_of(valid: Array, /) -> Array:
+    """How many samples count, as an integer: float32 stops counting at 2^24."""
+    return valid.astype(jnp.int32).sum(dtype=jnp.int32)
+
+
+def ratio(count: Array, total: Array, dtype: Any, /) -> Array:
+    """``count / total`` as a float, 0 where there is nothing."""
+    whole = jnp.maximum(total, 1).astype(dtype)
+    return count.astype(dtype) / whole
+
+
+def safe_sqrt(values: Array, /) -> Array:
+    """A square root whose gradient at 0 is 0, and not NaN."""
+    some = values > 0
+    root = jnp.sqrt(jnp.where(some, values, 1))
+    return jnp.where(some, root, 0 * values)
+
+
+def unless(unknown: Array, values: Array, /) -> Array:
+    """``values``, or NaN where they are unknown.
+
+    By a division, so that ``jax_debug_nans`` is silent where all is known: it would
+    find a NaN that is written down and then not chosen.
+    """
+    known = jnp.logical_not(unknown).astype(values.dtype)
+    return values + jnp.zeros_like(known) / known
+
+
+def as_index(value: Any, /, *, name: str, least: int) -> int:
+    """Returns a count, or raises by name."""
+    try:
+        if isinstance(value, bool | np.bool_):
+            raise TypeError
+        count = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {value!r}.") from None
+    if count < least:
+        raise ValueError(f"{name} must be at least {least}, got {count}.")
+    return count

@@ -1,0 +1,104 @@
+"""One function draw for all inputs: every row meets the same masks."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxdrop._typing import Key, PyTree
+
+BatchAxis = int | tuple[int | None, ...]
+
+
+def rowwise(
+    apply_fn: Callable[..., PyTree], args: tuple[Any, ...], batch_axis: BatchAxis, /
+) -> Callable[[Key], PyTree]:
+    """Returns ``key -> outputs`` in which each row is passed as a batch of one.
+
+    A mask is drawn in the shape of what it masks, so a batch of one under one key has
+    one mask, however many rows there are. (A matrix product may round differently for
+    other numbers of rows.) The outputs are in the layout in which ``apply_fn`` gives
+    them for the whole batch.
+
+    Args:
+      apply_fn: ``(key, *args) -> outputs``.
+      args: its arguments; which of them are batches is said by ``batch_axis``.
+      batch_axis: the axis of the rows in the last argument; or one entry per argument,
+        None for what all rows share.
+    """
+    axes = _axes(batch_axis, args)
+
+    def alone(*rows: Any) -> tuple[Any, ...]:
+        return tuple(
+            row
+            if axis is None
+            else jax.tree.map(lambda x, a=axis: jnp.expand_dims(x, a), row)
+            for row, axis in zip(rows, axes, strict=True)
+        )
+
+    def function(key: Key) -> PyTree:
+        places = _output_axes(apply_fn, key, args, axes)
+
+        def of_row(*rows: Any) -> PyTree:
+            return jax.tree.map(jnp.squeeze, apply_fn(key, *alone(*rows)), places)
+
+        return jax.vmap(of_row, in_axes=axes, out_axes=places)(*args)
+
+    return function
+
+
+def _axes(batch_axis: BatchAxis, args: tuple[Any, ...]) -> tuple[int | None, ...]:
+    if not args:
+        raise ValueError("shared draws need an argument whose rows share them.")
+    if not isinstance(batch_axis, tuple):
+        return (None,) * (len(args) - 1) + (batch_axis,)
+    if len(batch_axis) != len(args) or all(axis is None for axis in batch_axis):
+        raise ValueError(
+            "batch_axis must be an axis of the last argument, or a tuple with an axis "
+            f"or None for each of the {len(args)} arguments, got {batch_axis}."
+        )
+    return batch_axis
+
+
+def _output_axes(
+    apply_fn: Callable[..., PyTree],
+    key: Key,
+    args: tuple[Any, ...],
+    axes: tuple[int | None, ...],
+) -> PyTree:
+    """The axis of each output that grows with the number of rows."""
+
+    def shapes(number: int) -> PyTree:
+        def resized(*args: Any) -> PyTree:
+            taken = (
+                arg
+                if axis is None
+                else jax.tree.map(lambda x, a=axis: _repeat(x, a, number), arg)
+                for arg, axis in zip(args, axes, strict=True)
+            )
+            return apply_fn(key, *taken)
+
+        return jax.eval_shape(lambda: resized(*args))
+
+    def grown(one: jax.ShapeDtypeStruct, two: jax.ShapeDtypeStruct) -> int:
+        places = [i for i, n in enumerate(one.shape) if two.shape[i] != n]
+        sizes = [(one.shape[i], two.shape[i]) for i in places]
+        if one.ndim != two.ndim or sizes != [(1, 2)]:
+            raise ValueError(
+                "shared draws need outputs with one entry per input row; a batch of "
+                f"one row gives {one.shape}, and of two rows {two.shape}."
+            )
+        return places[0]
+
+    return jax.tree.map(grown, shapes(1), shapes(2))
+
+
+def _repeat(x: Any, axis: int, number: int) -> Any:
+    """A batch of ``number`` rows like the first of ``x``, which may have none."""
+    shape = list(np.shape(x))
+    if not -len(shape) <= axis < len(shape):
+        raise ValueError(f"batch_axis {axis} is out of bounds for shape {np.shape(x)}.")
+    shape[axis] = number
+    return jnp.zeros(tuple(shape), x.dtype)

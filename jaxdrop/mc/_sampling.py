@@ -1,0 +1,239 @@
+"""Drawing samples by number: in chunks, on one device or many."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.extend import core
+
+from jaxdrop._checks import check_choice, require_key
+from jaxdrop._typing import Array, Key, PyTree
+from jaxdrop.mc._reducer import Reducer
+from jaxdrop.mc._rows import BatchAxis, rowwise
+from jaxdrop.mc._trunk import is_stochastic, split
+
+
+class Sampler(NamedTuple):
+    """A function of a sample's number, of which the deterministic part has been run.
+
+    Attributes:
+      sample: from a number to the outputs of that sample.
+      shapes: of the outputs.
+      one_by_one: whether the key's generator gives other bits when keys are batched.
+    """
+
+    sample: Callable[[Array], PyTree]
+    shapes: PyTree
+    one_by_one: bool
+
+    def draw(self, numbers: Array, /) -> PyTree:
+        """The outputs of several samples, stacked along a new first axis."""
+        if numbers.size == 1:
+            return jax.tree.map(lambda x: x[None], self.sample(numbers[0]))
+        if self.one_by_one:
+            return lax.map(self.sample, numbers)
+        return jax.vmap(self.sample)(numbers)
+
+
+def sampler(
+    apply_fn: Callable[..., PyTree],
+    key: Key,
+    args: tuple[Any, ...],
+    /,
+    *,
+    draws: str,
+    batch_axis: BatchAxis,
+    caller: str,
+) -> Sampler:
+    """Traces a function once, checks that it is random, and runs its trunk."""
+    check_choice(draws, ("independent", "shared"), name="draws")
+    key = as_given(key, caller=caller)
+    arrays, rebuilt = arrays_of(args)
+
+    def function(key: Key, *arrays: Array) -> PyTree:
+        args = rebuilt(arrays)
+        if draws == "shared":
+            return rowwise(apply_fn, args, batch_axis)(key)
+        return apply_fn(key, *args)
+
+    program, shapes = jax.make_jaxpr(function, return_shape=True)(key, *arrays)
+    if not is_stochastic(program):
+        raise ValueError(
+            f"{caller}: no output depends on the key, so that all samples would be "
+            "equal. Is dropout in evaluation mode, its rate 0, or the key not used?"
+        )
+    trunk, head = split(program)
+    kept = core.jaxpr_as_fun(trunk)(*arrays)
+    outputs = jax.tree.structure(shapes)
+
+    def sample(number: Array) -> PyTree:
+        flat = core.jaxpr_as_fun(head)(jax.random.fold_in(key, number), *kept)
+        return jax.tree.unflatten(outputs, flat)
+
+    return Sampler(sample, shapes, "rbg" in str(jax.random.key_impl(key)))
+
+
+class Plan(NamedTuple):
+    """How samples are drawn: what all functions here are told.
+
+    Attributes:
+      chunk_size: how many are drawn at a time, and held in memory.
+      keep_samples: return the samples, too.
+      axis_name: the mesh axis that samples are spread over, or None.
+    """
+
+    chunk_size: int
+    keep_samples: bool = False
+    axis_name: Any = None
+
+
+def fold(
+    drawn: Sampler,
+    reducer: Reducer,
+    sums: PyTree,
+    plan: Plan,
+    /,
+    *,
+    first: Array,
+    size: int,
+    stop: Array,
+) -> tuple[PyTree, PyTree]:
+    """Draws samples ``first`` to ``first + size``, and none from ``stop`` on.
+
+    Args:
+      drawn: the samples.
+      reducer: what becomes of them.
+      sums: the reducer's state so far.
+      plan: how to draw them.
+      first: the number of the first sample.
+      size: how many samples at most. Static.
+      stop: the number of the first sample that does not count.
+
+    Returns:
+      The new state, and the ``(size, ...)`` samples or None.
+    """
+    stop = jnp.minimum(first + size, stop)
+    if plan.axis_name is None:
+        return _fold_here(drawn, reducer, sums, plan, first, size, stop)
+    return _fold_on_devices(drawn, reducer, sums, plan, first, size, stop)
+
+
+def _fold_here(
+    drawn: Sampler,
+    reducer: Reducer,
+    sums: PyTree,
+    plan: Plan,
+    first: Array,
+    size: int,
+    stop: Array,
+) -> tuple[PyTree, PyTree]:
+    rounds = -(-size // plan.chunk_size)
+    chunk = -(-size // rounds)  # as even as can be: the last chunk is not mostly waste
+
+    def step(sums: PyTree, turn: Array) -> tuple[PyTree, PyTree]:
+        numbers = first + turn * chunk + jnp.arange(chunk, dtype=jnp.int32)
+        outputs = drawn.draw(numbers)
+        sums = reducer.update(sums, outputs, numbers < stop)
+        return sums, outputs if plan.keep_samples else None
+
+    sums = settled(lambda sums: step(sums, jnp.zeros((), jnp.int32))[0], sums)
+    sums, samples = lax.scan(step, sums, jnp.arange(rounds, dtype=jnp.int32))
+    flat = lambda x: x.reshape(rounds * chunk, *x.shape[2:])[:size]
+    return sums, jax.tree.map(flat, samples)
+
+
+def _fold_on_devices(
+    drawn: Sampler,
+    reducer: Reducer,
+    sums: PyTree,
+    plan: Plan,
+    first: Array,
+    size: int,
+    stop: Array,
+) -> tuple[PyTree, PyTree]:
+    """Each device draws as many samples in a row; all devices merge all states."""
+    axis = plan.axis_name
+    devices, here = lax.axis_size(axis), lax.axis_index(axis)
+    share = -(-size // devices)
+    none = reducer.init(drawn.shapes)
+    local, samples = _fold_here(
+        drawn,
+        reducer,
+        jax.tree.map(lambda x: lax.pcast(x, axis, to="varying"), none),
+        plan,
+        first + here * share,
+        share,
+        jnp.minimum(first + (here + 1) * share, stop),
+    )
+
+    def gathered(x: Array) -> Array:
+        slots = jnp.arange(devices, dtype=jnp.int32).reshape(-1, *(1,) * x.ndim)
+        own = jnp.where(slots == here, x[None], 0)
+        everywhere: Array = lax.psum(own, axis)  # type: ignore[no-untyped-call]
+        return everywhere
+
+    states = jax.tree.map(gathered, local)
+    first_state = jax.tree.map(lambda x: x[0], states)
+    sums = settled(lambda sums: reducer.merge(sums, first_state), sums)
+    sums, _ = lax.scan(
+        lambda merged, one: (reducer.merge(merged, one), None), sums, states
+    )
+    flat = lambda x: gathered(x).reshape(devices * share, *x.shape[1:])[:size]
+    return sums, jax.tree.map(flat, samples)
+
+
+def settled(function: Callable[[PyTree], PyTree], state: PyTree, /) -> PyTree:
+    """A first state of the type that ``function`` will give it, for a loop to carry.
+
+    On a mesh the type of an array says along which axes it varies or is sharded, and
+    the state of no samples is everywhere the same.
+    """
+    if jax.sharding.get_abstract_mesh().empty:
+        return state
+    return jax.tree.map(_retyped, state, jax.eval_shape(function, state))
+
+
+def _retyped(x: Array, like: jax.ShapeDtypeStruct) -> Array:
+    varying = _varying(like) - _varying(jax.typeof(x))
+    if varying:
+        x = lax.pcast(x, tuple(varying), to="varying")
+    if any(getattr(like.sharding, "spec", ())):
+        x = jax.reshard(x, like.sharding)  # type: ignore[no-untyped-call]
+    return x
+
+
+def _varying(kind: Any) -> frozenset[Any]:
+    """The mesh axes along which the devices hold different values."""
+    axes: frozenset[Any] = getattr(kind.manual_axis_type, "varying", frozenset())
+    return axes
+
+
+def arrays_of(
+    args: tuple[Any, ...], /
+) -> tuple[list[Array], Callable[[Sequence[Array]], tuple[Any, ...]]]:
+    """The arrays in a function's arguments, and how to put others in their place.
+
+    What is no array, a flag or an activation function, is not traced.
+    """
+    leaves, tree = jax.tree.flatten(args)
+    is_array = [isinstance(x, jax.Array | np.ndarray | np.generic) for x in leaves]
+    places = [place for place, flag in enumerate(is_array) if flag]
+
+    def rebuilt(arrays: Sequence[Array]) -> tuple[Any, ...]:
+        parts = list(leaves)
+        for place, array in zip(places, arrays, strict=True):
+            parts[place] = array
+        args: tuple[Any, ...] = jax.tree.unflatten(tree, parts)
+        return args
+
+    return [leaves[place] for place in places], rebuilt
+
+
+def as_given(key: Key, *, caller: str) -> Key:
+    """A checked key, typed or raw as the caller has it."""
+    typed = require_key(key, caller=caller)
+    raw = not jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+    return jax.random.key_data(typed) if raw else typed

@@ -1,0 +1,382 @@
+"""Calibration: whether what is said with confidence 0.8 is right 8 times in 10."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from jaxdrop._typing import Array
+from jaxdrop.metrics._bins import Bins, equal_mass_bins, uniform_bins
+from jaxdrop.metrics._compiled import compiled
+from jaxdrop.metrics._examples import (
+    as_classified,
+    as_weights,
+    is_label,
+    poison,
+    weighted,
+    weighted_mean,
+)
+
+_SLACK = 1e-2  # how far above 1 the rounding of bfloat16 may take a probability
+
+
+class CalibrationBins(NamedTuple):
+    """What the calibration errors need to know of any number of examples.
+
+    Each field is a sum over the examples of a bin, so that two sets of bins are added:
+    ``jax.tree.map(jnp.add, a, b)`` are the bins of both batches.
+
+    Attributes:
+      weight: ``(num_bins,)``: how many examples, or their total weight.
+      squared_weight: ``(num_bins,)``: the sum of the squared weights.
+      confidence: ``(num_bins,)``: the sum of the confidences.
+      correct: ``(num_bins,)``: how many were right.
+    """
+
+    weight: Array
+    squared_weight: Array
+    confidence: Array
+    correct: Array
+
+    @property
+    def mean_confidence(self) -> Array:
+        """The mean confidence of each bin; NaN for an empty one."""
+        return self.confidence / self.weight
+
+    @property
+    def accuracy(self) -> Array:
+        """The share of right predictions in each bin; NaN for an empty one."""
+        return self.correct / self.weight
+
+    @property
+    def gap(self) -> Array:
+        """How far accuracy and confidence are apart in each bin; 0 for an empty one."""
+        gap = jnp.abs(self.accuracy - self.mean_confidence)
+        return jnp.where(self.weight == 0, 0, gap)
+
+    @property
+    def expected_error(self) -> Array:
+        """The mean gap over examples."""
+        return (self.weight * self.gap).sum() / self.weight.sum()
+
+    @property
+    def root_mean_squared_error(self) -> Array:
+        """The root of the mean squared gap over examples."""
+        return jnp.sqrt((self.weight * self.gap**2).sum() / self.weight.sum())
+
+    @property
+    def maximum_error(self) -> Array:
+        """The largest gap of any bin that is not empty."""
+        return jnp.where(self.weight.sum() > 0, self.gap.max(), jnp.nan)
+
+    @property
+    def debiased_squared_error(self) -> Array:
+        """The mean squared gap, less what chance alone contributes to it."""
+        share = self.squared_weight / self.weight**2
+        chance = self.accuracy * (1 - self.accuracy) * share / (1 - share)
+        terms = jnp.where(share < 1, self.gap**2 - chance, 0)  # one example: unknown
+        return (self.weight * terms).sum() / self.weight.sum()
+
+
+@compiled("num_bins")
+def calibration_bins(
+    probs: ArrayLike,
+    labels: ArrayLike,
+    /,
+    *,
+    num_bins: int = 15,
+    weights: ArrayLike | None = None,
+) -> CalibrationBins:
+    """Sorts examples into bins of equal width by the confidence of their prediction.
+
+    Bins of two batches add up, so that a test set of any size can be streamed, and all
+    calibration errors are read from the same bins.
+
+    Args:
+      probs: probabilities ``(*batch, classes)``.
+      labels: the right classes ``(*batch)``, integers.
+      num_bins: how many bins of equal width ``[0, 1]`` is cut into. Static.
+      weights: ``(*batch)``: how much each example counts.
+
+    Returns:
+      The bins.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxdrop.metrics import calibration_bins
+      >>> probs = jnp.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]])
+      >>> labels = jnp.array([0, 1, 1])
+      >>> first = calibration_bins(probs[:2], labels[:2], num_bins=10)
+      >>> second = calibration_bins(probs[2:], labels[2:], num_bins=10)
+      >>> both = jax.tree.map(jnp.add, first, second)
+      >>> both.weight.astype(int).tolist()
+      [0, 0, 0, 0, 0, 0, 0, 1, 1, 1]
+      >>> f"{both.expected_error:.3f}"  # (0.1 + 0.8 + 0.3) / 3
+      '0.400'
+    """
+    confidence, correct = _top_label(probs, labels)
+    counts = as_weights(weights, like=correct)
+    return _fill(uniform_bins(confidence, num_bins), confidence, correct, counts)
+
+
+@compiled("num_bins")
+def expected_calibration_error(
+    probs: ArrayLike,
+    labels: ArrayLike,
+    /,
+    *,
+    num_bins: int = 15,
+    weights: ArrayLike | None = None,
+) -> Array:
+    """The mean distance of accuracy and confidence over bins of equal width.
+
+    ``sum_b n_b / N * |accuracy_b - confidence_b|``. Bins are closed on the left, the
+    last one on both sides. The value depends on ``num_bins``: state it with the number.
+
+    Args:
+      probs: probabilities ``(*batch, classes)``, for example the mean over Monte-Carlo
+        samples. For two classes and one output use ``jnp.stack([1 - p, p], -1)``.
+      labels: the right classes ``(*batch)``, integers.
+      num_bins: how many bins of equal width ``[0, 1]`` is cut into. Static.
+      weights: ``(*batch)``: how much each example counts.
+
+    Returns:
+      A scalar in ``[0, 1]``; NaN without examples.
+
+    Raises:
+      ValueError: if shapes do not fit, or ``num_bins`` is not positive.
+      TypeError: if labels are no integers.
+
+    References:
+      Naeini, Cooper, Hauskrecht, `Obtaining well calibrated probabilities using
+      Bayesian binning <https://ojs.aaai.org/index.php/AAAI/article/view/9602>`_, AAAI
+      2015. Guo, Pleiss, Sun, Weinberger, `On calibration of modern neural networks
+      <https://arxiv.org/abs/1706.04599>`_, ICML 2017.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from jaxdrop.metrics import expected_calibration_error
+      >>> probs = jnp.array([[0.75, 0.25]] * 4)
+      >>> float(expected_calibration_error(probs, jnp.array([0, 0, 0, 1])))
+      0.0
+      >>> float(expected_calibration_error(probs, jnp.array([0, 0, 0, 0])))
+      0.25
+    """
+    return calibration_bins(
+        probs, labels, num_bins=num_bins, weights=weights
+    ).expected_error
+
+
+@compiled("num_bins")
+def maximum_calibration_error(
+    probs: ArrayLike,
+    labels: ArrayLike,
+    /,
+    *,
+    num_bins: int = 15,
+    weights: ArrayLike | None = None,
+) -> Array:
+    """The largest distance of accuracy and confidence in any bin that is not empty.
+
+    A bin with one example counts as much as any other, so that few examples make this
+    large by chance.
+
+    Args:
+      probs: probabilities ``(*batch, classes)``.
+      labels: the right classes ``(*batch)``, integers.
+      num_bins: how many bins of equal width ``[0, 1]`` is cut into. Static.
+      weights: ``(*batch)``: how much each example counts.
+
+    Returns:
+      A scalar in ``[0, 1]``; NaN without examples.
+
+    References:
+      Guo, Pleiss, Sun, Weinberger, `On calibration of modern neural networks
+      <https://arxiv.org/abs/1706.04599>`_, ICML 2017.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from jaxdrop.metrics import maximum_calibration_error
+      >>> probs = jnp.array([[1.0, 0.0]] * 9 + [[0.5, 0.5]])
+      >>> float(maximum_calibration_error(probs, jnp.zeros(10, int)))
+      0.5
+    """
+    return calibration_bins(
+        probs, labels, num_bins=num_bins, weights=weights
+    ).maximum_error
+
+
+@compiled("num_bins")
+def debiased_calibration_error(
+    probs: ArrayLike,
+    labels: ArrayLike,
+    /,
+    *,
+    num_bins: int = 15,
+    weights: ArrayLike | None = None,
+) -> Array:
+    """An estimate of the *squared* calibration error that is right on average.
+
+    With few examples per bin, accuracy differs from confidence by chance, and the plain
+    estimates call a calibrated model miscalibrated. This one subtracts the variance of
+    each bin's accuracy. Being unbiased, it may be negative.
+
+    Args:
+      probs: probabilities ``(*batch, classes)``.
+      labels: the right classes ``(*batch)``, integers.
+      num_bins: how many bins of equal width ``[0, 1]`` is cut into. Static.
+      weights: ``(*batch)``: how much each example counts. They are taken as
+        importances; an example of weight 2 is not two examples.
+
+    Returns:
+      A scalar: the mean over examples of ``(accuracy_b - confidence_b)**2``, debiased.
+      Bins with one example contribute 0. NaN without examples.
+
+    References:
+      Kumar, Liang, Ma, `Verified uncertainty calibration
+      <https://arxiv.org/abs/1909.10155>`_, NeurIPS 2019.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from jaxdrop.metrics import debiased_calibration_error
+      >>> probs = jnp.array([[0.5, 0.5]] * 4)
+      >>> error = debiased_calibration_error(probs, jnp.array([0, 1, 0, 1]))
+      >>> f"{error:.4f}"  # a gap of 0, less the variance of the mean of 4 coin flips
+      '-0.0833'
+    """
+    return calibration_bins(
+        probs, labels, num_bins=num_bins, weights=weights
+    ).debiased_squared_error
+
+
+@compiled("num_bins")
+def adaptive_calibration_error(
+    probs: ArrayLike,
+    labels: ArrayLike,
+    /,
+    *,
+    num_bins: int = 15,
+    weights: ArrayLike | None = None,
+) -> Array:
+    """The expected calibration error with bins that hold equally many examples.
+
+    The confidences of modern networks crowd near 1, where bins of equal width are
+    blind. Equal confidences share a bin, so that the order of examples does not matter.
+
+    Args:
+      probs: probabilities ``(*batch, classes)``; the most probable class is judged. For
+        all classes see :func:`classwise_calibration_error` with ``adaptive=True``.
+      labels: the right classes ``(*batch)``, integers.
+      num_bins: how many bins there are at most. Static.
+      weights: ``(*batch)``: how much each example counts; bins hold equal weights.
+
+    Returns:
+      A scalar in ``[0, 1]``; NaN without examples.
+
+    References:
+      Nguyen, O'Connor, `Posterior calibration and exploratory analysis for natural
+      language processing models <https://arxiv.org/abs/1508.05154>`_, EMNLP 2015.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from jaxdrop.metrics import adaptive_calibration_error
+      >>> p = jnp.array([0.98, 0.98, 0.99, 0.99])
+      >>> probs = jnp.stack([p, 1 - p], -1)
+      >>> error = adaptive_calibration_error(probs, jnp.zeros(4, int), num_bins=2)
+      >>> f"{error:.3f}"
+      '0.015'
+    """
+    confidence, correct = _top_label(probs, labels)
+    counts = as_weights(weights, like=correct)
+    bins = equal_mass_bins(confidence, counts, num_bins)
+    return _fill(bins, confidence, correct, counts).expected_error
+
+
+@compiled("num_bins", "adaptive")
+def classwise_calibration_error(
+    probs: ArrayLike,
+    labels: ArrayLike,
+    /,
+    *,
+    num_bins: int = 15,
+    adaptive: bool = False,
+    threshold: float | None = None,
+    weights: ArrayLike | None = None,
+) -> Array:
+    """The calibration error of every class's probability, averaged over the classes.
+
+    The errors of the top label say nothing of the other probabilities. Here each class
+    is a yes-or-no question of its own.
+
+    Args:
+      probs: probabilities ``(*batch, classes)``.
+      labels: the right classes ``(*batch)``, integers.
+      num_bins: how many bins each class has. Static.
+      adaptive: give each bin equally many examples (the adaptive calibration error of
+        Nixon et al.) instead of equal width. Static.
+      threshold: leave out probabilities that are not above it (their thresholded
+        error): with many classes nearly all are close to 0.
+      weights: ``(*batch)``: how much each example counts.
+
+    Returns:
+      A scalar in ``[0, 1]``: the mean over the classes that have a probability above
+      the threshold. NaN without examples.
+
+    References:
+      Kull, Perello-Nieto, Kängsepp, Silva Filho, Song, Flach, `Beyond temperature
+      scaling <https://arxiv.org/abs/1910.12656>`_, NeurIPS 2019. Nixon, Dusenberry,
+      Zhang, Jerfel, Tran, `Measuring calibration in deep learning
+      <https://arxiv.org/abs/1904.01685>`_, 2019.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from jaxdrop.metrics import classwise_calibration_error
+      >>> probs = jnp.array([[0.5, 0.25, 0.25]] * 4)
+      >>> float(classwise_calibration_error(probs, jnp.array([0, 0, 1, 2])))
+      0.0
+    """
+    table, labels = as_classified(probs, labels, name="probs")
+    table = poison(table, _is_probability(table))
+    classes = jnp.arange(table.shape[1], dtype=labels.dtype)
+    counts = as_weights(weights, like=table)
+
+    def of_class(p: Array, label: Array) -> tuple[Array, Array]:
+        hit = poison((labels == label).astype(p.dtype), is_label(labels, classes.size))
+        kept = counts if threshold is None else jnp.where(p <= threshold, 0, counts)
+        bins = (
+            equal_mass_bins(p, kept, num_bins)
+            if adaptive
+            else uniform_bins(p, num_bins)
+        )
+        return _fill(bins, p, hit, kept).expected_error, kept.sum()
+
+    errors, mass = jax.vmap(of_class, in_axes=(1, 0))(table, classes)
+    present = (mass > 0).astype(errors.dtype)
+    return weighted_mean(errors, present)
+
+
+def _top_label(probs: ArrayLike, labels: ArrayLike) -> tuple[Array, Array]:
+    """The confidence of each prediction, and 1 where it is right; NaN if unknown."""
+    table, labels = as_classified(probs, labels, name="probs")
+    confidence = table.max(-1)
+    correct = (table.argmax(-1).astype(labels.dtype) == labels).astype(table.dtype)
+    return (
+        poison(confidence, _is_probability(confidence)),
+        poison(correct, is_label(labels, table.shape[-1])),
+    )
+
+
+def _is_probability(values: Array) -> Array:
+    return (values >= 0) & (values <= 1 + _SLACK)
+
+
+def _fill(
+    bins: Bins, confidence: Array, correct: Array, weights: Array
+) -> CalibrationBins:
+    return CalibrationBins(
+        weight=bins.sum(weights),
+        squared_weight=bins.sum(jnp.square(weights)),
+        confidence=bins.sum(weighted(confidence, weights)),
+        correct=bins.sum(weighted(correct, weights)),
+    )

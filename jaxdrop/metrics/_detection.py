@@ -1,0 +1,170 @@
+"""Detection: how well a score tells positives from negatives."""
+
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from jaxdrop._typing import Array
+from jaxdrop.metrics._compiled import compiled
+from jaxdrop.metrics._examples import (
+    as_examples,
+    as_weights,
+    check_inside,
+    poison,
+    weighted,
+)
+from jaxdrop.metrics._ranks import rank
+
+
+@compiled()
+def auroc(
+    scores: ArrayLike, labels: ArrayLike, /, *, weights: ArrayLike | None = None
+) -> Array:
+    """The chance that a positive example has a higher score than a negative one.
+
+    The area under the receiver operating characteristic; a tie counts one half.
+
+    Args:
+      scores: ``(*batch)``: higher means positive; any real numbers. To detect inputs
+        that are out of distribution, an uncertainty.
+      labels: ``(*batch)``: 1 or true for positives, 0 or false for negatives.
+      weights: ``(*batch)``: how much each example counts.
+
+    Returns:
+      A scalar in ``[0, 1]``; NaN if there are no positives or no negatives.
+
+    References:
+      Hanley, McNeil, `The meaning and use of the area under a ROC curve
+      <https://doi.org/10.1148/radiology.143.1.7063747>`_, Radiology 1982.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from jaxdrop.metrics import auroc
+      >>> labels = jnp.array([False, False, True, True])
+      >>> float(auroc(jnp.array([0.1, 0.4, 0.35, 0.8]), labels))
+      0.75
+    """
+    scores, positive, negative = _sides(scores, labels, weights)
+    below, through = rank(scores).weight_below(negative)
+    share_below = (below + through) / (2 * negative.sum())
+    area = weighted(share_below, positive).sum() / positive.sum()
+    return poison(area, ~jnp.isnan(positive.sum() + negative.sum()))
+
+
+@compiled()
+def average_precision(
+    scores: ArrayLike, labels: ArrayLike, /, *, weights: ArrayLike | None = None
+) -> Array:
+    """The area under the precision-recall curve, as a sum of steps.
+
+    ``sum_k (R_k - R_(k-1)) P_k`` over the thresholds; no interpolation. Equal scores
+    share a threshold.
+
+    Args:
+      scores: ``(*batch)``: higher means positive; any real numbers.
+      labels: ``(*batch)``: 1 or true for positives, 0 or false for negatives.
+      weights: ``(*batch)``: how much each example counts.
+
+    Returns:
+      A scalar in ``[0, 1]``; NaN if there are no positives.
+
+    References:
+      Davis, Goadrich, `The relationship between precision-recall and ROC curves
+      <https://doi.org/10.1145/1143844.1143874>`_, ICML 2006.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from jaxdrop.metrics import average_precision
+      >>> labels = jnp.array([False, False, True, True])
+      >>> f"{average_precision(jnp.array([0.1, 0.4, 0.35, 0.8]), labels):.4f}"
+      '0.8333'
+    """
+    hits, alarms, positive = _at_thresholds(scores, labels, weights)
+    precision = hits / (hits + alarms)
+    return weighted(precision, positive).sum() / positive.sum()
+
+
+def fpr_at_tpr(
+    scores: ArrayLike,
+    labels: ArrayLike,
+    /,
+    *,
+    tpr: ArrayLike = 0.95,
+    weights: ArrayLike | None = None,
+) -> Array:
+    """The smallest share of false alarms at which enough positives are found.
+
+    ``min {FPR : TPR >= tpr}`` over the thresholds of the scores.
+
+    Args:
+      scores: ``(*batch)``: higher means positive; any real numbers.
+      labels: ``(*batch)``: 1 or true for positives, 0 or false for negatives.
+      tpr: the share of positives that must be found, between 0 and 1.
+      weights: ``(*batch)``: how much each example counts.
+
+    Returns:
+      A scalar in ``[0, 1]``; NaN if there are no positives or no negatives.
+
+    Raises:
+      ValueError: if the number ``tpr`` is not between 0 and 1.
+
+    References:
+      Liang, Li, Srikant, `Enhancing the reliability of out-of-distribution image
+      detection in neural networks <https://arxiv.org/abs/1706.02690>`_, ICLR 2018.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from jaxdrop.metrics import fpr_at_tpr
+      >>> scores = jnp.array([0.9, 0.8, 0.3, 0.7, 0.2])
+      >>> labels = jnp.array([1, 1, 1, 0, 0])
+      >>> float(fpr_at_tpr(scores, labels))  # finding 0.3 also flags 0.7
+      0.5
+    """
+    check_inside(tpr, name="tpr")
+    return _fpr(scores, labels, tpr, weights)
+
+
+@compiled()
+def _fpr(
+    scores: ArrayLike, labels: ArrayLike, tpr: ArrayLike, weights: ArrayLike | None
+) -> Array:
+    hits, alarms, positive = _at_thresholds(scores, labels, weights)
+    level = jnp.asarray(tpr, hits.dtype)
+    found = hits / positive.sum()
+    negatives = alarms.max(initial=0)  # the lowest threshold flags them all
+    enough = found >= level - 4 * float(np.finfo(found.dtype).eps)
+    false = jnp.where(enough, alarms, jnp.inf).min(initial=jnp.inf) / negatives
+    known = (positive.sum() > 0) & (negatives > 0)
+    return poison(false, known & ~jnp.isnan(hits.sum() + alarms.sum()))
+
+
+def _sides(
+    scores: ArrayLike, labels: ArrayLike, weights: ArrayLike | None
+) -> tuple[Array, Array, Array]:
+    """Scores, and the weight of each example as a positive and as a negative.
+
+    A label that is neither 0 nor 1, or a score that is NaN, makes a weight NaN.
+    """
+    if not jnp.issubdtype(jnp.asarray(labels).dtype, jnp.integer) and (
+        jnp.asarray(labels).dtype != jnp.bool_
+    ):
+        raise TypeError(
+            "labels must be bools or the integers 0 and 1, got an array of "
+            f"{jnp.asarray(labels).dtype}."
+        )
+    scores, told = as_examples(scores=scores, labels=labels)
+    counts = as_weights(weights, like=scores)
+    valid = ((told == 0) | (told == 1)) & ~jnp.isnan(scores)
+    counts = poison(counts, valid | (counts == 0))
+    return scores, jnp.where(told == 0, 0, counts), jnp.where(told == 1, 0, counts)
+
+
+def _at_thresholds(
+    scores: ArrayLike, labels: ArrayLike, weights: ArrayLike | None
+) -> tuple[Array, Array, Array]:
+    """True and false alarms with each score as the threshold; weights of positives."""
+    scores, positive, negative = _sides(scores, labels, weights)
+    ranking = rank(-scores)
+    _, hits = ranking.weight_below(positive)
+    _, alarms = ranking.weight_below(negative)
+    return hits, alarms, positive

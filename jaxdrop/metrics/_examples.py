@@ -1,0 +1,100 @@
+"""Examples, what is known about each of them, and how much each of them counts."""
+
+import math
+from numbers import Real
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from jaxdrop._typing import Array
+
+
+def as_float(array: Any, /, *, name: str) -> Array:
+    """Returns ``array`` as real floats of at least 32 bits, or raises by name."""
+    values: Array = jnp.asarray(array)
+    real = jnp.issubdtype(values.dtype, jnp.number) or values.dtype == jnp.bool_
+    if not real or jnp.issubdtype(values.dtype, jnp.complexfloating):
+        raise TypeError(
+            f"{name} must hold real numbers, got an array of {values.dtype}."
+        )
+    wide = jnp.issubdtype(values.dtype, jnp.floating) and values.dtype.itemsize >= 4
+    return values if wide else values.astype(np.float32)
+
+
+def as_examples(**arrays: ArrayLike) -> tuple[Array, ...]:
+    """Returns arrays of one number per example, flat and in one floating dtype.
+
+    Numbers without axes are repeated for every example. Shapes that differ raise: an
+    ``(N, 1)`` beside an ``(N,)`` would quietly become ``(N, N)``.
+    """
+    floats = {name: as_float(array, name=name) for name, array in arrays.items()}
+    shapes = {array.shape for array in floats.values() if array.ndim}
+    if len(shapes) > 1:
+        told = ", ".join(f"{name} {array.shape}" for name, array in floats.items())
+        raise ValueError(f"shapes must be equal, got {told}.")
+    shape = shapes.pop() if shapes else ()
+    leading = [array for array in floats.values() if array.ndim] or floats.values()
+    dtype = np.result_type(*(array.dtype for array in leading))
+    return tuple(
+        jnp.broadcast_to(array.astype(dtype), shape).ravel()
+        for array in floats.values()
+    )
+
+
+def as_classified(
+    scores: ArrayLike, labels: ArrayLike, /, *, name: str
+) -> tuple[Array, Array]:
+    """Returns ``(N, C)`` floats and ``(N,)`` integer labels, leading axes flattened."""
+    table, labels = as_float(scores, name=name), jnp.asarray(labels)
+    if table.ndim == 0 or table.shape[-1] == 0:
+        raise ValueError(f"{name} needs a last axis of classes, got {table.shape}.")
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise TypeError(f"labels must be integers, got an array of {labels.dtype}.")
+    if labels.shape != table.shape[:-1]:
+        raise ValueError(
+            f"labels must have the shape of {name} without its last axis, "
+            f"{table.shape[:-1]}, got {labels.shape}."
+        )
+    flat = labels.ravel().astype(jnp.int32)
+    return table.reshape(flat.size, table.shape[-1]), flat
+
+
+def as_weights(weights: ArrayLike | None, /, *, like: Array) -> Array:
+    """Returns one weight per example, ones if there are none."""
+    if weights is None:
+        return jnp.ones(like.shape[:1], like.dtype)
+    flat = as_float(weights, name="weights").ravel()
+    if flat.shape != like.shape[:1]:
+        raise ValueError(
+            f"weights must hold one number per example, {like.shape[0]} of them, "
+            f"got {math.prod(np.shape(weights))}."
+        )
+    return flat.astype(like.dtype)
+
+
+def weighted(values: Array, weights: Array, /) -> Array:
+    """``weights * values``, where an example that does not count may hold anything."""
+    return jnp.where(weights == 0, 0, weights * values)
+
+
+def weighted_mean(values: Array, weights: Array, /) -> Array:
+    """The mean over the first axis; NaN if nothing counts."""
+    return weighted(values, weights).sum(0) / weights.sum(0)
+
+
+def is_label(labels: Array, num_classes: int, /) -> Array:
+    """Where a label names one of the classes."""
+    return (labels >= 0) & (labels < num_classes)
+
+
+def poison(values: Array, valid: Array, /) -> Array:
+    """NaN where ``valid`` is false: what cannot be raised must not pass silently."""
+    return jnp.where(valid, values, jnp.nan)
+
+
+def check_inside(level: object, /, *, name: str) -> None:
+    """Raises for a number that is not between 0 and 1; an array is data."""
+    if isinstance(level, Real) and not 0 < float(level) < 1:
+        raise ValueError(f"{name} must be between 0 and 1, got {level}.")

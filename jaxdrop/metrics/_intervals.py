@@ -1,0 +1,180 @@
+"""Intervals and quantiles: how often they hold, how wide they are."""
+
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from jaxdrop._typing import Array
+from jaxdrop.metrics._compiled import compiled
+from jaxdrop.metrics._examples import (
+    as_examples,
+    as_weights,
+    check_inside,
+    poison,
+    weighted_mean,
+)
+
+
+@compiled()
+def interval_coverage(
+    lower: ArrayLike,
+    upper: ArrayLike,
+    targets: ArrayLike,
+    /,
+    *,
+    weights: ArrayLike | None = None,
+) -> Array:
+    """The share of targets inside their intervals, ends included (PICP).
+
+    Args:
+      lower: where the intervals begin ``(*batch)``.
+      upper: where they end ``(*batch)``.
+      targets: what was observed ``(*batch)``.
+      weights: ``(*batch)``: how much each example counts.
+
+    Returns:
+      A scalar in ``[0, 1]``; NaN without examples. A calibrated interval of nominal
+      coverage 0.9 gives 0.9.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from jaxdrop.metrics import interval_coverage
+      >>> float(interval_coverage(0.0, 1.0, jnp.array([0.0, 0.5, 1.5, 1.0])))
+      0.75
+    """
+    lower, upper, targets = as_examples(lower=lower, upper=upper, targets=targets)
+    inside = ((lower <= targets) & (targets <= upper)).astype(targets.dtype)
+    inside = poison(inside, ~jnp.isnan(lower + upper + targets))
+    return weighted_mean(inside, as_weights(weights, like=inside))
+
+
+@compiled()
+def interval_width(
+    lower: ArrayLike, upper: ArrayLike, /, *, weights: ArrayLike | None = None
+) -> Array:
+    """The mean width of intervals (MPIW), in the units of the targets.
+
+    Args:
+      lower: where the intervals begin ``(*batch)``.
+      upper: where they end ``(*batch)``.
+      weights: ``(*batch)``: how much each example counts.
+
+    Returns:
+      A scalar; NaN without examples.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from jaxdrop.metrics import interval_width
+      >>> float(interval_width(jnp.array([0.0, 1.0]), jnp.array([1.0, 4.0])))
+      2.0
+    """
+    lower, upper = as_examples(lower=lower, upper=upper)
+    return weighted_mean(upper - lower, as_weights(weights, like=lower))
+
+
+def winkler_score(
+    lower: ArrayLike,
+    upper: ArrayLike,
+    targets: ArrayLike,
+    /,
+    *,
+    alpha: ArrayLike,
+    weights: ArrayLike | None = None,
+) -> Array:
+    """The width of intervals, plus ``2 / alpha`` times how far targets are outside.
+
+    The proper score of a central interval: it is best for the true quantiles at
+    ``alpha / 2`` and ``1 - alpha / 2``.
+
+    Args:
+      lower: where the intervals begin ``(*batch)``.
+      upper: where they end ``(*batch)``.
+      targets: what was observed ``(*batch)``.
+      alpha: one minus the nominal coverage: 0.1 for intervals of 90 %.
+      weights: ``(*batch)``: how much each example counts.
+
+    Returns:
+      A scalar in the units of the targets, lower is better; NaN without examples.
+
+    Raises:
+      ValueError: if the number ``alpha`` is not between 0 and 1.
+
+    References:
+      Winkler, `A decision-theoretic approach to interval estimation
+      <https://doi.org/10.1080/01621459.1972.10481224>`_, JASA 1972. Gneiting, Raftery,
+      `Strictly proper scoring rules, prediction, and estimation
+      <https://doi.org/10.1198/016214506000001437>`_, JASA 2007.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from jaxdrop.metrics import winkler_score
+      >>> float(winkler_score(0.0, 1.0, jnp.array([0.5, 1.5]), alpha=0.5))
+      2.0
+    """
+    check_inside(alpha, name="alpha")
+    return _winkler(lower, upper, targets, alpha, weights)
+
+
+@compiled()
+def _winkler(
+    lower: ArrayLike,
+    upper: ArrayLike,
+    targets: ArrayLike,
+    alpha: ArrayLike,
+    weights: ArrayLike | None,
+) -> Array:
+    lower, upper, targets = as_examples(lower=lower, upper=upper, targets=targets)
+    outside = jnp.maximum(lower - targets, 0) + jnp.maximum(targets - upper, 0)
+    score = upper - lower + outside * (2 / jnp.asarray(alpha, outside.dtype))
+    return weighted_mean(score, as_weights(weights, like=score))
+
+
+def pinball_loss(
+    quantiles: ArrayLike,
+    targets: ArrayLike,
+    /,
+    *,
+    level: ArrayLike,
+    weights: ArrayLike | None = None,
+) -> Array:
+    """The proper score of one predicted quantile.
+
+    ``max(level * (y - q), (level - 1) * (y - q))``; at 0.5 half the absolute error. For
+    several levels use ``jax.vmap`` over both.
+
+    Args:
+      quantiles: the predicted quantiles ``(*batch)``.
+      targets: what was observed ``(*batch)``.
+      level: which quantile it is, between 0 and 1.
+      weights: ``(*batch)``: how much each example counts.
+
+    Returns:
+      A scalar in the units of the targets, lower is better; NaN without examples.
+
+    Raises:
+      ValueError: if the number ``level`` is not between 0 and 1.
+
+    References:
+      Koenker, Bassett, `Regression quantiles <https://doi.org/10.2307/1913643>`_,
+      Econometrica 1978.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from jaxdrop.metrics import pinball_loss
+      >>> float(pinball_loss(jnp.array([1.0, 1.0]), jnp.array([3.0, 0.0]), level=0.75))
+      0.875
+    """
+    check_inside(level, name="level")
+    return _pinball(quantiles, targets, level, weights)
+
+
+@compiled()
+def _pinball(
+    quantiles: ArrayLike,
+    targets: ArrayLike,
+    level: ArrayLike,
+    weights: ArrayLike | None,
+) -> Array:
+    quantiles, targets = as_examples(quantiles=quantiles, targets=targets)
+    error, q = targets - quantiles, jnp.asarray(level, targets.dtype)
+    score = jnp.maximum(q * error, (q - 1) * error)
+    return weighted_mean(score, as_weights(weights, like=score))

@@ -1,0 +1,191 @@
+"""Proper scores of class probabilities: best, on average, for the true ones."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from jaxdrop._typing import Array
+from jaxdrop.metrics._bins import uniform_bins
+from jaxdrop.metrics._compiled import compiled
+from jaxdrop.metrics._examples import (
+    as_classified,
+    as_weights,
+    is_label,
+    poison,
+    weighted,
+    weighted_mean,
+)
+
+
+@compiled()
+def negative_log_likelihood(
+    logits: ArrayLike, labels: ArrayLike, /, *, weights: ArrayLike | None = None
+) -> Array:
+    """The mean of minus the log-probability of the right class, in nats.
+
+    For a Monte-Carlo prediction give it the logarithm of the mean probabilities,
+    ``stats["log_mean"]``: that is the likelihood of the prediction. The mean of the
+    samples' own scores is never smaller.
+
+    Args:
+      logits: ``(*batch, classes)``: logits, or log-probabilities, which are logits that
+        are normalised already. Logarithms, because a probability below 1e-38 is 0 in
+        float32, and its logarithm is not.
+      labels: the right classes ``(*batch)``, integers.
+      weights: ``(*batch)``: how much each example counts.
+
+    Returns:
+      A scalar; infinite if a right class was said to be impossible, NaN without
+      examples.
+
+    References:
+      Gneiting, Raftery, `Strictly proper scoring rules, prediction, and estimation
+      <https://doi.org/10.1198/016214506000001437>`_, JASA 2007.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxdrop.metrics import negative_log_likelihood
+      >>> score = negative_log_likelihood(jnp.zeros((3, 10)), jnp.array([0, 4, 9]))
+      >>> bool(jnp.isclose(score, jnp.log(10.0)))
+      True
+    """
+    table, labels = as_classified(logits, labels, name="logits")
+    log_probs = jax.nn.log_softmax(table, axis=-1)
+    return weighted_mean(-_at(log_probs, labels), as_weights(weights, like=table))
+
+
+@compiled()
+def brier_score(
+    probs: ArrayLike, labels: ArrayLike, /, *, weights: ArrayLike | None = None
+) -> Array:
+    """The mean squared distance of the probabilities from the truth.
+
+    The sum over classes, as Brier had it: between 0 and 2. For two classes it is twice
+    what is often quoted for the probability of one of them.
+
+    Args:
+      probs: probabilities ``(*batch, classes)``.
+      labels: the right classes ``(*batch)``, integers.
+      weights: ``(*batch)``: how much each example counts.
+
+    Returns:
+      A scalar in ``[0, 2]``; NaN without examples.
+
+    References:
+      Brier, `Verification of forecasts expressed in terms of probability
+      <https://doi.org/10.1175/1520-0493(1950)078%3C0001:VOFEIT%3E2.0.CO;2>`_, 1950.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from jaxdrop.metrics import brier_score
+      >>> right_and_wrong = jnp.array([[1.0, 0.0], [1.0, 0.0]])
+      >>> float(brier_score(right_and_wrong, jnp.array([0, 1])))
+      1.0
+    """
+    table, labels = as_classified(probs, labels, name="probs")
+    scores = jnp.square(table - _truth(table, labels)).sum(-1)
+    return weighted_mean(scores, as_weights(weights, like=table))
+
+
+class BrierDecomposition(NamedTuple):
+    """Why a Brier score is what it is: ``score`` is the sum of the parts.
+
+    Attributes:
+      reliability: how far each bin's frequency is from its probability. Lower is
+        better; 0 if calibrated.
+      resolution: how far the bins' frequencies are apart. Higher is better.
+      uncertainty: the score of always saying how frequent each class is.
+      within_bins: what is lost by treating the probabilities of a bin as one.
+    """
+
+    reliability: Array
+    resolution: Array
+    uncertainty: Array
+    within_bins: Array
+
+    @property
+    def score(self) -> Array:
+        """The Brier score."""
+        return self.reliability - self.resolution + self.uncertainty + self.within_bins
+
+
+@compiled("num_bins")
+def brier_decomposition(
+    probs: ArrayLike,
+    labels: ArrayLike,
+    /,
+    *,
+    num_bins: int = 15,
+    weights: ArrayLike | None = None,
+) -> BrierDecomposition:
+    """Splits the Brier score into reliability, resolution and uncertainty.
+
+    The parts of each class's probability, in bins of equal width, summed over classes.
+    Murphy's identity holds for forecasts that take few values; the term for what varies
+    within a bin makes it exact for all.
+
+    Args:
+      probs: probabilities ``(*batch, classes)``.
+      labels: the right classes ``(*batch)``, integers.
+      num_bins: how many bins of equal width ``[0, 1]`` is cut into. Static.
+      weights: ``(*batch)``: how much each example counts.
+
+    Returns:
+      The parts; ``reliability - resolution + uncertainty + within_bins`` is
+      :func:`brier_score`.
+
+    References:
+      Murphy, `A new vector partition of the probability score
+      <https://doi.org/10.1175/1520-0450(1973)012%3C0595:ANVPOT%3E2.0.CO;2>`_, 1973.
+      Stephenson, Coelho, Jolliffe, `Two extra components in the Brier score
+      decomposition <https://doi.org/10.1175/2007WAF2006116.1>`_, 2008.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from jaxdrop.metrics import brier_decomposition
+      >>> probs = jnp.array([[0.75, 0.25]] * 4)
+      >>> parts = brier_decomposition(probs, jnp.array([0, 0, 0, 1]))
+      >>> [round(float(part), 6) for part in parts]  # calibrated, but says one thing
+      [0.0, 0.0, 0.375, 0.0]
+    """
+    table, labels = as_classified(probs, labels, name="probs")
+    counts = as_weights(weights, like=table)
+    of_classes = jax.vmap(_decompose, in_axes=(1, 1, None, None))
+    parts = of_classes(table, _truth(table, labels), counts, num_bins)
+    return BrierDecomposition(*(part.sum() for part in parts))
+
+
+def _decompose(
+    p: Array, hit: Array, weights: Array, num_bins: int
+) -> tuple[Array, Array, Array, Array]:
+    """The four parts for one class of probability ``p``."""
+    bins = uniform_bins(p, num_bins)
+    mass = bins.sum(weights)
+    safe = jnp.where(mass == 0, 1, mass)
+    said = bins.sum(weighted(p, weights)) / safe
+    seen = bins.sum(weighted(hit, weights)) / safe
+    base = weighted_mean(hit, weights)
+    share = mass / weights.sum()
+    spread, surprise = p - said[bins.index], hit - seen[bins.index]
+    return (
+        (share * jnp.square(said - seen)).sum(),
+        (share * jnp.square(seen - base)).sum(),
+        base * (1 - base),
+        weighted_mean(spread * (spread - 2 * surprise), weights),
+    )
+
+
+def _truth(table: Array, labels: Array) -> Array:
+    """One-hot labels in the shape of ``table``; NaN for what is no label."""
+    classes = jnp.arange(table.shape[-1], dtype=labels.dtype)
+    hit = (labels[:, None] == classes[None, :]).astype(table.dtype)
+    return poison(hit, is_label(labels, table.shape[-1])[:, None])
+
+
+def _at(table: Array, labels: Array) -> Array:
+    """The entry of each row that its label names; NaN for what is no label."""
+    index = jnp.clip(labels, 0, table.shape[-1] - 1)[:, None]
+    picked = jnp.take_along_axis(table, index, axis=-1)[:, 0]
+    return poison(picked, is_label(labels, table.shape[-1]))

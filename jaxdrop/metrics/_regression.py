@@ -1,0 +1,263 @@
+"""Predictive distributions of real numbers: scores, sharpness, calibration."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy import stats
+from jax.typing import ArrayLike
+
+from jaxdrop._checks import check_axis
+from jaxdrop._typing import Array
+from jaxdrop.metrics._bins import equal_mass_bins
+from jaxdrop.metrics._compiled import compiled
+from jaxdrop.metrics._examples import (
+    as_examples,
+    as_float,
+    as_weights,
+    poison,
+    weighted,
+    weighted_mean,
+)
+
+
+@compiled()
+def crps_gaussian(
+    mean: ArrayLike,
+    std: ArrayLike,
+    targets: ArrayLike,
+    /,
+    *,
+    weights: ArrayLike | None = None,
+) -> Array:
+    """The continuous ranked probability score of normal predictions.
+
+    In the units of the targets; for ``std = 0`` it is the absolute error.
+
+    Args:
+      mean: the predicted means ``(*batch)``.
+      std: the predicted standard deviations ``(*batch)``, or one for all.
+      targets: what was observed ``(*batch)``.
+      weights: ``(*batch)``: how much each example counts.
+
+    Returns:
+      A scalar, lower is better; NaN for a negative ``std``, or without examples.
+
+    References:
+      Gneiting, Raftery, Westveld, Goldman, `Calibrated probabilistic forecasting using
+      ensemble model output statistics and minimum CRPS estimation
+      <https://doi.org/10.1175/MWR2904.1>`_, 2005.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from jaxdrop.metrics import crps_gaussian
+      >>> f"{crps_gaussian(jnp.zeros(3), jnp.ones(3), jnp.zeros(3)):.4f}"
+      '0.2337'
+    """
+    mean, std, targets = as_examples(mean=mean, std=std, targets=targets)
+    error, some = targets - mean, std > 0
+    width = jnp.where(some, std, 1)
+    z = error / width
+    spread = 2 * stats.norm.pdf(z) - 1 / jnp.sqrt(jnp.asarray(np.pi, z.dtype))
+    score = error * (2 * stats.norm.cdf(z) - 1) + width * spread
+    score = poison(jnp.where(some, score, jnp.abs(error)), std >= 0)
+    return weighted_mean(score, as_weights(weights, like=score))
+
+
+@compiled("axis", "fair")
+def crps_samples(
+    samples: ArrayLike,
+    targets: ArrayLike,
+    /,
+    *,
+    axis: int = 0,
+    fair: bool = True,
+    weights: ArrayLike | None = None,
+) -> Array:
+    """The continuous ranked probability score of predictions given by samples.
+
+    Args:
+      samples: ``(samples, *batch)``, or with the samples along another axis.
+      targets: what was observed ``(*batch)``.
+      axis: the axis of the samples. Static.
+      fair: estimate the score of the distribution that the samples come from, on
+        average exactly for any number of them, at least two. Otherwise the score of the
+        samples themselves, which falls as they become more. Static.
+      weights: ``(*batch)``: how much each example counts.
+
+    Returns:
+      A scalar, lower is better; NaN without examples.
+
+    Raises:
+      ValueError: if there are too few samples, or shapes do not fit.
+
+    References:
+      Ferro, `Fair scores for ensemble forecasts <https://doi.org/10.1002/qj.2270>`_,
+      2014. Zamo, Naveau, `Estimation of the continuous ranked probability score with
+      limited information <https://doi.org/10.1007/s11004-017-9709-7>`_, 2018.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from jaxdrop.metrics import crps_samples
+      >>> samples = jnp.array([[0.0], [1.0]])
+      >>> float(crps_samples(samples, jnp.array([1.0])))
+      0.0
+      >>> float(crps_samples(samples, jnp.array([1.0]), fair=False))
+      0.25
+    """
+    draws = as_float(samples, name="samples")
+    draws = jnp.moveaxis(draws, check_axis(axis, draws.ndim, name="axis"), 0)
+    count, needed = draws.shape[0], 2 if fair else 1
+    if count < needed:
+        raise ValueError(
+            f"crps_samples needs at least {needed} samples with fair={fair}, "
+            f"got {count}."
+        )
+    truth = as_float(targets, name="targets")
+    if truth.shape != draws.shape[1:]:
+        raise ValueError(
+            f"targets must have the shape of one sample, {draws.shape[1:]}, got "
+            f"{truth.shape}."
+        )
+    error = draws - truth.astype(draws.dtype)[None]
+    place = 2 * jnp.arange(1, count + 1, dtype=error.dtype) - count - 1
+    pairs = count * (count - 1 if fair else count)
+    gaps = jnp.tensordot(
+        place, jnp.sort(error, axis=0), 1, precision=jax.lax.Precision.HIGHEST
+    )
+    score = (jnp.abs(error).mean(0) - gaps / pairs).ravel()
+    return weighted_mean(score, as_weights(weights, like=score))
+
+
+@compiled()
+def sharpness(std: ArrayLike, /, *, weights: ArrayLike | None = None) -> Array:
+    """The root of the mean predicted variance: how much the predictions dare to say.
+
+    Of the predictions alone: compare it among models that are calibrated.
+
+    Args:
+      std: the predicted standard deviations ``(*batch)``.
+      weights: ``(*batch)``: how much each example counts.
+
+    Returns:
+      A scalar in the units of the targets, lower is sharper; NaN without examples.
+
+    References:
+      Kuleshov, Fenner, Ermon, `Accurate uncertainties for deep learning using
+      calibrated regression <https://arxiv.org/abs/1807.00263>`_, ICML 2018.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from jaxdrop.metrics import sharpness
+      >>> float(sharpness(jnp.array([1.0, 7.0])))
+      5.0
+    """
+    (std,) = as_examples(std=std)
+    return jnp.sqrt(weighted_mean(jnp.square(std), as_weights(weights, like=std)))
+
+
+class RegressionCalibration(NamedTuple):
+    """How often targets lie below predicted quantiles, and how large errors are.
+
+    Attributes:
+      levels: ``(num_levels,)``: the quantiles asked for.
+      observed: ``(num_levels,)``: the share of targets at or below them. Above its
+        level where predictions are too high.
+      weight: ``(num_bins,)``: how many examples are in each bin of equal mass, by
+        predicted variance.
+      variance: ``(num_bins,)``: the mean predicted variance.
+      squared_error: ``(num_bins,)``: the mean squared error.
+    """
+
+    levels: Array
+    observed: Array
+    weight: Array
+    variance: Array
+    squared_error: Array
+
+    @property
+    def mace(self) -> Array:
+        """The mean absolute difference of observed shares and levels."""
+        return jnp.abs(self.observed - self.levels).mean()
+
+    @property
+    def rmsce(self) -> Array:
+        """The root of their mean squared difference."""
+        return jnp.sqrt(jnp.square(self.observed - self.levels).mean())
+
+    @property
+    def ence(self) -> Array:
+        """The expected normalised calibration error: of the errors' size, per bin."""
+        predicted, seen = jnp.sqrt(self.variance), jnp.sqrt(self.squared_error)
+        filled = (self.weight > 0).astype(predicted.dtype)
+        return weighted_mean(jnp.abs(predicted - seen) / predicted, filled)
+
+    @property
+    def uce(self) -> Array:
+        """The uncertainty calibration error: of the variance, weighted by examples."""
+        terms = jnp.abs(self.squared_error - self.variance) * self.weight
+        return jnp.where(self.weight > 0, terms, 0).sum() / self.weight.sum()
+
+
+@compiled("num_levels", "num_bins")
+def regression_calibration(
+    mean: ArrayLike,
+    std: ArrayLike,
+    targets: ArrayLike,
+    /,
+    *,
+    num_levels: int = 99,
+    num_bins: int = 10,
+    weights: ArrayLike | None = None,
+) -> RegressionCalibration:
+    """Compares normal predictions with what was observed, quantile by quantile.
+
+    Args:
+      mean: the predicted means ``(*batch)``.
+      std: the predicted standard deviations ``(*batch)``, or one for all.
+      targets: what was observed ``(*batch)``.
+      num_levels: how many quantiles, evenly spaced inside ``(0, 1)``. Static.
+      num_bins: how many bins of equal mass, by predicted variance. Static.
+      weights: ``(*batch)``: how much each example counts.
+
+    Returns:
+      The curve and the bins, with the summaries ``mace``, ``rmsce``, ``ence`` and
+      ``uce``.
+
+    References:
+      Kuleshov, Fenner, Ermon, `Accurate uncertainties for deep learning using
+      calibrated regression <https://arxiv.org/abs/1807.00263>`_, ICML 2018. Levi,
+      Gispan, Giladi, Fetaya, `Evaluating and calibrating uncertainty prediction in
+      regression tasks <https://arxiv.org/abs/1905.11659>`_, 2019. Laves, Ihler, Fast,
+      Kahrs, Ortmaier, `Well-calibrated regression uncertainty in medical imaging with
+      deep learning <https://proceedings.mlr.press/v121/laves20a.html>`_, MIDL 2020.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from jaxdrop.metrics import regression_calibration
+      >>> y = jnp.linspace(-1.0, 1.0, 5)
+      >>> too_high = regression_calibration(y + 1, 1.0, y, num_levels=9)
+      >>> bool((too_high.observed >= too_high.levels)[2:].all())
+      True
+    """
+    mean, std, targets = as_examples(mean=mean, std=std, targets=targets)
+    counts = as_weights(weights, like=mean)
+    rank_of_target = stats.norm.cdf((targets - mean) / std)
+    rank_of_target = poison(rank_of_target, std > 0)
+    spaced = np.arange(1, num_levels + 1) / (num_levels + 1)
+    levels: Array = jnp.asarray(spaced, mean.dtype)
+
+    def share_below(level: Array) -> Array:
+        below = (rank_of_target <= level).astype(mean.dtype)
+        return weighted_mean(poison(below, ~jnp.isnan(rank_of_target)), counts)
+
+    bins = equal_mass_bins(std, counts, num_bins)
+    weight, error = bins.sum(counts), jnp.square(targets - mean)
+    return RegressionCalibration(
+        levels=levels,
+        observed=jax.lax.map(share_below, levels),
+        weight=weight,
+        variance=bins.sum(weighted(jnp.square(std), counts)) / weight,
+        squared_error=bins.sum(weighted(error, counts)) / weight,
+    )

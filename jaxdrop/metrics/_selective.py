@@ -1,0 +1,188 @@
+"""Selective prediction: what is gained by leaving the least certain to others."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from jaxdrop._checks import check_choice
+from jaxdrop._typing import Array
+from jaxdrop.metrics._compiled import compiled
+from jaxdrop.metrics._examples import as_examples, as_weights, poison, weighted
+from jaxdrop.metrics._ranks import rank
+
+
+class RiskCoverage(NamedTuple):
+    """The mean loss of the most confident examples, against how many they are.
+
+    Attributes:
+      coverage: ``(N,)``, ascending to 1: the share of examples that are answered.
+      risk: ``(N,)``: the mean loss of these.
+    """
+
+    coverage: Array
+    risk: Array
+
+    def coverage_at(self, risk: ArrayLike, /) -> Array:
+        """The largest share that can be answered at no more than this mean loss."""
+        good = self.risk <= jnp.asarray(risk, self.risk.dtype)
+        best = jnp.where(good, self.coverage, 0).max(initial=0)
+        return poison(best, self.coverage.max(initial=0) > 0)
+
+
+class AccuracyRejection(NamedTuple):
+    """The accuracy on what is kept, against how much is rejected.
+
+    Attributes:
+      rejected: ``(N,)``, ascending from 0: the share of examples left to others.
+      accuracy: ``(N,)``: the accuracy on the remaining ones.
+    """
+
+    rejected: Array
+    accuracy: Array
+
+
+@compiled()
+def risk_coverage(
+    confidence: ArrayLike, losses: ArrayLike, /, *, weights: ArrayLike | None = None
+) -> RiskCoverage:
+    """Sorts by confidence, and gives the mean loss of the first ``k`` for every ``k``.
+
+    Examples of equal confidence come in no order: within a run of them the risk is what
+    a random order gives on average.
+
+    Args:
+      confidence: ``(*batch)``: higher is more certain, for example the largest
+        probability, or minus an entropy.
+      losses: ``(*batch)``: what each prediction costs: 1 for an error, or any loss.
+      weights: ``(*batch)``: how much each example counts.
+
+    Returns:
+      The curve, one point per example.
+
+    References:
+      El-Yaniv, Wiener, `On the foundations of noise-free selective classification
+      <https://jmlr.org/papers/v11/el-yaniv10a.html>`_, JMLR 2010.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from jaxdrop.metrics import risk_coverage
+      >>> confidence = jnp.array([0.9, 0.8, 0.7, 0.6, 0.5])
+      >>> curve = risk_coverage(confidence, jnp.array([0, 1, 1, 1, 1]))
+      >>> [f"{risk:.2f}" for risk in curve.risk]
+      ['0.00', '0.50', '0.67', '0.75', '0.80']
+      >>> f"{curve.coverage_at(0.3):.1f}"
+      '0.2'
+    """
+    confidence, losses = as_examples(confidence=confidence, losses=losses)
+    counts = as_weights(weights, like=losses)
+    coverage, risk, _ = _curve(confidence, losses, counts)
+    return RiskCoverage(coverage, risk)
+
+
+@compiled("kind")
+def aurc(
+    confidence: ArrayLike,
+    losses: ArrayLike,
+    /,
+    *,
+    kind: str = "risk",
+    weights: ArrayLike | None = None,
+) -> Array:
+    """The area under the risk-coverage curve.
+
+    The mean of the curve over its points, ``1/N sum_k r_k``, without a trapezoid.
+
+    Args:
+      confidence: ``(*batch)``: higher is more certain.
+      losses: ``(*batch)``: what each prediction costs: 1 for an error, or any loss.
+      kind: ``"risk"``; ``"excess"``, which subtracts the area of the best order there
+        is, that of the losses themselves; or ``"generalized"``, where the risk is
+        multiplied by its coverage, so that the first few examples weigh no more than
+        others. Static.
+      weights: ``(*batch)``: how much each example counts.
+
+    Returns:
+      A scalar, lower is better; NaN without examples.
+
+    References:
+      Geifman, Uziel, El-Yaniv, `Bias-reduced uncertainty estimation for deep neural
+      classifiers <https://arxiv.org/abs/1805.08206>`_, ICLR 2019. Traub, Bungert, Lüth,
+      Baumgartner, Maier-Hein, Maier-Hein, Jäger, `Overcoming common flaws in the
+      evaluation of selective classification systems
+      <https://arxiv.org/abs/2407.01032>`_, NeurIPS 2024.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from jaxdrop.metrics import aurc
+      >>> confidence = jnp.array([0.9, 0.8, 0.7, 0.6, 0.5])
+      >>> losses = jnp.array([0, 1, 1, 1, 1])
+      >>> f"{aurc(confidence, losses):.4f}"
+      '0.5433'
+      >>> f"{aurc(confidence, losses, kind='excess'):.4f}"  # the order is perfect
+      '0.0000'
+    """
+    check_choice(kind, ("risk", "excess", "generalized"), name="kind")
+    confidence, losses = as_examples(confidence=confidence, losses=losses)
+    counts = as_weights(weights, like=losses)
+    if kind == "generalized":
+        return _area(confidence, losses, counts, generalized=True)
+    area = _area(confidence, losses, counts)
+    return area - _area(-losses, losses, counts) if kind == "excess" else area
+
+
+@compiled()
+def accuracy_rejection(
+    confidence: ArrayLike, correct: ArrayLike, /, *, weights: ArrayLike | None = None
+) -> AccuracyRejection:
+    """The accuracy that remains when the least confident examples are rejected.
+
+    Args:
+      confidence: ``(*batch)``: higher is more certain.
+      correct: ``(*batch)``: true or 1 where the prediction is right.
+      weights: ``(*batch)``: how much each example counts.
+
+    Returns:
+      The curve, one point per example, from nothing rejected to all but one.
+
+    References:
+      Nadeem, Zucker, Hanczar, `Accuracy-rejection curves (ARCs) for comparing
+      classification methods with a reject option
+      <https://proceedings.mlr.press/v8/nadeem10a.html>`_, MLSB 2009.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from jaxdrop.metrics import accuracy_rejection
+      >>> confidence = jnp.array([0.5, 0.9, 0.7, 0.6])
+      >>> curve = accuracy_rejection(confidence, jnp.array([False, True, True, True]))
+      >>> curve.rejected.tolist(), curve.accuracy.tolist()
+      ([0.0, 0.25, 0.5, 0.75], [0.75, 1.0, 1.0, 1.0])
+    """
+    confidence, correct = as_examples(confidence=confidence, correct=correct)
+    counts = as_weights(weights, like=correct)
+    coverage, risk, _ = _curve(confidence, 1 - correct, counts)
+    return AccuracyRejection(1 - coverage[::-1], 1 - risk[::-1])
+
+
+def _area(
+    confidence: Array, losses: Array, weights: Array, *, generalized: bool = False
+) -> Array:
+    coverage, risk, step = _curve(confidence, losses, weights)
+    return weighted(risk * coverage if generalized else risk, step).sum() / step.sum()
+
+
+def _curve(
+    confidence: Array, losses: Array, weights: Array
+) -> tuple[Array, Array, Array]:
+    """Coverage and risk by falling confidence, and the weight that each point adds."""
+    ranking = rank(-confidence)
+    order = ranking.order
+    step = weights[order]
+    mass = jnp.cumsum(step)
+    mass_before, mass_through = (m[order] for m in ranking.weight_below(weights))
+    cost = weighted(losses, weights)
+    cost_before, cost_through = (c[order] for c in ranking.weight_below(cost))
+    run = mass_through - mass_before
+    into = (mass - mass_before) / jnp.where(run > 0, run, 1)
+    total = cost_before + into * (cost_through - cost_before)
+    return mass / weights.sum(), total / mass, step

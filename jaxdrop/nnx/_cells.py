@@ -1,0 +1,250 @@
+"""Recurrent cells with dropout, as NNX modules, for ``flax.nnx.RNN``."""
+
+from collections.abc import Callable
+from typing import Any, Unpack
+
+import jax.numpy as jnp
+from flax import nnx
+
+from jaxdrop._checks import check_rate, is_zero, require_key
+from jaxdrop._dropout._sequences import (
+    KeyedCarry,
+    MaskedCarry,
+    advance,
+    draw_mask,
+    drop_step,
+    start,
+    zone_step,
+)
+from jaxdrop._typing import Array, Key
+from jaxdrop._typing import Rate as RateLike
+from jaxdrop.nnx._linear import require_rngs
+from jaxdrop.nnx._module import Mode, Rate, StochasticModule
+
+_orthogonal = nnx.initializers.orthogonal()
+
+
+class RecurrentModule(StochasticModule, nnx.RNNCellBase):
+    """A recurrent cell that draws when a sequence starts, from its own stream.
+
+    The mode and the keys are those of the module: ``flax.nnx.RNN`` hands on neither,
+    and the stream that it passes to ``initialize_carry`` is the same in every model.
+    """
+
+    def start_key(self, flag: bool | Array, *rates: RateLike) -> Key | None:
+        """The key of a sequence; none is drawn that nobody needs."""
+        unused = flag is True or all(is_zero(rate) for rate in rates)
+        if unused:
+            return None
+        return require_key(self.draw_key(), caller=type(self).__name__)
+
+    def hold_rate(self, rate: RateLike | Rate, name: str) -> RateLike | Rate:
+        """Returns a rate that was checked."""
+        if not isinstance(rate, nnx.Variable):
+            check_rate(rate, caller=type(self).__name__, name=name)
+        return rate
+
+
+class RecurrentDropoutLSTMCell(RecurrentModule, nnx.OptimizedLSTMCell):
+    """An LSTM that drops what it writes into its memory, and never the memory.
+
+    Dropout of the candidate update alone, ``c' = f * c + i * drop(g)``: what the memory
+    holds is neither erased nor rescaled, however long the sequence is. One mask serves
+    a sequence, or each step draws its own. The usual rate is 0.25 to 0.5. Parameters
+    and other arguments are those of ``flax.nnx.OptimizedLSTMCell``.
+
+    Args:
+      in_features: the number of input features.
+      hidden_features: the number of units.
+      rate: the probability of dropping a unit's update.
+      per_step: draw a mask for each step, instead of one for the sequence.
+      gate_fn: the activation of the gates.
+      activation_fn: the activation of the update and the output.
+      kernel_init: the initializer of the kernels of the inputs.
+      recurrent_kernel_init: the initializer of the kernels of the state.
+      bias_init: the initializer of the biases.
+      dtype: the dtype to compute in; by default that of inputs and parameters.
+      param_dtype: the dtype of the parameters.
+      **mode: see :class:`StochasticModule`; ``rngs`` is required for initialisation.
+
+    References:
+      Semeniuta, Severyn, Barth, `Recurrent dropout without memory loss
+      <https://arxiv.org/abs/1603.05118>`_, COLING 2016.
+
+    Examples:
+      >>> import jax.numpy as jnp, jaxdrop
+      >>> from flax import nnx
+      >>> cell = jaxdrop.nnx.RecurrentDropoutLSTMCell(8, 16, 0.25, rngs=nnx.Rngs(0))
+      >>> nnx.RNN(cell)(jnp.ones((4, 10, 8))).shape
+      (4, 10, 16)
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        hidden_features: int,
+        rate: RateLike | Rate,
+        *,
+        per_step: bool = False,
+        gate_fn: Callable[[Array], Array] = nnx.sigmoid,
+        activation_fn: Callable[[Array], Array] = nnx.tanh,
+        kernel_init: Any = nnx.initializers.lecun_normal(),
+        recurrent_kernel_init: Any = _orthogonal,
+        bias_init: Any = nnx.initializers.zeros_init(),
+        dtype: Any = None,
+        param_dtype: Any = jnp.float32,
+        **mode: Unpack[Mode],
+    ) -> None:
+        nnx.OptimizedLSTMCell.__init__(
+            self,
+            in_features,
+            hidden_features,
+            gate_fn=gate_fn,
+            activation_fn=activation_fn,
+            kernel_init=kernel_init,
+            recurrent_kernel_init=recurrent_kernel_init,
+            bias_init=bias_init,
+            dtype=dtype,
+            param_dtype=param_dtype,
+            rngs=require_rngs(mode.get("rngs"), caller=type(self).__name__),
+        )
+        StochasticModule.__init__(self, **mode)
+        self.rate = self.hold_rate(rate, "rate")
+        self.per_step = per_step
+
+    def initialize_carry(  # type: ignore[override]
+        self, input_shape: tuple[int, ...], rngs: Any = None, carry_init: Any = None
+    ) -> MaskedCarry | KeyedCarry:
+        """Starts sequences: memory and state, and what the module's stream gives.
+
+        Args:
+          input_shape: the shape of the inputs of one step, ``(*batch, features)``.
+          rngs: for memory and state.
+          carry_init: the initializer of memory and state, zeros by default.
+
+        Returns:
+          A :class:`MaskedCarry`, or a :class:`KeyedCarry` with ``per_step``.
+        """
+        carry = nnx.OptimizedLSTMCell.initialize_carry(
+            self, input_shape, rngs, carry_init
+        )
+        flag, rate = self.mode(None), value_of(self.rate)
+        key = self.start_key(flag, rate)
+        if self.per_step:
+            return start(carry, key, tuple(input_shape[:-1]))
+        mask = draw_mask(key, carry[1].shape, rate=rate, flag=flag)
+        return MaskedCarry(carry, None, mask)
+
+    def __call__(self, carry: Any, inputs: Array) -> tuple[Any, Array]:
+        """One step.
+
+        Args:
+          carry: from :meth:`initialize_carry`, or the step before.
+          inputs: ``(*batch, features)``.
+
+        Returns:
+          The next carry, and the new state.
+        """
+        c, h = carry.cell
+        gates = jnp.split(self.dense_i(inputs) + self.dense_h(h), 4, axis=-1)
+        i, f, o = (self.gate_fn(gates[index]) for index in (0, 1, 3))
+        g = self.activation_fn(gates[2])
+        g = drop_step(g, carry, rate=value_of(self.rate), flag=self.mode(None))
+        c = f * c + i * g
+        h = o * self.activation_fn(c)
+        if isinstance(carry, KeyedCarry):
+            return advance(carry, (c, h)), h
+        return MaskedCarry((c, h), carry.inputs, carry.state), h
+
+
+class ZoneoutCell(RecurrentModule):
+    """A recurrent cell whose units keep their old values at random, at every step.
+
+    :func:`jaxdrop.zoneout` on the arrays of the carry, with masks of its own at each
+    step. In evaluation the state is the expectation of old and new. The usual rates are
+    0.05 for the state and 0.5 for the memory of an LSTM.
+
+    Args:
+      cell: a cell such as ``nnx.LSTMCell``, or a :class:`VariationalCell`.
+      state_rate: the probability that a unit of the hidden state keeps its value.
+      memory_rate: the probability that another array of the carry, the memory of an
+        LSTM, keeps an entry.
+      **mode: see :class:`StochasticModule`.
+
+    References:
+      Krueger, Maharaj, Kramár, Pezeshki, Ballas, Ke, Goyal, Bengio, Courville, Pal,
+      `Zoneout: regularizing RNNs by randomly preserving hidden activations
+      <https://arxiv.org/abs/1606.01305>`_, ICLR 2017.
+
+    Examples:
+      >>> import jax.numpy as jnp, jaxdrop
+      >>> from flax import nnx
+      >>> rngs = nnx.Rngs(0)
+      >>> lstm = nnx.LSTMCell(8, 16, rngs=rngs)
+      >>> cell = jaxdrop.nnx.ZoneoutCell(
+      ...     lstm, state_rate=0.05, memory_rate=0.5, rngs=rngs
+      ... )
+      >>> nnx.RNN(cell)(jnp.ones((4, 10, 8))).shape
+      (4, 10, 16)
+    """
+
+    def __init__(
+        self,
+        cell: nnx.RNNCellBase,
+        *,
+        state_rate: RateLike | Rate,
+        memory_rate: RateLike | Rate = 0.0,
+        **mode: Unpack[Mode],
+    ) -> None:
+        super().__init__(**mode)
+        self.cell = cell
+        self.state_rate = self.hold_rate(state_rate, "state_rate")
+        self.memory_rate = self.hold_rate(memory_rate, "memory_rate")
+
+    def initialize_carry(
+        self, input_shape: tuple[int, ...], rngs: Any = None, *args: Any
+    ) -> KeyedCarry:
+        """Starts sequences: the carry of the cell, and keys from the module's stream.
+
+        Args:
+          input_shape: the shape of the inputs of one step, ``(*batch, features)``.
+          rngs: for the carry of the cell.
+          *args: what else the cell takes.
+
+        Returns:
+          A :class:`KeyedCarry`.
+        """
+        carry = self.cell.initialize_carry(input_shape, rngs, *args)
+        rates = value_of(self.memory_rate), value_of(self.state_rate)
+        key = self.start_key(self.mode(None), *rates)
+        return start(carry, key, tuple(input_shape[: -self.num_feature_axes]))
+
+    def __call__(self, carry: KeyedCarry, inputs: Array) -> tuple[KeyedCarry, Array]:
+        """One step.
+
+        Args:
+          carry: from :meth:`initialize_carry`, or the step before.
+          inputs: ``(*batch, features)``.
+
+        Returns:
+          The next carry, and the output of the cell.
+        """
+        new, output = self.cell(carry.cell, inputs)
+        return zone_step(
+            carry,
+            new,
+            output,
+            memory_rate=value_of(self.memory_rate),
+            state_rate=value_of(self.state_rate),
+            flag=self.mode(None),
+        )
+
+    @property
+    def num_feature_axes(self) -> int:
+        """How many axes of the inputs are features."""
+        return self.cell.num_feature_axes
+
+
+def value_of(rate: RateLike | Rate, /) -> Any:
+    """The number or array that a rate is at the moment."""
+    return rate[...] if isinstance(rate, nnx.Variable) else rate

@@ -1,0 +1,71 @@
+"""What dense layers with noisy weights share, as NNX modules."""
+
+from typing import Any, TypedDict, Unpack
+
+import jax.numpy as jnp
+from flax import nnx
+
+from jaxdrop._typing import Array
+from jaxdrop.nnx._module import Mode, StochasticModule
+
+
+class DenseOptions(TypedDict):
+    """What a dense layer takes besides its sizes, as ``flax.nnx.Linear``."""
+
+    use_bias: bool
+    dtype: Any
+    param_dtype: Any
+    precision: Any
+    kernel_init: Any
+    bias_init: Any
+
+
+class NoisyLinear(StochasticModule):
+    """The parameters and the product of ``flax.nnx.Linear``, to which noise is added.
+
+    Args:
+      in_features: the number of input features.
+      out_features: the number of output features.
+      options: as for ``flax.nnx.Linear``.
+      **mode: see :class:`StochasticModule`; ``rngs`` is required for initialisation.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        options: DenseOptions,
+        **mode: Unpack[Mode],
+    ) -> None:
+        rngs = require_rngs(mode.get("rngs"), caller=type(self).__name__)
+        shape, dtype = (in_features, out_features), options["param_dtype"]
+        self.dtype = options["dtype"]
+        self.precision = options["precision"]
+        self.kernel = nnx.Param(options["kernel_init"](rngs.params(), shape, dtype))
+        bias: Any = nnx.data(None)
+        if options["use_bias"]:
+            bias = nnx.Param(options["bias_init"](rngs.params(), shape[1:], dtype))
+        self.bias = bias
+        super().__init__(**mode)  # forks a stream: after the parameters, as in Flax
+
+    def product(self, x: Array, kernel: Array) -> Array:
+        """Inputs times a kernel, in the dtype to compute in."""
+        x, kernel = nnx.nn.dtypes.promote_dtype((x, kernel), dtype=self.dtype)
+        return jnp.matmul(x, kernel, precision=self.precision)
+
+    def add_bias(self, y: Array) -> Array:
+        """Adds the bias, if there is one."""
+        if self.bias is None:
+            return y
+        bias = self.bias[...].astype(y.dtype)
+        return y + jnp.reshape(bias, (1,) * (y.ndim - 1) + (-1,))
+
+
+def require_rngs(rngs: Any, /, *, caller: str) -> nnx.Rngs:
+    """Returns ``rngs`` if parameters can be initialised from them, or raises."""
+    if isinstance(rngs, nnx.Rngs):
+        return rngs
+    raise TypeError(
+        f"{caller}: rngs must be nnx.Rngs, from which the parameters are initialised, "
+        f"got {type(rngs).__name__}."
+    )

@@ -1,0 +1,122 @@
+"""Layers with learned noise on their weights, as NNX modules."""
+
+from typing import Any, Unpack
+
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import ArrayLike
+
+from jaxdrop._dropout.variational_dense import variational_dense
+from jaxdrop._dropout.variational_penalty import variational_penalty
+from jaxdrop._dropout.variational_sparsity import variational_sparsity
+from jaxdrop._typing import Array, Flag
+from jaxdrop.nnx._linear import NoisyLinear
+from jaxdrop.nnx._module import KeySource, Mode
+
+
+class VariationalLinear(NoisyLinear):
+    """A dense layer that learns how noisy its weights are, and prunes what is noise.
+
+    :func:`jaxdrop.variational_dense` with parameters named and initialised as those of
+    ``flax.nnx.Linear``, and ``kernel_log_variance``. Add :meth:`penalty` to the loss;
+    for a whole model that is the sum over ``nnx.iter_modules(model)`` of the modules of
+    this class.
+
+    Args:
+      in_features: the number of input features.
+      out_features: the number of output features.
+      use_bias: whether to add a bias.
+      dtype: the dtype to compute in; by default that of inputs and parameters.
+      param_dtype: the dtype of the parameters.
+      precision: of the products, see ``jax.lax.Precision``.
+      kernel_init: the initializer of the means of the weights.
+      bias_init: the initializer of the bias.
+      log_variance_init: what the log variances start from.
+      threshold: the log of ``variance / mean**2`` from which on a weight is pruned.
+      **mode: see :class:`StochasticModule`; ``rngs`` is required for initialisation.
+
+    Examples:
+      >>> import jax.numpy as jnp, jaxdrop
+      >>> from flax import nnx
+      >>> layer = jaxdrop.nnx.VariationalLinear(8, 4, rngs=nnx.Rngs(0))
+      >>> layer(jnp.ones((2, 8))).shape, float(layer.sparsity())
+      ((2, 4), 0.0)
+      >>> bool(layer.penalty() > 0)
+      True
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        use_bias: bool = True,
+        dtype: Any = None,
+        param_dtype: Any = jnp.float32,
+        precision: Any = None,
+        kernel_init: Any = nnx.initializers.lecun_normal(),
+        bias_init: Any = nnx.initializers.zeros_init(),
+        log_variance_init: float = -10.0,
+        threshold: ArrayLike = 3.0,
+        **mode: Unpack[Mode],
+    ) -> None:
+        super().__init__(
+            in_features,
+            out_features,
+            {
+                "use_bias": use_bias,
+                "dtype": dtype,
+                "param_dtype": param_dtype,
+                "precision": precision,
+                "kernel_init": kernel_init,
+                "bias_init": bias_init,
+            },
+            **mode,
+        )
+        shape = (in_features, out_features)
+        self.kernel_log_variance = nnx.Param(
+            jnp.full(shape, log_variance_init, param_dtype)
+        )
+        self.threshold = threshold
+
+    def __call__(
+        self,
+        x: Array,
+        *,
+        deterministic: Flag | None = None,
+        rngs: KeySource | None = None,
+    ) -> Array:
+        """Applies the layer; what is given here overrides the attribute of its name.
+
+        Args:
+          x: inputs, ``(*batch, in_features)``.
+          deterministic: the mode of this call; may be traced.
+          rngs: where this call takes its key: ``nnx.Rngs``, a stream, or a key.
+
+        Returns:
+          Outputs, ``(*batch, out_features)``.
+        """
+        flag = self.mode(deterministic)
+        x, mean, log_variance = nnx.nn.dtypes.promote_dtype(
+            (x, self.kernel[...], self.kernel_log_variance[...]), dtype=self.dtype
+        )
+        y = variational_dense(
+            None if flag is True else self.draw_key(rngs),
+            x,
+            mean,
+            log_variance,
+            threshold=self.threshold,
+            precision=self.precision,
+            deterministic=flag,
+        )
+        return self.add_bias(y)
+
+    def penalty(self) -> Array:
+        """What this layer adds to the loss, :func:`jaxdrop.variational_penalty`."""
+        return variational_penalty(self.kernel[...], self.kernel_log_variance[...])
+
+    def sparsity(self) -> Array:
+        """The share of weights that evaluation leaves out."""
+        return variational_sparsity(
+            self.kernel[...], self.kernel_log_variance[...], threshold=self.threshold
+        )

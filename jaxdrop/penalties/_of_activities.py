@@ -1,0 +1,178 @@
+"""Penalties of activations: of their size, and of how fast they change in time."""
+
+import jax.numpy as jnp
+from jax import lax
+from jax.typing import ArrayLike
+
+from jaxdrop._checks import check_axis, check_inexact, check_nonnegative
+from jaxdrop._typing import Array, PyTree
+from jaxdrop._weights import moduli, squared, widened
+from jaxdrop.penalties._sums import all_inexact, over_leaves, scaled_sum
+
+
+def activity_l1(
+    activities: PyTree,
+    /,
+    *,
+    coefficient: ArrayLike = 1.0,
+    batch_axis: int | None = 0,
+) -> Array:
+    """Adds up the moduli of activations, as a mean over the examples of the batch.
+
+    Args:
+      activities: an array with a batch axis, or a tree of such, for example what
+        ``sow`` has collected.
+      coefficient: a number of at least 0, or a JAX scalar, traced or not.
+      batch_axis: the axis of the examples; None to add up everything, which is what
+        belongs under ``vmap``. Static.
+
+    Returns:
+      A scalar, accumulated in float32, or in float64 where a leaf is.
+
+    Raises:
+      ValueError: if ``coefficient`` is negative or the axis does not exist.
+
+    References:
+      Glorot, Bordes, Bengio, `Deep sparse rectifier neural networks
+      <https://proceedings.mlr.press/v15/glorot11a.html>`_, AISTATS 2011.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from jaxdrop import penalties
+      >>> float(penalties.activity_l1(jnp.array([[1.0, -2.0], [0.0, 5.0]])))
+      4.0
+    """
+    return over_leaves(
+        lambda _, leaf: jnp.sum(moduli(leaf)) / _num_examples(leaf, batch_axis),
+        activities,
+        all_inexact(activities),
+        coefficient=coefficient,
+        caller="activity_l1",
+    )
+
+
+def activity_l2(
+    activities: PyTree,
+    /,
+    *,
+    coefficient: ArrayLike = 1.0,
+    batch_axis: int | None = 0,
+) -> Array:
+    """Adds up the squares of activations, as a mean over the examples of the batch.
+
+    Args:
+      activities: as in :func:`activity_l1`.
+      coefficient: as in :func:`activity_l1`; no half stands in front.
+      batch_axis: as in :func:`activity_l1`. Static.
+
+    Returns:
+      A scalar, accumulated in float32, or in float64 where a leaf is.
+
+    Raises:
+      ValueError: if ``coefficient`` is negative or the axis does not exist.
+
+    References:
+      Merity, McCann, Socher, `Revisiting activation regularization for language RNNs
+      <https://arxiv.org/abs/1708.01009>`_, 2017.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from jaxdrop import penalties
+      >>> float(penalties.activity_l2(jnp.array([[1.0, -2.0], [0.0, 5.0]])))
+      15.0
+    """
+    return over_leaves(
+        lambda _, leaf: jnp.sum(squared(leaf)) / _num_examples(leaf, batch_axis),
+        activities,
+        all_inexact(activities),
+        coefficient=coefficient,
+        caller="activity_l2",
+    )
+
+
+def temporal(
+    hidden: Array,
+    dropped: Array | None = None,
+    /,
+    *,
+    alpha: ArrayLike = 2.0,
+    beta: ArrayLike = 1.0,
+    time_axis: int = -2,
+    mask: Array | None = None,
+) -> Array:
+    """Keeps the states of a recurrent layer small and slow (AR and TAR).
+
+    ``alpha * mean(dropped**2) + beta * mean((h[t + 1] - h[t])**2)``, means over all
+    entries: the size is taken after dropout, the change before it.
+
+    Args:
+      hidden: states before dropout, ``(*batch, time, features)``.
+      dropped: the same states after dropout; by default ``hidden``.
+      alpha: the coefficient of the size: a number of at least 0, or a JAX scalar.
+      beta: the coefficient of the change, alike.
+      time_axis: the axis of the steps; the last axis holds features. Static.
+      mask: False at padding, of the shape of ``hidden`` without its last axis. Padding
+        counts in no mean, nor does a change into or out of it.
+
+    Returns:
+      A scalar, accumulated in float32, or in float64 where ``hidden`` is.
+
+    Raises:
+      ValueError: if a coefficient is negative, the axis does not exist or is the last,
+        or shapes do not agree.
+
+    References:
+      Merity, McCann, Socher, `Revisiting activation regularization for language RNNs
+      <https://arxiv.org/abs/1708.01009>`_, 2017.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from jaxdrop import penalties
+      >>> hidden = jnp.arange(4.0)[None, :, None]  # 0, 1, 2, 3
+      >>> float(penalties.temporal(hidden, alpha=2.0, beta=1.0))
+      8.0
+    """
+    for name, value in (("alpha", alpha), ("beta", beta)):
+        check_nonnegative(value, caller="temporal", name=name)
+    hidden = check_inexact(hidden, caller="temporal")
+    dropped = hidden if dropped is None else check_inexact(dropped, caller="temporal")
+    time = check_axis(time_axis, hidden.ndim, name="time_axis")
+    if time == hidden.ndim - 1:
+        raise ValueError("temporal: the last axis holds features, not time.")
+    real = jnp.ones(hidden.shape[:-1], bool) if mask is None else jnp.asarray(mask)
+    if dropped.shape != hidden.shape or real.shape != hidden.shape[:-1]:
+        raise ValueError(
+            f"temporal: hidden {hidden.shape}, dropped {dropped.shape} and mask "
+            f"{real.shape} do not agree; the mask lacks the last axis."
+        )
+    real = real.astype(bool)[..., None]
+    size = _mean_square(dropped, real)
+    wide = jnp.where(real, widened(hidden), 0)
+    change = _mean_square(
+        _after(wide, time) - _before(wide, time),
+        _after(real, time) & _before(real, time),
+    )
+    return scaled_sum([size], alpha) + scaled_sum([change], beta)
+
+
+def _before(x: Array, time: int) -> Array:
+    """All steps but the last."""
+    return lax.slice_in_dim(x, 0, max(x.shape[time] - 1, 0), axis=time)
+
+
+def _after(x: Array, time: int) -> Array:
+    """All steps but the first."""
+    return lax.slice_in_dim(x, min(x.shape[time], 1), None, axis=time)
+
+
+def _mean_square(x: Array, real: Array) -> Array:
+    """The mean of the squares of the entries that are real; 0 if there are none."""
+    squares = jnp.where(real, squared(jnp.where(real, x, 0)), 0)
+    count = jnp.sum(real, dtype=jnp.int32) * x.shape[-1]
+    return jnp.sum(squares) / jnp.maximum(count, 1).astype(squares.dtype)
+
+
+def _num_examples(leaf: Array, batch_axis: int | None) -> int:
+    if batch_axis is None:
+        return 1
+    return max(leaf.shape[check_axis(batch_axis, leaf.ndim, name="batch_axis")], 1)

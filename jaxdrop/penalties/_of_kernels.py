@@ -1,0 +1,169 @@
+"""Penalties of kernels as matrices: of their angles and of their largest stretch."""
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.typing import ArrayLike
+
+from jaxdrop._typing import Array, Axes, PyTree, Where
+from jaxdrop._weights import (
+    Patterns,
+    UnitAxes,
+    norms,
+    selection,
+    size_of,
+    squared,
+    unit_axes,
+    widened,
+)
+from jaxdrop.penalties._sums import over_leaves
+
+
+def orthogonal(
+    params: PyTree,
+    /,
+    *,
+    coefficient: ArrayLike = 1.0,
+    axis: UnitAxes = None,
+    where: Where | None = None,
+    stacked: Patterns = (),
+) -> Array:
+    """Pushes the units of a layer to be orthonormal: ``||W'W - I||**2``, Frobenius.
+
+    ``W`` has one column for each unit. Where there are more units than inputs they
+    cannot be orthonormal; then the rows are asked to be, ``||WW' - I||**2``, so that 0
+    can always be reached.
+
+    Args:
+      params: parameters; see :func:`l1`.
+      coefficient: a number of at least 0, or a JAX scalar, traced or not.
+      axis: the axes that lead into a unit, as in :func:`group_lasso`.
+      where: as in :func:`group_lasso`.
+      stacked: as in :func:`group_lasso`.
+
+    Returns:
+      A scalar, accumulated in float32, or in float64 where a leaf is.
+
+    Raises:
+      ValueError: if ``coefficient`` is negative or an axis does not exist.
+
+    References:
+      Bansal, Chen, Wang, `Can we gain more from orthogonality regularizations in
+      training deep CNNs? <https://arxiv.org/abs/1810.09102>`_, NeurIPS 2018 (soft
+      orthogonality).
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from jaxdrop import penalties
+      >>> float(penalties.orthogonal({"kernel": jnp.eye(5, 3)}))
+      0.0
+      >>> float(penalties.orthogonal({"kernel": 2 * jnp.eye(5, 3)}))
+      27.0
+    """
+
+    def penalty(name: str, leaf: Array) -> Array:
+        tall = _tall_matrix(leaf, unit_axes(axis, name, leaf))
+        gram = _product(tall.conj().T, tall)
+        return jnp.sum(squared(gram - jnp.eye(gram.shape[0], dtype=gram.dtype)))
+
+    return over_leaves(
+        penalty,
+        params,
+        selection(params, where, stacked=stacked),
+        coefficient=coefficient,
+        caller="orthogonal",
+        stacked=stacked,
+    )
+
+
+def spectral(
+    params: PyTree,
+    /,
+    *,
+    coefficient: ArrayLike = 1.0,
+    num_iterations: int | None = None,
+    axis: UnitAxes = None,
+    where: Where | None = None,
+    stacked: Patterns = (),
+) -> Array:
+    """Adds up the squares of the largest singular values of all kernels.
+
+    A layer stretches no difference of inputs by more than that value. The published
+    factor of one half is left to the coefficient. Gradients treat the singular vector
+    as a constant, which is exact for first derivatives and not for second ones.
+
+    Args:
+      params: parameters; see :func:`l1`.
+      coefficient: a number of at least 0, or a JAX scalar, traced or not.
+      num_iterations: how many steps of power iteration, from a fixed start, find the
+        singular vector; the value found is never too large. None for an exact
+        eigendecomposition, which is dear for kernels of many thousand units. Static.
+      axis: the axes that lead into a unit, as in :func:`group_lasso`.
+      where: as in :func:`group_lasso`.
+      stacked: as in :func:`group_lasso`.
+
+    Returns:
+      A scalar, accumulated in float32, or in float64 where a leaf is.
+
+    Raises:
+      ValueError: if ``coefficient`` is negative, ``num_iterations`` less than 1, or an
+        axis does not exist.
+
+    References:
+      Yoshida, Miyato, `Spectral norm regularization for improving the generalizability
+      of deep learning <https://arxiv.org/abs/1705.10941>`_, 2017.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from jaxdrop import penalties
+      >>> float(penalties.spectral({"kernel": jnp.diag(jnp.array([1.0, -3.0]))}))
+      9.0
+    """
+    if num_iterations is not None and num_iterations < 1:
+        raise ValueError(
+            f"spectral: num_iterations must be at least 1, got {num_iterations}."
+        )
+
+    def penalty(name: str, leaf: Array) -> Array:
+        tall = _tall_matrix(leaf, unit_axes(axis, name, leaf))
+        if not tall.size:
+            return jnp.sum(squared(tall))
+        direction = _top_direction(lax.stop_gradient(tall), num_iterations)
+        return jnp.sum(squared(_product(tall, direction)))
+
+    return over_leaves(
+        penalty,
+        params,
+        selection(params, where, stacked=stacked),
+        coefficient=coefficient,
+        caller="spectral",
+        stacked=stacked,
+    )
+
+
+def _tall_matrix(leaf: Array, axes: Axes) -> Array:
+    """A kernel as a matrix with at least as many rows as columns, float32 or wider."""
+    inputs_first = jnp.moveaxis(widened(leaf), axes, range(len(axes)))
+    units = size_of(leaf, tuple(set(range(leaf.ndim)) - set(axes)))
+    matrix = inputs_first.reshape(size_of(leaf, axes), units)
+    return matrix if matrix.shape[0] >= matrix.shape[1] else matrix.T
+
+
+def _top_direction(tall: Array, num_iterations: int | None) -> Array:
+    """The right singular vector of the largest singular value, of length 1."""
+    if num_iterations is None:
+        return jnp.linalg.eigh(_product(tall.conj().T, tall))[1][:, -1]
+    # optax.power_iteration divides by the norm of a zero matrix.
+    start = np.random.default_rng(0).standard_normal(tall.shape[1])
+
+    def step(_: int, direction: Array) -> Array:
+        image = _product(tall.conj().T, _product(tall, direction))
+        length = norms(image, (0,))
+        return image / jnp.where(length > 0, length, 1).astype(image.dtype)
+
+    unit = jnp.asarray(start / np.linalg.norm(start), tall.dtype)
+    return lax.fori_loop(0, num_iterations, step, unit)
+
+
+def _product(a: Array, b: Array) -> Array:
+    return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)

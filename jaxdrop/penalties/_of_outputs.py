@@ -1,0 +1,268 @@
+"""Penalties of what a network says: how surely, how consistently, how smoothly."""
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from jaxdrop import prng
+from jaxdrop._checks import (
+    check_axis,
+    check_inexact,
+    check_nonnegative,
+    check_rate,
+    require_key,
+)
+from jaxdrop._typing import Array, Key, Rate
+from jaxdrop._weights import norms, squared, widened
+from jaxdrop.penalties._sums import batch_weights, live, scaled_sum, weighted_mean
+
+
+def smoothed_cross_entropy(
+    logits: Array, labels: Array, /, *, alpha: Rate, weights: ArrayLike | None = None
+) -> Array:
+    """Computes the cross-entropy with smoothed labels, without an array of labels.
+
+    The loss of targets ``(1 - alpha) * one_hot(labels) + alpha / num_classes``. With
+    integer labels it is ``logsumexp(z) - (1 - alpha) * z[label] - alpha * mean(z)``, so
+    that no array of one-hot labels is ever made. Labels that mixup or cutmix has mixed
+    are soft already and belong in ``optax.softmax_cross_entropy``.
+
+    Args:
+      logits: ``(*batch, num_classes)``, floating point.
+      labels: integers of shape ``batch``. A label that is no class, such as -1 for
+        padding, makes the loss NaN unless its weight is 0.
+      alpha: the share of the targets that is spread evenly over all classes, in [0, 1];
+        0.1 is usual. A JAX scalar is data and may be traced.
+      weights: of each example, numbers or bools of shape ``batch``.
+
+    Returns:
+      The weighted mean over the batch, a scalar, in float32 or wider; under ``vmap``
+      the loss of each example.
+
+    Raises:
+      ValueError: if ``alpha`` is out of range or shapes do not agree.
+      TypeError: if ``labels`` are no integers or ``logits`` not floating point.
+
+    References:
+      Szegedy, Vanhoucke, Ioffe, Shlens, Wojna, `Rethinking the inception architecture
+      for computer vision <https://arxiv.org/abs/1512.00567>`_, CVPR 2016.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from jaxdrop import penalties
+      >>> logits, labels = jnp.zeros((4, 10)), jnp.arange(4)
+      >>> loss = penalties.smoothed_cross_entropy(logits, labels, alpha=0.1)
+      >>> bool(jnp.isclose(loss, jnp.log(10.0)))
+      True
+    """
+    check_rate(alpha, caller="smoothed_cross_entropy", name="alpha")
+    logits = check_inexact(logits, caller="smoothed_cross_entropy")
+    labels = jnp.asarray(labels)
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise TypeError(
+            f"smoothed_cross_entropy takes integer labels, got {labels.dtype}; soft "
+            "labels belong in optax.softmax_cross_entropy."
+        )
+    if labels.shape != logits.shape[:-1]:
+        raise ValueError(
+            f"smoothed_cross_entropy: labels {labels.shape} do not fit logits "
+            f"{logits.shape}."
+        )
+    examples = batch_weights(weights, labels.shape, caller="smoothed_cross_entropy")
+    wide = live(widened(logits), examples)
+    share = jnp.asarray(alpha).astype(wide.dtype)
+    known = (labels >= 0) & (labels < wide.shape[-1])
+    index = jnp.where(known, labels, 0)[..., None]
+    of_label = jnp.take_along_axis(wide, index, axis=-1, mode="clip")[..., 0]
+    mean = jnp.where(share > 0, share * jnp.mean(wide, axis=-1), 0)
+    loss = jax.nn.logsumexp(wide, axis=-1) - (1 - share) * of_label - mean
+    loss = jnp.where(known, loss, jnp.nan)
+    return weighted_mean(loss, examples)
+
+
+def confidence(
+    logits: Array,
+    /,
+    *,
+    coefficient: ArrayLike = 1.0,
+    weights: ArrayLike | None = None,
+) -> Array:
+    """Penalizes sure predictions by their negative entropy, ``sum(p * log(p))``.
+
+    It is at least ``-log(num_classes)``, where all classes are equally likely, and at
+    most 0. A class with a logit of minus infinity counts for nothing.
+
+    Args:
+      logits: ``(*batch, num_classes)``, floating point.
+      coefficient: a number of at least 0, or a JAX scalar, traced or not.
+      weights: of each example, numbers or bools of shape ``batch``.
+
+    Returns:
+      The weighted mean over the batch, a scalar, in float32 or wider.
+
+    Raises:
+      ValueError: if ``coefficient`` is negative or shapes do not agree.
+      TypeError: if ``logits`` are not floating point.
+
+    References:
+      Pereyra, Tucker, Chorowski, Kaiser, Hinton, `Regularizing neural networks by
+      penalizing confident output distributions <https://arxiv.org/abs/1701.06548>`_,
+      2017.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from jaxdrop import penalties
+      >>> bool(jnp.isclose(penalties.confidence(jnp.zeros((4, 10))), -jnp.log(10.0)))
+      True
+    """
+    check_nonnegative(coefficient, caller="confidence", name="coefficient")
+    logits = check_inexact(logits, caller="confidence")
+    examples = batch_weights(weights, logits.shape[:-1], caller="confidence")
+    log_p = jax.nn.log_softmax(live(widened(logits), examples), axis=-1)
+    p = jnp.exp(log_p)
+    possible = p > 0
+    products = jnp.where(possible, p * jnp.where(possible, log_p, 0), 0)
+    mean = weighted_mean(jnp.sum(products, axis=-1), examples)
+    return scaled_sum([mean], coefficient)
+
+
+def consistency(
+    logits: Array,
+    /,
+    *,
+    coefficient: ArrayLike = 1.0,
+    pass_axis: int = 0,
+    weights: ArrayLike | None = None,
+) -> Array:
+    """Penalizes passes through a network that disagree about the same example (R-Drop).
+
+    The mean of ``KL(p_i || p_j)`` over all ordered pairs of passes. With two it is the
+    published ``(KL(p || q) + KL(q || p)) / 2``. It is computed as the sum over classes
+    of the covariance of ``p`` and ``log p`` over the passes: one term a pass, and none
+    that cancels where the passes nearly agree.
+
+    Args:
+      logits: of several passes with their own masks, ``(num_passes, *batch,
+        num_classes)``, for example from ``jax.vmap`` over keys.
+      coefficient: a number of at least 0, or a JAX scalar; 1 to 5 is usual.
+      pass_axis: the axis of the passes. Static.
+      weights: of each example, numbers or bools of shape ``batch``.
+
+    Returns:
+      The weighted mean over the batch, a scalar of at least 0, in float32 or wider.
+
+    Raises:
+      ValueError: if there are fewer than two passes, ``coefficient`` is negative, or
+        shapes do not agree.
+      TypeError: if ``logits`` are not floating point.
+
+    References:
+      Liang, Wu, Li, Wang, Meng, Qin, Chen, Zhang, Liu, `R-Drop: Regularized dropout for
+      neural networks <https://arxiv.org/abs/2106.14448>`_, NeurIPS 2021.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxdrop import penalties
+      >>> logits = jax.random.normal(jax.random.key(0), (3, 8, 10))
+      >>> bool(penalties.consistency(logits) > 0)
+      True
+      >>> float(penalties.consistency(jnp.ones((3, 8, 10))))
+      0.0
+    """
+    check_nonnegative(coefficient, caller="consistency", name="coefficient")
+    logits = check_inexact(logits, caller="consistency")
+    axis = check_axis(pass_axis, logits.ndim, name="pass_axis")
+    logits = jnp.moveaxis(widened(logits), axis, 0)
+    num_passes = logits.shape[0]
+    if num_passes < 2 or logits.ndim < 2:
+        raise ValueError(
+            "consistency compares at least two passes, given as (num_passes, *batch, "
+            f"num_classes); got shape {logits.shape}."
+        )
+    examples = batch_weights(weights, logits.shape[1:-1], caller="consistency")
+    every = None if examples is None else examples[None]
+    log_p = jax.nn.log_softmax(live(logits, every), axis=-1)
+    p = jnp.exp(log_p)
+    impossible = jnp.all(log_p == -jnp.inf, axis=0, keepdims=True)
+    log_p = jnp.where(impossible, 0, log_p)
+    products = (p - jnp.mean(p, 0, keepdims=True)) * (
+        log_p - jnp.mean(log_p, 0, keepdims=True)
+    )
+    divergence = jnp.sum(products, axis=(0, -1)) / (num_passes - 1)
+    mean = weighted_mean(divergence, examples)
+    return scaled_sum([mean], coefficient)
+
+
+def jacobian(
+    key: Key | None,
+    function: Callable[[Array], Array],
+    x: Array,
+    /,
+    *,
+    coefficient: ArrayLike = 1.0,
+    num_projections: int | None = 1,
+) -> Array:
+    """Penalizes how strongly outputs follow inputs: ``||d function / d x||**2``.
+
+    The squared Frobenius norm of each example's Jacobian, as a mean over the batch. By
+    default it is estimated without bias from random directions on the sphere of
+    outputs, at the cost of one backward pass each. The published factor of one half is
+    left to the coefficient.
+
+    Args:
+      key: a PRNG key; may be None if ``num_projections`` is.
+      function: from a batch to outputs, ``(batch, *inputs)`` to ``(batch, *outputs)``,
+        in which examples do not influence each other.
+      x: a batch of inputs, floating point.
+      coefficient: a number of at least 0, or a JAX scalar, traced or not.
+      num_projections: how many directions are drawn for each example; None for the
+        exact norm, at the cost of one backward pass for each output. Static.
+
+    Returns:
+      A scalar, in float32 or wider.
+
+    Raises:
+      ValueError: if ``coefficient`` is negative, ``num_projections`` less than 1, or a
+        key is missing.
+      TypeError: if ``x`` is not floating point.
+
+    References:
+      Hoffman, Roberts, Yaida, `Robust learning with Jacobian regularization
+      <https://arxiv.org/abs/1908.02729>`_, 2019.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from jaxdrop import penalties
+      >>> kernel = jnp.array([[1.0, 2.0], [3.0, 4.0]])
+      >>> network = lambda x: x @ kernel
+      >>> x = jnp.ones((5, 2))
+      >>> float(penalties.jacobian(None, network, x, num_projections=None))
+      30.0
+    """
+    check_nonnegative(coefficient, caller="jacobian", name="coefficient")
+    x = check_inexact(x, caller="jacobian")
+    y, pull_back = jax.vjp(function, x)
+    batch, num_outputs = y.shape[0], math.prod(y.shape[1:])
+    if num_projections is None:
+        basis = jnp.eye(num_outputs, dtype=y.dtype)[:, None]
+        directions = jnp.broadcast_to(basis, (num_outputs, batch, num_outputs))
+        scale = 1.0
+    elif num_projections < 1:
+        raise ValueError(
+            f"jacobian: num_projections must be at least 1, got {num_projections}."
+        )
+    else:
+        key = require_key(key, caller="jacobian")
+        drawn = prng.normal(key, (num_projections, batch, num_outputs))
+        length = norms(drawn, (-1,))
+        directions = (drawn / jnp.where(length > 0, length, 1)).astype(y.dtype)
+        scale = num_outputs / num_projections
+
+    def of_direction(direction: Array) -> Array:
+        return jnp.sum(squared(pull_back(direction.reshape(y.shape))[0]))
+
+    total = jnp.sum(jax.vmap(of_direction)(directions)) * scale / max(batch, 1)
+    return scaled_sum([total], coefficient)

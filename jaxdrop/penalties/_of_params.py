@@ -1,0 +1,281 @@
+"""Penalties of parameters, leaf by leaf."""
+
+import jax.numpy as jnp
+from jax import lax
+from jax.typing import ArrayLike
+
+from jaxdrop._checks import check_nonnegative
+from jaxdrop._paths import map_with_name
+from jaxdrop._typing import Array, PyTree, Where
+from jaxdrop._weights import (
+    Patterns,
+    UnitAxes,
+    moduli,
+    norms,
+    selection,
+    size_of,
+    squared,
+    unit_axes,
+    widened,
+)
+from jaxdrop.penalties._sums import all_inexact, over_leaves, scaled_sum
+
+
+def l1(
+    params: PyTree, /, *, coefficient: ArrayLike = 1.0, where: Where | None = None
+) -> Array:
+    """Adds up the moduli of all weights: ``coefficient * sum(|w|)``.
+
+    Its subgradient at 0 is 0, and gradient descent on it leaves weights small but
+    hardly ever 0; for exact zeros use :func:`jaxdrop.constraints.soft_threshold`.
+
+    Args:
+      params: any tree of arrays; of NNX give ``nnx.state(model, nnx.Param)``, since a
+        module also holds statistics. Leaves that are not floating or complex are left
+        out.
+      coefficient: a number of at least 0, or a JAX scalar, traced or not.
+      where: selects leaves by path and value, for example
+        ``lambda path, leaf: path.endswith("kernel")``; by default all.
+
+    Returns:
+      A scalar, accumulated in float32, or in float64 where a leaf is.
+
+    Raises:
+      ValueError: if ``coefficient`` is negative.
+
+    References:
+      Tibshirani, `Regression shrinkage and selection via the lasso
+      <https://doi.org/10.1111/j.2517-6161.1996.tb02080.x>`_, JRSS B 1996.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from jaxdrop import penalties
+      >>> params = {"kernel": jnp.array([[1.0, -2.0]]), "bias": jnp.array([4.0])}
+      >>> float(penalties.l1(params))
+      7.0
+      >>> float(penalties.l1(params, where=lambda path, leaf: path == "kernel"))
+      3.0
+    """
+    return over_leaves(
+        lambda _, leaf: jnp.sum(moduli(leaf)),
+        params,
+        _chosen(params, where),
+        coefficient=coefficient,
+        caller="l1",
+    )
+
+
+def l2(
+    params: PyTree, /, *, coefficient: ArrayLike = 1.0, where: Where | None = None
+) -> Array:
+    """Adds up the squares of all weights: ``coefficient * sum(w**2)``, without a half.
+
+    The factor is Keras' and the one of Gal and Ghahramani's formula; the gradient is
+    ``2 * coefficient * w``. With plain gradient descent it equals
+    ``optax.add_decayed_weights(d)`` at ``coefficient = d / 2``; with adaptive
+    optimizers it does not, and ``optax.adamw`` is the better choice.
+
+    Args:
+      params: as in :func:`l1`.
+      coefficient: as in :func:`l1`.
+      where: as in :func:`l1`.
+
+    Returns:
+      A scalar, accumulated in float32, or in float64 where a leaf is.
+
+    Raises:
+      ValueError: if ``coefficient`` is negative.
+
+    References:
+      Krogh, Hertz, `A simple weight decay can improve generalization
+      <https://papers.nips.cc/paper/1991/hash/8eefcfdf5990e441f0fb6f3fad709e21-Abstract.html>`_,
+      NeurIPS 1991; Loshchilov, Hutter, `Decoupled weight decay regularization
+      <https://arxiv.org/abs/1711.05101>`_, ICLR 2019.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from jaxdrop import penalties
+      >>> float(penalties.l2({"kernel": jnp.array([[1.0, -2.0]])}, coefficient=0.5))
+      2.5
+    """
+    return over_leaves(
+        lambda _, leaf: jnp.sum(squared(leaf)),
+        params,
+        _chosen(params, where),
+        coefficient=coefficient,
+        caller="l2",
+    )
+
+
+def elastic_net(
+    params: PyTree,
+    /,
+    *,
+    l1: ArrayLike,
+    l2: ArrayLike,
+    where: Where | None = None,
+) -> Array:
+    """Adds up both moduli and squares: ``l1 * sum(|w|) + l2 * sum(w**2)``.
+
+    Args:
+      params: as in :func:`l1`.
+      l1: the coefficient of the moduli: a number of at least 0, or a JAX scalar.
+      l2: the coefficient of the squares, without a half, as in :func:`l2`.
+      where: as in :func:`l1`.
+
+    Returns:
+      A scalar, accumulated in float32, or in float64 where a leaf is.
+
+    Raises:
+      ValueError: if a coefficient is negative.
+
+    References:
+      Zou, Hastie, `Regularization and variable selection via the elastic net
+      <https://doi.org/10.1111/j.1467-9868.2005.00503.x>`_, JRSS B 2005.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from jaxdrop import penalties
+      >>> float(penalties.elastic_net(jnp.array([1.0, -2.0]), l1=1.0, l2=0.5))
+      5.5
+    """
+    for name, value in (("l1", l1), ("l2", l2)):
+        check_nonnegative(value, caller="elastic_net", name=name)
+
+    def penalty(name: str, leaf: Array) -> Array:
+        del name
+        in_l1, in_l2 = jnp.sum(moduli(leaf)), jnp.sum(squared(leaf))
+        return scaled_sum([in_l1], l1) + scaled_sum([in_l2], l2)
+
+    return over_leaves(
+        penalty, params, _chosen(params, where), coefficient=1.0, caller="elastic_net"
+    )
+
+
+def group_lasso(
+    params: PyTree,
+    /,
+    *,
+    coefficient: ArrayLike = 1.0,
+    axis: UnitAxes = None,
+    where: Where | None = None,
+    stacked: Patterns = (),
+) -> Array:
+    """Adds up the norms of groups, so that units are kept or removed as a whole.
+
+    ``coefficient * sum_g sqrt(n_g) * ||w_g||`` over groups of ``n_g`` weights. The
+    gradient at a group of zeros is 0. For groups that become exactly zero use
+    :func:`jaxdrop.constraints.group_soft_threshold`, its proximal step.
+
+    Args:
+      params: as in :func:`l1`.
+      coefficient: as in :func:`l1`.
+      axis: the axes that one group spans, or a function of path and leaf that tells
+        them. None for the weights that lead into a unit in Flax's layout: all axes but
+        the last, and the first in the ``query``, ``key`` and ``value`` kernels of
+        attention. Of a dense kernel, 0 removes outputs and 1 removes inputs.
+      where: selects leaves by path and value; by default the weights, without biases,
+        scales and embeddings, that :func:`jaxdrop.constraints.decay_mask` marks.
+      stacked: patterns of paths (``"ScanBlock_0/*"``) whose leaves stack layers along
+        their first axis; ``axis`` then counts the axes of one layer.
+
+    Returns:
+      A scalar, accumulated in float32, or in float64 where a leaf is.
+
+    Raises:
+      ValueError: if ``coefficient`` is negative or an axis does not exist.
+
+    References:
+      Yuan, Lin, `Model selection and estimation in regression with grouped variables
+      <https://doi.org/10.1111/j.1467-9868.2005.00532.x>`_, JRSS B 2006; Scardapane,
+      Comminiello, Hussain, Uncini, `Group sparse regularization for deep neural
+      networks <https://arxiv.org/abs/1607.00485>`_, Neurocomputing 2017.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from jaxdrop import penalties
+      >>> kernel = jnp.array([[3.0, 0.0], [4.0, 0.0]])  # the second unit is off
+      >>> bool(jnp.isclose(penalties.group_lasso({"kernel": kernel}), 5 * 2**0.5))
+      True
+    """
+
+    def penalty(name: str, leaf: Array) -> Array:
+        axes = unit_axes(axis, name, leaf)
+        return jnp.sum(norms(leaf, axes)) * size_of(leaf, axes) ** 0.5
+
+    return over_leaves(
+        penalty,
+        params,
+        selection(params, where, stacked=stacked),
+        coefficient=coefficient,
+        caller="group_lasso",
+        stacked=stacked,
+    )
+
+
+def toward_reference(
+    params: PyTree,
+    reference: PyTree,
+    /,
+    *,
+    coefficient: ArrayLike = 1.0,
+    where: Where | None = None,
+) -> Array:
+    """Pulls weights toward given ones: ``coefficient * sum((w - reference)**2)``.
+
+    Fine-tuning with the pretrained weights as the reference is L2-SP. Its second term,
+    for parameters that are new, is :func:`l2` with the opposite ``where``. No half
+    stands in front, as in :func:`l2`; no gradient reaches the reference.
+
+    Args:
+      params: as in :func:`l1`.
+      reference: a tree with leaves of the same paths and shapes; it may have others,
+        and may be of another kind (a dict for an ``nnx.State``).
+      coefficient: as in :func:`l1`.
+      where: as in :func:`l1`.
+
+    Returns:
+      A scalar, accumulated in float32, or in float64 where a leaf is.
+
+    Raises:
+      ValueError: if ``coefficient`` is negative, or a selected leaf has no reference
+        of its path and shape.
+
+    References:
+      Li, Grandvalet, Davoine, `Explicit inductive bias for transfer learning with
+      convolutional networks <https://arxiv.org/abs/1802.01483>`_, ICML 2018.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from jaxdrop import penalties
+      >>> params = {"body": jnp.array([3.0, 1.0]), "head": jnp.array([9.0])}
+      >>> pretrained = {"body": jnp.array([1.0, 1.0])}
+      >>> not_head = lambda path, leaf: path != "head"
+      >>> float(penalties.toward_reference(params, pretrained, where=not_head))
+      4.0
+    """
+    known: dict[str, Array] = {}
+    map_with_name(lambda name, leaf: known.update({name: leaf}), reference)
+
+    def penalty(name: str, leaf: Array) -> Array:
+        if name not in known or jnp.shape(known[name]) != leaf.shape:
+            found = f"of shape {jnp.shape(known[name])}" if name in known else "missing"
+            raise ValueError(
+                f"toward_reference: the reference of {name!r}, of shape {leaf.shape}, "
+                f"is {found}; leave new parameters out with where=."
+            )
+        wide = widened(leaf)
+        goal = jnp.asarray(known[name], wide.dtype)
+        return jnp.sum(squared(wide - lax.stop_gradient(goal)))
+
+    return over_leaves(
+        penalty,
+        params,
+        _chosen(params, where),
+        coefficient=coefficient,
+        caller="toward_reference",
+    )
+
+
+def _chosen(params: PyTree, where: Where | None) -> PyTree:
+    return all_inexact(params) if where is None else selection(params, where)

@@ -1,0 +1,216 @@
+"""Rates that change: over the steps of training, and over the depth of a network.
+
+A schedule is a plain function from a step to a rate, as optax's are: any optax schedule
+is a schedule of rates, and these join with them. Steps and rates may be traced, so that
+a schedule inside a jitted step never compiles again.
+"""
+
+import operator
+
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from jaxdrop._checks import check_choice, check_nonnegative, check_rate
+from jaxdrop._typing import Array, Rate, Schedule
+
+
+def early(rate: Rate, /, *, cutoff: int, decay: str = "linear") -> Schedule:
+    """Regularizes the first ``cutoff`` steps only, to fit the training data better.
+
+    At the start of training dropout aligns the gradients of different batches; small
+    models that underfit gain from it, and are then left alone.
+
+    Args:
+      rate: the rate at the first step.
+      cutoff: how many steps are regularized.
+      decay: ``"linear"`` goes from ``rate`` at the first of them to 0 at the last,
+        ``"constant"`` stays at ``rate`` throughout.
+
+    Returns:
+      A function from a step, counted from 0, to a float32 rate.
+
+    Raises:
+      ValueError: if ``rate`` or ``cutoff`` is out of range or ``decay`` unknown.
+
+    References:
+      Liu, Xu, Jin, Shen, Darrell, `Dropout reduces underfitting
+      <https://arxiv.org/abs/2303.01500>`_, ICML 2023.
+
+    Examples:
+      >>> from jaxdrop import schedules
+      >>> schedule = schedules.early(0.5, cutoff=3)
+      >>> [float(schedule(step)) for step in range(5)]
+      [0.5, 0.25, 0.0, 0.0, 0.0]
+    """
+    check_rate(rate, caller="early")
+    _check_steps(cutoff, caller="early", name="cutoff")
+    check_choice(decay, ("linear", "constant"), name="decay")
+    first = jnp.asarray(rate, jnp.float32)
+
+    def schedule(step: ArrayLike) -> Array:
+        step = jnp.asarray(step)
+        lost = _share(step, cutoff - 1) if decay == "linear" else jnp.float32(0)
+        return jnp.where(step < cutoff, first * (1 - lost), 0)
+
+    return schedule
+
+
+def late(rate: Rate, /, *, cutoff: int) -> Schedule:
+    """Regularizes from step ``cutoff`` on, once the training data are fitted.
+
+    Args:
+      rate: the rate from then on.
+      cutoff: how many steps are not regularized.
+
+    Returns:
+      A function from a step, counted from 0, to a float32 rate.
+
+    Raises:
+      ValueError: if ``rate`` or ``cutoff`` is out of range.
+
+    References:
+      Liu, Xu, Jin, Shen, Darrell, `Dropout reduces underfitting
+      <https://arxiv.org/abs/2303.01500>`_, ICML 2023.
+
+    Examples:
+      >>> from jaxdrop import schedules
+      >>> schedule = schedules.late(0.5, cutoff=2)
+      >>> [float(schedule(step)) for step in range(4)]
+      [0.0, 0.0, 0.5, 0.5]
+    """
+    check_rate(rate, caller="late")
+    _check_steps(cutoff, caller="late", name="cutoff")
+    last = jnp.asarray(rate, jnp.float32)
+    return lambda step: jnp.where(jnp.asarray(step) < cutoff, 0, last)
+
+
+def curriculum(
+    rate: Rate, /, *, num_steps: int, sharpness: ArrayLike = 10.0
+) -> Schedule:
+    """Lets the rate rise from 0 towards ``rate``, from an easy task to a hard one.
+
+    ``rate * (1 - exp(-sharpness * step / num_steps))``: the published rule sets the
+    decay to 10 over the length of training. The opposite, annealing from ``rate`` to 0,
+    is ``optax.exponential_decay``.
+
+    Args:
+      rate: the rate that is approached.
+      num_steps: the length of training.
+      sharpness: how many times the distance to ``rate`` falls by e in that time.
+
+    Returns:
+      A function from a step, counted from 0, to a float32 rate.
+
+    Raises:
+      ValueError: if an argument is out of range.
+
+    References:
+      Morerio, Cavazza, Volpi, Vidal, Murino, `Curriculum dropout
+      <https://arxiv.org/abs/1703.06229>`_, ICCV 2017.
+
+    Examples:
+      >>> from jaxdrop import schedules
+      >>> schedule = schedules.curriculum(0.5, num_steps=1000)
+      >>> [round(float(schedule(step)), 3) for step in (0, 100, 1000)]
+      [0.0, 0.316, 0.5]
+    """
+    check_rate(rate, caller="curriculum")
+    _check_steps(num_steps, caller="curriculum", name="num_steps")
+    check_nonnegative(sharpness, caller="curriculum", name="sharpness")
+    limit = jnp.asarray(rate, jnp.float32)
+    decay = jnp.asarray(sharpness, jnp.float32) / num_steps
+
+    def schedule(step: ArrayLike) -> Array:
+        return -limit * jnp.expm1(-decay * jnp.asarray(step, jnp.float32))
+
+    return schedule
+
+
+def scheduled_drop_path(rate: Rate, /, *, depth: int, num_steps: int) -> Schedule:
+    """Lets rates rise both with depth and, linearly, over the course of training.
+
+    Args:
+      rate: the rate of the last cell at the end of training.
+      depth: the number of cells.
+      num_steps: the length of training; later steps stay at its end.
+
+    Returns:
+      A function from a step, counted from 0, to float32 rates of shape ``(depth,)``,
+      fit to be scanned over beside the cells' parameters.
+
+    Raises:
+      ValueError: if an argument is out of range.
+
+    References:
+      Zoph, Vasudevan, Shlens, Le, `Learning transferable architectures for scalable
+      image recognition <https://arxiv.org/abs/1707.07012>`_, CVPR 2018.
+
+    Examples:
+      >>> from jaxdrop import schedules
+      >>> schedule = schedules.scheduled_drop_path(0.5, depth=2, num_steps=100)
+      >>> [schedule(step).tolist() for step in (0, 50, 100)]
+      [[0.0, 0.0], [0.125, 0.25], [0.25, 0.5]]
+    """
+    check_rate(rate, caller="scheduled_drop_path")
+    _check_steps(num_steps, caller="scheduled_drop_path", name="num_steps")
+    at_end = depth_rates(rate, depth, mode="linear_from_one")
+    return lambda step: at_end * _share(jnp.asarray(step), num_steps)
+
+
+def depth_rates(rate: Rate, depth: int, /, *, mode: str = "linear") -> Array:
+    """Gives each of ``depth`` layers its rate, from low at the input to high.
+
+    Three conventions are in use, all of them called linear:
+
+    * ``"linear"``: ``rate * i / (depth - 1)``, from 0 to ``rate`` (timm, Swin, ViT);
+    * ``"linear_from_one"``: ``rate * (i + 1) / depth``, from ``rate / depth`` to
+      ``rate`` (the paper, ShakeDrop, NASNet);
+    * ``"linear_from_zero"``: ``rate * i / depth``, from 0 to a step below ``rate``
+      (TensorFlow's ResNets and EfficientNets).
+
+    Args:
+      rate: the largest rate, or what is a step above it; may be traced.
+      depth: the number of layers. Static.
+      mode: one of the three, for layers ``i`` counted from 0. Static.
+
+    Returns:
+      float32 rates of shape ``(depth,)``, fit to be scanned over beside the layers'
+      parameters. A single layer has rate 0, ``rate`` and 0.
+
+    Raises:
+      ValueError: if ``rate`` or ``depth`` is out of range or ``mode`` unknown.
+
+    References:
+      Huang, Sun, Liu, Sedra, Weinberger, `Deep networks with stochastic depth
+      <https://arxiv.org/abs/1603.09382>`_, ECCV 2016.
+
+    Examples:
+      >>> from jaxdrop import schedules
+      >>> schedules.depth_rates(0.5, 3).tolist()
+      [0.0, 0.25, 0.5]
+      >>> schedules.depth_rates(0.5, 2, mode="linear_from_one").tolist()
+      [0.25, 0.5]
+      >>> schedules.depth_rates(0.5, 2, mode="linear_from_zero").tolist()
+      [0.0, 0.25]
+    """
+    check_rate(rate, caller="depth_rates")
+    check_choice(mode, ("linear", "linear_from_one", "linear_from_zero"), name="mode")
+    _check_steps(depth, caller="depth_rates", name="depth")
+    layer = jnp.arange(operator.index(depth), dtype=jnp.float32)
+    share = {
+        "linear": layer / max(depth - 1, 1),
+        "linear_from_one": (layer + 1) / depth,
+        "linear_from_zero": layer / depth,
+    }[mode]
+    return jnp.asarray(rate, jnp.float32) * share
+
+
+def _share(step: Array, num_steps: int) -> Array:
+    """How much of ``num_steps`` is over at ``step``, from 0 to 1."""
+    done = step.astype(jnp.float32) / max(num_steps, 1)
+    return jnp.clip(done, 0, 1)
+
+
+def _check_steps(number: int, *, caller: str, name: str) -> None:
+    if number < 1:
+        raise ValueError(f"{caller}: {name} must be at least 1, got {number}.")

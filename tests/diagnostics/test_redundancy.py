@@ -1,0 +1,68 @@
+"""Co-adaptation and effective rank against NumPy, and at their extremes."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from chance import normal
+from jaxdrop import diagnostics
+
+
+def numpy_co_adaptation(x):
+    correlation = np.corrcoef(np.asarray(x, np.float64), rowvar=False)
+    n = len(correlation)
+    return (np.abs(correlation).sum() - n) / (n * (n - 1))
+
+
+def test_co_adaptation_is_the_mean_modulus_of_correlations():
+    x = normal(200, 6) @ normal(6, 6, seed=1) + 3
+    measure = jax.jit(diagnostics.co_adaptation)
+    np.testing.assert_allclose(measure(x), numpy_co_adaptation(x), rtol=1e-5)
+    as_maps = x.reshape(10, 20, 6)
+    np.testing.assert_allclose(measure(as_maps), numpy_co_adaptation(x), rtol=1e-5)
+    first = diagnostics.co_adaptation(jnp.moveaxis(as_maps, -1, 0), axis=0)
+    np.testing.assert_allclose(first, numpy_co_adaptation(x), rtol=1e-5)
+
+
+def test_copies_are_fully_co_adapted_and_constants_do_not_count():
+    x = normal(300)
+    constant = jnp.full((300,), 0.1)
+    copies = jnp.stack([x, -2 * x + 5, constant, 3 * x], axis=-1)
+    np.testing.assert_allclose(diagnostics.co_adaptation(copies), 1.0, rtol=1e-5)
+    alone = jnp.stack([x, constant, constant], axis=-1)
+    assert jnp.isnan(diagnostics.co_adaptation(alone))
+    assert jnp.isnan(diagnostics.co_adaptation(jnp.zeros((0, 3))))
+
+
+def test_co_adaptation_of_half_precision_is_computed_in_float32():
+    x = normal(4000, 3).astype(jnp.bfloat16)
+    value = diagnostics.co_adaptation(x)
+    assert value.dtype == jnp.float32
+    np.testing.assert_allclose(value, numpy_co_adaptation(x), rtol=1e-4)
+
+
+@pytest.mark.parametrize("rank", [1, 3, 8])
+def test_equal_directions_count_in_full(rank):
+    q, _ = jnp.linalg.qr(normal(20, 8))
+    matrix = q[:, :rank] @ jnp.eye(rank, 8)
+    np.testing.assert_allclose(diagnostics.effective_rank(matrix), rank, rtol=1e-4)
+    np.testing.assert_allclose(
+        diagnostics.effective_rank(matrix.T, axis=0), rank, rtol=1e-4
+    )
+
+
+def test_effective_rank_is_the_published_formula():
+    x = normal(30, 7) * jnp.linspace(0.1, 2, 7)[None]
+    values = np.linalg.svd(np.asarray(x, np.float64), compute_uv=False)
+    share = values / values.sum()
+    expected = np.exp(-(share * np.log(share)).sum())
+    np.testing.assert_allclose(
+        jax.jit(diagnostics.effective_rank)(x), expected, rtol=1e-5
+    )
+    maps = x.reshape(5, 6, 7)
+    np.testing.assert_allclose(diagnostics.effective_rank(maps), expected, rtol=1e-5)
+
+
+def test_nothing_has_no_rank():
+    assert diagnostics.effective_rank(jnp.zeros((4, 3))) == 0

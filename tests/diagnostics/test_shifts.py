@@ -1,0 +1,131 @@
+"""Weight scaling against the average, and the variance that BatchNorm sees."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxdrop
+from chance import normal
+from jaxdrop import diagnostics
+
+KERNEL = jnp.array([[1.0, -1.0], [2.0, 0.5], [-0.5, 3.0]])
+
+
+def test_a_linear_network_has_no_gap(key):
+    noisy = lambda k, w, x: jaxdrop.dropout(k, x, rate=0.5) @ w
+    plain = lambda w, x: x @ w
+    x = normal(20, 3)
+    result = diagnostics.weight_scaling_gap(
+        noisy, plain, key, KERNEL, x, num_samples=400
+    )
+    np.testing.assert_array_equal(result.deterministic, x @ KERNEL)
+    z = (result.average - result.deterministic) / result.stderr
+    assert np.abs(z).max() < 5 and np.abs(z).max() > 0.5
+    assert result.gap < 0.2 * jnp.sqrt(jnp.mean(result.stderr**2)) + 0.05
+
+
+def test_average_and_error_are_those_of_stacked_samples(key):
+    noisy = lambda k, x: jaxdrop.dropout(k, x, rate=0.3)
+    plain = lambda x: 1.5 * x  # off by half of x, on purpose
+    x = jnp.array([1.0, -2.0, 3.0])
+    result = diagnostics.weight_scaling_gap(noisy, plain, key, x, num_samples=50)
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(50))
+    samples = np.asarray(jax.vmap(noisy, (0, None))(keys, x), np.float64)
+    np.testing.assert_allclose(result.average, samples.mean(axis=0), rtol=1e-5)
+    error = samples.std(axis=0, ddof=1) / np.sqrt(50)
+    np.testing.assert_allclose(result.stderr, error, rtol=1e-5)
+    difference = samples.mean(axis=0) - 1.5 * np.asarray(x)
+    expected = np.sqrt((difference**2 - error**2).mean())
+    np.testing.assert_allclose(result.gap, expected, rtol=1e-4)
+
+
+def test_a_kink_opens_the_gap_that_enumeration_gives(key):
+    """The exact average of relu(sum of masked inputs - 3) over all 2**4 masks."""
+    x = jnp.array([[1.0, 2.0, 0.5, 1.5]])
+    head = lambda h: jax.nn.relu(h.sum(axis=-1) - 3)
+    masks = np.array(list(itertools.product([0, 2], repeat=4)))
+    exact = np.maximum((masks * np.asarray(x)).sum(axis=1) - 3, 0).mean()
+    result = diagnostics.weight_scaling_gap(
+        lambda k, x: head(jaxdrop.dropout(k, x, rate=0.5)),
+        head,
+        key,
+        x,
+        num_samples=4000,
+    )
+    assert abs(float(result.average[0]) - exact) < 5 * float(result.stderr[0])
+    np.testing.assert_allclose(result.gap, exact - 2.0, atol=5 * result.stderr[0])
+
+
+def test_outputs_may_be_trees_and_of_half_precision(key):
+    def noisy(k, x):
+        y = jaxdrop.dropout(k, x, rate=0.5)
+        return {"sum": y.sum(), "all": y}
+
+    x = jnp.ones(4, jnp.bfloat16)
+    measure = jax.jit(
+        lambda k: diagnostics.weight_scaling_gap(
+            noisy, lambda x: {"sum": x.sum(), "all": x}, k, x, num_samples=64
+        )
+    )
+    result = measure(key)
+    assert result.average["all"].dtype == jnp.float32
+    assert result.average["all"].shape == (4,) and result.gap.shape == ()
+
+
+def test_a_gap_needs_two_samples_and_a_key():
+    with pytest.raises(ValueError, match="num_samples must be at least 2, got 1"):
+        diagnostics.weight_scaling_gap(
+            jnp.sum, jnp.sum, jax.random.key(0), jnp.ones(2), num_samples=1
+        )
+    with pytest.raises(ValueError, match="needs a PRNG key"):
+        diagnostics.weight_scaling_gap(
+            jnp.sum, jnp.sum, None, jnp.ones(2), num_samples=4
+        )
+
+
+# Variance shift.
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
+def test_the_shift_is_the_published_ratio(rate):
+    """V / ((c**2 + v) / p - c**2) with mean c, variance v and keep probability p."""
+    rng = np.random.default_rng(0)
+    x = rng.normal([0.0, 1.0, -3.0], [1.0, 0.5, 2.0], size=(5000, 3))
+    c, v, p = x.mean(axis=0), x.var(axis=0), 1 - rate
+    expected = v / ((c**2 + v) / p - c**2)
+    found = jax.jit(diagnostics.variance_shift)(jnp.float32(x), rate=jnp.float32(rate))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    maps = jnp.moveaxis(jnp.float32(x).reshape(50, 100, 3), -1, 0)
+    by_axis = diagnostics.variance_shift(maps, rate=rate, axis=0)
+    np.testing.assert_allclose(by_axis, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("with_kernel", [False, True])
+def test_the_shift_is_what_dropout_does(key, with_kernel):
+    x = normal(500, 3) * jnp.array([[1.0, 2.0, 0.5]]) + 1
+    head = (lambda h: h @ KERNEL) if with_kernel else (lambda h: h)
+    keys = jax.random.split(key, 200)
+    drop = lambda k: head(jaxdrop.dropout(k, x, rate=0.4))
+    in_training = np.asarray(jax.vmap(drop)(keys)).reshape(-1, head(x).shape[-1])
+    measured = np.asarray(head(x)).var(axis=0) / in_training.var(axis=0)
+    found = diagnostics.variance_shift(
+        x, rate=0.4, kernel=KERNEL if with_kernel else None
+    )
+    np.testing.assert_allclose(found, measured, rtol=0.02)
+    assert (found < 0.8).all()
+
+
+def test_shifts_at_the_extremes():
+    x = jnp.array([[1.0, 0.0, 2.0], [3.0, 0.0, 2.0]])
+    found = [diagnostics.variance_shift(x, rate=rate) for rate in (0.0, 0.5, 1.0)]
+    np.testing.assert_allclose(found[0], [1, 1, 1])  # the second unit is always 0,
+    np.testing.assert_allclose(found[1], [1 / 6, 1, 0])  # the third never varies
+    np.testing.assert_allclose(found[2], [0, 1, 0])
+
+
+def test_a_kernel_must_fit():
+    with pytest.raises(ValueError, match=r"kernel of shape \(3, units\) is needed"):
+        diagnostics.variance_shift(jnp.ones((5, 3)), rate=0.5, kernel=jnp.ones((2, 3)))

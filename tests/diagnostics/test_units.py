@@ -1,0 +1,93 @@
+"""Dead, silent and important units, counted by hand."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from chance import normal
+from jaxdrop import diagnostics
+
+
+def test_a_unit_is_dead_if_no_example_moves_it():
+    activities = jnp.zeros((3, 4, 5)).at[2, 1, 3].set(-0.5).at[:, :, 0].set(1.0)
+    dead = diagnostics.dead_units({"conv": activities})["conv"]
+    np.testing.assert_array_equal(dead, [False, True, True, False, True])
+    above = diagnostics.dead_units(activities, threshold=0.5)
+    np.testing.assert_array_equal(above, [False, True, True, True, True])
+    along = diagnostics.dead_units(activities, axis=1)
+    np.testing.assert_array_equal(along, [False] * 4)
+    not_a_number = diagnostics.dead_units(activities.at[0, 0, 1].set(jnp.nan))
+    assert not not_a_number[1]
+
+
+def test_batches_combine():
+    first, second = jnp.array([[0.0, 0.0]]), jnp.array([[0.0, 2.0]])
+    both = diagnostics.dead_units(first) & diagnostics.dead_units(second)
+    whole = diagnostics.dead_units(jnp.concatenate([first, second]))
+    np.testing.assert_array_equal(both, whole)
+
+
+def test_sparsity_is_the_share_of_zeros():
+    activities = jax.nn.relu(normal(50, 8))
+    zeros = np.asarray(activities) == 0
+    sparsity = jax.jit(diagnostics.activation_sparsity)
+    np.testing.assert_allclose(sparsity({"a": activities})["a"], zeros.mean())
+    each = diagnostics.activation_sparsity(activities, axis=-1)
+    np.testing.assert_allclose(each, zeros.mean(axis=0), rtol=1e-6)
+    small = diagnostics.activation_sparsity(activities, threshold=0.5)
+    np.testing.assert_allclose(small, (np.asarray(activities) <= 0.5).mean())
+
+
+def test_nothing_has_no_sparsity():
+    assert jnp.isnan(diagnostics.activation_sparsity(jnp.zeros((0, 3))))
+    assert jnp.isnan(diagnostics.activation_sparsity(jnp.zeros((0, 3)), axis=1)).all()
+
+
+@pytest.mark.parametrize("chunk_size", [None, 1, 2, 5])
+def test_importance_is_the_loss_without_a_unit_less_the_loss(chunk_size):
+    kernel = jnp.array([[1.0, 2.0], [0.0, 0.0], [-3.0, 1.0], [0.5, 0.5], [4.0, -1.0]])
+    hidden = normal(6, 5)
+    loss = lambda h: jnp.sum((h @ kernel) ** 2, axis=-1)
+    found = diagnostics.unit_importance(loss, hidden, chunk_size=chunk_size)
+    assert found.shape == (5, 6)
+    for unit in range(5):
+        left_out = np.asarray(hidden).copy()
+        left_out[:, unit] = 0
+        expected = loss(jnp.asarray(left_out)) - loss(hidden)
+        np.testing.assert_allclose(found[unit], expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found[1], np.zeros(6), atol=1e-4)  # nobody listens
+
+
+def test_a_unit_may_be_left_at_its_mean():
+    hidden = normal(6, 3) + 2
+    total = lambda h: h.sum()
+    at_mean = diagnostics.unit_importance(total, hidden, fill=hidden.mean(axis=0))
+    np.testing.assert_allclose(at_mean, np.zeros(3), atol=1e-4)
+    along = diagnostics.unit_importance(
+        total, hidden.T, fill=hidden.mean(axis=0), axis=0
+    )
+    np.testing.assert_allclose(along, np.zeros(3), atol=1e-4)
+    at_zero = diagnostics.unit_importance(total, hidden)
+    np.testing.assert_allclose(at_zero, -hidden.sum(axis=0), rtol=1e-5)
+
+
+def test_importance_may_be_a_tree_and_jits():
+    hidden = normal(6, 3)
+    losses = lambda h: {"sum": h.sum(), "each": h.sum(axis=-1)}
+    measure = jax.jit(lambda h: diagnostics.unit_importance(losses, h))
+    found = measure(hidden)
+    chex.assert_shape([found["sum"], found["each"]], [(3,), (3, 6)])
+    np.testing.assert_allclose(found["each"].sum(axis=1), found["sum"], atol=1e-5)
+
+
+def test_units_are_checked():
+    with pytest.raises(ValueError, match="axis 2 is out of bounds"):
+        diagnostics.dead_units(jnp.ones((2, 2)), axis=2)
+    with pytest.raises(ValueError, match="threshold must be finite and at least 0"):
+        diagnostics.activation_sparsity(jnp.ones((2, 2)), threshold=-1.0)
+    with pytest.raises(ValueError, match="chunk_size must be at least 1, got 0"):
+        diagnostics.unit_importance(jnp.sum, jnp.ones((2, 2)), chunk_size=0)
+    with pytest.raises(TypeError, match="unit_importance needs a floating"):
+        diagnostics.unit_importance(jnp.sum, jnp.ones((2, 2), jnp.int32))

@@ -1,0 +1,88 @@
+"""What is particular to Masksembles: fixed masks, each on its part of a batch."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxdrop
+
+
+@pytest.mark.parametrize(
+    "features, num_masks, scale",
+    [(64, 4, 2.0), (10, 4, 3.0), (100, 8, 1.5), (512, 4, 6.0), (7, 1, 3.0), (3, 2, 99)],
+)
+def test_masks_have_one_size_and_leave_no_feature_unused(features, num_masks, scale):
+    masks = jaxdrop.masks.masksembles(0, features, num_masks, scale)
+    assert masks.shape == (num_masks, features) and masks.dtype == bool
+    assert len(set(masks.sum(axis=1))) == 1
+    assert masks.any(axis=0).all()
+
+
+def test_the_scale_sets_the_size_and_the_overlap():
+    """A mask keeps features / (s (1 - (1 - 1/s)^n)), and two share 1/s of that."""
+    for scale in (1.5, 2.0, 4.0):
+        masks = jaxdrop.masks.masksembles(1, 2000, 4, scale)
+        kept = masks[0].sum()
+        assert kept == pytest.approx(
+            2000 / (scale * (1 - (1 - 1 / scale) ** 4)), rel=0.01
+        )
+        shared = [(a & b).sum() / kept for a, b in itertools.combinations(masks, 2)]
+        assert np.mean(shared) == pytest.approx(1 / scale, rel=0.06)
+
+
+def test_scale_one_keeps_everything():
+    assert jaxdrop.masks.masksembles(0, 20, 3, 1.0).all()
+
+
+def test_masks_are_constants_of_a_seed():
+    first = jaxdrop.masks.masksembles(3, 40, 4, 2.0)
+    jaxdrop.masks.masksembles.cache_clear()
+    np.testing.assert_array_equal(jaxdrop.masks.masksembles(3, 40, 4, 2.0), first)
+    assert (jaxdrop.masks.masksembles(4, 40, 4, 2.0) != first).any()
+    with pytest.raises(ValueError, match="read-only"):
+        first[0] = True
+
+
+def test_each_part_of_the_batch_gets_its_mask_and_nothing_is_rescaled():
+    x = jax.random.normal(jax.random.key(0), (6, 5, 8))
+    masks = jaxdrop.masks.masksembles(0, 8, 3, 2.0)
+    y = jaxdrop.masksembles(x, masks)
+    expected = np.where(np.repeat(masks, 2, axis=0)[:, None], x, 0)
+    np.testing.assert_array_equal(y, expected)
+    moved = jaxdrop.masksembles(jnp.swapaxes(x, 1, 2), masks, axis=1)
+    np.testing.assert_array_equal(jnp.swapaxes(moved, 1, 2), expected)
+
+
+def test_a_repeated_batch_gives_every_sub_network():
+    masks = jaxdrop.masks.masksembles(0, 8, 4, 2.0)
+    x = jax.random.normal(jax.random.key(0), (3, 8))
+    members = jaxdrop.masksembles(jnp.tile(x, (4, 1)), masks).reshape(4, 3, 8)
+    for mask, member in zip(masks, members, strict=True):
+        np.testing.assert_array_equal(member, np.where(mask, x, 0))
+
+
+def test_dropped_features_pass_neither_nan_nor_gradient():
+    masks = jnp.array([[True, False], [False, True]])
+    x = jnp.array([[1.0, jnp.nan], [jnp.inf, 2.0]])
+    y = jaxdrop.masksembles(x, masks)
+    np.testing.assert_array_equal(y, [[1.0, 0.0], [0.0, 2.0]])
+    gradient = jax.grad(lambda x: jaxdrop.masksembles(x, masks).sum())(x)
+    np.testing.assert_array_equal(gradient, masks.astype(jnp.float32))
+
+
+def test_rejects_masks_that_do_not_fit():
+    masks = jaxdrop.masks.masksembles(0, 8, 3, 2.0)
+    with pytest.raises(ValueError, match="3 masks do not divide a batch of 4"):
+        jaxdrop.masksembles(jnp.ones((4, 8)), masks)
+    with pytest.raises(ValueError, match=r"must have shape \(num_masks, 9\)"):
+        jaxdrop.masksembles(jnp.ones((3, 9)), masks)
+    with pytest.raises(ValueError, match="axis 0 is the batch"):
+        jaxdrop.masksembles(jnp.ones((3, 8)), masks, axis=0)
+    with pytest.raises(TypeError, match="must be boolean"):
+        jaxdrop.masksembles(jnp.ones((3, 8)), masks.astype(np.float32))
+    for wrong in ((0, 0, 4, 2.0), (0, 8, 0, 2.0), (0, 8, 4, 0.5), (0, 8, 4, np.nan)):
+        with pytest.raises(ValueError, match="must be positive"):
+            jaxdrop.masks.masksembles(*wrong)

@@ -1,0 +1,16 @@
+"""Makes the examples importable, and gives them JAX as those who run them have it."""
+
+import sys
+from pathlib import Path
+
+import jax
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def promotion_as_by_default():
+    """Optax's Adam promotes silently."""
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield

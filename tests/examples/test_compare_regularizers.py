@@ -1,0 +1,263 @@
+"""The comparison of regularizers: its methods, its training and its two evaluations."""
+
+import csv
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import compare_regularizers
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+from rich.console import Console
+from rich.measure import Measurement
+
+import jaxdrop
+from comparison import figures, report
+from comparison.evaluation import Scores, evaluate, monte_carlo, weight_scaling
+from comparison.methods import METHODS
+from comparison.training import Curves, Recipe, train
+from data import load
+from jaxdrop import metrics
+
+METHOD = {method.key: method for method in METHODS}
+RECIPE = Recipe(
+    hidden=(8,),
+    rates=(0.1, 0.5),
+    standardize=False,
+    epochs=2,
+    batch_size=32,
+    learning_rate=1e-2,
+)
+by_method = pytest.mark.parametrize("method", METHODS, ids=lambda method: method.key)
+
+
+@pytest.fixture(scope="module")
+def images():
+    return load("digits", train_size=100)
+
+
+def trained(method, images, keys):
+    states, _, _ = train(method, RECIPE, images, keys, lambda: None)
+    return states
+
+
+def of_seed(states, seed):
+    return jax.tree.map(lambda leaf: leaf[seed], states)
+
+
+@by_method
+def test_a_method_is_random_if_its_passes_differ(method, images, key):
+    network = method.network((64, 8, 10), RECIPE.rates, nnx.Rngs(key))
+    first, second = network(images.test.x[:5]), network(images.test.x[:5])
+    assert bool((first != second).any()) == method.is_random
+
+
+@by_method
+def test_no_noise_is_left_in_evaluation(method, images, key):
+    network = method.network((64, 8, 10), RECIPE.rates, nnx.Rngs(key))
+    network.eval()
+    x = images.test.x[:5]
+    assert (network(x) == network(x)).all()
+
+
+def test_the_l2_penalty_is_of_kernels_only(images, key):
+    method = METHOD["l2-penalty"]
+    params = nnx.state(method.network((64, 8, 10), RECIPE.rates, nnx.Rngs(key)))
+    params = jax.tree.map(jnp.ones_like, params)
+    logits, labels = jnp.zeros((4, 10)), jnp.arange(4)
+    penalty = method.loss(logits, labels, params) - np.log(10)
+    assert float(penalty) == pytest.approx(method.l2 * (64 * 8 + 8 * 10), rel=1e-4)
+
+
+def test_smoothed_labels_are_a_mixture_with_all_classes(key):
+    method = METHOD["label-smoothing"]
+    logits, labels = jax.random.normal(key, (4, 10)), jnp.arange(4)
+    log_probs = jax.nn.log_softmax(logits)
+    right = log_probs[jnp.arange(4), labels].mean()
+    share = method.label_smoothing
+    expected = -((1 - share) * right + share * log_probs.mean())
+    loss = float(method.loss(logits, labels, {}))
+    assert loss == pytest.approx(float(expected), rel=1e-5)
+
+
+def step_without_gradient(method, params):
+    optimizer = method.optimizer(optax.constant_schedule(0.1))
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    updates, _ = optimizer.update(zeros, optimizer.init(params), params)
+    return optax.apply_updates(params, updates)
+
+
+def test_weight_decay_shrinks_kernels_and_leaves_biases():
+    method = METHOD["weight-decay"]
+    params = {"kernel": jnp.ones((3, 2)), "bias": jnp.ones(2)}
+    after = step_without_gradient(method, params)
+    assert jnp.allclose(after["kernel"], 1 - 0.1 * method.weight_decay)
+    assert (after["bias"] == 1).all()
+
+
+def test_max_norm_bounds_the_weights_that_lead_into_a_unit():
+    method = METHOD["dropout+max-norm"]
+    params = {"kernel": jnp.array([[3.0, 0.1], [4.0, 0.1]])}
+    kernel = step_without_gradient(method, params)["kernel"]
+    assert float(jnp.linalg.norm(kernel[:, 0])) == pytest.approx(method.max_norm)
+    assert (kernel[:, 1] == 0.1).all()
+
+
+def test_seeds_trained_together_are_as_each_trained_alone(images):
+    seeds = jax.random.split(jax.random.key(3), 2)
+    together, curves, _ = train(METHOD["dropout"], RECIPE, images, seeds, lambda: None)
+    assert curves.validation.shape == (2, RECIPE.epochs)
+    alone = trained(METHOD["dropout"], images, seeds[1:])
+    for a, b in zip(
+        jax.tree.leaves(together.params), jax.tree.leaves(alone.params), strict=True
+    ):
+        np.testing.assert_allclose(a[1], b[0], rtol=1e-4, atol=1e-5)
+        assert (a[0] != a[1]).any()
+
+
+@pytest.fixture(scope="module")
+def states(images):
+    seeds = jax.random.split(jax.random.key(3), 2)
+    return trained(METHOD["dropout"], images, seeds)
+
+
+def test_monte_carlo_is_the_mean_of_the_probabilities_of_its_samples(
+    images, states, key
+):
+    state, x = of_seed(states, 0), images.test.x[:20]
+    sample = jax.jit(lambda key: jaxdrop.nnx.mc_apply(key, state.model, x))
+    keys = [jax.random.fold_in(key, t) for t in range(4)]
+    mean = sum(jax.nn.softmax(sample(key)) for key in keys) / 4
+    log_mean = jax.jit(monte_carlo, static_argnames="num_samples")(
+        key, state, x, num_samples=4
+    )
+    np.testing.assert_allclose(jnp.exp(log_mean), mean, atol=1e-6)
+    assert not jnp.allclose(log_mean, weight_scaling(state, x), atol=1e-3)
+
+
+def test_the_memory_of_monte_carlo_does_not_grow_with_its_samples(images, states, key):
+    def temporary_bytes(num_samples):
+        predict = jax.jit(monte_carlo, static_argnames="num_samples")
+        lowered = predict.lower(key, of_seed(states, 0), images.test.x, num_samples)
+        return lowered.compile().memory_analysis().temp_size_in_bytes
+
+    one_sample = 4 * 10 * len(images.test.y)
+    assert temporary_bytes(100) - temporary_bytes(10) < one_sample
+
+
+def test_scores_are_those_of_each_seed(images, states):
+    scores = evaluate(jax.random.split(jax.random.key(0), 2), states, images.test)
+    log_probs = weight_scaling(of_seed(states, 1), images.test.x)
+    right = np.asarray(log_probs.argmax(-1)) == images.test.y
+    assert float(scores.error[1]) == pytest.approx(1 - right.mean(), abs=1e-6)
+    ece = metrics.expected_calibration_error(jnp.exp(log_probs), images.test.y)
+    assert float(scores.ece[1]) == pytest.approx(float(ece), abs=1e-5)
+
+
+def outcomes():
+    """Two methods with scores that are easy to recognise, of two seeds."""
+    bins = metrics.calibration_bins(np.eye(10, dtype=np.float32), np.arange(10))
+    bins = jax.tree.map(lambda leaf: np.stack([leaf, leaf]), bins)
+
+    def scores(error):
+        both = np.array([error - 0.01, error + 0.01])
+        return Scores(both, both, both, bins)
+
+    curves = Curves(np.full((2, 3), 0.1), np.full((2, 3), 0.2))
+    return [
+        report.Outcome(
+            METHOD["none"], curves, {report.WEIGHT_SCALING: scores(0.06)}, 2
+        ),
+        report.Outcome(
+            METHOD["dropout"],
+            curves,
+            {report.WEIGHT_SCALING: scores(0.04), report.MC_DROPOUT: scores(0.05)},
+            3,
+        ),
+    ]
+
+
+def test_the_table_has_means_standard_errors_and_dashes():
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(report.table(outcomes(), title="a title", num_samples=50))
+    lines = console.export_text().splitlines()
+    none = next(line.split() for line in lines if line.startswith(" none"))
+    dropout = next(line.split() for line in lines if line.startswith(" dropout"))
+    assert none == ["none", "6.00±1.00", "0.060", "6.0", "–", "–", "–", "2"]
+    assert dropout[1:] == [
+        "4.00±1.00",
+        "0.040",
+        "4.0",
+        "5.00±1.00",
+        "0.050",
+        "5.0",
+        "3",
+    ]
+
+
+def test_the_table_of_all_methods_fits_80_columns():
+    rows = [outcomes()[1]._replace(method=method) for method in METHODS]
+    measured = report.table(rows, title="a title", num_samples=50)
+    assert Measurement.get(Console(), Console().options, measured).maximum <= 80
+
+
+def test_the_file_has_a_row_for_each_method_prediction_and_seed(tmp_path):
+    report.write_csv(tmp_path / "results.csv", outcomes())
+    with (tmp_path / "results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["method"], row["prediction"], row["seed"]) for row in rows] == [
+        ("none", "weight scaling", "0"),
+        ("none", "weight scaling", "1"),
+        ("dropout", "weight scaling", "0"),
+        ("dropout", "weight scaling", "1"),
+        ("dropout", "MC dropout", "0"),
+        ("dropout", "MC dropout", "1"),
+    ]
+    assert float(rows[5]["error"]) == pytest.approx(0.06)
+
+
+@pytest.mark.parametrize(
+    "draw", [figures.learning_curves, figures.reliability_diagrams]
+)
+def test_a_figure_has_a_panel_for_each_method(draw):
+    figure = draw(outcomes() * 3, title="a title")
+    assert len(figure.axes) == 6
+    assert len(figure.legends) == 1
+
+
+def test_missing_data_is_one_line_and_exit_code_2(monkeypatch, capsys):
+    monkeypatch.delenv("JAXDROP_DATA", raising=False)
+    monkeypatch.setattr(sys, "argv", ["compare_regularizers.py", "--dataset", "mnist"])
+    with pytest.raises(SystemExit) as caught:
+        compare_regularizers.main()
+    assert caught.value.code == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1 and message.startswith("mnist needs local files")
+
+
+@pytest.mark.slow
+def test_a_quick_run_exercises_everything(tmp_path):
+    script = Path(compare_regularizers.__file__)
+    root = str(script.parents[1])
+    path = os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])
+    run = subprocess.run(
+        [sys.executable, script, "--quick", "--output", tmp_path],
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for method in METHODS:
+        assert method.name in run.stdout
+    assert run.stdout.startswith("Running on ")
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "results.csv",
+        "learning_curves.png",
+        "reliability_diagrams.png",
+    }

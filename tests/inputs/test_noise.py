@@ -1,0 +1,63 @@
+"""Additive noise: its distribution, and how far it reaches."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+from chance import assert_distribution, assert_mean, normal
+from jaxdrop import inputs
+
+
+@pytest.mark.parametrize("stddev", [0.1, 3.0])
+def test_gaussian_noise_is_normal(key, stddev):
+    x = normal(200, 500, seed=1)
+    noise = inputs.gaussian_noise(key, x, stddev=stddev) - x
+    assert_distribution(noise / stddev, stats.norm.cdf)
+    assert_mean(np.asarray(noise).ravel() ** 2, stddev**2)
+
+
+def test_gaussian_noise_refuses_complex_data(key):
+    with pytest.raises(TypeError, match="adds real noise, got complex64"):
+        inputs.gaussian_noise(key, jnp.ones(3, jnp.complex64), stddev=0.1)
+
+
+def test_embedding_noise_is_uniform_up_to_the_published_reach(key):
+    embedded = jnp.zeros((20, 16, 50))
+    noise = np.asarray(inputs.embedding_noise(key, embedded, alpha=5.0))
+    reach = 5 / np.sqrt(16 * 50)
+    assert np.abs(noise).max() <= reach
+    assert_distribution(noise, stats.uniform(-reach, 2 * reach).cdf)
+
+
+def test_embedding_noise_ignores_padding(key):
+    """Padding gets none, and the reach is that of the sequence's own length."""
+    lengths = np.array([1, 4, 9, 16])
+    mask = jnp.arange(16)[None] < jnp.asarray(lengths)[:, None]
+    embedded = jnp.zeros((4, 16, 400))
+    noise = np.asarray(inputs.embedding_noise(key, embedded, alpha=5.0, mask=mask))
+    for row, length in zip(noise, lengths, strict=True):
+        reach = 5 / np.sqrt(length * 400)
+        assert (row[length:] == 0).all()
+        assert_distribution(row[:length], stats.uniform(-reach, 2 * reach).cdf)
+
+
+def test_embedding_noise_may_be_padded_anywhere_with_anything(key):
+    mask = jnp.array([[False, True, False, True]])
+    embedded = jnp.where(mask[..., None], jnp.zeros((1, 4, 8)), jnp.nan)
+    y = inputs.embedding_noise(key, embedded, alpha=5.0, mask=mask)
+    np.testing.assert_array_equal(jnp.isnan(y), jnp.isnan(embedded))
+    assert (y[:, 1] != 0).all() and (jnp.abs(y[:, 3]) <= 5 / np.sqrt(2 * 8)).all()
+    nothing = inputs.embedding_noise(
+        key, jnp.zeros((1, 4, 8)), alpha=5.0, mask=jnp.zeros((1, 4), bool)
+    )
+    assert (nothing == 0).all()
+
+
+def test_embedding_noise_refuses_masks_of_other_shapes(key):
+    with pytest.raises(ValueError, match=r"mask of shape \(2, 3\) is needed"):
+        inputs.embedding_noise(
+            key, jnp.ones((2, 3, 4)), alpha=5.0, mask=jnp.ones((2, 3, 1), bool)
+        )
+    with pytest.raises(TypeError, match="takes real embeddings"):
+        inputs.embedding_noise(key, jnp.ones(4), alpha=5.0)

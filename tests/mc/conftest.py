@@ -1,0 +1,88 @@
+"""Small random models without a framework, and reducers fed with given samples."""
+
+import functools
+import itertools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+
+def dropout(key, x, rate=0.5):
+    """Dropout in two lines, so that these tests stand on nothing but jax.random."""
+    keep = jax.random.bernoulli(key, 1 - rate, x.shape)
+    return jnp.where(keep, x / (1 - rate), 0)
+
+
+class Net:
+    """A network with one dropout layer before the last matrix."""
+
+    def __init__(self, key, dims=(3, 8, 4)):
+        of_x, *keys = jax.random.split(key, len(dims))
+        pairs = itertools.pairwise(dims)
+        self.params = [
+            jax.random.normal(k, size) for k, size in zip(keys, pairs, strict=True)
+        ]
+        self.x = jax.random.normal(of_x, (6, dims[0]))
+
+    @staticmethod
+    def apply(key, params, x):
+        """Matrices and rectifiers, then dropout, then a matrix."""
+        *hidden, last = params
+        for kernel in hidden:
+            x = jax.nn.relu(x @ kernel)
+        return dropout(key, x) @ last
+
+    def samples(self, key, count):
+        """The samples as they are defined, one by one."""
+        apply = jax.jit(self.apply)
+        draws = (
+            apply(jax.random.fold_in(key, t), self.params, self.x) for t in range(count)
+        )
+        return np.stack(list(draws))
+
+
+@pytest.fixture
+def net(key):
+    return Net(key)
+
+
+def reduce(reducer, samples, *, chunks=1, parts=1, junk=0):
+    """Statistics and errors of samples, in chunks, merged from several parts.
+
+    Each chunk ends with ``junk`` samples, or more, that do not count.
+    """
+    total = len(jax.tree.leaves(samples)[0])
+    size = math.ceil(math.ceil(total / parts) / chunks) + junk
+    places = np.full((parts, chunks, size), total)
+    for part, row in zip(np.array_split(np.arange(total), parts), places, strict=True):
+        for chunk, place in zip(np.array_split(part, chunks), row, strict=True):
+            place[: len(chunk)] = chunk
+    tables = jax.tree.map(lambda x: _with_junk(x)[places], samples)
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[3:], x.dtype), tables)
+
+    @jax.jit
+    def run(tables, valid):
+        update = lambda state, chunk: (reducer.update(state, *chunk), None)
+        of_part = lambda part: lax.scan(update, reducer.init(shapes), part)[0]
+        states = lax.map(of_part, (tables, valid))
+        split = [jax.tree.map(lambda x, i=i: x[i], states) for i in range(parts)]
+        merged = functools.reduce(reducer.merge, split)
+        return reducer.finalize(merged), reducer.stderr(merged)
+
+    return run(tables, places < total)
+
+
+def _with_junk(x):
+    """Samples, and one that must not count."""
+    x = jnp.asarray(x)
+    blank = jnp.nan if jnp.issubdtype(x.dtype, jnp.floating) else 0
+    return jnp.concatenate([x, jnp.full((1, *x.shape[1:]), blank, x.dtype)])
+
+
+@pytest.fixture(name="reduce")
+def reduce_fixture():
+    return reduce

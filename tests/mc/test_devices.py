@@ -1,0 +1,178 @@
+"""Samples spread over devices are the samples of one device."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from jaxdrop import mc
+
+REDUCERS = {"moments": mc.moments(), "label": mc.categorical(), "votes": mc.votes()}
+
+
+@pytest.fixture
+def mesh():
+    return jax.make_mesh((2, 4), ("data", "samples"), axis_types=(AxisType.Auto,) * 2)
+
+
+def assert_like_one_device(result, net, key, count):
+    single = jax.jit(
+        lambda: mc.predict(
+            net.apply, key, net.params, net.x, num_samples=count, reducers=REDUCERS
+        )
+    )()
+    assert result.count == count
+    for ours, theirs in zip(
+        jax.tree.leaves((result.stats, result.stderr["moments"])),
+        jax.tree.leaves((single.stats, single.stderr["moments"])),
+        strict=True,
+    ):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "count, chunk_size", [(9, 2), pytest.param(3, 4, marks=pytest.mark.slow)]
+)
+def test_a_mesh_changes_no_sample(count, chunk_size, mesh, net, key):
+    predict = jax.jit(
+        lambda key, params, x: mc.predict(
+            net.apply,
+            key,
+            params,
+            x,
+            num_samples=count,
+            chunk_size=chunk_size,
+            reducers=REDUCERS,
+            mesh=mesh,
+            axis_name="samples",
+            keep_samples=True,
+        )
+    )
+    result = predict(key, net.params, net.x)
+    np.testing.assert_array_equal(result.samples, net.samples(key, count))
+    assert_like_one_device(result, net, key, count)
+
+
+def test_resuming_and_stopping_work_on_a_mesh(mesh, net, key):
+    run = lambda n, **kw: mc.predict(
+        net.apply,
+        key,
+        net.params,
+        net.x,
+        num_samples=n,
+        mesh=mesh,
+        axis_name="samples",
+        **kw,
+    )
+    first = run(5)
+    rest = run(6, state=first.state, keep_samples=True)
+    np.testing.assert_array_equal(rest.samples, net.samples(key, 11)[5:])
+    np.testing.assert_allclose(
+        rest.stats["mean"], net.samples(key, 11).mean(0), atol=1e-6
+    )
+    stopped = run(400, tol=0.6, check_every=10)
+    alone = mc.predict(
+        net.apply, key, net.params, net.x, num_samples=400, tol=0.6, check_every=10
+    )
+    assert stopped.count == alone.count and stopped.converged
+
+
+def test_the_data_axis_stays_with_the_data(mesh, net, key):
+    x = jax.device_put(net.x, NamedSharding(mesh, PartitionSpec("data")))
+    predict = jax.jit(
+        lambda x: mc.predict(
+            net.apply,
+            key,
+            net.params,
+            x,
+            num_samples=8,
+            mesh=mesh,
+            axis_name="samples",
+        )
+    )
+    mean = predict(x).stats["mean"]
+    assert mean.sharding.spec == PartitionSpec("data")
+    np.testing.assert_allclose(mean, net.samples(key, 8).mean(0), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "check_vma", [True, pytest.param(False, marks=pytest.mark.slow)]
+)
+def test_an_axis_of_an_outer_shard_map_may_be_used(check_vma, mesh, net, key):
+    def predict(x):
+        result = mc.predict(
+            net.apply, key, net.params, x, num_samples=9, axis_name="samples"
+        )
+        return result.stats["mean"]
+
+    mapped = jax.shard_map(
+        predict,
+        mesh=mesh,
+        in_specs=PartitionSpec("data"),
+        out_specs=PartitionSpec("data"),
+        check_vma=check_vma,
+    )
+    halves = [
+        mc.predict(net.apply, key, net.params, x, num_samples=9).stats["mean"]
+        for x in np.split(np.asarray(net.x), 2)
+    ]
+    np.testing.assert_allclose(
+        jax.jit(mapped)(net.x), np.concatenate(halves), atol=1e-6
+    )
+
+
+@pytest.mark.slow
+def test_explicit_axes_keep_the_sharding_of_the_data(net, key):
+    mesh = jax.make_mesh(
+        (2, 4), ("data", "samples"), axis_types=(AxisType.Explicit,) * 2
+    )
+    with jax.set_mesh(mesh):
+        x = jax.device_put(net.x, PartitionSpec("data"))
+        predict = jax.jit(
+            lambda x: mc.predict(
+                net.apply,
+                key,
+                net.params,
+                x,
+                num_samples=8,
+                reducers=REDUCERS,
+                mesh=mesh,
+                axis_name="samples",
+            )
+        )
+        stats = predict(x).stats["label"]
+        assert jax.typeof(stats["mean"]).sharding.spec == PartitionSpec("data", None)
+    probs = jax.nn.softmax(net.samples(key, 8)).mean(0)
+    np.testing.assert_allclose(stats["mean"], probs, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_gradients_cross_the_mesh(mesh, net, key):
+    def loss(params, **kw):
+        mean = mc.predict(net.apply, key, params, net.x, num_samples=6, **kw).stats[
+            "mean"
+        ]
+        return (mean**2).sum()
+
+    spread = lambda params: loss(params, mesh=mesh, axis_name="samples")
+    gradients = (jax.jit(jax.grad(f))(net.params) for f in (spread, loss))
+    for a, b in zip(*gradients, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+
+
+def test_the_axis_must_be_of_the_mesh(mesh, net, key):
+    for name in (None, "model"):
+        with pytest.raises(ValueError, match=r"axis_name must be an axis of the mesh"):
+            mc.predict(
+                net.apply,
+                key,
+                net.params,
+                net.x,
+                num_samples=2,
+                mesh=mesh,
+                axis_name=name,
+            )
+    line = jax.make_mesh((8,), ("only",), axis_types=(AxisType.Auto,))
+    result = mc.predict(net.apply, key, net.params, net.x, num_samples=2, mesh=line)
+    assert jnp.isfinite(result.stats["mean"]).all()

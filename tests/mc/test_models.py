@@ -1,0 +1,210 @@
+"""Prediction with models: Flax's two kinds, through their adapters."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import linen, nnx
+
+import jaxdrop
+from jaxdrop import mc
+
+CLASSES = 3
+
+
+class Net(nnx.Module):
+    """Normalisation and dropout, with our module; fails on request."""
+
+    def __init__(self, rngs, rate=0.5):
+        self.hidden = nnx.Linear(4, 16, rngs=rngs)
+        self.norm = nnx.BatchNorm(16, rngs=rngs)
+        self.drop = jaxdrop.nnx.Dropout(rate, rngs=rngs)
+        self.output = nnx.Linear(16, CLASSES, rngs=rngs)
+
+    def __call__(self, x, fail=False):
+        """The logits; with ``fail`` an error, after a key has been drawn."""
+        h = self.drop(nnx.relu(self.norm(self.hidden(x))))
+        if fail:
+            raise RuntimeError("midway")
+        return self.output(h)
+
+
+class LinenNet(linen.Module):
+    """The same network, with the same names."""
+
+    rate: float = 0.5
+
+    @linen.compact
+    def __call__(self, x, train=False):
+        """The logits."""
+        h = linen.Dense(16, name="hidden")(x)
+        h = linen.relu(linen.BatchNorm(use_running_average=not train, name="norm")(h))
+        h = jaxdrop.linen.Dropout(self.rate, deterministic=not train)(h)
+        return linen.Dense(CLASSES, name="output")(h)
+
+
+@pytest.fixture
+def x():
+    return jax.random.normal(jax.random.key(1), (6, 4))
+
+
+@pytest.fixture
+def model(x):
+    """A network whose running averages have seen something."""
+    net = Net(nnx.Rngs(0))
+    for shift in range(3):
+        net(2 * x + shift)
+    net.eval()
+    return net
+
+
+def variables_of(model):
+    """What Linen calls the state of the network."""
+    params, stats = (
+        nnx.to_pure_dict(nnx.state(model, kind)) for kind in (nnx.Param, nnx.BatchStat)
+    )
+    return {"params": params, "batch_stats": stats}
+
+
+def everything_in(model):
+    """Every array of a model, its keys and counts among them, as NumPy arrays."""
+    is_key = lambda a: jnp.issubdtype(a.dtype, jax.dtypes.prng_key)
+    plain = lambda a: np.array(jax.random.key_data(a) if is_key(a) else a)
+    return [plain(a) for a in jax.tree.leaves(nnx.state(model))]
+
+
+def assert_same(before, after):
+    for a, b in zip(before, after, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_linen_and_nnx_say_the_same_of_one_network(model, x, key):
+    count = 2048
+    run = jax.jit(
+        lambda apply, *args: mc.predict(
+            apply, key, *args, num_samples=count, chunk_size=256
+        ),
+        static_argnums=0,
+    )
+    ours = run(jaxdrop.nnx.mc_apply, model, x)
+    theirs = run(jaxdrop.linen.mc_apply(LinenNet()), variables_of(model), x)
+    assert (ours.stats["mean"] != theirs.stats["mean"]).any()  # their masks differ
+    error = jnp.hypot(ours.stderr["mean"], theirs.stderr["mean"])
+    assert (jnp.abs(ours.stats["mean"] - theirs.stats["mean"]) < 5 * error).all()
+    # The logits are sums of 16 terms: nearly normal, and a variance is then known to
+    # its share sqrt(2 / count); twice that allows for heavier tails.
+    share = 2 * np.sqrt(2 / count) * np.sqrt(2)
+    ratio = ours.stats["var"] / theirs.stats["var"]
+    assert (jnp.abs(jnp.log(ratio)) < 5 * share).all()
+    # Dropout scales while it trains: both means are near the pass without noise only
+    # because the layer behind it is linear.
+    scaled = model(x)
+    assert (jnp.abs(ours.stats["mean"] - scaled) < 5 * ours.stderr["mean"]).all()
+
+
+@pytest.mark.parametrize("fail", [False, True])
+def test_a_prediction_leaves_the_model_as_it_was(fail, model, x, key):
+    model.train()
+    before = everything_in(model)
+    keys, count = model.drop.rngs, int(model.drop.rngs.count[...])
+    apply = lambda key, model, x: jaxdrop.nnx.mc_apply(key, model, x, fail=fail)
+    predict = lambda model: mc.predict(apply, key, model, x, num_samples=4)
+    for run in (predict, jax.jit(predict), lambda model: apply(key, model, x)):
+        if fail:
+            with pytest.raises(RuntimeError, match="midway"):
+                run(model)
+        else:
+            run(model)
+        assert_same(before, everything_in(model))
+        assert model.drop.rngs is keys and int(keys.count[...]) == count
+        assert model.drop.deterministic is False
+        assert model.norm.use_running_average is False
+
+
+def test_linen_variables_stay_as_they_were(model, x, key):
+    variables = variables_of(model)
+    before = [np.array(a) for a in jax.tree.leaves(variables)]
+    apply = jaxdrop.linen.mc_apply(LinenNet())
+    mc.predict(apply, key, variables, x, num_samples=4)
+    assert_same(before, jax.tree.leaves(variables))
+
+
+def test_samples_at_rate_0_are_the_pass_of_evaluation(model, x, key):
+    """A rate that is a variable may be 0; batch statistics would give other outputs."""
+    silent = Net(nnx.Rngs(1), rate=jaxdrop.nnx.Rate(jnp.float32(0)))
+    nnx.update(silent, *nnx.state(model, nnx.Param, nnx.BatchStat))
+    result = mc.predict(
+        jaxdrop.nnx.mc_apply, key, silent, x, num_samples=3, keep_samples=True
+    )
+    expected = model(x)
+    for sample in result.samples:
+        np.testing.assert_allclose(sample, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(result.stats["var"], 0, atol=1e-12)
+    assert (jnp.abs(silent(x) - expected) > 1e-2).any()  # by batch statistics
+
+
+def test_a_model_whose_rates_are_0_is_an_error(x, key):
+    message = "no output depends on the key"
+    silent = Net(nnx.Rngs(0), rate=0.0)
+    with pytest.raises(ValueError, match=message):
+        mc.predict(jaxdrop.nnx.mc_apply, key, silent, x, num_samples=2)
+    apply = jaxdrop.linen.mc_apply(LinenNet(rate=0.0))
+    with pytest.raises(ValueError, match=message):
+        mc.predict(apply, key, variables_of(silent), x, num_samples=2)
+
+
+def test_dropout_inside_attention_is_switched_on(key):
+    x = jax.random.normal(jax.random.key(1), (2, 5, 8))
+    ours = nnx.MultiHeadAttention(
+        2, 8, dropout_rate=0.5, decode=False, deterministic=True, rngs=nnx.Rngs(0)
+    )
+    module = linen.MultiHeadDotProductAttention(
+        2, dropout_rate=0.5, deterministic=True, broadcast_dropout=False
+    )
+    variables = module.init(jax.random.key(0), x)
+    for apply, weights in (
+        (jaxdrop.nnx.mc_apply, ours),
+        (jaxdrop.linen.mc_apply(module), variables),
+    ):
+        result = mc.predict(apply, key, weights, x, num_samples=16)
+        assert (result.stats["var"] > 0).all()
+
+
+def test_a_compiled_predictor_sees_new_weights(x, key):
+    model = Net(nnx.Rngs(0))
+    optimizer = nnx.Optimizer(model, optax.sgd(0.5), wrt=nnx.Param)
+    traces = []
+
+    @jax.jit
+    def predict(key, model, x):
+        traces.append(None)
+        stats = mc.predict(jaxdrop.nnx.mc_apply, key, model, x, num_samples=8).stats
+        return stats["mean"]
+
+    before = predict(key, model, x)
+    grads = nnx.grad(lambda model: (model(x) ** 2).mean())(model)
+    optimizer.update(model, grads)
+    after = predict(key, model, x)
+    assert len(traces) == 1
+    expected = mc.predict(jaxdrop.nnx.mc_apply, key, model, x, num_samples=8)
+    np.testing.assert_allclose(after, expected.stats["mean"], rtol=1e-5, atol=1e-6)
+    assert (jnp.abs(after - before) > 1e-3).any()
+
+
+def test_shared_draws_give_equal_rows_equal_samples(model, x, key):
+    doubled = jnp.concatenate([x, x])
+    run = lambda apply, weights, draws: (
+        mc.predict(
+            apply, key, weights, doubled, num_samples=5, draws=draws, keep_samples=True
+        ).samples
+    )
+    for apply, weights in (
+        (jaxdrop.nnx.mc_apply, model),
+        (jaxdrop.linen.mc_apply(LinenNet()), variables_of(model)),
+    ):
+        shared = run(apply, weights, "shared")
+        np.testing.assert_array_equal(shared[:, :6], shared[:, 6:])
+        assert (shared[0] != shared[1]).any()
+        independent = run(apply, weights, "independent")
+        assert (independent[:, :6] != independent[:, 6:]).any()

@@ -1,0 +1,409 @@
+"""Prediction: the same samples whatever way they are drawn, and honest statistics."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from chance import assert_mean
+from jaxdrop import mc
+
+KEPT = {"keep_samples": True}
+
+
+@pytest.mark.parametrize("chunk_size", [1, 5, 64])
+def test_samples_do_not_depend_on_the_chunk_size(chunk_size, net, key):
+    predict = jax.jit(
+        lambda key, params, x: mc.predict(
+            net.apply, key, params, x, num_samples=13, chunk_size=chunk_size, **KEPT
+        )
+    )
+    result = predict(key, net.params, net.x)
+    expected = net.samples(key, 13)
+    np.testing.assert_array_equal(result.samples, expected)
+    wide = expected.astype(np.float64)
+    np.testing.assert_allclose(result.stats["mean"], wide.mean(0), atol=1e-6, rtol=1e-6)
+    np.testing.assert_allclose(result.stats["var"], wide.var(0, ddof=1), rtol=2e-6)
+    error = wide.std(0, ddof=1) / np.sqrt(13)
+    np.testing.assert_allclose(result.stderr["mean"], error, rtol=2e-6)
+    assert result.count == result.state.count == 13
+    assert result.converged is None
+
+
+def test_eager_calls_and_raw_keys_give_the_same_samples(net, key):
+    expected = net.samples(key, 3)
+    for given in (key, jax.random.key_data(key), np.asarray(jax.random.key_data(key))):
+        result = mc.predict(net.apply, given, net.params, net.x, num_samples=3, **KEPT)
+        np.testing.assert_array_equal(result.samples, expected)
+
+
+def test_samples_are_only_kept_on_request(net, key):
+    result = mc.predict(net.apply, key, net.params, net.x, num_samples=2)
+    assert result.samples is None
+
+
+def test_memory_does_not_grow_with_the_number_of_samples(net, key):
+    def temporary(num_samples):
+        def predict(key, params, x):
+            return mc.predict(
+                net.apply, key, params, x, num_samples=num_samples, chunk_size=4
+            ).stats
+
+        x = jnp.zeros((512, 3))
+        compiled = jax.jit(predict).lower(key, net.params, x).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    few, some, many = temporary(8), temporary(64), temporary(512)
+    assert few == pytest.approx(some, rel=0.01) == pytest.approx(many, rel=0.01)
+
+
+def test_a_resumed_prediction_is_the_whole_one(net, key):
+    predict = lambda n, **kw: mc.predict(
+        net.apply, key, net.params, net.x, num_samples=n, **kw
+    )
+    first = predict(10)
+    rest = predict(6, state=first.state, chunk_size=3, **KEPT)
+    np.testing.assert_array_equal(rest.samples, net.samples(key, 16)[10:])
+    assert rest.count == 16
+    whole = predict(16)
+    for name in ("mean", "var"):
+        np.testing.assert_allclose(rest.stats[name], whole.stats[name], rtol=2e-6)
+
+
+def test_states_of_other_keys_are_merged_by_the_reducer(net, key):
+    reducer = mc.moments()
+    predict = lambda key, n: mc.predict(
+        net.apply, key, net.params, net.x, num_samples=n, reducers=reducer
+    )
+    other = jax.random.fold_in(key, 10**6)
+    a, b = predict(key, 9).state.sums, predict(other, 4).state.sums
+    both = np.concatenate([net.samples(key, 9), net.samples(other, 4)])
+    for merged in (reducer.merge(a, b), reducer.merge(b, a)):
+        stats = reducer.finalize(merged)
+        np.testing.assert_allclose(stats["mean"], both.mean(0), atol=1e-6)
+        np.testing.assert_allclose(stats["var"], both.var(0, ddof=1), rtol=1e-5)
+
+
+def test_a_state_of_something_else_is_refused(net, key):
+    state = mc.predict(net.apply, key, net.params, net.x, num_samples=2).state
+    with pytest.raises(ValueError, match="state is of other reducers or outputs"):
+        mc.predict(
+            net.apply,
+            key,
+            net.params,
+            net.x[:2],
+            num_samples=2,
+            state=state,
+        )
+    with pytest.raises(ValueError, match="state is of other reducers or outputs"):
+        mc.predict(
+            net.apply,
+            key,
+            net.params,
+            net.x,
+            num_samples=2,
+            state=state,
+            reducers="classification",
+        )
+
+
+def test_a_function_without_chance_is_an_error(net, key):
+    for silent in (
+        lambda key, x: x,
+        lambda key, x: (jax.random.normal(key), x)[1],
+        jax.jit(lambda key, x: jnp.where(jnp.zeros(x.shape, bool), x, 2 * x)),
+    ):
+        with pytest.raises(ValueError, match=r"mc\.predict: no output depends on the"):
+            mc.predict(silent, key, net.x, num_samples=2)
+    with pytest.raises(ValueError, match=r"mc\.samples: no output depends on the key"):
+        mc.samples(lambda key, x: x, key, net.x, num_samples=2)
+
+
+def test_a_rate_that_is_traced_and_zero_gives_no_variance(net, key):
+    def apply(key, rate, x):
+        return jnp.where(jax.random.uniform(key, x.shape) < rate, 0, x)
+
+    result = mc.predict(
+        apply, key, jnp.float32(0), net.x, num_samples=5, reducers="classification"
+    )
+    assert (result.stats["var"] == 0).all() and result.count == 5
+    np.testing.assert_allclose(result.stats["mutual_information"], 0, atol=1e-6)
+
+
+def test_variance_of_a_linear_model_is_the_closed_form(key):
+    weights, x, rate = jnp.array([1.0, -2.0, 0.5]), jnp.array([2.0, 1.0, -1.0]), 0.3
+
+    def apply(key, weights, x):
+        keep = jax.random.bernoulli(key, 1 - rate, x.shape)
+        return (jnp.where(keep, x / (1 - rate), 0) * weights).sum()
+
+    result = jax.jit(
+        lambda: mc.predict(
+            apply, key, weights, x, num_samples=4096, chunk_size=512, **KEPT
+        )
+    )()
+    assert_mean(result.samples, jnp.vdot(weights, x))
+    squares = (result.samples - jnp.vdot(weights, x)) ** 2
+    assert_mean(squares, rate / (1 - rate) * ((weights * x) ** 2).sum())
+    assert result.stats["var"] == pytest.approx(float(squares.mean()), rel=0.01)
+
+
+def test_new_weights_need_no_new_program(net, key):
+    traces = []
+
+    def apply(key, params, x):
+        traces.append(None)
+        return net.apply(key, params, x)
+
+    predict = jax.jit(
+        lambda key, params, x: mc.predict(apply, key, params, x, num_samples=4)
+    )
+    first = predict(key, net.params, net.x).stats["mean"]
+    doubled = predict(key, jax.tree.map(lambda w: 2 * w, net.params), net.x)
+    np.testing.assert_allclose(doubled.stats["mean"], 4 * first, rtol=1e-6)
+    assert len(traces) == 1
+
+
+def test_outputs_keep_their_tree(net, key):
+    def apply(key, params, x):
+        logits = net.apply(key, params, x)
+        return {"logits": logits, "pair": (logits.sum(), logits[0] > 0)}
+
+    run = lambda **kw: mc.predict(apply, key, net.params, net.x, num_samples=4, **kw)
+    mean = run().stats["mean"]
+    samples = net.samples(key, 4)
+    np.testing.assert_allclose(mean["logits"], samples.mean(0), atol=1e-6)
+    np.testing.assert_allclose(mean["pair"][1], (samples[:, 0] > 0).mean(0))
+    stats = run(
+        reducers={"label": mc.categorical(of="logits"), "sum": mc.moments(of="pair")}
+    ).stats
+    assert stats["label"]["predictive_entropy"].shape == (6,)
+    assert stats["sum"]["var"][0].shape == ()
+
+
+def test_a_reducer_of_ones_own_needs_five_functions(net, key):
+    def update(state, outputs, valid):
+        kept = jnp.where(valid[:, None, None], outputs, -jnp.inf)
+        return jnp.maximum(state, kept.max(0))
+
+    largest = mc.Reducer(
+        init=lambda outputs: jnp.full(outputs.shape, -jnp.inf, outputs.dtype),
+        update=update,
+        merge=jnp.maximum,
+        finalize=lambda state: {"max": state},
+        stderr=lambda state: {},
+    )
+    run = lambda **kw: mc.predict(
+        net.apply, key, net.params, net.x, num_samples=7, chunk_size=3, **kw
+    )
+    expected = net.samples(key, 7).max(0)
+    np.testing.assert_array_equal(run(reducers=largest).stats["max"], expected)
+    both = run(reducers={"own": largest, "mean": mc.moments()}).stats
+    np.testing.assert_array_equal(both["own"]["max"], expected)
+
+
+def test_presets_choose_reducers(net, key):
+    run = lambda fn, name: (
+        mc.predict(fn, key, net.params, net.x, num_samples=3, reducers=name).stats
+    )
+    pair = lambda key, params, x: (net.apply(key, params, x), jnp.ones((6, 4)))
+    assert "mutual_information" in run(net.apply, "classification")
+    assert set(run(net.apply, "regression")) == {"mean", "var"}
+    assert "aleatoric" in run(pair, "regression")
+    with pytest.raises(ValueError, match=r"reducers must be one of .*got 'bald'"):
+        run(net.apply, "bald")
+
+
+def test_what_is_no_array_is_passed_on_as_it_is(net, key):
+    def apply(key, options, x):
+        assert options == {"training": True, "depth": 2, "name": "net", "act": None}
+        return net.apply(key, net.params, x)
+
+    options = {"training": True, "depth": 2, "name": "net", "act": None}
+    for draws in ("independent", "shared"):
+        result = mc.predict(apply, key, options, net.x, num_samples=2, draws=draws)
+        assert result.stats["mean"].shape == (6, 4)
+
+
+@pytest.mark.parametrize(
+    "impl", ["rbg", pytest.param("unsafe_rbg", marks=pytest.mark.slow)]
+)
+def test_keys_that_change_when_batched_give_the_same_samples_in_chunks(impl, net):
+    key = jax.random.key(0, impl=impl)
+    run = lambda chunk: mc.predict(
+        net.apply, key, net.params, net.x, num_samples=4, chunk_size=chunk, **KEPT
+    )
+    np.testing.assert_array_equal(run(4).samples, run(1).samples)
+
+
+@pytest.mark.parametrize("tol, chunk_size", [(0.6, 1), (0.3, 7)])
+def test_sampling_stops_when_the_error_is_small(tol, chunk_size, net, key):
+    predict = jax.jit(
+        lambda tol: mc.predict(
+            net.apply,
+            key,
+            net.params,
+            net.x,
+            num_samples=4000,
+            chunk_size=chunk_size,
+            tol=tol,
+            min_samples=20,
+            check_every=10,
+        )
+    )
+    result = predict(tol)
+    count = int(result.count)
+    assert result.converged and result.stderr["mean"].max() <= tol
+    assert 20 <= count < 4000 and count % 10 == 0
+    before = mc.predict(net.apply, key, net.params, net.x, num_samples=count - 10)
+    assert count == 20 or before.stderr["mean"].max() > tol
+    expected = net.samples(key, count)
+    np.testing.assert_allclose(result.stats["mean"], expected.mean(0), atol=1e-5)
+
+
+def test_a_tolerance_that_is_not_reached_is_told(net, key):
+    result = mc.predict(
+        net.apply,
+        key,
+        net.params,
+        net.x,
+        num_samples=23,
+        tol=1e-9,
+        check_every=5,
+        **KEPT,
+    )
+    assert result.count == 23 and not result.converged
+    np.testing.assert_array_equal(result.samples, net.samples(key, 23))
+
+
+def test_samples_that_were_not_drawn_are_nan(net, key):
+    result = mc.predict(
+        net.apply,
+        key,
+        net.params,
+        net.x,
+        num_samples=40,
+        tol=1e9,
+        min_samples=10,
+        check_every=5,
+        **KEPT,
+    )
+    assert result.count == 10 and result.samples.shape[0] == 40
+    np.testing.assert_array_equal(result.samples[:10], net.samples(key, 10))
+    assert jnp.isnan(result.samples[10:]).all()
+
+
+def test_a_converged_state_draws_no_more(net, key):
+    run = lambda **kw: mc.predict(
+        net.apply, key, net.params, net.x, num_samples=50, tol=1.0, **kw
+    )
+    first = run()
+    again = run(state=first.state)
+    assert again.count == first.count and again.converged
+
+
+def test_the_statistic_to_watch_is_named(net, key):
+    run = lambda **kw: mc.predict(
+        net.apply, key, net.params, net.x, num_samples=32, tol=0.1, **kw
+    )
+    several = {"label": mc.categorical()}
+    assert run(reducers=several, tol_stat="label/mutual_information").count >= 16
+    with pytest.raises(ValueError, match=r"one of \['mean'\], got 'var'"):
+        run(tol_stat="var")
+    with pytest.raises(ValueError, match=r"tol_stat must name .*'label/mean'"):
+        run(reducers=several)
+
+
+def test_gradients_are_those_of_the_stacked_samples(net, key):
+    def streamed(params):
+        result = mc.predict(net.apply, key, params, net.x, num_samples=6, chunk_size=4)
+        return (result.stats["mean"] ** 2).sum() + result.stats["var"].sum()
+
+    def stacked(params):
+        draws = [net.apply(jax.random.fold_in(key, t), params, net.x) for t in range(6)]
+        draws = jnp.stack(draws)
+        return (draws.mean(0) ** 2).sum() + draws.var(0, ddof=1).sum()
+
+    for ours, theirs in zip(
+        *(jax.jit(jax.grad(f))(net.params) for f in (streamed, stacked)), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-4)
+
+
+def test_a_tolerance_has_forward_gradients_and_says_that_it_has_no_others(net, key):
+    def mean(params):
+        return (
+            mc.predict(net.apply, key, params, net.x, num_samples=32, tol=0.5)
+            .stats["mean"]
+            .sum()
+        )
+
+    value, slope = jax.jvp(mean, (net.params,), (net.params,))
+    assert slope == pytest.approx(
+        2 * float(value), rel=1e-4
+    )  # bilinear but for the kinks
+    with pytest.raises(ValueError, match=r"tol= has no reverse-mode gradient"):
+        jax.grad(mean)(net.params)
+
+
+def test_a_tolerance_may_be_mapped_over(net, key):
+    def count(tol):
+        return mc.predict(
+            net.apply, key, net.params, net.x, num_samples=64, tol=tol, check_every=8
+        ).count
+
+    counts = jax.jit(jax.vmap(count))(jnp.array([1e9, 1e-9, 0.8]))
+    assert counts[0] == 16 and counts[1] == 64
+    assert counts[2] == count(0.8)
+
+
+@pytest.mark.slow
+def test_what_is_known_raises_no_alarm_about_nan(net, key):
+    reducers = {
+        "moments": mc.moments(),
+        "label": mc.categorical(),
+        "votes": mc.votes(),
+        "mixture": mc.gaussian_mixture(noise=1.0, targets=jnp.zeros((6, 4))),
+        "quantiles": mc.quantiles(capacity=8),
+    }
+    with jax.debug_nans(True):
+        result = jax.jit(
+            lambda: mc.predict(
+                net.apply, key, net.params, net.x, num_samples=5, reducers=reducers
+            )
+        )()
+    assert result.count == 5
+
+
+def test_one_sample_has_a_mean_and_nothing_else(net, key):
+    result = mc.predict(net.apply, key, net.params, net.x, num_samples=1)
+    np.testing.assert_array_equal(result.stats["mean"], net.samples(key, 1)[0])
+    assert jnp.isnan(result.stats["var"]).all()
+    assert jnp.isnan(result.stderr["mean"]).all()
+
+
+@pytest.mark.parametrize(
+    "name", ["num_samples", "chunk_size", "min_samples", "check_every"]
+)
+def test_counts_are_positive_integers(name, net, key):
+    given = {"num_samples": 4, "tol": 1.0}
+    for wrong in (0, -1):
+        with pytest.raises(ValueError, match=f"{name} must be at least 1, got {wrong}"):
+            mc.predict(net.apply, key, net.params, net.x, **given | {name: wrong})
+    for wrong in (1.5, True, "8"):
+        with pytest.raises(TypeError, match=f"{name} must be an integer, got"):
+            mc.predict(net.apply, key, net.params, net.x, **given | {name: wrong})
+
+
+def test_other_arguments_are_named_too(net, key):
+    run = lambda key=key, **kw: mc.predict(
+        net.apply, key, net.params, net.x, num_samples=2, **kw
+    )
+    with pytest.raises(ValueError, match="draws must be one of"):
+        run(draws="same")
+    with pytest.raises(ValueError, match=r"mc\.predict needs a PRNG key"):
+        run(key=None)
+    with pytest.raises(ValueError, match="one key, got"):
+        run(key=jax.random.split(key, 3))
+    with pytest.raises(TypeError, match=r"reducers\['a'\] must be a Reducer"):
+        run(reducers={"a": mc.moments})

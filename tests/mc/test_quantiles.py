@@ -1,0 +1,81 @@
+"""Quantiles: NumPy's for few samples, close to them for many."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxdrop import mc
+
+LEVELS = (0.0, 0.05, 0.5, 0.9, 1.0)
+
+
+@pytest.mark.parametrize(
+    "way", [{"chunks": 7, "junk": 2}, {"chunks": 2, "parts": 3}, {"chunks": 50}]
+)
+def test_few_samples_give_exact_quantiles(way, reduce):
+    samples = np.random.default_rng(0).normal(size=(50, 3, 2)).astype(np.float32)
+    reducer = mc.quantiles(LEVELS, capacity=64)
+    found = reduce(reducer, samples, **way)[0]["quantiles"]
+    np.testing.assert_allclose(found, np.quantile(samples, LEVELS, axis=0), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "way",
+    [{"chunks": 20, "parts": 5}, pytest.param({"chunks": 400}, marks=pytest.mark.slow)],
+)
+def test_many_samples_give_quantiles_of_nearly_the_level(way, reduce):
+    rng = np.random.default_rng(0)
+    laws = (rng.standard_normal, rng.standard_exponential, rng.standard_cauchy)
+    samples = np.stack([law(20_000) for law in laws], -1).astype(np.float32)
+    capacity, levels = 128, (0.05, 0.25, 0.5, 0.95)
+    reducer = mc.quantiles(levels, capacity=capacity)
+    found = reduce(reducer, samples, **way)[0]["quantiles"]
+    for level, values in zip(levels, found, strict=True):
+        true_level = (samples <= np.asarray(values)).mean(0)
+        assert (np.abs(true_level - level) < 3 / capacity).all(), (level, true_level)
+
+
+def test_chunks_larger_than_the_capacity_are_taken_in_pieces(reduce):
+    samples = np.arange(1000, dtype=np.float32)[:, None]
+    reducer = mc.quantiles((0.5,), capacity=100)
+    found = reduce(reducer, samples, junk=3)[0]["quantiles"]
+    assert abs(found[0, 0] - 499.5) < 3 / 100 * 1000
+
+
+def test_the_error_is_the_spread_over_repetitions(reduce):
+    samples = np.random.default_rng(0).normal(size=(200, 400)).astype(np.float32)
+    reducer = mc.quantiles((0.2, 0.5))
+    stats, errors = reduce(reducer, samples)
+    seen = np.std(stats["quantiles"], axis=1, ddof=1)
+    told = errors["quantiles"].mean(1)
+    np.testing.assert_allclose(told, seen, rtol=0.1)
+
+
+def test_equal_samples_and_infinite_ones(reduce):
+    reducer = mc.quantiles((0.1, 0.5, 0.9), capacity=16)
+    constant, _ = reduce(reducer, np.ones((40, 1)), chunks=5)
+    np.testing.assert_array_equal(constant["quantiles"], 1)
+    ends = np.array([-np.inf, 0.0, 1.0, 2.0, np.inf])[:, None]
+    assert reduce(reducer, ends)[0]["quantiles"][1, 0] == 1
+
+
+def test_a_missing_sample_is_not_passed_over(reduce):
+    samples = np.ones((40, 2), np.float32)
+    samples[3, 1] = np.nan
+    reducer = mc.quantiles((0.5,), capacity=16)
+    found = reduce(reducer, samples, chunks=5)[0]["quantiles"]
+    assert found[0, 0] == 1 and jnp.isnan(found[0, 1])
+
+
+def test_one_sample_is_all_its_quantiles_and_has_no_error(reduce):
+    reducer = mc.quantiles()
+    stats, errors = reduce(reducer, np.full((1, 2), 3.0, np.float32))
+    np.testing.assert_array_equal(stats["quantiles"], 3)
+    assert jnp.isnan(errors["quantiles"]).all()
+
+
+def test_levels_are_checked():
+    with pytest.raises(ValueError, match=r"levels must be in \[0, 1\], got \(5, 95\)"):
+        mc.quantiles((5, 95))
+    with pytest.raises(ValueError, match="capacity must be at least 1, got 0"):
+        mc.quantiles(capacity=0)

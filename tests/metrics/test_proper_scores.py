@@ -1,0 +1,79 @@
+"""Proper scores, their extremes and their parts."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import special
+
+from jaxdrop import metrics
+
+
+def test_brier_score_runs_from_zero_to_two():
+    sure = np.eye(3, dtype=np.float32)
+    assert metrics.brier_score(sure, np.arange(3)) == 0
+    assert metrics.brier_score(sure, np.array([1, 2, 0])) == 2
+
+
+@pytest.mark.parametrize("num_bins", [5, 15])
+@pytest.mark.parametrize("weights", [None, np.arange(1.0, 201.0, dtype=np.float32)])
+def test_the_parts_of_the_brier_score_add_up(num_bins, weights):
+    rng = np.random.default_rng(0)
+    probs = rng.dirichlet(np.ones(4), 200).astype(np.float32)
+    labels = rng.integers(0, 4, 200)
+    parts = metrics.brier_decomposition(
+        probs, labels, num_bins=num_bins, weights=weights
+    )
+    score = metrics.brier_score(probs, labels, weights=weights)
+    assert abs(parts.score - score) < 1e-6
+    assert min(parts.reliability, parts.resolution, parts.uncertainty) >= 0
+
+
+def test_the_parts_are_murphys_where_forecasts_take_few_values():
+    p = np.repeat(np.float32([0.2, 0.6]), [10, 10])
+    labels = 1 - np.concatenate([np.arange(10) < 3, np.arange(10) < 5]).astype(int)
+    parts = metrics.brier_decomposition(np.stack([p, 1 - p], -1), labels, num_bins=10)
+    # By hand, for two classes: frequencies .3 and .5, base rate .4.
+    expected = [(0.1**2 + 0.1**2), (0.1**2 + 0.1**2), 2 * 0.4 * 0.6, 0.0]
+    np.testing.assert_allclose(parts, expected, atol=1e-6)
+
+
+def test_likelihood_takes_logits_and_log_probabilities_alike():
+    rng = np.random.default_rng(0)
+    logits = 5 * rng.normal(size=(50, 6)).astype(np.float32)
+    labels = rng.integers(0, 6, 50)
+    expected = -special.log_softmax(logits.astype(np.float64), -1)[range(50), labels]
+    for given in (logits, jax.nn.log_softmax(logits), logits + 100):
+        score = metrics.negative_log_likelihood(given, labels)
+        assert score == pytest.approx(expected.mean(), rel=1e-5)
+
+
+def test_likelihood_survives_probabilities_that_float32_cannot_hold():
+    logits = np.float32([[0.0, -200.0], [0.0, -1e4]])
+    score = metrics.negative_log_likelihood(logits, np.array([1, 1]))
+    assert score == pytest.approx((200 + 1e4) / 2)
+    impossible = np.float32([[0.0, -np.inf]])
+    assert metrics.negative_log_likelihood(impossible, np.array([1])) == np.inf
+    assert metrics.negative_log_likelihood(impossible, np.array([0])) == 0
+
+
+def test_the_likelihood_of_the_mean_is_at_least_the_mean_likelihood(key):
+    members = jax.nn.log_softmax(3 * jax.random.normal(key, (20, 100, 5)))
+    labels = jax.random.randint(key, (100,), 0, 5)
+    of_mean = jax.nn.logsumexp(members, axis=0) - np.log(20)
+    score = jax.vmap(metrics.negative_log_likelihood, in_axes=(0, None))
+    scores = score(jnp.concatenate([of_mean[None], members]), labels)
+    assert scores[0] < scores[1:].mean()
+
+
+def test_a_label_that_names_no_class_gives_nan():
+    assert jnp.isnan(metrics.negative_log_likelihood(np.zeros((1, 2)), np.array([-1])))
+    assert jnp.isnan(metrics.negative_log_likelihood(np.zeros((1, 2)), np.array([2])))
+
+
+def test_scores_have_gradients():
+    labels = np.array([0, 2])
+    logits = jnp.array([[1.0, 2.0, 3.0], [0.0, 1.0, -jnp.inf]])[:, :3]
+    for metric in (metrics.brier_score, metrics.negative_log_likelihood):
+        gradient = jax.grad(lambda x, m=metric: m(jax.nn.softmax(x), labels))(logits)
+        assert jnp.isfinite(gradient).all()

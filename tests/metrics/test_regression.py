@@ -1,0 +1,102 @@
+"""Scores of real-valued predictions against quadrature, NumPy and the normal law."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import integrate, stats
+
+from chance import assert_mean
+from jaxdrop import metrics
+
+
+@pytest.mark.parametrize("mean, std, y", [(0, 1, 0), (1, 2, -3), (-1, 0.1, -1.3)])
+def test_gaussian_crps_is_the_integral(mean, std, y):
+    law = stats.norm(mean, std)
+    below, _ = integrate.quad(lambda t: law.cdf(t) ** 2, -40, y, limit=200)
+    above, _ = integrate.quad(lambda t: (1 - law.cdf(t)) ** 2, y, 40, limit=200)
+    score = metrics.crps_gaussian(float(mean), float(std), float(y))
+    assert score == pytest.approx(below + above, abs=1e-6)
+
+
+def test_a_prediction_without_spread_scores_its_absolute_error():
+    score = lambda std: metrics.crps_gaussian(1.0, std, 3.0)
+    assert score(0.0) == 2
+    assert jnp.isnan(score(-1.0))
+    assert jnp.isfinite(jax.grad(score)(0.0))
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_sample_crps_is_the_double_sum(count):
+    rng = np.random.default_rng(0)
+    samples, y = rng.normal(size=(count, 9)), rng.normal(size=9)
+    pairs = np.abs(samples[:, None] - samples[None]).sum((0, 1))
+    error = np.abs(samples - y).mean(0)
+    plain = (error - pairs / (2 * count**2)).mean()
+    assert metrics.crps_samples(samples, y, fair=False) == pytest.approx(
+        plain, abs=1e-6
+    )
+    if count > 1:
+        fair = (error - pairs / (2 * count * (count - 1))).mean()
+        assert metrics.crps_samples(samples, y) == pytest.approx(fair, abs=1e-6)
+
+
+def test_fair_crps_is_right_on_average_even_for_two_samples(key):
+    samples = jax.random.normal(key, (2, 10**5))
+    target = jnp.full((10**5,), 0.7)
+    each = jax.vmap(metrics.crps_samples, in_axes=(1, 0))
+    truth = metrics.crps_gaussian(0.0, 1.0, 0.7)
+    assert_mean(each(samples, target), truth)
+    unfair = jax.vmap(lambda s, y: metrics.crps_samples(s, y, fair=False), (1, 0))
+    with pytest.raises(AssertionError):
+        assert_mean(unfair(samples, target), truth)
+
+
+def test_samples_may_be_along_any_axis():
+    rng = np.random.default_rng(0)
+    samples, y = rng.normal(size=(4, 3, 5)), rng.normal(size=(4, 5))
+    moved = metrics.crps_samples(np.moveaxis(samples, 1, 0), y)
+    assert metrics.crps_samples(samples, y, axis=-2) == moved
+    with pytest.raises(ValueError, match="needs at least 2 samples"):
+        metrics.crps_samples(samples[:, :1], y, axis=1)
+    with pytest.raises(ValueError, match=r"shape of one sample, \(3, 5\)"):
+        metrics.crps_samples(samples, y)
+
+
+def test_sharpness_is_the_root_mean_variance():
+    std = np.array([[1.0, 2.0], [3.0, 4.0]])
+    assert metrics.sharpness(std) == pytest.approx(np.sqrt(30 / 4))
+
+
+def test_the_curve_is_the_diagonal_for_the_true_distribution(key):
+    y = jax.random.normal(key, (4000,))
+    result = metrics.regression_calibration(jnp.zeros_like(y), 1.0, y)
+    np.testing.assert_allclose(result.levels, np.arange(1, 100) / 100, rtol=1e-6)
+    error = np.sqrt(result.levels * (1 - result.levels) / y.size)
+    assert (np.abs(result.observed - result.levels) < 5 * error).all()
+    assert result.mace <= result.rmsce < 0.02
+
+
+@pytest.mark.parametrize("bias", [1.0, -1.0])
+def test_predictions_that_are_too_high_are_above_the_diagonal(bias, key):
+    y = jax.random.normal(key, (2000,))
+    result = metrics.regression_calibration(jnp.full_like(y, bias), 1.0, y)
+    assert (jnp.sign(result.observed - result.levels) == jnp.sign(bias)).all()
+    expected = stats.norm.cdf(stats.norm.ppf(np.asarray(result.levels)) + bias)
+    np.testing.assert_allclose(result.observed, expected, atol=0.05)
+
+
+def test_errors_are_compared_with_the_variance_bin_by_bin():
+    std = np.repeat([1.0, 2.0], 4)
+    y = np.array([1.0, -1.0, 1.0, -1.0, 4.0, -4.0, 4.0, -4.0])  # twice too certain
+    result = metrics.regression_calibration(np.zeros(8), std, y, num_bins=2)
+    np.testing.assert_allclose(result.weight, [4, 4])
+    np.testing.assert_allclose(result.variance, [1, 4])
+    np.testing.assert_allclose(result.squared_error, [1, 16])
+    assert result.ence == pytest.approx((0 + (4 - 2) / 2) / 2)
+    assert result.uce == pytest.approx((0 + 12) / 2)
+
+
+def test_shapes_that_would_broadcast_are_refused():
+    with pytest.raises(ValueError, match=r"shapes must be equal.*mean \(5, 1\)"):
+        metrics.crps_gaussian(np.zeros((5, 1)), np.ones(5), np.zeros(5))

@@ -1,0 +1,58 @@
+"""Risk, coverage and rejection, by hand and under ties."""
+
+import numpy as np
+import pytest
+
+from chance import assert_mean
+from jaxdrop import metrics
+
+CONFIDENCE = np.float32([0.9, 0.8, 0.7, 0.6, 0.5])
+ERRORS = np.array([0, 1, 1, 1, 1])
+
+
+def test_the_curve_by_hand():
+    curve = metrics.risk_coverage(CONFIDENCE, ERRORS)
+    np.testing.assert_allclose(curve.coverage, [0.2, 0.4, 0.6, 0.8, 1], rtol=1e-6)
+    np.testing.assert_allclose(curve.risk, [0, 1 / 2, 2 / 3, 3 / 4, 4 / 5], rtol=1e-6)
+    assert curve.coverage_at(0.3) == pytest.approx(0.2)
+    assert curve.coverage_at(0.7) == pytest.approx(0.6)
+    assert metrics.risk_coverage(CONFIDENCE, ERRORS[::-1]).coverage_at(0.1) == 0
+
+
+def test_the_areas_by_hand():
+    assert metrics.aurc(CONFIDENCE, ERRORS) == pytest.approx(0.543333, abs=1e-6)
+    assert metrics.aurc(CONFIDENCE, ERRORS, kind="excess") == pytest.approx(0, abs=1e-7)
+    generalized = metrics.aurc(CONFIDENCE, ERRORS, kind="generalized")
+    assert generalized == pytest.approx((0 + 1 + 2 + 3 + 4) / 25)
+    worst = metrics.aurc(CONFIDENCE, ERRORS[::-1], kind="excess")
+    risks = np.cumsum(ERRORS[::-1]) / np.arange(1, 6)
+    assert worst == pytest.approx(risks.mean() - 0.543333, abs=1e-6)
+
+
+def test_ties_give_the_average_over_orders():
+    rng = np.random.default_rng(0)
+    confidence = np.float32([3, 2, 2, 2, 1, 1])
+    losses = rng.random(6).astype(np.float32)
+    jitter = confidence + 0.1 * rng.random((4000, 6))
+    orders = np.argsort(-jitter, axis=1)
+    risks = np.cumsum(losses[orders], axis=1) / np.arange(1, 7)
+    error = risks.std(0) / np.sqrt(4000) + 1e-7  # without ties there is no chance
+    assert_mean(risks, metrics.risk_coverage(confidence, losses).risk, error=error)
+
+
+def test_rejection_is_the_other_side_of_coverage():
+    curve = metrics.accuracy_rejection(CONFIDENCE, 1 - ERRORS)
+    np.testing.assert_allclose(curve.rejected, [0, 0.2, 0.4, 0.6, 0.8], atol=1e-6)
+    np.testing.assert_allclose(curve.accuracy, [0.2, 0.25, 1 / 3, 0.5, 1], rtol=1e-6)
+
+
+def test_weights_scale_what_an_example_covers():
+    weights = np.float32([1, 1, 2, 0, 0])
+    curve = metrics.risk_coverage(CONFIDENCE, ERRORS, weights=weights)
+    np.testing.assert_allclose(curve.coverage, [0.25, 0.5, 1, 1, 1])
+    np.testing.assert_allclose(curve.risk, [0, 0.5, 0.75, 0.75, 0.75])
+
+
+def test_kinds_are_offered_by_name():
+    with pytest.raises(ValueError, match=r"kind must be one of .*'excess'.*'eaurc'"):
+        metrics.aurc(CONFIDENCE, ERRORS, kind="eaurc")

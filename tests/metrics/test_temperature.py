@@ -1,0 +1,50 @@
+"""Temperature scaling finds the optimum, and nothing but the temperature."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import optimize, special
+
+from jaxdrop import metrics
+
+
+def test_recovers_the_temperature_of_synthetic_logits(key):
+    of_logits, of_labels = jax.random.split(key)
+    true = 2.0 * jax.random.normal(of_logits, (100_000, 5))
+    labels = jax.random.categorical(of_labels, true)
+    temperature = metrics.temperature_scaling(2 * true, labels)
+    assert abs(temperature - 2) < 0.02
+    scaled = 2 * true / temperature
+    assert (scaled.argmax(-1) == true.argmax(-1)).all()
+    assert metrics.negative_log_likelihood(
+        scaled, labels
+    ) < metrics.negative_log_likelihood(2 * true, labels)
+
+
+def test_is_the_optimum_of_the_likelihood():
+    rng = np.random.default_rng(0)
+    logits, labels = 4 * rng.normal(size=(60, 3)), rng.integers(0, 3, 60)
+    weights = rng.random(60)
+
+    def loss(log_temperature):
+        scaled = special.log_softmax(logits / np.exp(log_temperature), -1)
+        return -(weights * scaled[range(60), labels]).sum()
+
+    expected = np.exp(optimize.minimize_scalar(loss, bounds=(-5, 6)).x)
+    found = metrics.temperature_scaling(logits, labels, weights=weights)
+    assert found == pytest.approx(expected, rel=1e-3)
+
+
+def test_ends_where_there_is_no_optimum():
+    logits = np.float32([[3.0, 0.0], [0.0, 2.0]])
+    right = metrics.temperature_scaling(logits, np.array([0, 1]))
+    wrong = metrics.temperature_scaling(logits, np.array([1, 0]))
+    assert right == pytest.approx(1e-3) and wrong == pytest.approx(1e3, rel=1e-3)
+
+
+def test_impossible_classes_do_not_disturb():
+    logits = np.float32([[9.0, 0.0, -np.inf]] * 4)
+    found = metrics.temperature_scaling(logits, np.array([0, 0, 0, 1]))
+    assert found == pytest.approx(9 / np.log(3), rel=1e-4)
+    assert jnp.isnan(metrics.temperature_scaling(logits, np.array([0, 0, 0, 3])))

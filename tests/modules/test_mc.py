@@ -1,0 +1,177 @@
+"""One stochastic pass: what drops is on, what normalises is not."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen, nnx
+
+import jaxdrop
+
+
+class Net(nnx.Module):
+    """Flax's dropout, ours, attention and normalisation in one model."""
+
+    def __init__(self, rngs: nnx.Rngs):
+        self.linear = nnx.Linear(6, 8, rngs=rngs)
+        self.norm = nnx.BatchNorm(8, rngs=rngs)
+        self.theirs = nnx.Dropout(0.5, rngs=rngs)
+        self.attention = nnx.MultiHeadAttention(
+            2, 8, dropout_rate=0.5, decode=False, rngs=rngs
+        )
+        self.ours = jaxdrop.nnx.Dropout(0.5)  # without keys of its own
+
+    def __call__(self, x):
+        """From (batch, time, 6) to (batch, time, 8)."""
+        x = self.theirs(self.norm(self.linear(x)))
+        return self.ours(x + self.attention(x))
+
+
+class LinenNet(linen.Module):
+    """The same in Linen, switched by one flag as most models are."""
+
+    @linen.compact
+    def __call__(self, x, train: bool):
+        """From (batch, time, 6) to (batch, time, 8)."""
+        x = linen.Dense(8)(x)
+        x = linen.BatchNorm(use_running_average=not train)(x)
+        x = linen.Dropout(0.5)(x, not train)
+        attention = linen.MultiHeadDotProductAttention(
+            2, dropout_rate=0.5, deterministic=not train
+        )
+        x = x + attention(x)
+        return jaxdrop.linen.Dropout(0.5, deterministic=not train)(x)
+
+
+@pytest.fixture
+def x():
+    return jax.random.normal(jax.random.key(1), (3, 4, 6))
+
+
+def leaves(model) -> list:
+    return [np.asarray(a) for a in jax.tree.leaves(nnx.to_pure_dict(nnx.state(model)))]
+
+
+def raw(model) -> list:
+    state = nnx.state(model)
+    unwrap = lambda a: (
+        jax.random.key_data(a) if jnp.issubdtype(a.dtype, jax.dtypes.prng_key) else a
+    )
+    return [np.asarray(unwrap(a)) for a in jax.tree.leaves(state)]
+
+
+@pytest.mark.parametrize("mode", ["train", "eval"])
+def test_nnx_passes_depend_on_the_key_alone(x, key, mode):
+    model = Net(nnx.Rngs(0))
+    getattr(model, mode)()
+    one = jaxdrop.nnx.mc_apply(key, model, x)
+    np.testing.assert_array_equal(jaxdrop.nnx.mc_apply(key, model, x), one)
+    other = jaxdrop.nnx.mc_apply(jax.random.key(2), model, x)
+    assert (one != other).any()
+    jitted = jax.jit(jaxdrop.nnx.mc_apply)(key, model, x)
+    np.testing.assert_allclose(jitted, one, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["train", "eval"])
+def test_nnx_leaves_the_model_as_it_was(x, key, mode):
+    model = Net(nnx.Rngs(0))
+    getattr(model, mode)()
+    before, flags = raw(model), model.theirs.deterministic
+    jaxdrop.nnx.mc_apply(key, model, x)
+    for a, b in zip(before, raw(model), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert model.theirs.deterministic is flags
+    assert model.ours.rngs is None
+    assert model.norm.use_running_average is (mode == "eval")
+
+
+def test_nnx_switches_on_every_site_and_no_normalisation(x, key):
+    rate = {"theirs": 0.0, "attention": 0.0, "ours": 0.0}
+    model = Net(nnx.Rngs(0))
+
+    def passes(on):
+        model.theirs.rate = 0.5 if on == "theirs" else 0.0
+        model.attention.dropout_rate = 0.5 if on == "attention" else 0.0
+        model.ours.rate = 0.5 if on == "ours" else 0.0
+        return [jaxdrop.nnx.mc_apply(jax.random.key(i), model, x) for i in range(2)]
+
+    for site in rate:
+        first, second = passes(site)
+        assert (first != second).any(), site
+    first, second = passes(None)
+    np.testing.assert_array_equal(first, second)
+    model.eval()
+    np.testing.assert_allclose(first, model(x), rtol=1e-6)
+    alone = jaxdrop.nnx.mc_apply(key, model, x[:1])
+    np.testing.assert_allclose(alone[0], first[0], rtol=1e-5, atol=1e-6)
+
+
+def test_nnx_refuses_a_pass_that_changes_statistics(x, key):
+    class Stubborn(nnx.Module):
+        def __init__(self, rngs):
+            self.norm = nnx.BatchNorm(6, rngs=rngs)
+            self.drop = jaxdrop.nnx.Dropout(0.5, rngs=rngs)
+
+        def __call__(self, x):
+            return self.drop(self.norm(x, use_running_average=False))
+
+    for run in (jaxdrop.nnx.mc_apply, jax.jit(jaxdrop.nnx.mc_apply)):
+        with pytest.raises(ValueError, match=r"changed norm/mean.*normalisation"):
+            run(key, Stubborn(nnx.Rngs(0)), x)
+
+
+def test_nnx_stacked_layers_draw_apart(key):
+    @nnx.vmap
+    def make(rngs):
+        return jaxdrop.nnx.Dropout(0.5, rngs=rngs)
+
+    class Stack(nnx.Module):
+        def __init__(self):
+            self.layers = make(nnx.Rngs(0).split(3))
+
+        def __call__(self, x):
+            return nnx.vmap(lambda layer, x: layer(x), in_axes=(0, None))(
+                self.layers, x
+            )
+
+    rows = jaxdrop.nnx.mc_apply(key, Stack(), jnp.ones(50))
+    assert len(np.unique(np.asarray(rows), axis=0)) == 3
+
+
+def test_nnx_samples_have_the_moments_of_dropout(key):
+    model = jaxdrop.nnx.Dropout(0.5)
+    keys = jax.random.split(key, 4096)
+    samples = jax.vmap(jaxdrop.nnx.mc_apply, (0, None, None))(keys, model, jnp.ones(3))
+    np.testing.assert_allclose(samples.mean(0), 1, atol=5 / 64)
+
+
+def test_linen_passes_drop_under_an_evaluation_flag(x, key):
+    module = LinenNet()
+    variables = module.init(jax.random.key(0), x, False)
+    apply = jaxdrop.linen.mc_apply(module, train=False)
+    one = apply(key, variables, x)
+    np.testing.assert_array_equal(apply(key, variables, x), one)
+    assert (apply(jax.random.key(3), variables, x) != one).any()
+    evaluation = module.apply(variables, x, False)
+    assert (one != evaluation).any()
+    np.testing.assert_array_equal(module.apply(variables, x, False), evaluation)
+    dropped = float((one == 0).mean())
+    assert 0.3 < dropped < 0.7  # the last site, told to be deterministic
+
+
+def test_linen_normalisation_stays_in_evaluation(x, key):
+    module = LinenNet()
+    variables = module.init(jax.random.key(0), x, False)
+    with pytest.raises(Exception, match="batch_stats"):
+        jaxdrop.linen.mc_apply(module, train=True)(key, variables, x)
+
+
+def test_linen_and_nnx_draw_alike_from_one_key_and_a_single_site(key):
+    x = jnp.ones((5, 6))
+    ours = jaxdrop.linen.mc_apply(jaxdrop.linen.Dropout(0.5, deterministic=True))
+    y = ours(key, {}, x)
+    assert set(np.unique(y)) == {0, 2}
+    with pytest.raises(ValueError, match="mc_apply needs a PRNG key"):
+        ours(None, {}, x)
+    with pytest.raises(ValueError, match="mc_apply needs a PRNG key"):
+        jaxdrop.nnx.mc_apply(None, jaxdrop.nnx.Dropout(0.5), x)

@@ -1,0 +1,98 @@
+"""Penalties of activations: means over examples and over what is no padding."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from chance import normal
+from jaxdrop import penalties
+
+
+@pytest.mark.parametrize(
+    "penalty, power", [(penalties.activity_l1, 1), (penalties.activity_l2, 2)]
+)
+def test_activities_add_up_within_and_average_over_examples(penalty, power):
+    x = normal(6, 4, 3)
+    each = (np.abs(np.asarray(x, np.float64)) ** power).sum(axis=(1, 2))
+    np.testing.assert_allclose(penalty(x), each.mean(), rtol=1e-6)
+    np.testing.assert_allclose(
+        penalty(jnp.moveaxis(x, 0, 1), batch_axis=1), each.mean(), rtol=1e-6
+    )
+    one_by_one = jax.vmap(lambda one: penalty(one, batch_axis=None))(x)
+    np.testing.assert_allclose(one_by_one, each, rtol=1e-6)
+    np.testing.assert_allclose(
+        penalty({"a": x, "b": (x,)}, coefficient=0.5), each.mean(), rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("penalty", [penalties.activity_l1, penalties.activity_l2])
+def test_activities_of_nothing_cost_nothing(penalty):
+    for x in ({}, jnp.zeros((0, 3)), jnp.zeros((3, 0)), {"ids": jnp.arange(3)}):
+        assert penalty(x) == 0
+    zeros = jnp.zeros((4, 3), jnp.bfloat16)
+    value, gradient = jax.value_and_grad(penalty)(zeros)
+    assert value == 0 and value.dtype == jnp.float32
+    chex.assert_trees_all_equal(gradient, zeros)
+    with pytest.raises(ValueError, match="batch_axis: axis 1 is out of bounds"):
+        penalty(jnp.ones(3), batch_axis=1)
+
+
+def test_low_precision_activities_neither_overflow_nor_get_stuck():
+    ones = jnp.ones((2, 500_000), jnp.float16)
+    assert penalties.activity_l1(ones) == 500_000
+    assert penalties.activity_l2(ones * 2) == 2_000_000
+
+
+def test_temporal_is_the_published_sum_of_two_means(key):
+    keys = jax.random.split(key)
+    hidden, dropped = (jax.random.normal(k, (2, 5, 3)) for k in keys)
+    h, d = (np.asarray(x, np.float64) for x in (hidden, dropped))
+    expected = 2.0 * (d**2).mean() + 0.5 * (np.diff(h, axis=1) ** 2).mean()
+    value = penalties.temporal(hidden, dropped, alpha=2.0, beta=0.5)
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+    time_first = penalties.temporal(
+        hidden.swapaxes(0, 1), dropped.swapaxes(0, 1), beta=0.5, time_axis=0
+    )
+    np.testing.assert_allclose(time_first, expected, rtol=1e-6)
+    alone = penalties.temporal(hidden)
+    np.testing.assert_allclose(
+        alone, 2 * (h**2).mean() + (np.diff(h, axis=1) ** 2).mean(), rtol=1e-6
+    )
+
+
+def test_padding_counts_in_no_mean_and_may_be_nan():
+    hidden = normal(1, 4, 3)
+    padding = jnp.full((1, 2, 3), jnp.nan)
+    padded = jnp.concatenate([padding, hidden, padding], axis=1)
+    step = jnp.arange(8)[None]
+    penalty = lambda x: penalties.temporal(x, mask=(step >= 2) & (step < 6))
+    value, gradient = jax.jit(jax.value_and_grad(penalty))(padded)
+    expected, inner = jax.jit(jax.value_and_grad(penalties.temporal))(hidden)
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+    np.testing.assert_allclose(gradient[:, 2:6], inner, rtol=1e-5, atol=1e-8)
+    np.testing.assert_array_equal(gradient[:, :2], jnp.zeros((1, 2, 3)))
+    np.testing.assert_array_equal(gradient[:, 6:], jnp.zeros((1, 2, 3)))
+
+
+@pytest.mark.parametrize("length", [0, 1])
+def test_short_sequences_do_not_change(length):
+    hidden = jnp.full((2, length, 3), 2.0)
+    value, gradient = jax.value_and_grad(penalties.temporal)(hidden)
+    assert value == (8.0 if length else 0.0)
+    chex.assert_tree_all_finite(gradient)
+
+
+def test_temporal_coefficients_may_be_traced_and_are_checked():
+    hidden = jnp.arange(4.0)[None, :, None]
+    value = jax.jit(lambda a: penalties.temporal(hidden, alpha=a, beta=a))(
+        jnp.float32(2)
+    )
+    np.testing.assert_allclose(value, 2 * 3.5 + 2 * 1.0)
+    with pytest.raises(ValueError, match="temporal: beta must be finite"):
+        penalties.temporal(hidden, beta=-1.0)
+    with pytest.raises(ValueError, match="the last axis holds features"):
+        penalties.temporal(hidden, time_axis=-1)
+    with pytest.raises(ValueError, match="do not agree"):
+        penalties.temporal(hidden, mask=jnp.ones((1, 4, 1), bool))

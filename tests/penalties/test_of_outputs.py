@@ -1,0 +1,271 @@
+"""Penalties of outputs: formulas in float64, edges, and no array of labels."""
+
+import functools
+import itertools
+import re
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from scipy.special import log_softmax, softmax
+
+from chance import assert_mean, normal
+from jaxdrop import penalties
+
+consistency = jax.jit(penalties.consistency, static_argnames="pass_axis")
+
+BATCH, CLASSES = 37, 53  # primes: a shape in a compiled program is no coincidence
+
+
+@pytest.fixture(scope="module")
+def logits():
+    rng = np.random.default_rng(0)
+    return jnp.asarray(3 * rng.normal(size=(BATCH, CLASSES)), jnp.float32)
+
+
+@pytest.fixture(scope="module")
+def labels():
+    return jnp.asarray(np.random.default_rng(1).integers(0, CLASSES, BATCH))
+
+
+def one_hot_loss(logits, labels, alpha):
+    """The formula with the labels written out, of each example, in float64."""
+    logits = np.asarray(logits, np.float64)
+    soft = (1 - alpha) * np.eye(logits.shape[-1])[np.asarray(labels)]
+    soft = soft + alpha / logits.shape[-1]
+    return -(soft * log_softmax(logits, axis=-1)).sum(axis=-1)
+
+
+# Smoothed cross-entropy.
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.1, 0.5, 1.0])
+def test_smoothing_equals_the_one_hot_formula(logits, labels, alpha):
+    loss = functools.partial(penalties.smoothed_cross_entropy, logits, labels)
+    expected = one_hot_loss(logits, labels, alpha)
+    np.testing.assert_allclose(loss(alpha=alpha), expected.mean(), rtol=1e-6)
+    traced = jax.jit(lambda a: loss(alpha=a))(jnp.float32(alpha))
+    np.testing.assert_allclose(traced, expected.mean(), rtol=1e-6)
+    each = jax.vmap(functools.partial(penalties.smoothed_cross_entropy, alpha=alpha))
+    np.testing.assert_allclose(each(logits, labels), expected, atol=1e-6)
+
+
+def test_the_gradient_equals_that_of_the_one_hot_formula(logits, labels):
+    gradient = jax.grad(penalties.smoothed_cross_entropy)(logits, labels, alpha=0.1)
+    soft = 0.9 * np.eye(CLASSES)[np.asarray(labels)] + 0.1 / CLASSES
+    expected = (softmax(np.asarray(logits, np.float64), axis=-1) - soft) / BATCH
+    np.testing.assert_allclose(gradient, expected, atol=1e-8)
+
+
+def arrays_of_labels(loss, logits, labels):
+    """Arrays of the shape of the logits in a compiled program that are no floats."""
+    program = jax.jit(loss).lower(logits, labels).compile().as_text()
+    full = rf"\b(?:{BATCH},{CLASSES}|{CLASSES},{BATCH})\]"
+    return re.findall(rf"\b(?:pred|[su]\d+)\[{full}", program)
+
+
+def test_the_compiled_program_holds_no_array_of_labels(logits, labels):
+    ours = functools.partial(penalties.smoothed_cross_entropy, alpha=0.1)
+
+    def one_hot(logits, labels):
+        soft = optax.smooth_labels(jax.nn.one_hot(labels, CLASSES), 0.1)
+        return optax.softmax_cross_entropy(logits, soft).mean()
+
+    assert not arrays_of_labels(ours, logits, labels)
+    assert not arrays_of_labels(jax.value_and_grad(ours), logits, labels)
+    assert arrays_of_labels(one_hot, logits, labels)  # which this test can see
+
+
+def test_weights_leave_padding_out_whatever_it_holds(logits, labels):
+    weights = jnp.arange(BATCH) % 3 != 0
+    expected = one_hot_loss(logits, labels, 0.1)[np.asarray(weights)].mean()
+    spoiled = jnp.where(weights[:, None], logits, jnp.nan)
+    ignored = jnp.where(weights, labels, -1)
+    loss = lambda z: penalties.smoothed_cross_entropy(
+        z, ignored, alpha=0.1, weights=weights
+    )
+    value, gradient = jax.value_and_grad(loss)(spoiled)
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+    chex.assert_tree_all_finite(gradient)
+    assert (gradient[::3] == 0).all() and (gradient[1] != 0).any()
+    numbers = jnp.linspace(0.0, 2.0, BATCH)
+    value = penalties.smoothed_cross_entropy(logits, labels, alpha=0.1, weights=numbers)
+    expected = np.average(one_hot_loss(logits, labels, 0.1), weights=numbers)
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("bad", [-1, CLASSES])
+def test_a_label_that_is_no_class_is_nan_and_not_another_class(logits, labels, bad):
+    loss = penalties.smoothed_cross_entropy(logits, labels.at[3].set(bad), alpha=0.1)
+    assert jnp.isnan(loss)
+
+
+def test_half_precision_logits_are_summed_in_float32(labels):
+    logits = jnp.full((BATCH, CLASSES), 6e4, jnp.float16)
+    loss = penalties.smoothed_cross_entropy(logits, labels, alpha=0.1)
+    assert loss.dtype == jnp.float32
+    np.testing.assert_allclose(loss, np.log(CLASSES), rtol=1e-3)
+
+
+def test_impossible_classes_are_fine_without_smoothing():
+    logits = jnp.array([[1.0, -jnp.inf, 0.5]])
+    loss = lambda z: penalties.smoothed_cross_entropy(z, jnp.array([0]), alpha=0.0)
+    value, gradient = jax.value_and_grad(loss)(logits)
+    np.testing.assert_allclose(value, np.log1p(np.exp(-0.5)), rtol=1e-6)
+    chex.assert_tree_all_finite(gradient)
+
+
+def test_rejects_labels_and_shares_that_make_no_sense(logits, labels):
+    loss = penalties.smoothed_cross_entropy
+    with pytest.raises(TypeError, match="takes integer labels, got float32"):
+        loss(logits, jax.nn.one_hot(labels, CLASSES), alpha=0.1)
+    with pytest.raises(ValueError, match=r"labels \(36,\) do not fit logits"):
+        loss(logits, labels[1:], alpha=0.1)
+    with pytest.raises(ValueError, match=r"alpha .* got 1\.5"):
+        loss(logits, labels, alpha=1.5)
+    with pytest.raises(ValueError, match="weights must have the shape of the batch"):
+        loss(logits, labels, alpha=0.1, weights=jnp.ones((BATCH, 1)))
+
+
+# Confidence.
+
+
+def test_confidence_is_the_mean_negative_entropy(logits):
+    p = softmax(np.asarray(logits, np.float64), axis=-1)
+    expected = (p * np.log(p)).sum(axis=-1)
+    value = penalties.confidence(logits, coefficient=0.5)
+    np.testing.assert_allclose(value, 0.5 * expected.mean(), rtol=1e-6)
+    weights = jnp.linspace(0.0, 1.0, BATCH)
+    value = penalties.confidence(logits, weights=weights)
+    np.testing.assert_allclose(value, np.average(expected, weights=weights), rtol=1e-6)
+
+
+def test_confidence_is_finite_for_certain_and_impossible_classes():
+    logits = jnp.array([[0.0, -jnp.inf, -jnp.inf], [1e4, -1e4, 0.0], [3.0, 3.0, 3.0]])
+    value, gradient = jax.value_and_grad(penalties.confidence)(logits)
+    np.testing.assert_allclose(value, -np.log(3) / 3, rtol=1e-6)
+    chex.assert_tree_all_finite(gradient)
+
+
+# Consistency.
+
+
+@pytest.mark.parametrize("num_passes", [2, 3, 5])
+def test_consistency_is_the_mean_divergence_over_ordered_pairs(num_passes):
+    logits = 2 * normal(num_passes, 6, 7)
+    log_p = log_softmax(np.asarray(logits, np.float64), axis=-1)
+    pairs = [
+        (np.exp(p) * (p - q)).sum(axis=-1) for p, q in itertools.permutations(log_p, 2)
+    ]
+    expected = np.mean(pairs, axis=0)
+    value = consistency(logits, coefficient=3.0)
+    np.testing.assert_allclose(value, 3 * expected.mean(), rtol=1e-5)
+    last = consistency(jnp.moveaxis(logits, 0, 1), pass_axis=1)
+    np.testing.assert_allclose(last, expected.mean(), rtol=1e-5)
+
+
+def test_passes_that_nearly_agree_keep_their_digits():
+    """A difference of entropies would leave nothing but rounding errors here."""
+    logits = normal(1, 4, 10)
+    logits = logits + 1e-3 * normal(2, 4, 10, seed=1)
+    log_p = log_softmax(np.asarray(logits, np.float64), axis=-1)
+    expected = ((np.exp(log_p[0]) - np.exp(log_p[1])) * (log_p[0] - log_p[1])).sum(
+        -1
+    ) / 2
+    value = consistency(logits)
+    assert value < 1e-5
+    np.testing.assert_allclose(value, expected.mean(), rtol=1e-3)
+
+
+def test_gradients_flow_into_every_pass_and_vanish_where_they_agree():
+    logits = normal(3, 4, 5)
+    gradient = jax.grad(consistency)(logits)
+    assert (jnp.abs(gradient).sum(axis=(1, 2)) > 0).all()
+    same = jnp.broadcast_to(logits[:1], logits.shape)
+    np.testing.assert_allclose(jax.grad(consistency)(same), 0, atol=1e-7)
+
+
+def test_classes_that_no_pass_allows_count_for_nothing():
+    logits = normal(2, 4, 5)
+    padded = jnp.concatenate([logits, jnp.full((2, 4, 1), -jnp.inf)], axis=-1)
+    np.testing.assert_allclose(consistency(padded), consistency(logits), rtol=1e-6)
+    chex.assert_tree_all_finite(jax.grad(consistency)(padded))
+
+
+def test_consistency_leaves_padding_out():
+    logits = normal(2, 4, 5)
+    weights = jnp.array([1, 1, 0, 1])
+    value = consistency(logits.at[:, 2].set(jnp.nan), weights=weights)
+    kept = consistency(logits[:, jnp.array([0, 1, 3])])
+    np.testing.assert_allclose(value, kept, rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 5), (5,)])
+def test_rejects_fewer_than_two_passes(shape):
+    with pytest.raises(ValueError, match="at least two passes"):
+        penalties.consistency(jnp.zeros(shape))
+
+
+# Jacobian.
+
+
+def network(x):
+    """Two layers with a known Jacobian."""
+    first = jnp.array([[0.5, -1.0, 2.0], [1.5, 0.25, -0.5]])
+    second = jnp.array(
+        [[1.0, 0.0, 2.0, 1.0], [0.5, 1.0, 0.0, -1.0], [0.1, 0.2, 0.3, 2]]
+    )
+    return jnp.tanh(x @ first) @ second
+
+
+def exact_jacobian_norm(x):
+    one = lambda row: network(row[None])[0]
+    return np.asarray((jax.vmap(jax.jacobian(one))(x) ** 2).sum(axis=(1, 2)))
+
+
+def test_the_exact_norm_is_jaxs():
+    x = normal(5, 2)
+    value = penalties.jacobian(None, network, x, num_projections=None, coefficient=0.5)
+    np.testing.assert_allclose(value, 0.5 * exact_jacobian_norm(x).mean(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("num_projections", [1, 3])
+def test_random_directions_estimate_it_without_bias(key, num_projections):
+    x = normal(5, 2)
+    keys = jax.random.split(key, 2000)
+    estimate = lambda k: penalties.jacobian(
+        k, network, x, num_projections=num_projections
+    )
+    draws = jax.jit(jax.vmap(estimate))(keys)
+    assert draws.std() > 0
+    assert_mean(draws, exact_jacobian_norm(x).mean())
+
+
+def test_the_penalty_can_be_trained_on(key):
+    x = normal(5, 2)
+
+    def penalty(scale):
+        return penalties.jacobian(key, lambda x: scale * network(x), x)
+
+    value, slope = jax.value_and_grad(penalty)(jnp.float32(2.0))
+    np.testing.assert_allclose(slope, value, rtol=1e-5)  # d(s**2 c)/ds = 2 s c = s**2 c
+
+
+def test_images_and_maps_are_flattened(key):
+    x = normal(3, 4, 2, 2)
+    double = lambda x: 2 * x
+    value = penalties.jacobian(key, double, x)  # on the sphere this one is exact
+    np.testing.assert_allclose(value, 4 * 16, rtol=1e-5)
+    value = penalties.jacobian(key, double, x.astype(jnp.bfloat16))
+    assert value.dtype == jnp.float32
+
+
+def test_jacobian_needs_a_key_only_to_draw():
+    x = jnp.ones((2, 2))
+    with pytest.raises(ValueError, match="jacobian needs a PRNG key"):
+        penalties.jacobian(None, network, x)
+    with pytest.raises(ValueError, match="num_projections must be at least 1, got 0"):
+        penalties.jacobian(jax.random.key(0), network, x, num_projections=0)

@@ -1,0 +1,360 @@
+"""Penalties of parameters: NumPy's values, on any tree, in any precision."""
+
+import functools
+
+import chex
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+from flax.core import freeze
+
+from chance import normal
+from jaxdrop import penalties
+from jaxdrop._paths import map_with_name
+
+SHAPES = {
+    "dense/kernel": (7, 5),
+    "dense/bias": (5,),
+    "conv/kernel": (3, 3, 2, 4),
+    "attention/query/kernel": (6, 2, 3),
+    "attention/out/kernel": (2, 3, 6),
+    "norm/scale": (6,),
+    "embed/embedding": (9, 6),
+}
+INPUT_AXES = {  # of the weights, in Flax's layout
+    "dense/kernel": (0,),
+    "conv/kernel": (0, 1, 2),
+    "attention/query/kernel": (0,),
+    "attention/out/kernel": (0, 1),
+}
+
+
+def nested(flat: dict) -> dict:
+    """A tree of dicts from the paths of its leaves."""
+    tree: dict = {}
+    for path, leaf in flat.items():
+        *parents, name = path.split("/")
+        functools.reduce(lambda node, key: node.setdefault(key, {}), parents, tree)[
+            name
+        ] = leaf
+    return tree
+
+
+def matrix(leaf, axes) -> np.ndarray:
+    """A kernel in float64 with a row for each input and a column for each unit."""
+    leaf = np.moveaxis(np.asarray(leaf, np.float64), axes, range(len(axes)))
+    return leaf.reshape(int(np.prod(leaf.shape[: len(axes)])), -1)
+
+
+def every(function):
+    """A penalty of all leaves in NumPy."""
+    return lambda flat: sum(function(np.asarray(w, np.float64)) for w in flat.values())
+
+
+def of_kernels(function):
+    """A penalty of the kernels, as matrices, in NumPy."""
+    return lambda flat: sum(
+        function(matrix(flat[name], axes)) for name, axes in INPUT_AXES.items()
+    )
+
+
+def numpy_orthogonal(w):
+    gram = w.T @ w if w.shape[0] >= w.shape[1] else w @ w.T
+    return ((gram - np.eye(len(gram))) ** 2).sum()
+
+
+REFERENCES = {name: 0.1 * np.ones(shape) for name, shape in SHAPES.items()}
+TOWARD = lambda p, **k: penalties.toward_reference(p, nested(REFERENCES), **k)
+ELASTIC = lambda p, coefficient=1.0, **k: penalties.elastic_net(
+    p, l1=coefficient, l2=0.5 * jnp.asarray(coefficient), **k
+)
+
+# The penalty and its formula in NumPy.
+FAMILY = [
+    pytest.param(penalties.l1, every(lambda w: np.abs(w).sum()), id="l1"),
+    pytest.param(penalties.l2, every(lambda w: (w**2).sum()), id="l2"),
+    pytest.param(
+        ELASTIC, every(lambda w: (np.abs(w) + 0.5 * w**2).sum()), id="elastic_net"
+    ),
+    pytest.param(
+        penalties.group_lasso,
+        of_kernels(lambda w: np.sqrt(len(w)) * np.linalg.norm(w, axis=0).sum()),
+        id="group_lasso",
+    ),
+    pytest.param(TOWARD, every(lambda w: ((w - 0.1) ** 2).sum()), id="toward"),
+    pytest.param(penalties.orthogonal, of_kernels(numpy_orthogonal), id="orthogonal"),
+    pytest.param(
+        penalties.spectral,
+        of_kernels(lambda w: np.linalg.norm(w, 2) ** 2),
+        id="spectral",
+    ),
+]
+for_the_family = pytest.mark.parametrize("penalty, formula", FAMILY)
+
+
+@pytest.fixture(scope="module")
+def flat():
+    rng = np.random.default_rng(0)
+    return {
+        name: jnp.asarray(rng.normal(size=shape), jnp.float32)
+        for name, shape in SHAPES.items()
+    }
+
+
+@for_the_family
+def test_the_value_is_numpys_in_float64(penalty, formula, flat):
+    value = jax.jit(penalty)(nested(flat))
+    assert value.shape == () and value.dtype == jnp.float32
+    np.testing.assert_allclose(value, formula(flat), rtol=1e-6)
+    with jax.enable_x64(True):
+        wide = {name: jnp.asarray(w, jnp.float64) for name, w in flat.items()}
+        value = jax.jit(penalty)(nested(wide))
+        assert value.dtype == jnp.float64
+        np.testing.assert_allclose(value, formula(wide), rtol=1e-12)
+
+
+@for_the_family
+def test_the_gradient_is_that_of_the_formula(penalty, formula, flat):
+    """By central differences of the NumPy formula, at the weights themselves."""
+    gradient = jax.jit(jax.grad(penalty))(nested(flat))
+    found = {}
+    map_with_name(lambda name, leaf: found.update({name: leaf}), gradient)
+    rng = np.random.default_rng(1)
+    direction = {name: rng.normal(size=SHAPES[name]) for name in SHAPES}
+    moved = lambda step: formula(
+        {n: np.asarray(w, np.float64) + step * direction[n] for n, w in flat.items()}
+    )
+    expected = (moved(1e-6) - moved(-1e-6)) / 2e-6
+    slope = sum((np.asarray(found[n]) * direction[n]).sum() for n in SHAPES)
+    np.testing.assert_allclose(slope, expected, rtol=2e-5)
+
+
+@for_the_family
+def test_at_zero_value_and_gradient_are_finite(penalty, formula, flat):
+    zeros = jax.tree.map(jnp.zeros_like, nested(flat))
+    value, gradient = jax.jit(jax.value_and_grad(penalty))(zeros)
+    np.testing.assert_allclose(
+        value, formula({n: np.zeros(s) for n, s in SHAPES.items()}), rtol=1e-6
+    )
+    chex.assert_tree_all_finite(gradient)
+    if penalty is not TOWARD:
+        chex.assert_trees_all_equal(gradient, zeros)
+
+
+@for_the_family
+def test_an_empty_tree_costs_nothing(penalty, formula):
+    for tree in ({}, (), None, {"a": {}}, {"ids": jnp.arange(3)}):
+        value = penalty(tree)
+        assert value == 0 and value.dtype == jnp.float32
+
+
+@for_the_family
+def test_leaves_of_size_zero_cost_nothing(penalty, formula):
+    if penalty is TOWARD:
+        pytest.skip("its references have other shapes")
+    tree = {"kernel": jnp.zeros((0, 4)), "other": {"kernel": jnp.zeros((4, 0))}}
+    value, gradient = jax.value_and_grad(penalty)(tree)
+    assert value == 0
+    chex.assert_trees_all_equal_shapes(gradient, tree)
+
+
+@for_the_family
+def test_a_coefficient_scales_and_may_be_traced(penalty, formula, flat):
+    chex.clear_trace_counter()
+
+    @jax.jit
+    @chex.assert_max_traces(n=1)
+    def scheduled(coefficient):
+        return penalty(nested(flat), coefficient=coefficient)
+
+    for coefficient in np.float32([0.0, 0.1, 3.0]):
+        np.testing.assert_allclose(
+            scheduled(coefficient), coefficient * formula(flat), rtol=1e-6
+        )
+    half = (
+        scheduled(jnp.bfloat16(0.5))
+        if False
+        else penalty(nested(flat), coefficient=jnp.bfloat16(0.5))
+    )
+    assert half.dtype == jnp.float32
+    np.testing.assert_allclose(half, 0.5 * formula(flat), rtol=1e-6)
+
+
+@pytest.mark.parametrize("bad", [-0.1, float("nan"), float("inf")])
+@for_the_family
+def test_rejects_a_coefficient_that_makes_no_sense(penalty, formula, flat, bad):
+    with pytest.raises(ValueError, match=f"must be finite and at least 0, got {bad}"):
+        penalty(nested(flat), coefficient=bad)
+
+
+@for_the_family
+def test_where_sees_path_and_leaf(penalty, formula, flat):
+    seen = {}
+
+    def where(path, leaf):
+        seen[path] = leaf.shape
+        return path == "dense/kernel" and leaf.ndim == 2
+
+    value = penalty(nested(flat), where=where)
+    assert seen == SHAPES
+    alone = penalty(nested({"dense/kernel": flat["dense/kernel"]}))
+    np.testing.assert_allclose(value, alone, rtol=1e-6)
+    assert value > 0
+
+
+@for_the_family
+def test_by_path_splits_the_sum(penalty, formula, flat):
+    parts = jax.jit(lambda tree: penalties.by_path(penalty, tree))(nested(flat))
+    assert parts.keys() == SHAPES.keys()
+    np.testing.assert_allclose(sum(parts.values()), formula(flat), rtol=1e-6)
+
+
+@for_the_family
+def test_the_kind_of_tree_makes_no_difference(penalty, formula, flat):
+    tree = nested(flat)
+    expected = jax.make_jaxpr(penalty)(tree)
+    state = nnx.State(jax.tree.map(nnx.Param, tree))
+    for same in (freeze(tree), state, jax.tree.map(np.asarray, tree)):
+        assert str(jax.make_jaxpr(penalty)(same)) == str(expected)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize("penalty", [penalties.l1, penalties.l2])
+def test_a_million_ones_are_a_million(penalty, dtype):
+    """No overflow (float16 ends at 65504), no sum that gets stuck (bfloat16 at 256)."""
+    ones = {"a": jnp.ones((1000, 900), dtype), "b": jnp.ones((100_000,), dtype)}
+    value, gradient = jax.jit(jax.value_and_grad(penalty))(ones)
+    assert value == 1_000_000 and value.dtype == jnp.float32
+    factor = 1 if penalty is penalties.l1 else 2
+    chex.assert_trees_all_equal(gradient, jax.tree.map(lambda w: factor * w, ones))
+
+
+def test_a_large_leaf_is_summed_to_float32_accuracy():
+    weights = normal(2_000_000)
+    exact = (np.asarray(weights, np.float64) ** 2).sum()
+    np.testing.assert_allclose(jax.jit(penalties.l2)(weights), exact, rtol=1e-6)
+
+
+def test_l2_has_no_half():
+    """Gradient descent on it equals optax's decay at half the coefficient."""
+    params = {"kernel": jnp.array([[1.0, -2.0]])}
+    gradient = jax.grad(functools.partial(penalties.l2, coefficient=0.3))(params)
+    decay = optax.add_decayed_weights(0.6)
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    decayed, _ = decay.update(zeros, decay.init(params), params)
+    chex.assert_trees_all_close(gradient, decayed, rtol=1e-6)
+
+
+def test_complex_weights_count_by_their_modulus():
+    weights = {"kernel": jnp.full((2, 2), 3 + 4j)}
+    np.testing.assert_allclose(penalties.l1(weights), 20, rtol=1e-6)
+    np.testing.assert_allclose(penalties.l2(weights), 100, rtol=1e-6)
+    np.testing.assert_allclose(penalties.group_lasso(weights), 20, rtol=1e-6)
+    np.testing.assert_allclose(penalties.spectral(weights), 100, rtol=1e-5)
+    gradient = jax.grad(penalties.l1)({"kernel": jnp.zeros((2, 2), jnp.complex64)})
+    chex.assert_tree_all_finite(gradient)
+
+
+def test_groups_follow_the_axis(flat):
+    kernel = np.asarray(flat["dense/kernel"], np.float64)
+    inputs = np.sqrt(5) * np.linalg.norm(kernel, axis=1).sum()
+    for axis in (1, lambda path, leaf: leaf.ndim - 1):
+        value = penalties.group_lasso({"kernel": flat["dense/kernel"]}, axis=axis)
+        np.testing.assert_allclose(value, inputs, rtol=1e-6)
+    with pytest.raises(ValueError, match="axis of kernel: axis 2 is out of bounds"):
+        penalties.group_lasso({"kernel": flat["dense/kernel"]}, axis=2)
+
+
+@pytest.mark.parametrize(
+    "penalty", [penalties.group_lasso, penalties.orthogonal, penalties.spectral]
+)
+def test_stacked_layers_are_layers(penalty):
+    kernels = normal(12, 6, 2, 3)
+    stacked = {"ScanBlock_0": {"query": {"kernel": kernels}}}
+    value = penalty(stacked, stacked="ScanBlock_0/*")
+    alone = sum(penalty({"query": {"kernel": kernel}}) for kernel in kernels)
+    np.testing.assert_allclose(value, alone, rtol=1e-5)
+    assert not np.isclose(penalty(stacked), alone, rtol=1e-2)
+
+
+def test_equinox_and_nnx_modules_are_trees(key):
+    layer = eqx.nn.Linear(4, 3, key=key)
+    expected = (np.asarray(layer.weight) ** 2).sum() + (
+        np.asarray(layer.bias) ** 2
+    ).sum()
+    np.testing.assert_allclose(penalties.l2(layer), expected, rtol=1e-6)
+    gradient = eqx.filter_grad(penalties.l2)(layer)
+    np.testing.assert_allclose(gradient.weight, 2 * layer.weight, rtol=1e-6)
+    model = nnx.Linear(4, 3, rngs=nnx.Rngs(0))
+    gradient = nnx.grad(lambda m: penalties.l2(nnx.state(m, nnx.Param)))(model)
+    np.testing.assert_allclose(
+        gradient["kernel"][...], 2 * model.kernel[...], rtol=1e-6
+    )
+
+
+# Toward a reference.
+
+
+def test_a_reference_may_be_of_another_kind_and_have_more_leaves(flat):
+    state = nnx.State({"dense": {"kernel": nnx.Param(flat["dense/kernel"] + 1)}})
+    pretrained = nested(flat)  # has other leaves as well
+    value = penalties.toward_reference(state, pretrained)
+    np.testing.assert_allclose(value, 35, rtol=1e-5)
+
+
+def test_no_gradient_reaches_the_reference(flat):
+    shift = lambda reference: penalties.toward_reference({"w": jnp.ones(3)}, reference)
+    gradient = jax.grad(shift)({"w": jnp.zeros(3)})
+    np.testing.assert_array_equal(gradient["w"], jnp.zeros(3))
+
+
+@pytest.mark.parametrize("reference", [{}, {"w": jnp.ones(4)}, {"params": {"w": 1.0}}])
+def test_a_leaf_without_reference_is_an_error_that_names_it(reference):
+    with pytest.raises(ValueError, match=r"reference of 'w', .* with where="):
+        penalties.toward_reference({"w": jnp.ones(3)}, reference)
+
+
+# Spectral norms by power iteration.
+
+
+def test_power_iteration_approaches_the_exact_norm_from_below():
+    weights = {"kernel": normal(30, 20)}
+    exact = penalties.spectral(weights)
+    found = [penalties.spectral(weights, num_iterations=n) for n in (1, 5, 20, 300)]
+    assert (np.diff(found) > 0).all() and found[-1] <= exact * (1 + 1e-6)
+    np.testing.assert_allclose(found[-1], exact, rtol=1e-5)
+
+
+def test_power_iteration_of_zeros_is_zero_with_a_zero_gradient():
+    zeros = {"kernel": jnp.zeros((4, 3))}
+    iterated = functools.partial(penalties.spectral, num_iterations=3)
+    value, gradient = jax.value_and_grad(iterated)(zeros)
+    assert value == 0
+    chex.assert_trees_all_equal(gradient, zeros)
+
+
+def test_power_iteration_is_not_misled_by_the_longest_row():
+    rows = jnp.array([[2.0, 0.0], [0.0, 1.9], [0.0, 1.9]])  # the longest is not the top
+    value = penalties.spectral({"kernel": rows}, num_iterations=60)
+    np.testing.assert_allclose(value, 2 * 1.9**2, rtol=1e-4)
+
+
+def test_equal_singular_values_have_finite_gradients():
+    gradient = jax.grad(penalties.spectral)({"kernel": jnp.eye(4)})
+    chex.assert_tree_all_finite(gradient)
+    np.testing.assert_allclose(jnp.linalg.norm(gradient["kernel"]), 2.0, rtol=1e-6)
+
+
+def test_rejects_no_iterations():
+    with pytest.raises(ValueError, match="num_iterations must be at least 1, got 0"):
+        penalties.spectral({"kernel": jnp.eye(2)}, num_iterations=0)
+
+
+def test_orthonormal_kernels_cost_nothing_wide_or_tall():
+    q, _ = jnp.linalg.qr(normal(8, 5))
+    for kernel in (q, q.T):
+        assert penalties.orthogonal({"kernel": kernel}) < 1e-11

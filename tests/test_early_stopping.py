@@ -1,0 +1,249 @@
+"""Early stopping: what a table of metrics leads to, under every transformation."""
+
+import pickle
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint
+import pytest
+
+from jaxdrop.early_stopping import EarlyStopping
+
+NAN, INF = float("nan"), float("inf")
+
+
+def run(stopper, metrics):
+    """Updates until it says stop, as a training loop does."""
+    for metric in metrics:
+        stopper = stopper.update(metric)
+        if stopper.should_stop:
+            break
+    return stopper
+
+
+# Settings, metrics, updates until the stop (None: none), best metric, its update.
+TABLE = [
+    ({}, [3.0, 2.0, 2.0, 1.0, 1.5, 0.0], 3, 2.0, 1),
+    ({"patience": 2}, [3.0, 2.0, 2.0, 1.0, 1.5, 0.0], None, 0.0, 5),
+    ({"patience": 2}, [3.0, 2.0, 2.0, 2.0, 0.0], 4, 2.0, 1),
+    ({"patience": 3}, [1.0, 2.0, 2.0, 0.5, 2.0, 2.0, 2.0], 7, 0.5, 3),
+    ({"mode": "max"}, [0.5, 0.625, 0.625], 3, 0.625, 1),
+    ({"mode": "max", "patience": 2}, [0.5, 0.25, 0.75, 0.625], None, 0.75, 2),
+    ({"mode": "max"}, [-5.0, -4.0, -6.0], 3, -4.0, 1),
+    # An improvement must exceed min_delta, and is measured from the best.
+    ({"min_delta": 0.5}, [3.0, 2.5, 1.0], 2, 3.0, 0),
+    ({"min_delta": 0.5}, [3.0, 2.0, 1.75], 3, 2.0, 1),
+    ({"min_delta": 0.5, "patience": 2}, [3.0, 2.75, 2.25], None, 2.25, 2),
+    ({"min_delta": 0.5, "mode": "max"}, [1.0, 2.0, 2.5], 3, 2.0, 1),
+    ({"min_delta": 0.25, "relative": True}, [4.0, 3.0, 2.0], 2, 4.0, 0),
+    ({"min_delta": 0.25, "relative": True}, [4.0, 2.0, 1.0, 0.875], 4, 1.0, 2),
+    ({"min_delta": 0.5, "relative": True}, [-4.0, -5.0, -7.0], 2, -4.0, 0),
+    ({"min_delta": 0.5, "relative": True}, [-4.0, -7.0, -8.0], 3, -7.0, 1),
+    ({"min_delta": 0.5, "relative": True, "mode": "max"}, [2.0, 4.0, 5.0], 3, 4.0, 1),
+    ({"min_delta": 0.5, "relative": True}, [0.0, -1.0, -1.25], 3, -1.0, 1),
+    # NaN at any step never improves and never becomes the best.
+    ({"patience": 2}, [NAN, 2.0, 1.0], None, 1.0, 2),
+    ({"patience": 2}, [NAN, NAN, 1.0], 2, INF, -1),
+    ({"patience": 2}, [2.0, NAN, 1.0, NAN, NAN], 5, 1.0, 2),
+    ({"mode": "max"}, [1.0, NAN], 2, 1.0, 0),
+    ({"patience": 2, "min_delta": 0.1, "relative": True}, [NAN, 2.0], None, 2.0, 1),
+    # Infinities.
+    ({"patience": 2}, [INF, 5.0, 4.0], None, 4.0, 2),
+    ({}, [INF, 5.0], 1, INF, -1),
+    ({"min_delta": 0.0, "relative": True}, [1.0, -INF, 0.0], 3, -INF, 1),
+    # Warm-up: not looked at.
+    ({"warmup": 2}, [0.0, 9.0, 5.0, 4.0, 4.0], 5, 4.0, 3),
+    ({"warmup": 2}, [1.0, 1.0, 1.0], None, 1.0, 2),
+    ({"warmup": 9}, [1.0, 2.0, 3.0], None, INF, -1),
+    # A metric that improves for ever.
+    ({}, [3.0, 2.0, 1.0], None, 1.0, 2),
+]
+for_the_table = pytest.mark.parametrize("settings, metrics, stop, best, at", TABLE)
+
+
+@for_the_table
+def test_the_table_holds_in_a_loop(settings, metrics, stop, best, at):
+    stopper = run(EarlyStopping(**{"patience": 1, **settings}), metrics)
+    assert bool(stopper.should_stop) is (stop is not None)
+    assert int(stopper.step) == (len(metrics) if stop is None else stop)
+    assert float(stopper.best) == best
+    assert int(stopper.best_step) == at
+
+
+@for_the_table
+def test_a_scan_that_runs_on_ends_where_a_loop_stops(settings, metrics, stop, best, at):
+    """And gives parameters with the best metric, and never others afterwards."""
+    del stop
+    start = EarlyStopping(
+        **{"patience": 1, **settings}, best_params={"w": jnp.full(2, -1.0)}
+    )
+
+    def body(stopper, inputs):
+        metric, index = inputs
+        return stopper.update(metric, {"w": jnp.full(2, index)}), stopper.improved
+
+    inputs = (jnp.array(metrics), jnp.arange(len(metrics), dtype=jnp.float32))
+    end, _ = jax.jit(lambda s: jax.lax.scan(body, s, inputs))(start)
+    loop = run(EarlyStopping(**{"patience": 1, **settings}), metrics)
+    for name in ("best", "best_step", "step", "num_bad", "should_stop"):
+        np.testing.assert_array_equal(getattr(end, name), getattr(loop, name))
+    np.testing.assert_array_equal(end.best_params["w"], [at, at])
+    assert float(end.best) == best
+
+
+def test_updates_return_new_values_of_one_structure():
+    before = EarlyStopping(patience=3, best_params={"w": jnp.zeros(2)})
+    after = before.update(1.0, {"w": jnp.ones(2)})
+    assert float(before.best) == INF and int(before.step) == 0
+    assert bool(after.improved) and float(after.best) == 1.0
+    chex.assert_trees_all_equal_structs(before, after)
+    chex.assert_trees_all_equal_shapes_and_dtypes(before, after)
+    with pytest.raises(AttributeError):
+        before.best = 3.0
+
+
+def test_one_compilation_serves_all_updates():
+    chex.clear_trace_counter()
+
+    @jax.jit
+    @chex.assert_max_traces(n=1)
+    def step(stopper, metric, params):
+        return stopper.update(metric, params)
+
+    stopper = EarlyStopping(patience=2, best_params={"w": jnp.zeros(2)})
+    for metric in np.float32([3.0, NAN, 1.0, 2.0, 2.0, 0.0]):
+        stopper = step(stopper, metric, {"w": jnp.full(2, metric)})
+    assert bool(stopper.should_stop) and float(stopper.best) == 1.0
+    np.testing.assert_array_equal(stopper.best_params["w"], [1.0, 1.0])
+
+
+def test_a_while_loop_stops_itself():
+    losses = jnp.array([5.0, 4.0, 3.0, 3.5, 3.5, 1.0])
+    stopper = jax.lax.while_loop(
+        lambda s: ~s.should_stop,
+        lambda s: s.update(losses[s.step]),
+        EarlyStopping(patience=2),
+    )
+    assert int(stopper.step) == 5 and float(stopper.best) == 3.0
+
+
+def test_many_runs_stop_each_for_itself():
+    metrics = jnp.array([[3.0, 2.0, 1.0], [1.0, 2.0, 0.0], [NAN, NAN, 0.0]])
+
+    def scanned(row):
+        start = EarlyStopping(patience=1)
+        return jax.lax.scan(lambda s, m: (s.update(m), None), start, row)[0]
+
+    stoppers = jax.vmap(scanned)(metrics)
+    np.testing.assert_array_equal(stoppers.should_stop, [False, True, True])
+    np.testing.assert_array_equal(stoppers.step, [3, 2, 1])
+    np.testing.assert_array_equal(stoppers.best, [1.0, 1.0, INF])
+
+
+METRICS = [5.0, NAN, 4.0, 4.5, 3.0, 3.5, 3.5, 3.5, 1.0]
+
+
+def through_pickle(stopper, path):
+    del path
+    return pickle.loads(pickle.dumps(stopper))
+
+
+def through_leaves(stopper, path):
+    """As with a checkpoint of plain arrays: a new value takes over the leaves."""
+    np.savez(path / "leaves.npz", *jax.tree.leaves(stopper))
+    fresh = EarlyStopping(patience=3, best_params={"w": jnp.zeros(2)})
+    with np.load(path / "leaves.npz") as saved:
+        return jax.tree.unflatten(jax.tree.structure(fresh), list(saved.values()))
+
+
+def through_orbax(stopper, path):
+    with orbax.checkpoint.StandardCheckpointer() as checkpointer:
+        checkpointer.save(path / "stopper", stopper)
+        checkpointer.wait_until_finished()
+        fresh = EarlyStopping(patience=3, best_params={"w": jnp.zeros(2)})
+        return checkpointer.restore(path / "stopper", fresh)
+
+
+@pytest.mark.parametrize("store", [through_pickle, through_leaves, through_orbax])
+def test_a_resumed_run_ends_like_one_that_was_never_cut(store, tmp_path):
+    whole = cut = EarlyStopping(patience=3, best_params={"w": jnp.zeros(2)})
+    for index, metric in enumerate(METRICS):
+        params = {"w": jnp.full(2, float(index))}
+        if index == 4:
+            cut = store(cut, tmp_path)
+        whole, cut = whole.update(metric, params), cut.update(metric, params)
+        chex.assert_trees_all_equal(whole, cut)
+    assert bool(cut.should_stop) and int(cut.best_step) == 4
+    np.testing.assert_array_equal(cut.best_params["w"], [4.0, 4.0])
+
+
+def test_parameters_may_be_of_any_kind():
+    params = {
+        "half": jnp.ones(2, jnp.bfloat16),
+        "count": jnp.int32(3),
+        "key": jax.random.key(0),
+        "number": 1.0,
+        "function": jnp.tanh,
+        "nothing": None,
+    }
+    stopper = EarlyStopping(patience=1, best_params=params)
+    better = {
+        **params,
+        "half": jnp.zeros(2, jnp.bfloat16),
+        "count": jnp.int32(4),
+        "key": jax.random.key(1),
+        "number": 2.0,
+    }
+    stopper = stopper.update(1.0, better).update(2.0, params)
+    best = stopper.best_params
+    assert best["half"].dtype == jnp.bfloat16 and (best["half"] == 0).all()
+    assert int(best["count"]) == 4 and float(best["number"]) == 2.0
+    assert (
+        jax.random.key_data(best["key"]) == jax.random.key_data(better["key"])
+    ).all()
+    assert best["function"] is jnp.tanh and best["nothing"] is None
+
+
+@pytest.mark.parametrize("metric", [2, np.float64(2), jnp.bfloat16(2), jnp.int32(2)])
+def test_any_kind_of_number_is_a_metric(metric):
+    stopper = EarlyStopping(patience=1).update(metric)
+    assert float(stopper.best) == 2.0 and stopper.best.dtype == jnp.float32
+
+
+def test_in_x64_mode_metrics_keep_their_digits():
+    with jax.enable_x64(True):
+        stopper = EarlyStopping(patience=1).update(1.0).update(1.0 - 1e-12)
+        assert bool(stopper.improved) and stopper.best.dtype == jnp.float64
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"patience": 0}, r"patience must be at least 1 .* got 0"),
+        ({"patience": 1, "mode": "auto"}, "mode must be one of"),
+        ({"patience": 1, "min_delta": -0.1}, "min_delta must be finite and at least 0"),
+        ({"patience": 1, "warmup": -1}, "warmup must be finite and at least 0"),
+    ],
+)
+def test_rejects_settings_that_make_no_sense(settings, message):
+    with pytest.raises(ValueError, match=message):
+        EarlyStopping(**settings)
+
+
+def test_rejects_updates_that_do_not_fit():
+    stopper = EarlyStopping(patience=1)
+    with pytest.raises(ValueError, match=r"metric must be a scalar, got shape \(2,\)"):
+        stopper.update(jnp.ones(2))
+    with pytest.raises(ValueError, match="parameters like the best_params"):
+        stopper.update(1.0, {"w": jnp.ones(2)})
+    with pytest.raises(ValueError, match="parameters like the best_params"):
+        EarlyStopping(patience=1, best_params={"w": jnp.ones(2)}).update(1.0)
+
+
+def test_a_tree_of_specifications_keeps_its_nones():
+    """As ``in_axes`` and shardings are written: None is a value there."""
+    stopper = EarlyStopping(patience=1)
+    specs = jax.tree.map(lambda _: None, stopper)
+    assert specs.best is None and specs.step is None

@@ -1,0 +1,188 @@
+"""Faults put in on purpose: a suite that does not notice them tests nothing.
+
+Each mutant changes one line of a copy of the library, and runs the tests that are to
+notice it there.
+"""
+
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+CONTRACT, MASKS = "tests/dropout/test_contract.py", "tests/test_masks.py"
+FLAX, BITS = "tests/modules/test_flax.py", "tests/prng/test_bits.py"
+MUTANTS = {  # file, line as it is, line as it must not be, tests that notice
+    "scaled by 1 / rate": (
+        "jaxdrop/masks/_apply.py",
+        "scaled = wide / jnp.where(divisor == 0, 1, divisor)",
+        "scaled = wide / jnp.where(divisor == 0, 1, 1 - divisor)",
+        [MASKS, "-k", "divided_once"],
+    ),
+    "not scaled": (
+        "jaxdrop/masks/_apply.py",
+        "_apply(x, mask, keep if scale else",
+        "_apply(x, mask, keep if False else",
+        [CONTRACT, "-k", "mean_over_keys"],
+    ),
+    "dropped in evaluation": (
+        "jaxdrop/_checks.py",
+        "return flag is True or is_zero(rate)",
+        "return is_zero(rate)",
+        [CONTRACT, "-k", "evaluation"],
+    ),
+    "a traced mode ignored": (
+        "jaxdrop/masks/_draw.py",
+        "    if isinstance(deterministic, jax.Array):",
+        "    if False:",
+        [CONTRACT, "-k", "traced_mode"],
+    ),
+    "keep and drop exchanged": (
+        "jaxdrop/masks/_draw.py",
+        "(bits >> jnp.uint32(9)) < threshold",
+        "(bits >> jnp.uint32(9)) >= threshold",
+        [MASKS, "-k", "dropped_at_the_rate"],
+    ),
+    "the comparison off by one step": (
+        "jaxdrop/masks/_draw.py",
+        "(bits >> jnp.uint32(9)) < threshold",
+        "(bits >> jnp.uint32(9)) <= threshold",
+        [MASKS, "-k", "last_of_its_23_bits"],
+    ),
+    "a mask by multiplication": (
+        "jaxdrop/masks/_apply.py",
+        "return jnp.where(mask, kept, jnp.zeros((), x.dtype))",
+        "return kept * mask.astype(x.dtype)",
+        [CONTRACT, "-k", "not_finite"],
+    ),
+    "a bad traced rate passed over": (
+        "jaxdrop/masks/_draw.py",
+        "return jnp.where(inside, 1 - rate, jnp.nan)",
+        "return jnp.clip(1 - rate, 0, 1)",
+        [CONTRACT, "-k", "traced_rate_that_is_no"],
+    ),
+    "a gradient into the rate": (
+        "jaxdrop/masks/_draw.py",
+        "rate = lax.stop_gradient(rate)",
+        "rate = rate",
+        [CONTRACT, "-k", "into_the_rate"],
+    ),
+    "scaled in low precision": (
+        "jaxdrop/masks/_apply.py",
+        "wide = x.astype(wide_dtype(x))\n    scaled",
+        "wide = x\n    scaled",
+        [MASKS, "-k", "rounded_once"],
+    ),
+    "the wrong axes shared": (
+        "jaxdrop/masks/_axes.py",
+        "1 if axis in shared else size",
+        "1 if axis not in shared else size",
+        [MASKS, "-k", "shared_axes_share"],
+    ),
+    "a mask without its sharding": (
+        "jaxdrop/masks/_axes.py",
+        "return sharding if explicit and not sharding.mesh.empty else None",
+        "return None",
+        [MASKS, "-k", "its_share"],
+    ),
+    "the mask saved at full size": (
+        "jaxdrop/masks/_apply.py",
+        "    return _apply(x, mask, keep if",
+        "    return _apply(x, jnp.broadcast_to(mask, x.shape), keep if",
+        [MASKS, "-k", "as_drawn"],
+    ),
+    "a mask drawn for each pass": (
+        "jaxdrop/masks/_draw.py",
+        "cpu=partial(_held, drawing)",
+        "cpu=drawing",
+        [MASKS, "-k", "drawn_once"],
+    ),
+    "a rotation off by one": (
+        "jaxdrop/prng/_threefry.py",
+        "(17, 29, 16, 24)",
+        "(17, 29, 16, 23)",
+        ["tests/prng", "-k", "known_answers"],
+    ),
+    "the high word forgotten": (
+        "jaxdrop/prng/_threefry.py",
+        "wide = not _is_symbolic(shape) and math.prod(shape) > _WORD",
+        "wide = False",
+        ["tests/prng", "-k", "huge_array"],
+    ),
+    "another generator taken for threefry": (
+        "jaxdrop/prng/_bits.py",
+        'return impl == "threefry2x32" and partitionable',
+        'return impl == "threefry2x32"',
+        [BITS, "-k", "old_threefry"],
+    ),
+    "one mask for all leaves": (
+        "jaxdrop/_dropout/_weights.py",
+        "leaf_key = jax.random.fold_in(key, path_hash(path))",
+        "leaf_key = key",
+        ["tests/dropout/test_drop_connect.py"],
+    ),
+    "the variance of noise inverted": (
+        "jaxdrop/masks/_apply.py",
+        "deviation = jnp.sqrt((1 - keep) / jnp.where(keep == 0, jnp.nan, keep))",
+        "deviation = jnp.sqrt(keep / jnp.where(keep == 1, jnp.nan, 1 - keep))",
+        [CONTRACT, "-k", "mean_over_keys and gaussian"],
+    ),
+    "a stream that stands still": (
+        "jaxdrop/nnx/_module.py",
+        "key: Key = source()",
+        "key: Key = source.key[...]",
+        ["tests/modules/test_parity.py", "-k", "next_key"],
+    ),
+    "a key used in evaluation": (
+        "jaxdrop/nnx/_module.py",
+        "unused = flag is True or is_zero(value)",
+        "unused = False",
+        ["tests/modules/test_parity.py", "-k", "no_key_is_used"],
+    ),
+    "a mode of the call ignored": (
+        "jaxdrop/nnx/_module.py",
+        "flag = self.deterministic if deterministic is None else deterministic",
+        "flag = self.deterministic",
+        [FLAX, "-k", "overrides"],
+    ),
+    "the step left out of an address": (
+        "jaxdrop/keys.py",
+        '("step", _STEP, step)',
+        '("step", _STEP, None)',
+        ["tests/test_keys.py", "-k", "every_part"],
+    ),
+}
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_the_line_that_is_changed_is_there(mutant):
+    file, line, _, _ = MUTANTS[mutant]
+    assert (ROOT / file).read_text().count(line) == 1, "mend this table"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_the_suite_notices(mutant, tmp_path):
+    file, line, fault, tests = MUTANTS[mutant]
+    for folder in ("jaxdrop", "tests"):
+        shutil.copytree(
+            ROOT / folder,
+            tmp_path / folder,
+            ignore=shutil.ignore_patterns("__pycache__"),
+        )
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    source = tmp_path / file
+    text = source.read_text()
+    source.write_text(text.replace(line, fault))
+    flags = ["-q", "-x", "-n", "0", "-p", "no:cacheprovider"]
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", *flags, *tests],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 1, result.stdout[-2000:]  # tests ran, and one failed
