@@ -26,8 +26,6 @@ MASKED = -0.7 * float(np.finfo(np.float32).max)
 It is finite: a query that may attend to nothing attends to everything alike.
 """
 
-_WORTH_HOLDING = 1 << 12
-
 Operands = dict[str, Array]
 """The arrays of a row, block or tile by name; see :data:`_loops.AXES`."""
 
@@ -231,11 +229,7 @@ def _survives(plan: Plan, drop: Drop, tile: Operands) -> Array:
     def drawing(key: Key, keep: Array) -> Array:
         return masks.survives(prng.bits_at(key, low, high=high), keep=keep)
 
-    if low.size < _WORTH_HOLDING:
-        return drawing(*drop)
-    return lax.platform_dependent(
-        *drop, cpu=partial(masks._held, drawing), default=drawing
-    )
+    return masks.hold(drawing, *drop, size=low.size)
 
 
 def _counters(plan: Plan, tile: Operands) -> tuple[Array, Array]:
@@ -257,9 +251,7 @@ def _counters(plan: Plan, tile: Operands) -> tuple[Array, Array]:
     key = _iota(tile["key"].shape[0], 2)
     if math.prod(plan.drawn) <= 1 << 32:
         return jnp.zeros_like(row), row * np.uint32(keys) + tile["first_key"] + key
-    high, low = _threefry._add_product(
-        jnp.zeros_like(row), tile["first_key"], row, keys
-    )
+    high, low = _threefry.add_product(jnp.zeros_like(row), tile["first_key"], row, keys)
     return high + (low + key < key).astype(jnp.uint32), low + key
 
 
