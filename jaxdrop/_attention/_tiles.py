@@ -223,13 +223,18 @@ def _positions(tile: Operands) -> tuple[Array, Array]:
 
 
 def _survives(plan: Plan, drop: Drop, tile: Operands) -> Array:
-    """The tile's part of ``masks.bernoulli(key, plan.drawn)``."""
-    high, low = _counters(plan, tile)
+    """The tile's part of ``masks.bernoulli(key, plan.drawn)``.
+
+    Positions are computed where the mask is: from outside they would come as an array,
+    four times the size of the mask.
+    """
 
     def drawing(key: Key, keep: Array) -> Array:
+        high, low = _counters(plan, tile)
         return masks.survives(prng.bits_at(key, low, high=high), keep=keep)
 
-    return masks.hold(drawing, *drop, size=low.size)
+    size = plan.group * tile["query"].shape[1] * tile["key"].shape[0]
+    return masks.hold(drawing, *drop, size=size)
 
 
 def _counters(plan: Plan, tile: Operands) -> tuple[Array, Array]:
