@@ -132,6 +132,9 @@ ROWS = {
             key, x, jax.tree.map(jnp.zeros_like, x), **knobs
         ),
     ),
+    "drop_head": Row(
+        jaxdrop.drop_head, {}, (4, 3, 5, 2), zeroes=False, keeps_mean=False
+    ),
     "zoneout": Row(
         jaxdrop.zoneout,
         {},
@@ -145,6 +148,8 @@ ROWS = {
     ),
 }
 OTHER_RELATIVES = {  # tested in files of their own: not from an array to an array
+    jaxdrop.dot_product_attention: "of queries, keys and values",
+    jaxdrop.drop_key: "a mask, from a shape",
     jaxdrop.concrete_dropout: "the rate is learned",
     jaxdrop.concrete_penalty: "draws nothing",
     jaxdrop.variational_dense: "a layer; the rates are learned",

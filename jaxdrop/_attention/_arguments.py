@@ -1,11 +1,15 @@
 """The arguments of attention, checked before tracing and brought to four axes."""
 
-from numbers import Integral
+from collections.abc import Sequence
+from numbers import Integral, Real
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
 
-from jaxdrop._checks import check_axes, check_inexact
+from jaxdrop._checks import check_axes, check_real
 from jaxdrop._typing import Array, Axes
 
 CALLER = "dot_product_attention"
@@ -39,17 +43,22 @@ def check_arrays(
     query: Any, key: Any, value: Any, bias: Any, mask: Any, /
 ) -> Arguments:
     """Raises unless shapes and dtypes fit together."""
-    query, key, value = (check_inexact(x, caller=CALLER) for x in (query, key, value))
-    for name, x in (("query", query), ("key_", key), ("value", value)):
-        if x.ndim not in (3, 4) or x.ndim != query.ndim:
+    query, key, value = (check_real(x, caller=CALLER) for x in (query, key, value))
+    if query.ndim not in (3, 4):
+        raise ValueError(
+            f"{CALLER}: query must have the axes ([batch], length, heads, features), "
+            f"got shape {query.shape}."
+        )
+    for name, x in (("key_", key), ("value", value)):
+        if x.ndim != query.ndim:
             raise ValueError(
-                f"{CALLER}: {name} must have the axes ([batch], length, heads, "
-                f"features), as query has; got shape {x.shape}."
+                f"{CALLER}: {name} must have the axes of query, whose shape is "
+                f"{query.shape}; got shape {x.shape}."
             )
-        if jnp.issubdtype(x.dtype, jnp.complexfloating) or x.dtype != query.dtype:
+        if x.dtype != query.dtype:
             raise TypeError(
-                f"{CALLER}: {name} must be real and of query's dtype {query.dtype}, "
-                f"got {x.dtype}; cast with astype."
+                f"{CALLER}: {name} must have query's dtype {query.dtype}, got "
+                f"{x.dtype}; cast with astype."
             )
     query, key, value = (as_4d(x) for x in (query, key, value))
     if value.shape != key.shape:
@@ -122,11 +131,11 @@ def check_window(window: Any, /) -> tuple[int, int] | None:
     """Returns how far a query sees to its left and right."""
     if window is None:
         return None
-    both = (window, window) if isinstance(window, Integral) else tuple(window)
+    both = _pair(window, second=window)
     if len(both) != 2 or not all(_is_count(reach, least=0) for reach in both):
         raise ValueError(
             f"{CALLER}: local_window_size must be a number of keys, or two: to the "
-            f"left and to the right; got {window}."
+            f"left and to the right; got {window!r}."
         )
     return int(both[0]), int(both[1])
 
@@ -135,18 +144,52 @@ def check_block(block_size: Any, /) -> tuple[int | None, int | None]:
     """Returns how many queries and how many keys make a block, None to choose."""
     if block_size is None:
         return None, None
-    single = isinstance(block_size, Integral)
-    both = (block_size, None) if single else tuple(block_size)
+    both = _pair(block_size, second=None)
     if len(both) != 2 or not all(n is None or _is_count(n, least=1) for n in both):
         raise ValueError(
             f"{CALLER}: block_size must be a number of queries, or two numbers, of "
-            f"queries and of keys, at least 1; got {block_size}."
+            f"queries and of keys, at least 1; got {block_size!r}."
         )
     return both[0], both[1]
 
 
+def _pair(numbers: Any, *, second: Any) -> tuple[Any, ...]:
+    """A sequence as it is, or one number and a second."""
+    return tuple(numbers) if isinstance(numbers, Sequence) else (numbers, second)
+
+
 def _is_count(number: Any, *, least: int) -> bool:
-    return isinstance(number, Integral) and int(number) >= least
+    whole = isinstance(number, Integral) and not isinstance(number, bool)
+    return whole and int(number) >= least
+
+
+def check_causal(is_causal: Any, /) -> bool:
+    """Returns a Python bool, or raises: it decides what is computed at all."""
+    if isinstance(is_causal, bool | np.bool_):
+        return bool(is_causal)
+    raise TypeError(
+        f"{CALLER}: is_causal must be a bool, known before tracing, got "
+        f"{is_causal!r}; what is only known then is a mask."
+    )
+
+
+def check_scale(scale: Any, features: int, /) -> ArrayLike:
+    """Returns what logits are multiplied by: a number, or a JAX scalar."""
+    if scale is None:
+        return float(1 / np.sqrt(max(features, 1)))
+    kinds = (Real, np.ndarray, jax.Array)
+    if isinstance(scale, bool) or not any(isinstance(scale, kind) for kind in kinds):
+        raise TypeError(
+            f"{CALLER}: scale must be a number or a scalar array, got {scale!r}."
+        )
+    shape = np.shape(scale)
+    if shape:
+        raise ValueError(
+            f"{CALLER}: scale must be a scalar, got an array of shape {shape}; "
+            "multiply query by it instead."
+        )
+    number: ArrayLike = scale
+    return number
 
 
 def drawn_shape(

@@ -5,7 +5,6 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import ArrayLike
 
 from jaxdrop import masks
@@ -40,7 +39,7 @@ def dot_product_attention(
     implementation: Literal["xla", "cudnn"] | None = None,
     deterministic: Flag = False,
 ) -> Array:
-    """Attends, dropping attention weights that are never held for all queries at once.
+    """Attends with dropout on weights that are never held for all queries at once.
 
     Each weight of the softmax is dropped on its own and the others are divided by
     ``1 - rate``; rows are not normalised again. The usual rate is 0.1; the usual place
@@ -117,9 +116,11 @@ def dot_product_attention(
     check_rate(rate, caller=_CALLER)
     if implementation is not None:
         check_choice(implementation, ("xla", "cudnn"), name="implementation")
+    is_causal = _arguments.check_causal(is_causal)
     window = _arguments.check_window(local_window_size)
     block = _arguments.check_block(block_size)
     arrays = _arguments.check_arrays(query, key_, value, bias, mask)
+    factor = _arguments.check_scale(scale, arrays.query.shape[-1])
     batch = arrays.weights[0]
     query_lengths, key_lengths = (
         _arguments.check_lengths(lengths, batch, name=name)
@@ -146,13 +147,11 @@ def dot_product_attention(
     key = require_key(key, caller=_CALLER)
     if arrays.query.size == 0:
         return jnp.asarray(query)
-    if scale is None:
-        scale = 1 / np.sqrt(arrays.query.shape[-1])
     plan = make_plan(
         arrays.weights,
         key_heads=arrays.key.shape[2],
         drawn=drawn,
-        is_causal=bool(is_causal),
+        is_causal=is_causal,
         window=window,
         block=block,
     )
@@ -161,7 +160,7 @@ def dot_product_attention(
     sharding = masks.sharding_of(arrays.query)
     if sharding is not None:  # the loops are the compiler's to spread
         attention = jax.sharding.auto_axes(attention, out_sharding=sharding)
-    output = attention(key, keep, arrays, scale, query_lengths, key_lengths)
+    output = attention(key, keep, arrays, factor, query_lengths, key_lengths)
     return jnp.reshape(output, jnp.shape(query))
 
 

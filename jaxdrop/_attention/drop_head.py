@@ -72,6 +72,8 @@ def drop_head(
     if is_identity(rate, deterministic, caller=_CALLER):
         return x
     key = require_key(key, caller=_CALLER)
+    if x.size == 0:
+        return x
     keep = masks.keep_probability(rate, deterministic=deterministic)
     axis = check_axis(head_axis, x.ndim, name="head_axis")
     return _drop_head(key, x, keep, axis=axis)

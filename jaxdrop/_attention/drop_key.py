@@ -1,5 +1,7 @@
 """DropKey: dropping what a query may attend to (Li et al., 2023)."""
 
+from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 import jax.numpy as jnp
@@ -68,7 +70,7 @@ def drop_key(
       (2, 16, 4, 8)
     """
     check_rate(rate, caller=_CALLER)
-    allowed = _check_mask(mask, tuple(shape))
+    allowed = _check_mask(mask, shape)
     if is_identity(rate, deterministic, caller=_CALLER):
         return allowed
     key = require_key(key, caller=_CALLER)
@@ -86,8 +88,10 @@ def _drop_key(key: Key, keep: Any, allowed: Array) -> Array:
     return kept | (longest & ~kept.any(axis=-1, keepdims=True))
 
 
-def _check_mask(mask: Any, shape: tuple[int, ...]) -> Array:
-    if not shape or shape[-1] < 1:
+def _check_mask(mask: Any, shape: Any) -> Array:
+    shape = tuple(shape) if isinstance(shape, Sequence) else (shape,)
+    counts = all(isinstance(size, Integral) and int(size) >= 0 for size in shape)
+    if len(shape) < 2 or not counts or shape[-1] < 1:
         raise ValueError(
             f"{_CALLER}: shape must be (…, queries, keys) with keys, got {shape}."
         )

@@ -155,9 +155,17 @@ def test_a_key_without_counters_gives_one_mask_for_all_block_sizes():
     np.testing.assert_array_equal(attend() > 0, attend(block_size=(7, 9)) > 0)
 
 
-def test_an_empty_batch_gives_an_empty_output(key):
-    query, key_, value = (x[:0] for x in data())
-    assert attention(key, query, key_, value, rate=0.5).shape == query.shape
+@pytest.mark.parametrize("rate", [1, 1.0, np.float32(1)])
+def test_at_rate_one_outputs_and_gradients_are_zero(key, rate):
+    y, pull = jax.vjp(lambda *arrays: attention(key, *arrays, rate=rate), *data())
+    assert not y.any()
+    assert not any(gradient.any() for gradient in pull(jnp.ones_like(y)))
+
+
+def test_an_empty_batch_and_no_queries_give_an_empty_output(key):
+    query, key_, value = data()
+    for empty in ((query[:0], key_[:0], value[:0]), (query[:, :0], key_, value)):
+        assert attention(key, *empty, rate=0.5).shape == empty[0].shape
 
 
 def test_the_technique_and_its_bits_stand_in_the_program(key):
@@ -189,14 +197,25 @@ def wrong(**changes):
     "changes, error, message",
     [
         ({"rate": 1.5}, ValueError, "rate is the probability.*got 1.5"),
+        ({"rate": np.nan}, ValueError, "rate is the probability.*got nan"),
         ({"rate": "0.1"}, TypeError, "rate must be a number"),
         ({"rate": jnp.ones(3)}, ValueError, "rate must be a scalar"),
+        ({"query": jnp.ones((24, 4))}, ValueError, "query must have the axes"),
         ({"query": jnp.ones((2, 24, 4))}, ValueError, "key_ must have the axes"),
+        (
+            {"key_": jnp.ones((2, 0, 2, 4)), "value": jnp.ones((2, 0, 2, 4))},
+            *(ValueError, "there must be keys"),
+        ),
         ({"query": jnp.ones((1, 24, 4, 4))}, ValueError, "must agree in batch"),
         ({"query": jnp.ones((2, 24, 3, 4))}, ValueError, "heads must be a multiple"),
         ({"query": jnp.ones((2, 24, 4, 4), int)}, TypeError, "needs a floating"),
         ({"value": jnp.ones((2, 24, 2, 5))}, ValueError, "value must have the shape"),
-        ({"value": data(dtype=jnp.bfloat16)[2]}, TypeError, "value must be real and"),
+        ({"value": data(dtype=jnp.bfloat16)[2]}, TypeError, "value must have query's"),
+        (
+            {"query": data(dtype=jnp.complex64)[0]},
+            TypeError,
+            "needs real floating input",
+        ),
         ({"mask": np.ones((1, 1, 24, 24))}, TypeError, "mask must be boolean"),
         ({"mask": np.ones((1, 2, 24, 24), bool)}, ValueError, "mask must broadcast"),
         ({"bias": np.ones((3, 1, 24, 24))}, ValueError, "bias must broadcast"),
@@ -204,7 +223,13 @@ def wrong(**changes):
         ({"query_seq_lengths": np.ones(2)}, ValueError, "query_seq_lengths must be 2"),
         ({"local_window_size": -1}, ValueError, "local_window_size must be"),
         ({"local_window_size": (1, 2, 3)}, ValueError, "local_window_size must be"),
+        ({"local_window_size": 2.5}, ValueError, "local_window_size must be"),
+        ({"is_causal": jnp.array(True)}, TypeError, "is_causal must be a bool"),
+        ({"scale": "1"}, TypeError, "scale must be a number"),
+        ({"scale": jnp.ones(3)}, ValueError, "scale must be a scalar"),
         ({"block_size": 0}, ValueError, "block_size must be"),
+        ({"block_size": 0.5}, ValueError, "block_size must be"),
+        ({"block_size": True}, ValueError, "block_size must be"),
         ({"block_size": (8, 0.5)}, ValueError, "block_size must be"),
         ({"broadcast_dims": (4,)}, ValueError, "broadcast_dims: axis 4"),
     ],

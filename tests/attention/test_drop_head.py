@@ -80,6 +80,11 @@ def test_a_dropped_nan_is_gone_and_the_dtype_stays(key):
     assert y.dtype == jnp.bfloat16 and jnp.isfinite(y).all()
 
 
+def test_without_heads_there_is_nothing_to_drop(key):
+    x = jnp.ones((2, 3, 0, 4))
+    assert jaxdrop.drop_head(key, x, rate=0.5).shape == x.shape
+
+
 @pytest.mark.parametrize(
     "axis, shape", [(-4, (2, 3, 4, 5)), (0, (2, 3, 4, 5)), (-2, (4, 5))]
 )

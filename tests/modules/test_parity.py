@@ -32,6 +32,7 @@ MODULES = {  # the modules of a function, by their name in both frameworks
 }
 WITHOUT_MODULE = {  # tested in files of their own, or not called with one array
     "drop_connect": "its modules are layers",
+    "drop_head": "a part of attention",
     "embedding_dropout": "called with ids as well",
     "mixout": "for trees of parameters",
     "zoneout": "its module is a cell",
