@@ -1,4 +1,4 @@
-"""Data- and tensor-parallel training with dropout: one process, several, or a cluster.
+r"""Data- and tensor-parallel training with dropout: one process, several, or a cluster.
 
     python examples/distributed.py
 
@@ -17,8 +17,8 @@ that is, with ``jax.distributed.initialize()``, without arguments. Anywhere else
 one process after the other, and say which is which, by flags or by the environment
 variables JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID:
 
-    python examples/distributed.py --coordinator host:1234 --num-processes 2 \\
-        --process-id 0
+    python examples/distributed.py --coordinator host:1234 \
+        --num-processes 2 --process-id 0
 
 The address is that of process 0, with any free port.
 """
@@ -33,26 +33,22 @@ from pathlib import Path
 import jax
 import numpy as np
 from rich.console import Console
-from rich.table import Table
 from tqdm import tqdm
 
 from data import load
-from parallel import figures, network, records
+from parallel import figures, network, records, tables
 from parallel.launching import LaunchError, free_port, launch
 
 
 def main() -> None:
-    parser = _parser()
-    args = parser.parse_args()
-    if args.quick:
-        args.steps = 20
+    args = parse()
     try:
         if args.cluster or args.num_processes:
             join(args)
         else:
             compare(args)
-    except (LaunchError, ValueError) as error:
-        parser.exit(1, f"{error}\n")
+    except (LaunchError, network.LayoutError) as error:
+        sys.exit(f"{error}")
 
 
 def join(args: argparse.Namespace) -> None:
@@ -78,7 +74,7 @@ def join(args: argparse.Namespace) -> None:
     records.write(args.output, losses, error, whole, masks)
     if jax.process_index() == 0:
         name = f"{jax.process_count()} × {jax.local_device_count()} devices"
-        Console().print(by_step({name: records.Run(losses, error, {}, {})}))
+        Console().print(tables.by_step({name: records.Run(losses, error, {}, {})}))
 
 
 def compare(args: argparse.Namespace) -> None:
@@ -92,32 +88,29 @@ def compare(args: argparse.Namespace) -> None:
     runs = {}
     with tempfile.TemporaryDirectory() as scratch:
         for name, shape in tqdm(shapes.items(), desc="runs", disable=None):
-            folder = Path(scratch, name)
-            launch(
-                commands(*shape, folder, args),
-                timeout=args.timeout,
-                env={"JAX_PLATFORMS": "cpu"},
-            )
-            runs[name] = records.read(folder)
-    masks = network.drawn_masks(network.make_mesh(1), seed=args.seed, step=args.steps - 1)
+            runs[name] = run_here(*shape, Path(scratch, name), args)
+    masks = network.drawn_masks(
+        network.make_mesh(1), seed=args.seed, step=args.steps - 1
+    )
     whole = {site: np.asarray(mask) for site, mask in masks.items()}
     console = Console()
-    console.print(by_step(runs))
-    console.print(by_run(runs, whole))
+    console.print(tables.by_step(runs))
+    console.print(tables.by_run(runs, whole))
     *_, (name, run) = runs.items()
-    console.print(by_device(name, run, whole))
+    console.print(tables.by_device(name, run, whole))
     args.output.mkdir(parents=True, exist_ok=True)
     path = args.output / "distributed.png"
     figures.draw(whole["hidden"], runs, "hidden").savefig(path, dpi=150)
     console.print(f"Wrote {path}.")
 
 
-def commands(
+def run_here(
     processes: int, devices: int, shards: int, folder: Path, args: argparse.Namespace
-) -> list[list[str]]:
-    """The command of each process of a run on this machine."""
+) -> records.Run:
+    """Starts a run on this machine, waits for it, and reads what it leaves."""
+    address = f"127.0.0.1:{free_port()}"
     options = {
-        "coordinator": f"127.0.0.1:{free_port()}",
+        "coordinator": address,
         "num-processes": processes,
         "devices": devices,
         "model-shards": shards,
@@ -126,64 +119,20 @@ def commands(
         "timeout": args.timeout,
         "output": folder,
     }
-    flags = [part for name, value in options.items() for part in (f"--{name}", f"{value}")]
-    script = str(Path(__file__).resolve())
-    return [
-        [sys.executable, script, *flags, "--process-id", str(rank)]
-        for rank in range(processes)
+    flags = [
+        part for name, value in options.items() for part in (f"--{name}", f"{value}")
     ]
-
-
-def by_step(runs: dict[str, records.Run]) -> Table:
-    """The losses of runs at some steps, and the error of what they have learned."""
-    table = Table(title="Training loss")
-    for heading in ("step", *runs):
-        table.add_column(heading, justify="right")
-    last = min(len(run.losses) for run in runs.values()) - 1
-    for step in sorted({round(last * part / 5) for part in range(6)}):
-        table.add_row(f"{step}", *(f"{run.losses[step]:.6f}" for run in runs.values()))
-    table.add_section()
-    table.add_row("test error", *(f"{run.error:.2%}" for run in runs.values()))
-    return table
-
-
-def by_run(runs: dict[str, records.Run], whole: dict[str, np.ndarray]) -> Table:
-    """How far the parameters of runs are from those of the first."""
-    caption = (
-        "Sums over a batch are taken in another order by more devices: that, and no "
-        "mask, is the difference."
+    command = [sys.executable, str(Path(__file__).resolve()), *flags, "--process-id"]
+    launch(
+        [[*command, f"{rank}"] for rank in range(processes)],
+        timeout=args.timeout,
+        env={"JAX_PLATFORMS": "cpu", "JAX_COORDINATOR_BIND_ADDRESS": address},
     )
-    table = Table(title="Against one device", caption=caption)
-    table.add_column("")
-    table.add_column("largest difference of a parameter", justify="right")
-    table.add_column("masks", justify="right")
-    first = next(iter(runs.values()))
-    for name, run in runs.items():
-        same = "equal" if records.agrees(run, whole) else "DIFFERENT"
-        table.add_row(name, f"{records.difference(first, run):.1e}", same)
-    return table
+    return records.read(folder)
 
 
-def by_device(name: str, run: records.Run, whole: dict[str, np.ndarray]) -> Table:
-    """Which part of each mask a device drew, and how much it kept."""
-    table = Table(title=f"What each device drew in the last step, in {name}")
-    table.add_column("device", justify="right")
-    table.add_column("process", justify="right")
-    for site in run.parts:
-        for heading in (f"of “{site}”", "kept", "equal"):
-            table.add_column(heading, justify="right")
-    for device, parts in enumerate(zip(*run.parts.values(), strict=True)):
-        cells = []
-        for site, part in zip(run.parts, parts, strict=True):
-            (row, column), (rows, columns) = part.first, part.kept.shape
-            same = np.array_equal(part.kept, part.within(whole[site]))
-            cells.append(f"{row}:{row + rows}, {column}:{column + columns}")
-            cells += [f"{part.kept.mean():.1%}", "yes" if same else "NO"]
-        table.add_row(f"{device}", f"{parts[0].process}", *cells)
-    return table
-
-
-def _parser() -> argparse.ArgumentParser:
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    """The options of the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -205,7 +154,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--num-processes", type=int, default=environ.get("JAX_NUM_PROCESSES"))
     add("--process-id", type=int, default=environ.get("JAX_PROCESS_ID", 0))
     add("--devices", type=int, help="virtual CPU devices of this process")
-    return parser
+    args = parser.parse_args(argv)
+    if args.quick:
+        args.steps = 20
+    if (args.num_processes or 1) > 1 and not args.coordinator:
+        parser.error("--num-processes needs --coordinator: the address of process 0")
+    return args
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ and ``BATCH``, and XLA does the rest: it adds the exchange between devices where
 needed. Dropout needs none, and one key serves all devices of all processes.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -38,28 +39,39 @@ SITES = {  # what is dropped: its shape and where it lies
 Params = dict[str, dict[str, Array]]
 
 
-def make_mesh(model_shards: int) -> Mesh:
-    """All devices of all processes, those of a process next to each other.
+class LayoutError(ValueError):
+    """The devices cannot be arranged as asked; the message says why."""
+
+
+def make_mesh(model_shards: int, devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """Arranges devices, those of a process next to each other.
 
     Args:
       model_shards: over how many devices units are spread; over the others, rows.
+      devices: those to use; by default all devices of all processes.
 
     Returns:
       A mesh with the axes ``data`` and ``model``.
 
     Raises:
-      ValueError: if the devices cannot be arranged so.
+      LayoutError: if the devices cannot be arranged so.
     """
-    count = jax.device_count()
-    if count % model_shards or BATCH_SIZE % (count // model_shards):
-        raise ValueError(
-            f"{count} devices cannot hold {BATCH_SIZE} rows in {model_shards} model "
-            "shards: devices / shards must be a whole number that divides the rows."
+    count = len(devices or jax.devices())
+    if (
+        UNITS % model_shards
+        or count % model_shards
+        or BATCH_SIZE % (count // model_shards)
+    ):
+        raise LayoutError(
+            f"{count} devices cannot hold {BATCH_SIZE} rows of {UNITS} units in "
+            f"{model_shards} model shards: the shards must divide the devices and the "
+            "units, and devices / shards must divide the rows."
         )
     return jax.make_mesh(
         (count // model_shards, model_shards),
         ("data", "model"),
         axis_types=(AxisType.Auto, AxisType.Auto),
+        devices=devices,
     )
 
 

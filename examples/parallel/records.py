@@ -59,7 +59,9 @@ def write(
     """
     arrays: dict[str, Any] = {"losses": losses, "error": np.float64(error)}
     for path, leaf in jax.tree.leaves_with_path(params):
-        arrays[f"params/{jax.tree_util.keystr(path, simple=True, separator='/')}"] = leaf
+        arrays[f"params/{jax.tree_util.keystr(path, simple=True, separator='/')}"] = (
+            leaf
+        )
     places = {device.id: place for place, device in enumerate(jax.devices())}
     for site, mask in masks.items():
         for shard in mask.addressable_shards:
@@ -94,7 +96,9 @@ def read(folder: Path) -> Run:
 
 def difference(a: Run, b: Run) -> float:
     """The largest difference between any two parameters."""
-    return max(float(np.abs(a.params[name] - b.params[name]).max()) for name in a.params)
+    return max(
+        float(np.abs(a.params[name] - b.params[name]).max()) for name in a.params
+    )
 
 
 def agrees(run: Run, whole: dict[str, np.ndarray]) -> bool:
