@@ -22,7 +22,7 @@ ZONES = {"state_rate": RATE, "memory_rate": RATE}
 PRICES = {"weight_regularizer": 1e-3, "dropout_regularizer": 1e-2}
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Specimen:
     """A module with data to call it with.
 

@@ -3,6 +3,7 @@
 import copy
 import inspect
 import pickle
+from functools import cache
 from pathlib import Path
 
 import jax
@@ -17,13 +18,23 @@ import jaxdrop
 from new_process import call_in_new_process
 from specimens import BASES, LINEN, NNX
 
-CALLS = 3
+CALLS = 2
 for_nnx = pytest.mark.parametrize("specimen", NNX.values(), ids=NNX)
 for_linen = pytest.mark.parametrize("specimen", LINEN.values(), ids=LINEN)
 
 
 def in_nnx(specimen, seed=0):
     return specimen.make(rngs=nnx.Rngs(seed))
+
+
+@nnx.jit
+def compiled(module, *data):
+    return module(*data)
+
+
+def call(module, data):
+    """An output of an NNX module; a sequence is compiled once for all copies."""
+    return compiled(module, *data) if isinstance(module, nnx.RNN) else module(*data)
 
 
 def outputs(run, times=CALLS):
@@ -55,14 +66,25 @@ def count_of(module):
     return 0 if stream is None else int(stream.count[...])
 
 
+@cache
 def variables_of(specimen, seed=0):
     """The variables of a Linen module, initialized in evaluation mode."""
     module = specimen.make(deterministic=True)
-    return module.init(jax.random.key(seed), *specimen.data)
+    init = jax.jit(module.init) if isinstance(module, nn.RNN) else module.init
+    return init(jax.random.key(seed), *specimen.data)
 
 
 def apply(module, variables, data, seed=1, *flag):
-    return module.apply(variables, *data, *flag, rngs={"dropout": jax.random.key(seed)})
+    """An output of a Linen module; that of a sequence is compiled once."""
+    run = apply_compiled if isinstance(module, nn.RNN) else apply_module
+    return run(module, variables, data, {"dropout": jax.random.key(seed)}, *flag)
+
+
+def apply_module(module, variables, data, rngs, *flag):
+    return module.apply(variables, *data, *flag, rngs=rngs)
+
+
+apply_compiled = jax.jit(apply_module, static_argnums=0)
 
 
 @pytest.mark.parametrize("room, table", [("nnx", NNX), ("linen", LINEN)])
@@ -78,7 +100,7 @@ def test_every_public_module_has_a_specimen(room, table):
 @for_nnx
 def test_copies_of_nnx_modules_draw_alike_and_apart(specimen):
     module = in_nnx(specimen)
-    run = lambda module: outputs(lambda: module(*specimen.data))
+    run = lambda module: outputs(lambda: call(module, specimen.data))
     run(module)  # so that a copy has to know the count
     twins = [copy.deepcopy(module), nnx.clone(module)]
     twins.append(nnx.merge(*nnx.split(module), copy=True))
@@ -92,10 +114,12 @@ def test_copies_of_nnx_modules_draw_alike_and_apart(specimen):
 @for_nnx
 def test_nnx_modules_follow_eval_train_and_view(specimen):
     module = in_nnx(specimen)
-    run = lambda module: outputs(lambda: module(*specimen.data))
+    run = lambda module: outputs(lambda: call(module, specimen.data))
     module.eval()
     evaluated = run(module)
-    assert_same(evaluated, CALLS * outputs(lambda: module(*specimen.data), times=1))
+    assert_same(
+        evaluated, CALLS * outputs(lambda: call(module, specimen.data), times=1)
+    )
     assert count_of(module) == 0
     module.train()
     assert differ(run(module), evaluated) == specimen.draws
@@ -137,7 +161,7 @@ def test_only_what_flax_cannot_pickle_cannot_be_pickled():
 def test_linen_modules_follow_the_flag_as_a_field_and_at_a_call(specimen):
     variables, data = variables_of(specimen), specimen.data
     evaluating = specimen.make(deterministic=True)
-    evaluated = outputs(lambda: evaluating.apply(variables, *data), times=1)
+    evaluated = outputs(lambda: apply(evaluating, variables, data), times=1)
     training = specimen.make(deterministic=False)
     trained = [
         outputs(lambda s=s: apply(training, variables, data, s), 1) for s in (1, 2)
@@ -167,7 +191,7 @@ def linen_variables(seed):
 def next_outputs(modules, variables):
     """What all modules compute next, by framework, name and number."""
     runs = {
-        f"nnx/{name}": lambda module=module, name=name: module(*NNX[name].data)
+        f"nnx/{name}": lambda module=module, name=name: call(module, NNX[name].data)
         for name, module in modules.items()
     } | {
         f"linen/{name}": lambda name=name: apply(
@@ -178,7 +202,7 @@ def next_outputs(modules, variables):
     return {
         f"{name}/{number}": array
         for name, run in runs.items()
-        for number, array in enumerate(outputs(run, 3 if name[0] == "n" else 1))
+        for number, array in enumerate(outputs(run, CALLS if name[0] == "n" else 1))
     }
 
 
@@ -202,10 +226,11 @@ def restore_and_go_on(folder):
     np.savez(Path(folder) / "next.npz", **next_outputs(modules, restored["linen"]))
 
 
+@pytest.mark.slow
 def test_a_checkpoint_goes_on_in_a_new_process_bit_for_bit(tmp_path):
     modules, _ = nnx_states(seed=0)
     for name, module in modules.items():
-        module(*NNX[name].data)  # so that counts are saved, and not their start
+        call(module, NNX[name].data)  # so that counts are saved, and not their start
     variables = linen_variables(seed=0)
     states = {name: nnx.state(module) for name, module in modules.items()}
     save(tmp_path, {"nnx": states, "linen": variables})
