@@ -6,8 +6,8 @@
 The same multilayer perceptron learns the same images with each method, from several
 seeds at once. The table shows the test error with its standard error over seeds, the
 negative log-likelihood and the expected calibration error, by one pass without noise
-and by the mean of many passes with noise. How strong each method is was chosen on the
-validation images of digits.
+and by the mean of many passes with noise. Each method has a usual strength, adjusted on
+the validation images of digits.
 """
 
 import argparse

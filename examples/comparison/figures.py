@@ -69,7 +69,7 @@ def _panels(
     num_rows = math.ceil(len(outcomes) / 5)
     num_columns = math.ceil(len(outcomes) / num_rows)
     figure = Figure(
-        figsize=(2.2 * num_columns + 0.6, 2.2 * num_rows + 1), layout="constrained"
+        figsize=(2.2 * num_columns + 0.6, 2.5 * num_rows + 1), layout="constrained"
     )
     grid = figure.subplots(
         num_rows, num_columns, sharex=True, sharey=True, squeeze=False
