@@ -15,13 +15,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import jax
+from rich.console import Console
+from tqdm import tqdm
+
 from comparison import figures, report
 from comparison.evaluation import evaluate
 from comparison.methods import METHODS, Method
 from comparison.training import Recipe, train
-from rich.console import Console
-from tqdm import tqdm
-
 from data import DataError, Images, load
 
 RECIPES = {

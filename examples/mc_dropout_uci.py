@@ -21,11 +21,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
+
+from data import DataError, load_regression
 from uci.published import PUBLISHED, SETTINGS, published_for
 from uci.splits import Splits
 from uci.training import Recipe, Scores, fit, judge
-
-from data import DataError, load_regression
 
 _BLUE, _ORANGE, _GRAY = "#0072B2", "#D55E00", "#999999"
 _ROWS = ("RMSE, weight scaling", "RMSE, MC dropout", "log-likelihood")

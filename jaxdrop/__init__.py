@@ -3,6 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from jaxdrop import acquisition as acquisition
 from jaxdrop import constraints as constraints
 from jaxdrop import diagnostics as diagnostics
 from jaxdrop import early_stopping as early_stopping
@@ -25,11 +26,17 @@ from jaxdrop._dropout.feature_alpha_dropout import (
     feature_alpha_dropout as feature_alpha_dropout,
 )
 from jaxdrop._dropout.gaussian_dropout import gaussian_dropout as gaussian_dropout
+from jaxdrop._dropout.hard_concrete import hard_concrete as hard_concrete
+from jaxdrop._dropout.hard_concrete_penalty import (
+    hard_concrete_penalty as hard_concrete_penalty,
+)
 from jaxdrop._dropout.layer_drop import layer_drop as layer_drop
 from jaxdrop._dropout.locked_dropout import locked_dropout as locked_dropout
 from jaxdrop._dropout.masksembles import masksembles as masksembles
 from jaxdrop._dropout.mixout import mixout as mixout
 from jaxdrop._dropout.multi_sample import multi_sample as multi_sample
+from jaxdrop._dropout.shake_drop import shake_drop as shake_drop
+from jaxdrop._dropout.shake_shake import shake_shake as shake_shake
 from jaxdrop._dropout.spatial_dropout import spatial_dropout as spatial_dropout
 from jaxdrop._dropout.stochastic_depth import stochastic_depth as stochastic_depth
 from jaxdrop._dropout.subset_stochastic_depth import (
@@ -48,10 +55,11 @@ from jaxdrop._dropout.zoneout import zoneout as zoneout
 if TYPE_CHECKING:
     from jaxdrop import linen as linen
     from jaxdrop import nnx as nnx
+    from jaxdrop import plots as plots
 
 __version__ = "0.1.0"
 
-_LOADED_ON_USE = ("linen", "nnx")  # they import Flax
+_LOADED_ON_USE = ("linen", "nnx", "plots")  # they import Flax, and matplotlib
 
 
 def __getattr__(name: str) -> Any:

@@ -108,7 +108,7 @@ MUTANTS = {  # file, line as it is, line as it must not be, tests that notice
     ),
     "the high word forgotten": (
         "jaxdrop/prng/_threefry.py",
-        "wide = math.prod(shape) > _WORD",
+        "wide = not _is_symbolic(shape) and math.prod(shape) > _WORD",
         "wide = False",
         ["tests/prng", "-k", "huge_array"],
     ),
@@ -157,6 +157,12 @@ MUTANTS = {  # file, line as it is, line as it must not be, tests that notice
 }
 
 
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_the_line_that_is_changed_is_there(mutant):
+    file, line, _, _ = MUTANTS[mutant]
+    assert (ROOT / file).read_text().count(line) == 1, "mend this table"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_the_suite_notices(mutant, tmp_path):
@@ -170,7 +176,6 @@ def test_the_suite_notices(mutant, tmp_path):
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     source = tmp_path / file
     text = source.read_text()
-    assert text.count(line) == 1, f"{line!r} is not in {file}: mend this table"
     source.write_text(text.replace(line, fault))
     flags = ["-q", "-x", "-n", "0", "-p", "no:cacheprovider"]
     result = subprocess.run(

@@ -6,6 +6,10 @@ import sys
 import jaxdrop
 
 FAMILY = {
+    "hard_concrete",
+    "hard_concrete_penalty",
+    "shake_drop",
+    "shake_shake",
     "concrete_dropout",
     "concrete_penalty",
     "variational_dense",
@@ -30,6 +34,8 @@ FAMILY = {
     "stochastic_depth",
 }
 NAMESPACES = {
+    "acquisition",
+    "plots",
     "diagnostics",
     "inputs",
     "mc",
@@ -45,6 +51,10 @@ NAMESPACES = {
     "schedules",
 }
 MODULES = {
+    "DropConnectConv",
+    "ShakeDrop",
+    "ShakeShake",
+    "VariationalConv",
     "RecurrentDropoutLSTMCell",
     "VariationalCell",
     "ZoneoutCell",
@@ -65,6 +75,14 @@ MODULES = {
     "StochasticModule",
 }
 IN_NAMESPACE = {
+    "acquisition": {
+        *("Selection", "bald", "batch_bald", "epig", "margin", "max_entropy"),
+        "variation_ratio",
+    },
+    "plots": {
+        *("learning_curves", "mask", "predictive_band", "rate_sweep"),
+        *("rejection_curve", "reliability_diagram", "uncertainty_histogram"),
+    },
     "constraints": {
         *("ConstraintState", "decay_mask", "group_soft_threshold", "max_norm"),
         *("soft_threshold", "unit_norm"),
@@ -85,7 +103,7 @@ IN_NAMESPACE = {
         *("quantiles", "samples", "votes"),
     },
     "keys": {"example", "shard", "site"},
-    "linen": MODULES | {"DropConnectDense", "VariationalDense", "mc_apply"},
+    "linen": MODULES | {"DropConnectDense", "L0Dense", "VariationalDense", "mc_apply"},
     "metrics": {
         *("AccuracyRejection", "BrierDecomposition", "CalibrationBins"),
         *("RegressionCalibration", "RiskCoverage", "accuracy_rejection"),
@@ -97,7 +115,8 @@ IN_NAMESPACE = {
         *("negative_log_likelihood", "pinball_loss", "regression_calibration"),
         *("risk_coverage", "sharpness", "temperature_scaling", "winkler_score"),
     },
-    "nnx": MODULES | {"DropConnectLinear", "Rate", "VariationalLinear", "mc_apply"},
+    "nnx": MODULES
+    | {"DropConnectLinear", "L0Linear", "Rate", "VariationalLinear", "mc_apply"},
     "penalties": {
         *("activity_l1", "activity_l2", "by_path", "confidence", "consistency"),
         *("elastic_net", "group_lasso", "jacobian", "l1", "l2", "orthogonal"),

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jaxdrop import masks, prng
+from jaxdrop import masks
 from jaxdrop._checks import (
     check_flag,
     check_inexact,
@@ -15,6 +15,7 @@ from jaxdrop._checks import (
     require_key,
     select,
 )
+from jaxdrop._dropout._logistic import logistic
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Axes, Flag, Key
 
@@ -90,7 +91,7 @@ def initial_logit(rate: float, /, *, caller: str) -> float:
     """``log(rate / (1 - rate))`` of the rate that a module starts from."""
     if not 0 < rate < 1:
         raise ValueError(
-            f"{caller}: init_rate must be between 0 and 1, which have no finite logit, "
+            f"{caller}: init_rate must be between 0 and 1, which have no finite logit; "
             f"got {rate}."
         )
     return math.log(rate) - math.log1p(-rate)
@@ -100,20 +101,13 @@ def initial_logit(rate: float, /, *, caller: str) -> float:
 def _concrete_dropout(
     key: Key, x: Array, logits: Array, temperature: Any, *, broadcast_dims: Axes
 ) -> Array:
-    noise = _logistic(key, x, logits.dtype, broadcast_dims)
+    shape, sharding = masks.drawn_shape(
+        x.shape, broadcast_dims, out_sharding=masks.sharding_of(x)
+    )
+    noise = logistic(key, shape, dtype=logits.dtype, out_sharding=sharding)
     logits = jnp.reshape(logits, (1,) * (x.ndim - logits.ndim) + logits.shape)
     drop = (logits + noise) / jnp.asarray(temperature, logits.dtype)
     # (1 - sigmoid(drop)) / (1 - sigmoid(logits)), finite for every logit
     factor = jnp.exp(jax.nn.softplus(logits) - jax.nn.softplus(drop))
     wide = masks.wide_dtype(x)
     return (x.astype(wide) * factor.astype(wide)).astype(x.dtype)
-
-
-def _logistic(key: Key, x: Array, dtype: Any, broadcast_dims: Axes) -> Array:
-    """Draws ``logit(u)`` of ``u`` uniform on (0, 1), without its ends."""
-    shape, sharding = masks.drawn_shape(
-        x.shape, broadcast_dims, out_sharding=masks.sharding_of(x)
-    )
-    draw = prng.uniform(key, shape, out_sharding=sharding) + jnp.float32(2**-24)
-    draw = draw.astype(dtype)
-    return jnp.log(draw) - jnp.log1p(-draw)

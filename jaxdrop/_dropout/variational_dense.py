@@ -6,14 +6,11 @@ import jax.numpy as jnp
 from jax.lax import PrecisionLike
 from jax.typing import ArrayLike
 
-from jaxdrop import masks, prng
+from jaxdrop import masks
 from jaxdrop._checks import check_flag, check_inexact, require_key, select
-from jaxdrop._dropout._log_alpha import THRESHOLD, prune
+from jaxdrop._dropout._noisy_weights import THRESHOLD, draw_output, prune
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key
-
-_TINY = 1e-16
-"""Keeps the gradient of the deviation finite where an input is all zeros."""
 
 
 def variational_dense(
@@ -106,6 +103,4 @@ def _variational_dense(
     expected = multiply(x, mean)
     variance = jnp.exp(log_variance.astype(wide))
     spread = multiply(jnp.square(x.astype(wide)), variance)
-    noise = prng.normal(key, spread.shape, out_sharding=masks.sharding_of(spread))
-    deviation = jnp.sqrt(spread + jnp.asarray(_TINY, wide))
-    return (expected + deviation * noise.astype(wide)).astype(x.dtype)
+    return draw_output(key, expected, spread).astype(x.dtype)

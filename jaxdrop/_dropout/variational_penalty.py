@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from jaxdrop._dropout._log_alpha import log_alpha
+from jaxdrop._dropout._noisy_weights import log_alpha
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, PyTree
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jaxdrop._dropout._log_alpha import THRESHOLD, log_alpha
+from jaxdrop._dropout._noisy_weights import THRESHOLD, log_alpha
 from jaxdrop._typing import Array, PyTree
 
 

@@ -8,6 +8,7 @@ from jaxdrop._dropout.dropout import dropout
 from jaxdrop._dropout.feature_alpha_dropout import feature_alpha_dropout
 from jaxdrop._dropout.gaussian_dropout import gaussian_dropout
 from jaxdrop._dropout.locked_dropout import locked_dropout
+from jaxdrop._dropout.shake_drop import shake_drop
 from jaxdrop._dropout.spatial_dropout import spatial_dropout
 from jaxdrop._dropout.stochastic_depth import stochastic_depth
 from jaxdrop._typing import Array, Key, Rate
@@ -219,4 +220,24 @@ class LockedDropout(DropoutModule):
     ) -> Array:
         return locked_dropout(
             key, x, rate=rate, time_axis=self.time_axis, deterministic=deterministic
+        )
+
+
+class ShakeDrop(DropoutModule):
+    """:func:`jaxdrop.shake_drop` as a module, at the end of a residual branch.
+
+    In evaluation it is the expectation, ``(1 - rate) * x``.
+
+    Attributes:
+      rate: the probability of shaking a branch.
+      batch_axis: the axis of the examples, or ``None`` for one decision for all.
+    """
+
+    batch_axis: int | None = 0
+
+    def regularize(
+        self, key: Key | None, x: Array, rate: Rate, deterministic: bool | Array
+    ) -> Array:
+        return shake_drop(
+            key, x, rate=rate, batch_axis=self.batch_axis, deterministic=deterministic
         )

@@ -8,6 +8,7 @@ from flax import linen as nn
 from jaxdrop import masks
 from jaxdrop._dropout.embedding_dropout import embedding_dropout
 from jaxdrop._dropout.masksembles import masksembles
+from jaxdrop._dropout.shake_shake import shake_shake
 from jaxdrop._dropout.subset_stochastic_depth import subset_stochastic_depth
 from jaxdrop._dropout.token_dropout import token_dropout
 from jaxdrop._typing import Array, Flag, Key, Rate
@@ -162,6 +163,47 @@ class SubsetStochasticDepth(Rated, StochasticModule):
             batch_axis=self.batch_axis,
             deterministic=flag,
         )
+
+
+class ShakeShake(StochasticModule):
+    """:func:`jaxdrop.shake_shake` as a module, in a block with two branches.
+
+    In evaluation it is the expectation, the mean of the branches.
+
+    Attributes:
+      batch_axis: the axis of the examples, or ``None`` for one mixture for all.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp, jaxdrop
+      >>> mix, a, b = jaxdrop.linen.ShakeShake(), jnp.zeros((4, 8)), jnp.ones((4, 8))
+      >>> y = mix.apply({}, a, b, False, jax.random.key(0))
+      >>> bool((y == y[:, :1]).all())  # one weight for each example
+      True
+    """
+
+    batch_axis: int | None = 0
+
+    def __call__(
+        self,
+        a: Array,
+        b: Array,
+        deterministic: Flag | None = None,
+        rng: Key | None = None,
+    ) -> Array:
+        """Mixes two branches.
+
+        Args:
+          a: the output of a branch.
+          b: the output of another, of the same shape.
+          deterministic: the mode, unless it is an attribute; may be traced.
+          rng: the key of this call; by default the next one of the collection.
+
+        Returns:
+          An array with the shape and dtype of ``a``.
+        """
+        flag = self.mode(deterministic)
+        key = None if flag is True else self.draw_key(rng)
+        return shake_shake(key, a, b, batch_axis=self.batch_axis, deterministic=flag)
 
 
 class Masksembles(nn.Module):

@@ -32,6 +32,7 @@ from jaxdrop.mc._reducer import (
     safe_sqrt,
     widened,
 )
+from jaxdrop.metrics._entropy import entropy
 
 
 class Categorical(NamedTuple):
@@ -118,29 +119,29 @@ negative_log_likelihood` takes.
     def init(logits: jax.ShapeDtypeStruct) -> Categorical:
         _check_classes(logits.shape)
         shape, dtype = logits.shape, float_of(logits.dtype)
-        probs, entropy = no_moments(shape, dtype), no_moments(shape[:-1], dtype)
+        probs, own = no_moments(shape, dtype), no_moments(shape[:-1], dtype)
         return Categorical(
             probs=probs,
             log_sum=jnp.full(shape, -jnp.inf, dtype),
             log_total=jnp.zeros(shape, dtype),
-            entropy=entropy,
-            groups=no_groups(num_groups, (probs.mean, entropy.mean)),
+            entropy=own,
+            groups=no_groups(num_groups, (probs.mean, own.mean)),
         )
 
     def update(state: Categorical, logits: Array, valid: Array) -> Categorical:
         log_probs = jax.nn.log_softmax(widened(logits), axis=-1)
         probs = jnp.exp(log_probs)
-        entropy = entropy_of(log_probs)
+        own = entropy(log_probs)
         counted = jnp.where(along(valid, log_probs), log_probs, -jnp.inf)
         groups = state.groups
         if num_groups:
-            dealt = (keep_valid(probs, valid), keep_valid(entropy, valid))
+            dealt = (keep_valid(probs, valid), keep_valid(own, valid))
             groups = deal(groups, state.probs.number, dealt, valid)
         return Categorical(
             probs=merge_moments(state.probs, moments_of(probs, valid)),
             log_sum=jnp.logaddexp(state.log_sum, jax.nn.logsumexp(counted, axis=0)),
             log_total=state.log_total + keep_valid(log_probs, valid).sum(0),
-            entropy=merge_moments(state.entropy, moments_of(entropy, valid)),
+            entropy=merge_moments(state.entropy, moments_of(own, valid)),
             groups=groups,
         )
 
@@ -247,13 +248,6 @@ def votes(*, of: Of = None) -> Reducer:
     return leafwise(of_array, Votes, of=of)
 
 
-def entropy_of(log_probs: Array, /) -> Array:
-    """``-sum p log p`` over the last axis, in nats; impossible classes add nothing."""
-    possible = log_probs > -jnp.inf
-    finite = jnp.where(possible, log_probs, 0)
-    return -jnp.where(possible, jnp.exp(finite) * finite, 0).sum(-1)
-
-
 def _judge(means: tuple[Array, Array], log_probs: Array | None = None) -> Stats:
     """The statistics that follow from the mean probabilities and the mean entropy."""
     probs, expected = means
@@ -261,7 +255,7 @@ def _judge(means: tuple[Array, Array], log_probs: Array | None = None) -> Stats:
         log_probs = jnp.log(jnp.where(probs > 0, probs, 1)) + jnp.where(
             probs > 0, 0, -jnp.inf
         )
-    total = entropy_of(log_probs)
+    total = entropy(log_probs)
     top = probs.max(-1)
     margin = top - jax.lax.top_k(probs, 2)[0][..., 1] if probs.shape[-1] > 1 else top
     return {

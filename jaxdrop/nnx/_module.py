@@ -32,13 +32,17 @@ class Rate(nnx.Variable[Any]):
     Examples:
       >>> import jax.numpy as jnp, jaxdrop
       >>> from flax import nnx
-      >>> rate = jaxdrop.nnx.Rate(jnp.float32(0.5))
+      >>> rate = jaxdrop.nnx.Rate(0.5)
       >>> first, second = (jaxdrop.nnx.Dropout(rate, rngs=nnx.Rngs(i)) for i in (0, 1))
       >>> rate[...] = jnp.float32(0.0)  # for example schedule(step)
       >>> x = jnp.ones((4, 4))
       >>> bool((first(x) == x).all()), bool((second(x) == x).all())
       (True, True)
     """
+
+    def __init__(self, value: RateLike, **metadata: Any) -> None:
+        check_rate(value, caller="Rate", scalar=False)
+        super().__init__(jnp.asarray(value, jnp.float32), **metadata)
 
 
 class StochasticModule(nnx.Module):

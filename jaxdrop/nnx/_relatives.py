@@ -8,11 +8,12 @@ from flax import nnx
 from jaxdrop import masks
 from jaxdrop._dropout.embedding_dropout import embedding_dropout
 from jaxdrop._dropout.masksembles import masksembles
+from jaxdrop._dropout.shake_shake import shake_shake
 from jaxdrop._dropout.subset_stochastic_depth import subset_stochastic_depth
 from jaxdrop._dropout.token_dropout import token_dropout
 from jaxdrop._typing import Array, Flag
 from jaxdrop._typing import Rate as RateLike
-from jaxdrop.nnx._module import KeySource, Mode, RatedModule
+from jaxdrop.nnx._module import KeySource, Mode, RatedModule, StochasticModule
 
 
 class EmbeddingDropout(RatedModule):
@@ -180,6 +181,52 @@ class SubsetStochasticDepth(RatedModule):
             batch_axis=self.batch_axis,
             deterministic=flag,
         )
+
+
+class ShakeShake(StochasticModule):
+    """:func:`jaxdrop.shake_shake` as a module, in a block with two branches.
+
+    In evaluation it is the expectation, the mean of the branches.
+
+    Args:
+      batch_axis: the axis of the examples, or ``None`` for one mixture for all.
+      **mode: see :class:`StochasticModule`.
+
+    Examples:
+      >>> import jax.numpy as jnp, jaxdrop
+      >>> from flax import nnx
+      >>> mix = jaxdrop.nnx.ShakeShake(rngs=nnx.Rngs(0))
+      >>> y = mix(jnp.zeros((4, 8)), jnp.ones((4, 8)))
+      >>> bool((y == y[:, :1]).all())  # one weight for each example
+      True
+    """
+
+    def __init__(self, *, batch_axis: int | None = 0, **mode: Unpack[Mode]) -> None:
+        super().__init__(**mode)
+        self.batch_axis = batch_axis
+
+    def __call__(
+        self,
+        a: Array,
+        b: Array,
+        *,
+        deterministic: Flag | None = None,
+        rngs: KeySource | None = None,
+    ) -> Array:
+        """Mixes two branches.
+
+        Args:
+          a: the output of a branch.
+          b: the output of another, of the same shape.
+          deterministic: the mode of this call; may be traced.
+          rngs: where this call takes its key: ``nnx.Rngs``, a stream, or a key.
+
+        Returns:
+          An array with the shape and dtype of ``a``.
+        """
+        flag = self.mode(deterministic)
+        key = None if flag is True else self.draw_key(rngs)
+        return shake_shake(key, a, b, batch_axis=self.batch_axis, deterministic=flag)
 
 
 class Masksembles(nnx.Module):

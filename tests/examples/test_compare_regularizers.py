@@ -13,15 +13,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from comparison import figures, report
-from comparison.evaluation import Scores, evaluate, monte_carlo, weight_scaling
-from comparison.methods import METHODS
-from comparison.training import Curves, Recipe, train
 from flax import nnx
 from rich.console import Console
 from rich.measure import Measurement
 
 import jaxdrop
+from comparison import figures, report
+from comparison.evaluation import Scores, evaluate, monte_carlo, weight_scaling
+from comparison.methods import METHODS
+from comparison.training import Curves, Recipe, train
 from data import load
 from jaxdrop import metrics
 

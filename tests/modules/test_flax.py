@@ -308,6 +308,16 @@ def test_a_shared_rate_changes_all_modules_without_recompiling():
     assert not [p for p, _ in nnx.to_flat_state(params) if "rate" in p]
 
 
+def test_a_shared_rate_is_made_from_a_number_or_an_array():
+    for value in (0.5, jnp.float32(0.5), np.float64(0.5)):
+        rate = jaxdrop.nnx.Rate(value)
+        assert rate[...].dtype == jnp.float32 and rate[...] == 0.5
+    with pytest.raises(ValueError, match="rate is the probability"):
+        jaxdrop.nnx.Rate(1.5)
+    graph, state = nnx.split(jaxdrop.nnx.Dropout(jaxdrop.nnx.Rate(0.5)))
+    assert nnx.merge(graph, state).rate[...] == 0.5
+
+
 def test_a_rate_set_on_a_live_module_is_used_at_the_next_call(key):
     module, x = jaxdrop.nnx.Dropout(0.5), jnp.ones((10, 10))
     module.rate = 0.1

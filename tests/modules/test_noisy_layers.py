@@ -227,6 +227,124 @@ def test_variational_layers_compute_the_function_and_agree(x, key):
     assert dense.apply({"params": params}, method="sparsity") == layer.sparsity()
 
 
+CONVOLUTION = {"strides": 2, "padding": "VALID", "feature_group_count": 2}
+
+
+@pytest.fixture
+def images(key):
+    return jax.random.normal(key, (3, 9, 7, 4))
+
+
+def test_drop_connect_convolutions_agree_with_flax_and_each_other(images, key):
+    layer = jaxdrop.nnx.DropConnectConv(
+        4, 6, (3, 2), 0.4, **CONVOLUTION, rngs=nnx.Rngs(1)
+    )
+    params = {"kernel": layer.kernel[...], "bias": jnp.arange(6.0)}
+    layer.bias[...] = params["bias"]
+    dense = jaxdrop.linen.DropConnectConv(6, (3, 2), 0.4, **CONVOLUTION)
+    shapes = jax.tree.map(jnp.shape, dense.init(key, images, True)["params"])
+    assert shapes == jax.tree.map(jnp.shape, params)
+    plain = nn.Conv(6, (3, 2), **CONVOLUTION)
+    close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+    for mode in (True, False):
+        kernel = jaxdrop.drop_connect(
+            key, params["kernel"], rate=0.4, deterministic=mode
+        )
+        expected = plain.apply({"params": {**params, "kernel": kernel}}, images)
+        close(layer(images, rngs=key, deterministic=mode), expected)
+        close(dense.apply({"params": params}, images, mode, key), expected)
+
+
+def test_convolutions_draw_for_each_example_and_match_moments(images, key):
+    layer = jaxdrop.nnx.DropConnectConv(
+        4,
+        6,
+        (3, 2),
+        0.4,
+        activation=jnp.square,
+        per_example=True,
+        evaluation="moments",
+        rngs=nnx.Rngs(1),
+    )
+    alike = jnp.tile(images[:1], (3, 1, 1, 1))
+    y = layer(alike, rngs=key)
+    assert (y[0] != y[1]).any() and (y[1] != y[2]).any()
+    draw = jax.jit(jax.vmap(lambda key: layer(images[:1], rngs=key)))
+    draws = draw(jax.random.split(key, 4096))
+    assert_mean(draws, layer(images[:1], deterministic=True))
+
+
+def test_variational_convolutions_have_the_moments_of_their_weights(images, key):
+    layer = jaxdrop.nnx.VariationalConv(
+        4,
+        6,
+        (3, 2),
+        log_variance_init=-2.0,
+        threshold=0.5,
+        **CONVOLUTION,
+        rngs=nnx.Rngs(1),
+    )
+    mean, log_variance = layer.kernel[...], layer.kernel_log_variance[...]
+    plain = nn.Conv(6, (3, 2), use_bias=False, **CONVOLUTION)
+    convolve = lambda x, kernel: plain.apply({"params": {"kernel": kernel}}, x)
+    draws = jax.vmap(lambda key: layer(images, rngs=key))(jax.random.split(key, 2048))
+    center = convolve(images, mean)
+    assert_mean(draws, center)
+    squares = (np.asarray(draws) - np.asarray(center)) ** 2
+    assert_mean(squares, convolve(images**2, jnp.exp(log_variance)), sigmas=6)
+    alpha = log_variance - 2 * jnp.log(jnp.abs(mean))
+    pruned = convolve(images, jnp.where(alpha < 0.5, mean, 0))
+    evaluated = layer(images, deterministic=True)
+    np.testing.assert_allclose(evaluated, pruned, rtol=1e-4, atol=1e-5)
+    assert float(layer.sparsity()) == pytest.approx(float((alpha >= 0.5).mean()))
+    params = {
+        "kernel": mean,
+        "kernel_log_variance": log_variance,
+        "bias": layer.bias[...],
+    }
+    dense = jaxdrop.linen.VariationalConv(6, (3, 2), threshold=0.5, **CONVOLUTION)
+    y, sown = dense.apply({"params": params}, images, False, key, mutable="penalties")
+    np.testing.assert_allclose(y, layer(images, rngs=key), rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(jax.tree.leaves(sown)[0], layer.penalty())
+
+
+@pytest.mark.parametrize("per_example", [False, True])
+def test_l0_layers_gate_their_inputs_and_count_weights(x, key, per_example):
+    layer = jaxdrop.nnx.L0Linear(8, 4, per_example=per_example, rngs=nnx.Rngs(1))
+    dense = jaxdrop.linen.L0Dense(4, per_example=per_example)
+    params = {
+        name: getattr(layer, name)[...] for name in ("kernel", "bias", "log_alpha")
+    }
+    assert np.abs(params["log_alpha"]).max() < 0.1  # around init_rate=0.5
+    shapes = jax.tree.map(jnp.shape, dense.init(key, x, True)["params"])
+    assert shapes == jax.tree.map(jnp.shape, params)
+    log_alpha = params["log_alpha"][None]
+    drawn = jnp.broadcast_to(log_alpha, x.shape) if per_example else log_alpha
+    gates = jaxdrop.hard_concrete(key, drawn)
+    expected = (x * gates) @ params["kernel"]
+    y = layer(x, rngs=key)
+    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(dense.apply({"params": params}, x, False, key), y)
+    _, sown = dense.apply({"params": params}, x, True, mutable="penalties")
+    for penalty in (layer.penalty(), *jax.tree.leaves(sown)):
+        np.testing.assert_allclose(
+            penalty, 4 * jaxdrop.hard_concrete_penalty(log_alpha), rtol=1e-6
+        )
+
+
+def test_closed_inputs_are_left_out_in_evaluation(x):
+    layer = jaxdrop.nnx.L0Linear(8, 4, rngs=nnx.Rngs(1))
+    layer.log_alpha[...] = jnp.array([-9.0] * 6 + [9.0] * 2)
+    layer.eval()
+    unheard = x.at[:, :6].set(jnp.nan)
+    expected = x[:, 6:] @ layer.kernel[...][6:]
+    np.testing.assert_allclose(layer(unheard), expected, rtol=1e-5, atol=1e-6)
+    assert float(layer.sparsity()) == 0.75
+    dense = jaxdrop.linen.L0Dense(4)
+    params = {"kernel": layer.kernel[...], "log_alpha": layer.log_alpha[...]}
+    assert float(dense.apply({"params": params}, method="sparsity")) == 0.75
+
+
 def test_penalties_of_a_model_are_summed_over_its_modules(x):
     rngs = nnx.Rngs(0)
     model = nnx.Sequential(

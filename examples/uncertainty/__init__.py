@@ -1,0 +1,1 @@
+"""A classifier with dropout and its figures, for ``mc_dropout_uncertainty.py``."""

@@ -1,0 +1,103 @@
+"""A network with dropout for images of ten classes, and how it is trained."""
+
+import itertools
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+from flax import nnx
+from jax import Array, lax
+from tqdm import tqdm
+
+import jaxdrop
+from data import Split
+
+NUM_CLASSES = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a network is trained, with Adam.
+
+    Attributes:
+      hidden: the number of units in each hidden layer.
+      rates: the rate of dropout at the pixels, and at hidden layers.
+      batch_size: the number of images in a step.
+      learning_rate: in the first epoch.
+      epochs: how often each image is seen.
+      decay: the factor of the learning rate from one epoch to the next.
+    """
+
+    hidden: tuple[int, ...]
+    rates: tuple[float, float]
+    batch_size: int
+    learning_rate: float
+    epochs: int = 100
+    decay: float = 0.98
+
+
+class Network(nnx.Module):
+    """Dense layers with rectifiers, and dropout before each."""
+
+    def __init__(
+        self, sizes: tuple[int, ...], rates: tuple[float, float], rngs: nnx.Rngs
+    ) -> None:
+        pairs = itertools.pairwise(sizes)
+        self.layers = nnx.List([nnx.Linear(*pair, rngs=rngs) for pair in pairs])
+        first, later = rates
+        of_layers = [first, *[later] * (len(sizes) - 2)]
+        self.drops = nnx.List([jaxdrop.nnx.Dropout(r, rngs=rngs) for r in of_layers])
+
+    def __call__(self, x: Array) -> Array:
+        """The logits of images ``(batch, pixels)``."""
+        for layer, (drop, dense) in enumerate(
+            zip(self.drops, self.layers, strict=True)
+        ):
+            x = dense(drop(nnx.relu(x) if layer else x))
+        return x
+
+
+def train(recipe: Recipe, images: Split, *, seed: int) -> Network:
+    """Trains a network.
+
+    Args:
+      recipe: how.
+      images: standardized images.
+      seed: of the weights, of the order of the images, and of dropout.
+
+    Returns:
+      The network, in evaluation mode.
+    """
+    num_images, num_pixels = images.x.shape
+    num_steps = num_images // recipe.batch_size
+    rate = optax.exponential_decay(
+        recipe.learning_rate, num_steps, recipe.decay, staircase=True
+    )
+    sizes = (num_pixels, *recipe.hidden, NUM_CLASSES)
+    model = Network(sizes, recipe.rates, nnx.Rngs(seed))
+    optimizer = nnx.Optimizer(model, optax.adam(rate), wrt=nnx.Param)
+    graphdef, state = nnx.split((model, optimizer))
+
+    def loss_of(model: Network, batch: Split) -> Array:
+        losses = optax.softmax_cross_entropy_with_integer_labels
+        return losses(model(batch.x), batch.y).mean()
+
+    def step(images: Split, state: Any, rows: Array) -> tuple[Any, None]:
+        model, optimizer = nnx.merge(graphdef, state, copy=True)
+        optimizer.update(model, nnx.grad(loss_of)(model, images.take(rows)))
+        return nnx.state((model, optimizer)), None
+
+    @partial(jax.jit, donate_argnums=0)
+    def epoch(state: Any, images: Split, order: Array) -> Any:
+        return lax.scan(partial(step, images), state, order)[0]
+
+    data, draw = jax.device_put(images), np.random.default_rng(seed)
+    for _ in tqdm(range(recipe.epochs), unit="epoch"):
+        order = draw.permutation(num_images)[: num_steps * recipe.batch_size]
+        state = epoch(state, data, order.reshape(num_steps, -1))
+    nnx.update((model, optimizer), state)
+    model.eval()
+    return model

@@ -1,0 +1,95 @@
+"""Weights with learned noise: how noisy they are, and what comes of it."""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from jaxdrop import masks, prng
+from jaxdrop._checks import require_key, select
+from jaxdrop._sites import site
+from jaxdrop._typing import Array, Key
+
+THRESHOLD = 3.0
+"""The log alpha from which on a weight is pruned: a dropout rate of about 0.95."""
+
+_SMALL = 1e-8
+
+_TINY = 1e-16
+"""Keeps the gradient of a deviation finite where an input is all zeros."""
+
+
+def log_alpha(mean: Array, log_variance: Array, /) -> Array:
+    """``log(variance / mean**2)``, finite where ``mean`` is 0."""
+    wide = masks.wide_dtype(mean)
+    squared = jnp.square(mean.astype(wide)) + jnp.asarray(_SMALL, wide)
+    return log_variance.astype(wide) - jnp.log(squared)
+
+
+def prune(mean: Array, log_variance: Array, /, *, threshold: ArrayLike) -> Array:
+    """The means of weights that are worth keeping, 0 for those that are noise."""
+    relevant = log_alpha(mean, log_variance) < threshold
+    return jnp.where(relevant, mean, jnp.zeros((), mean.dtype))
+
+
+def draw_output(key: Key, mean: Array, variance: Array, /) -> Array:
+    """Draws the outputs of a layer from their moments, which follow from its weights'.
+
+    Args:
+      key: a PRNG key.
+      mean: the means of the outputs.
+      variance: their variances, of the same shape, in the dtype to compute in.
+
+    Returns:
+      An array of the dtype of ``variance``.
+    """
+    noise = prng.normal(key, variance.shape, out_sharding=masks.sharding_of(variance))
+    positive = jnp.maximum(variance, 0)  # which fast convolutions do not guarantee
+    deviation = jnp.sqrt(positive + jnp.asarray(_TINY, variance.dtype))
+    return mean.astype(variance.dtype) + deviation * noise.astype(variance.dtype)
+
+
+def variational_conv(
+    key: Key | None,
+    x: Array,
+    mean: Array,
+    log_variance: Array,
+    /,
+    *,
+    product: Callable[[Array, Array], Array],
+    threshold: ArrayLike,
+    deterministic: bool | Array,
+) -> Array:
+    """What :func:`jaxdrop.variational_dense` is to a matrix product, for any other.
+
+    Args:
+      key: a PRNG key; may be None where nothing is drawn.
+      x: inputs.
+      mean: the means of the weights.
+      log_variance: the logarithms of their variances.
+      product: multiplies inputs and weights, linear in both: a convolution.
+      threshold: the log alpha from which on a weight is 0 in evaluation.
+      deterministic: the mode.
+
+    Returns:
+      The product with random weights, or in evaluation with those that are not pruned.
+    """
+
+    def evaluated() -> Array:
+        return product(x, prune(mean, log_variance, threshold=threshold))
+
+    if deterministic is True:
+        return evaluated()
+    key = require_key(key, caller="variational_conv")
+    center, wide = product(x, mean), masks.wide_dtype(x)
+    variance = jnp.exp(log_variance.astype(wide))
+    spread = product(jnp.square(x.astype(wide)), variance)
+    drawn = _variational_conv(key, center, spread.astype(masks.wide_dtype(center)))
+    return (
+        drawn if deterministic is False else select(deterministic, evaluated(), drawn)
+    )
+
+
+@site("jaxdrop.variational_conv")
+def _variational_conv(key: Key, mean: Array, variance: Array) -> Array:
+    return draw_output(key, mean, variance).astype(mean.dtype)

@@ -1,0 +1,86 @@
+"""Hard concrete gates, for L0 regularization (Louizos et al., 2018)."""
+
+import jax
+import jax.numpy as jnp
+
+from jaxdrop import masks
+from jaxdrop._checks import check_flag, check_inexact, require_key, select
+from jaxdrop._dropout._logistic import logistic
+from jaxdrop._sites import site
+from jaxdrop._typing import Array, Flag, Key
+
+TEMPERATURE = 2 / 3
+LOW, HIGH = -0.1, 1.1
+"""The gates are stretched to this interval and clipped to [0, 1], as published."""
+
+
+def hard_concrete(
+    key: Key | None, log_alpha: Array, /, *, deterministic: Flag = False
+) -> Array:
+    """Draws gates in [0, 1] that are often exactly 0 or 1, and differentiable.
+
+    The place is as a factor of weights, units or channels, with
+    :func:`hard_concrete_penalty`, the expected number of gates that are open,
+    in the loss: gates that are not worth their price close for good. A usual start is a
+    ``log_alpha`` around 0, where a gate is open with probability 0.83; keep it within
+    ±5 in training, beyond which gates hardly learn.
+
+    Args:
+      key: a PRNG key; may be ``None`` where nothing is drawn.
+      log_alpha: how open each gate tends to be, unbounded and learned, floating point.
+        Gradients reach it.
+      deterministic: return the gates of the mean noise; may be traced.
+
+    Returns:
+      Gates of the shape and dtype of ``log_alpha``.
+
+    Raises:
+      ValueError: if a key is missing.
+      TypeError: if ``log_alpha`` is not floating point.
+
+    References:
+      Louizos, Welling, Kingma, `Learning sparse neural networks through L0
+      regularization <https://arxiv.org/abs/1712.01312>`_, ICLR 2018.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp, jaxdrop
+      >>> log_alpha = jnp.zeros(1000)
+      >>> gates = jaxdrop.hard_concrete(jax.random.key(0), log_alpha)
+      >>> bool((gates == 0).any()), bool((gates == 1).any())
+      (True, True)
+      >>> sure = jnp.array([-9.0, 9.0])
+      >>> jaxdrop.hard_concrete(None, sure, deterministic=True).tolist()
+      [0.0, 1.0]
+    """
+    log_alpha = check_inexact(log_alpha, caller="hard_concrete")
+    flag = check_flag(deterministic, caller="hard_concrete")
+    if flag is True:
+        return _gates(log_alpha)
+    key = require_key(key, caller="hard_concrete")
+    drawn = _hard_concrete(key, log_alpha)
+    return drawn if flag is False else select(flag, _gates(log_alpha), drawn)
+
+
+@site("jaxdrop.hard_concrete")
+def _hard_concrete(key: Key, log_alpha: Array) -> Array:
+    wide = log_alpha.astype(masks.wide_dtype(log_alpha))
+    noise = logistic(
+        key,
+        log_alpha.shape,
+        dtype=wide.dtype,
+        out_sharding=masks.sharding_of(log_alpha),
+    )
+    return _gates((wide + noise) / TEMPERATURE).astype(log_alpha.dtype)
+
+
+def apply_gates(x: Array, gates: Array, /) -> Array:
+    """Multiplies by gates along the last axes; what a closed one stops is 0."""
+    wide = masks.wide_dtype(x)
+    gates = jnp.reshape(gates, (1,) * (x.ndim - gates.ndim) + gates.shape)
+    gated = (x.astype(wide) * gates.astype(wide)).astype(x.dtype)
+    return jnp.where(gates == 0, jnp.zeros((), x.dtype), gated)
+
+
+def _gates(logits: Array) -> Array:
+    stretched = jax.nn.sigmoid(logits) * (HIGH - LOW) + LOW
+    return jnp.clip(stretched, 0, 1)

@@ -1,0 +1,44 @@
+"""The expected number of open gates (Louizos et al., 2018)."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+from jaxdrop import masks
+from jaxdrop._dropout.hard_concrete import HIGH, LOW, TEMPERATURE
+from jaxdrop._sites import site
+from jaxdrop._typing import Array, PyTree
+
+_SHIFT = TEMPERATURE * math.log(-LOW / HIGH)
+
+
+def hard_concrete_penalty(log_alpha: PyTree, /) -> Array:
+    """The expected number of gates of :func:`hard_concrete` that are not 0.
+
+    It is added to a loss that is a sum over the data set, times what an open gate
+    costs; for a mean over examples divide it by their number.
+
+    Args:
+      log_alpha: an array, or a tree of arrays.
+
+    Returns:
+      A scalar, float32 or wider.
+
+    References:
+      Louizos, Welling, Kingma, `Learning sparse neural networks through L0
+      regularization <https://arxiv.org/abs/1712.01312>`_, ICLR 2018, equation 12.
+
+    Examples:
+      >>> import jax.numpy as jnp, jaxdrop
+      >>> round(float(jaxdrop.hard_concrete_penalty(jnp.zeros(100))), 1)
+      83.2
+    """
+    counts = jax.tree.map(lambda leaf: _penalty(jnp.asarray(leaf)), log_alpha)
+    return sum(jax.tree.leaves(counts), start=jnp.float32(0))
+
+
+@site("jaxdrop.hard_concrete_penalty")
+def _penalty(log_alpha: Array) -> Array:
+    wide = log_alpha.astype(masks.wide_dtype(log_alpha))
+    return jax.nn.sigmoid(wide - _SHIFT).sum()

@@ -1,0 +1,376 @@
+"""Acquisition: which points are worth a label, by what samples of a model say of them.
+
+Every function takes logits of samples, ``(samples, points, classes)``, such as
+``mc.samples(apply_fn, key, params, pool, num_samples=100, draws="shared")``, and gives
+one score per point: the higher, the more there is to learn. Shared draws matter for
+what points say jointly, in :func:`batch_bald` and :func:`epig`. The scores of single
+points also come without storing samples, from ``mc.predict``.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.lax import Precision
+from jax.typing import ArrayLike
+
+from jaxdrop._checks import require_key
+from jaxdrop._typing import Array, Key
+from jaxdrop.metrics._compiled import compiled
+from jaxdrop.metrics._entropy import entropy, log_mean_exp
+from jaxdrop.metrics._examples import as_float
+
+_POINTS_AT_A_TIME = 64  # of the pool, in what is quadratic in memory
+
+
+class Selection(NamedTuple):
+    """Points in the order in which they were chosen.
+
+    Attributes:
+      indices: ``(num_points,)``: which points of the pool.
+      gains: ``(num_points,)``: what each adds to the information of those before it, in
+        nats; their sum is the joint mutual information of the labels and the model.
+    """
+
+    indices: Array
+    gains: Array
+
+
+@compiled()
+def bald(logits: ArrayLike, /) -> Array:
+    """The mutual information of a point's label and the model's weights.
+
+    High where each sample is sure and the samples disagree; ambiguous points, where all
+    samples are unsure, score low.
+
+    Args:
+      logits: ``(samples, points, classes)``: logits or log-probabilities.
+
+    Returns:
+      The scores ``(points,)`` in nats, never negative.
+
+    References:
+      Houlsby, Huszár, Ghahramani, Lengyel, `Bayesian active learning for classification
+      and preference learning <https://arxiv.org/abs/1112.5745>`_, 2011. Gal, Islam,
+      Ghahramani, `Deep Bayesian active learning with image data
+      <https://arxiv.org/abs/1703.02910>`_, ICML 2017.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from jaxdrop.acquisition import bald
+      >>> disagreement = jnp.array([[9.0, -9.0], [-9.0, 9.0]])
+      >>> doubt = jnp.zeros((2, 2))
+      >>> scores = bald(jnp.stack([disagreement, doubt], axis=1))
+      >>> bool(scores[0] > 0.69), bool(abs(scores[1]) < 1e-6)
+      (True, True)
+    """
+    log_probs = _log_probs(logits)
+    mean_entropy = entropy(log_probs).mean(0)
+    return jnp.maximum(entropy(log_mean_exp(log_probs)) - mean_entropy, 0)
+
+
+@compiled()
+def max_entropy(logits: ArrayLike, /) -> Array:
+    """The entropy of the mean prediction: all uncertainty, whatever its cause.
+
+    Args:
+      logits: ``(samples, points, classes)``: logits or log-probabilities.
+
+    Returns:
+      The scores ``(points,)`` in nats.
+
+    References:
+      Shannon, `A mathematical theory of communication
+      <https://doi.org/10.1002/j.1538-7305.1948.tb01338.x>`_, 1948.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from jaxdrop.acquisition import max_entropy
+      >>> bool(jnp.allclose(max_entropy(jnp.zeros((5, 3, 4))), jnp.log(4.0)))
+      True
+    """
+    return entropy(log_mean_exp(_log_probs(logits)))
+
+
+@compiled()
+def variation_ratio(logits: ArrayLike, /) -> Array:
+    """The share of samples that do not vote for the class with the most votes.
+
+    Args:
+      logits: ``(samples, points, classes)``: logits or log-probabilities.
+
+    Returns:
+      The scores ``(points,)``, from 0 to below 1.
+
+    References:
+      Freeman, `Elementary applied statistics`, 1965. Gal, Islam, Ghahramani, `Deep
+      Bayesian active learning with image data <https://arxiv.org/abs/1703.02910>`_,
+      ICML 2017.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from jaxdrop.acquisition import variation_ratio
+      >>> votes = jnp.eye(2)[jnp.array([[0], [0], [0], [1]])]
+      >>> variation_ratio(votes).tolist()
+      [0.25]
+    """
+    log_probs = _log_probs(logits)
+    number = log_probs.shape[-1]
+    cast: Array = jax.nn.one_hot(log_probs.argmax(-1), number, dtype=log_probs.dtype)
+    return 1 - cast.mean(0).max(-1)
+
+
+@compiled()
+def margin(logits: ArrayLike, /) -> Array:
+    """One less the lead of the most probable class over the second.
+
+    Args:
+      logits: ``(samples, points, classes)``: logits or log-probabilities, of at least
+        two classes.
+
+    Returns:
+      The scores ``(points,)``: 1 where two classes tie, 0 where one is certain.
+
+    References:
+      Scheffer, Decomain, Wrobel, `Active hidden Markov models for information
+      extraction <https://doi.org/10.1007/3-540-44816-0_31>`_, 2001.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from jaxdrop.acquisition import margin
+      >>> f"{margin(jnp.log(jnp.array([[[0.5, 0.3, 0.2]]])))[0]:.2f}"
+      '0.80'
+    """
+    probs = jnp.exp(log_mean_exp(_log_probs(logits)))
+    best, _ = lax.top_k(probs, 2)
+    return 1 - (best[..., 0] - best[..., 1])
+
+
+@compiled("num_points", "num_configurations")
+def batch_bald(
+    key: Key | None,
+    logits: ArrayLike,
+    /,
+    *,
+    num_points: int,
+    num_configurations: int = 1024,
+) -> Selection:
+    """Chooses points whose labels together tell the most about the model.
+
+    The best points one by one are often copies of each other. Here each point is chosen
+    for what it adds to those before: ``I(y; w | y_1, ..., y_n)``, averaged over what
+    their labels may be. While there are few enough, all possible labels are gone
+    through; then they are drawn from the model, and weighed in log space, so that
+    hundreds of points do not underflow.
+
+    Args:
+      key: a PRNG key for the labels that are drawn; may be ``None`` where all possible
+        ones are gone through, ``classes ** (num_points - 1) <= num_configurations``.
+      logits: ``(samples, points, classes)``: logits or log-probabilities of *shared*
+        draws: one function per sample for all points.
+      num_points: how many to choose. Static.
+      num_configurations: how many joint labels of the chosen points to hold. Memory is
+        this times the samples. Static.
+
+    Returns:
+      The indices in the order of choice, and what each of them added.
+
+    Raises:
+      ValueError: if there are fewer points than are to be chosen, or a key is missing.
+
+    References:
+      Kirsch, van Amersfoort, Gal, `BatchBALD: efficient and diverse batch acquisition
+      for deep Bayesian active learning <https://arxiv.org/abs/1906.08158>`_, NeurIPS
+      2019.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxdrop.acquisition import batch_bald
+      >>> logits = 3 * jax.random.normal(jax.random.key(0), (50, 2, 3))
+      >>> copies = jnp.repeat(logits, 2, axis=1)  # points 0 and 1, and 2 and 3
+      >>> chosen = batch_bald(None, copies, num_points=2)
+      >>> bool(chosen.indices[0] // 2 != chosen.indices[1] // 2)
+      True
+    """
+    log_probs = _log_probs(logits)
+    _, pool, classes = log_probs.shape
+    if not 1 <= num_points <= pool:
+        raise ValueError(
+            f"num_points must be from 1 to the number of points, {pool}, got "
+            f"{num_points}."
+        )
+    greedy = _Greedy(log_probs)
+    exact = 1  # points chosen while all labels of those before fit
+    while exact < num_points and classes**exact <= num_configurations:
+        exact += 1
+    greedy.choose()
+    for _ in range(exact - 1):
+        greedy.branch()
+        greedy.choose()
+    if exact == num_points:
+        return greedy.selection()
+    key = require_key(key, caller="batch_bald")
+    return greedy.draw_on(key, num_points - exact, num_configurations)
+
+
+@compiled()
+def epig(logits: ArrayLike, target_logits: ArrayLike, /) -> Array:
+    """How much a label tells about the predictions that matter.
+
+    The mutual information of a point's label and the label of a target input, averaged
+    over targets. Unlike BALD it does not care for weights that no target depends on.
+
+    Args:
+      logits: ``(samples, points, classes)``: logits or log-probabilities of the pool.
+      target_logits: ``(samples, targets, classes)``: of the targets, from the same
+        functions: shared draws, under the same key.
+
+    Returns:
+      The scores ``(points,)`` in nats, never negative.
+
+    Raises:
+      ValueError: if the numbers of samples differ.
+
+    References:
+      Bickford Smith, Kirsch, Farquhar, Gal, Foster, Rainforth, `Prediction-oriented
+      Bayesian active learning <https://arxiv.org/abs/2304.08151>`_, AISTATS 2023.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxdrop.acquisition import epig
+      >>> logits = 5 * jax.random.normal(jax.random.key(0), (200, 2, 3))
+      >>> scores = epig(logits, logits[:, :1])  # the target is the first point
+      >>> bool(scores[0] > scores[1])
+      True
+    """
+    pool, targets = _log_probs(logits), _log_probs(target_logits, name="target_logits")
+    if len(pool) != len(targets):
+        raise ValueError(
+            "logits and target_logits must come from the same samples, got "
+            f"{len(pool)} and {len(targets)}."
+        )
+    targets = targets.astype(pool.dtype)
+    target_probs = jnp.exp(targets)
+    target_entropy = entropy(log_mean_exp(targets))
+
+    def of_point(log_probs: Array) -> Array:
+        both = jnp.einsum(
+            "tc,tmd->mcd", jnp.exp(log_probs), target_probs, precision=Precision.HIGHEST
+        ) / len(log_probs)
+        joint = both.reshape(both.shape[0], -1)
+        apart = entropy(log_mean_exp(log_probs)) + target_entropy
+        return jnp.maximum(apart - _entropy_of_probs(joint), 0).mean()
+
+    return _over_points(of_point, pool)
+
+
+class _Greedy:
+    """The choice so far, and the joint labels that the chosen points may have.
+
+    Attributes:
+      labels: ``(configurations, samples)``: the log-probability of each joint label
+        under each sample.
+      weights: ``(configurations,)``: the probability of each, or its share of draws.
+    """
+
+    def __init__(self, log_probs: Array) -> None:
+        samples, pool, _ = log_probs.shape
+        self.log_probs = log_probs
+        self.probs = jnp.exp(log_probs)
+        self.doubt = entropy(log_probs).mean(0)  # H[y | w], which no label removes
+        self.labels = jnp.zeros((1, samples), log_probs.dtype)
+        self.weights = jnp.ones(1, log_probs.dtype)
+        self.free = jnp.ones(pool, bool)
+        self.indices: list[Array] = []
+        self.gains: list[Array] = []
+
+    def choose(self) -> None:
+        """Adds the point of the largest gain."""
+        index, gain = self._best(self.labels, self.weights, self.free)
+        self.free = self.free.at[index].set(False)
+        self.indices.append(index)
+        self.gains.append(gain)
+
+    def branch(self) -> None:
+        """Splits each joint label by the label of the point chosen last."""
+        of_last = self.log_probs[:, self.indices[-1], :].T
+        extended = self.labels[:, None, :] + of_last[None, :, :]
+        self.labels = extended.reshape(-1, extended.shape[-1])
+        self.weights = jnp.exp(log_mean_exp(self.labels.T))
+
+    def selection(self) -> Selection:
+        """The choice."""
+        return Selection(jnp.stack(self.indices), jnp.stack(self.gains))
+
+    def draw_on(self, key: Key, more: int, configurations: int) -> Selection:
+        """Chooses ``more`` points, with joint labels that are drawn from the model."""
+        of_sample, of_labels = jax.random.split(key)
+        order = jax.random.permutation(of_sample, len(self.log_probs))
+        which = order[jnp.arange(configurations) % order.size]
+        weights = jnp.full(configurations, 1 / configurations, self.weights.dtype)
+
+        def extended(labels: Array, index: Array) -> Array:
+            of_point = self.log_probs[:, index, :]
+            drawn = jax.random.categorical(
+                jax.random.fold_in(of_labels, index), of_point[which]
+            )
+            return labels + of_point[:, drawn].T
+
+        labels = jnp.zeros((configurations, len(order)), self.labels.dtype)
+        for index in self.indices:
+            labels = extended(labels, index)
+
+        def step(
+            carry: tuple[Array, Array], _: None
+        ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+            labels, free = carry
+            index, gain = self._best(labels, weights, free)
+            carry = (extended(labels, index), free.at[index].set(False))
+            return carry, (index, gain)
+
+        _, (indices, gains) = lax.scan(step, (labels, self.free), length=more)
+        first = self.selection()
+        return Selection(
+            jnp.concatenate([first.indices, indices]),
+            jnp.concatenate([first.gains, gains]),
+        )
+
+    def _best(self, labels: Array, weights: Array, free: Array) -> tuple[Array, Array]:
+        """The free point whose label says the most, given those of the chosen ones."""
+        highest = labels.max(-1, keepdims=True)
+        highest = jnp.where(jnp.isfinite(highest), highest, 0)
+        beliefs = jnp.exp(labels - highest)
+        total = beliefs.sum(-1, keepdims=True)
+        beliefs = beliefs / jnp.where(total > 0, total, 1)  # of each sample, p(w | y)
+
+        def surprise(probs: Array) -> Array:
+            predicted = jnp.matmul(beliefs, probs, precision=Precision.HIGHEST)
+            return jnp.vdot(weights, _entropy_of_probs(predicted))
+
+        gains = _over_points(surprise, self.probs) - self.doubt
+        index = jnp.where(free, gains, -jnp.inf).argmax().astype(jnp.int32)
+        return index, gains[index]
+
+
+def _over_points(function: Callable[[Array], Array], samples: Array) -> Array:
+    """Maps a function of ``(samples, classes)`` over the points of a pool."""
+    points = jnp.moveaxis(samples, 1, 0)
+    scores: Array = lax.map(function, points, batch_size=_POINTS_AT_A_TIME)
+    return scores
+
+
+def _entropy_of_probs(probs: Array) -> Array:
+    some = probs > 0
+    return -jnp.where(some, probs * jnp.log(jnp.where(some, probs, 1)), 0).sum(-1)
+
+
+def _log_probs(logits: ArrayLike, *, name: str = "logits") -> Array:
+    table = as_float(logits, name=name)
+    if table.ndim != 3 or math.prod(table.shape[::2]) == 0:
+        raise ValueError(
+            f"{name} must be (samples, points, classes), got shape {table.shape}."
+        )
+    return jax.nn.log_softmax(table, axis=-1)

@@ -1,0 +1,168 @@
+"""Plots of curves: predictions over inputs, losses over steps, results over rates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jax.typing import ArrayLike
+
+from jaxdrop.plots._canvas import BLUE, GREY, color_of, finished, named, new_axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def predictive_band(
+    x: ArrayLike,
+    mean: ArrayLike,
+    std: ArrayLike | Mapping[str, ArrayLike],
+    /,
+    *,
+    width: float = 2.0,
+    observed: tuple[ArrayLike, ArrayLike] | None = None,
+    samples: ArrayLike | None = None,
+    ax: Axes | None = None,
+) -> Figure:
+    """A predicted curve with bands of its standard deviation.
+
+    Args:
+      x: the inputs ``(N,)``, in any order.
+      mean: the predicted means ``(N,)``.
+      std: the predicted standard deviations ``(N,)``, or several by name, for example
+        ``{"total": ..., "epistemic": ...}``.
+      width: how many standard deviations a band reaches to each side.
+      observed: the inputs and targets of observations, drawn as points.
+      samples: ``(S, N)``: sampled functions, drawn as thin lines.
+      ax: where to draw; a new figure if None.
+
+    Returns:
+      The figure.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from jaxdrop import plots
+      >>> x = jnp.linspace(0, 1, 5)
+      >>> figure = plots.predictive_band(x, x, 0.1 * x, observed=(x[:2], x[:2]))
+      >>> len(figure.axes[0].collections)  # the band and the points
+      2
+    """
+    ax = ax or new_axes()
+    order = np.argsort(np.ravel(np.asarray(x)))
+    inputs, center = (np.ravel(np.asarray(v, float))[order] for v in (x, mean))
+    bands = named(std)
+    for index, (name, spread) in enumerate(bands):
+        reach = width * spread.ravel()[order]
+        label = f"±{width:g} std" + (f", {name}" if name else "")
+        alpha = 0.18 + 0.22 * index / max(1, len(bands) - 1)
+        style: dict[str, Any] = {"color": BLUE, "alpha": alpha, "linewidth": 0}
+        ax.fill_between(inputs, center - reach, center + reach, label=label, **style)
+    if samples is not None:
+        for row in np.asarray(samples, float).reshape(-1, inputs.size):
+            ax.plot(inputs, row[order], color=GREY, linewidth=0.5, alpha=0.6)
+    ax.plot(inputs, center, color=BLUE, linewidth=1.8, label="mean")
+    if observed is not None:
+        places, values = (np.ravel(np.asarray(v, float)) for v in observed)
+        ax.scatter(places, values, s=12, color="black", zorder=3, label="observed")
+    ax.set(xlabel="x", ylabel="y", xlim=(inputs[0], inputs[-1]))
+    return finished(ax)
+
+
+def learning_curves(
+    history: Mapping[str, ArrayLike],
+    /,
+    *,
+    steps: ArrayLike | None = None,
+    xlabel: str = "epoch",
+    ylabel: str = "loss",
+    log: bool = False,
+    ax: Axes | None = None,
+) -> Figure:
+    """Losses, or any other measures, over training.
+
+    Args:
+      history: a series ``(S,)`` for each name, or ``(runs, S)``: the mean over runs,
+        with a band from the lowest to the highest.
+      steps: ``(S,)``: where the values belong; 1, 2, … if None.
+      xlabel: what steps are.
+      ylabel: what the values are, with their unit.
+      log: draw the values on a logarithmic scale.
+      ax: where to draw; a new figure if None.
+
+    Returns:
+      The figure.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from jaxdrop import plots
+      >>> history = {"training": jnp.array([2.0, 1.0]), "test": jnp.ones((3, 2))}
+      >>> figure = plots.learning_curves(history)
+      >>> [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+      ['training', 'test']
+    """
+    ax = ax or new_axes()
+    for index, (name, values) in enumerate(named(history)):
+        runs = np.atleast_2d(values)
+        places = np.arange(1, runs.shape[1] + 1) if steps is None else np.asarray(steps)
+        color = color_of(index)
+        marker = "o" if runs.shape[1] == 1 else None
+        ax.plot(places, runs.mean(0), color=color, label=name, marker=marker)
+        if len(runs) > 1:
+            ax.fill_between(
+                places, runs.min(0), runs.max(0), color=color, alpha=0.2, linewidth=0
+            )
+    ax.set(xlabel=xlabel, ylabel=ylabel, yscale="log" if log else "linear")
+    ax.locator_params(axis="x", integer=True)
+    return finished(ax)
+
+
+def rate_sweep(
+    rates: ArrayLike,
+    values: ArrayLike | Mapping[str, ArrayLike],
+    /,
+    *,
+    xlabel: str = "dropout rate",
+    ylabel: str = "test error",
+    ax: Axes | None = None,
+) -> Figure:
+    """A measure against the rate it was reached with.
+
+    Args:
+      rates: the rates ``(R,)``.
+      values: the measure at each rate, ``(R,)``, or ``(repeats, R)``: the mean with its
+        standard error; or several such arrays by name.
+      xlabel: what the rate is.
+      ylabel: what the measure is, with its unit.
+      ax: where to draw; a new figure if None.
+
+    Returns:
+      The figure.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from jaxdrop import plots
+      >>> figure = plots.rate_sweep(jnp.array([0.0, 0.5]), jnp.array([2.0, 1.0]))
+      >>> figure.axes[0].get_xlabel()
+      'dropout rate'
+    """
+    ax = ax or new_axes()
+    order = np.argsort(np.asarray(rates))
+    places = np.asarray(rates, float)[order]
+    for index, (name, series) in enumerate(named(values)):
+        repeats = np.atleast_2d(series)[:, order]
+        count = len(repeats)
+        error = repeats.std(0, ddof=1) / np.sqrt(count) if count > 1 else None
+        ax.errorbar(
+            places,
+            repeats.mean(0),
+            yerr=error,
+            label=name,
+            color=color_of(index),
+            marker="o",
+            markersize=4,
+            capsize=3,
+        )
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    return finished(ax)

@@ -1,0 +1,168 @@
+"""Plots show the numbers they are given, and leave nothing behind."""
+
+import io
+import subprocess
+import sys
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from jaxdrop import metrics, plots
+
+RNG = np.random.default_rng(0)
+PROBS = RNG.dirichlet(np.ones(4), 60).astype(np.float32)
+LABELS = RNG.integers(0, 4, 60)
+CONFIDENCE, CORRECT = PROBS.max(-1), PROBS.argmax(-1) == LABELS
+X = np.linspace(-1, 1, 9)
+
+DRAWN = {
+    "reliability_diagram": lambda **kw: plots.reliability_diagram(PROBS, LABELS, **kw),
+    "rejection_curve": lambda **kw: plots.rejection_curve(CONFIDENCE, CORRECT, **kw),
+    "uncertainty_histogram": lambda **kw: plots.uncertainty_histogram(CONFIDENCE, **kw),
+    "predictive_band": lambda **kw: plots.predictive_band(
+        X, X, X**2, samples=np.ones((2, 9)), observed=(X, X), **kw
+    ),
+    "learning_curves": lambda **kw: plots.learning_curves(
+        {"a": X + 2, "b": np.ones((3, 9))}, **kw
+    ),
+    "rate_sweep": lambda **kw: plots.rate_sweep(X, {"a": X, "b": np.eye(9)}, **kw),
+    "mask": lambda **kw: plots.mask(np.eye(5, dtype=bool), **kw),
+}
+for_every_plot = pytest.mark.parametrize("name", DRAWN)
+
+
+@for_every_plot
+def test_a_figure_is_returned_and_not_shown(name, monkeypatch):
+    monkeypatch.setattr(plt, "show", lambda: pytest.fail("shown"))
+    figure = DRAWN[name]()
+    assert isinstance(figure, Figure)
+    assert not plt.get_fignums()  # pyplot would keep it alive
+    figure.savefig(io.BytesIO(), format="png")
+
+
+@for_every_plot
+def test_an_ax_of_the_caller_is_drawn_into(name):
+    figure = Figure()
+    left, right = figure.subplots(1, 2)
+    assert DRAWN[name](ax=left) is figure
+    assert left.has_data() and not right.has_data()
+    figure.savefig(io.BytesIO(), format="png")
+
+
+def test_every_plot_is_tested():
+    public = {n for n, f in vars(plots).items() if callable(f) and n[0] != "_"}
+    assert public == set(DRAWN)
+
+
+def test_the_reliability_diagram_shows_the_bins_of_the_metric():
+    figure = plots.reliability_diagram(PROBS, LABELS, num_bins=7)
+    bins = metrics.calibration_bins(PROBS, LABELS, num_bins=7)
+    filled = np.asarray(bins.weight) > 0
+    upper, lower = figure.axes
+    accuracy, gap = ([bar.get_height() for bar in c] for c in upper.containers)
+    np.testing.assert_allclose(accuracy, bins.accuracy[filled], rtol=1e-6)
+    signed = (bins.mean_confidence - bins.accuracy)[filled]
+    np.testing.assert_allclose(gap, signed, atol=1e-6)
+    share = [bar.get_height() for bar in lower.containers[0]]
+    np.testing.assert_allclose(share, bins.weight[filled] / 60, rtol=1e-6)
+    lefts = [bar.get_x() for bar in lower.containers[0]]
+    np.testing.assert_allclose(lefts, np.arange(7)[filled] / 7)
+    error = metrics.expected_calibration_error(PROBS, LABELS, num_bins=7)
+    assert f"ECE {error:.3f} (7 bins)" == upper.get_title(loc="left")
+
+
+def test_the_rejection_curve_is_that_of_the_metric():
+    scores = {"max probability": CONFIDENCE, "noise": RNG.random(60)}
+    ax = plots.rejection_curve(scores, CORRECT).axes[0]
+    lines = {line.get_label(): line for line in ax.get_lines()}
+    for name, confidence in (*scores.items(), ("best order", CORRECT)):
+        curve = metrics.accuracy_rejection(confidence, CORRECT)
+        np.testing.assert_array_equal(lines[name].get_data(), curve)
+    level = lines["nothing rejected"].get_ydata()[0]
+    assert level == pytest.approx(CORRECT.mean())
+
+
+def test_groups_of_all_sizes_are_compared_by_their_shares():
+    groups = {"few": RNG.normal(size=7), "many": RNG.normal(3, 1, 5000), "none": []}
+    ax = plots.uncertainty_histogram(groups, num_bins=30, xlabel="nats").axes[0]
+    shares = [patch.get_data().values.sum() for patch in ax.patches]
+    np.testing.assert_allclose(shares, [1, 1, 1, 1, 0, 0])
+    texts = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert texts == ["few (7)", "many (5,000)", "none (0)"]
+    assert ax.get_xlabel() == "nats"
+
+
+def test_infinite_and_equal_uncertainties_can_be_drawn():
+    for values in (np.array([1.0, np.inf, np.nan]), np.zeros(4), np.array([])):
+        figure = plots.uncertainty_histogram(values)
+        figure.savefig(io.BytesIO(), format="png")
+
+
+def test_the_band_is_the_mean_and_so_many_deviations():
+    order = RNG.permutation(9)
+    std = {"total": 0.2 + X**2, "epistemic": X**2}
+    shuffled = {name: s[order] for name, s in std.items()}
+    ax = plots.predictive_band(X[order], 2 * X[order], shuffled, width=3).axes[0]
+    for band, spread in zip(ax.collections, std.values(), strict=True):
+        points = band.get_paths()[0].vertices
+        for x, mean, reach in zip(X, 2 * X, 3 * spread, strict=True):
+            here = points[np.isclose(points[:, 0], x), 1]
+            assert here.min() == pytest.approx(mean - reach)
+            assert here.max() == pytest.approx(mean + reach)
+    np.testing.assert_allclose(ax.get_lines()[-1].get_data(), (X, 2 * X))
+    texts = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert texts == ["±3 std, total", "±3 std, epistemic", "mean"]
+
+
+def test_runs_are_drawn_as_a_mean_and_their_range():
+    runs = RNG.random((4, 6))
+    steps = np.arange(0, 60, 10)
+    ax = plots.learning_curves({"loss": runs}, steps=steps, log=True).axes[0]
+    np.testing.assert_allclose(ax.get_lines()[0].get_data(), (steps, runs.mean(0)))
+    heights = ax.collections[0].get_paths()[0].vertices[:, 1]
+    assert heights.min() == runs.min() and heights.max() == runs.max()
+    assert ax.get_yscale() == "log"
+
+
+def test_repeats_are_drawn_with_their_standard_error():
+    repeats = RNG.random((5, 3))
+    rates = np.array([0.5, 0.1, 0.3])
+    ax = plots.rate_sweep(rates, repeats).axes[0]
+    order = np.argsort(rates)
+    x, y = ax.get_lines()[0].get_data()
+    np.testing.assert_allclose((x, y), (rates[order], repeats.mean(0)[order]))
+    segments = ax.containers[0].lines[2][0].get_segments()
+    half = [(s[1, 1] - s[0, 1]) / 2 for s in segments]
+    error = repeats.std(0, ddof=1) / np.sqrt(5)
+    np.testing.assert_allclose(half, error[order])
+
+
+def test_masks_are_shown_as_they_are():
+    kept = RNG.random((5, 4, 6)) < 0.7
+    figure = plots.mask(kept)
+    assert len(figure.axes) == 5
+    for ax, panel in zip(figure.axes, kept, strict=True):
+        np.testing.assert_array_equal(ax.get_images()[0].get_array(), panel)
+        assert ax.get_title() == f"{100 * (1 - panel.mean()):.3g} % dropped"
+    assert plots.mask(kept[0, 0]).axes[0].get_images()[0].get_array().shape == (1, 6)
+    with pytest.raises(ValueError, match="1, 2 or 3 axes"):
+        plots.mask(kept[None])
+    with pytest.raises(ValueError, match="5 panels do not fit one ax"):
+        plots.mask(kept, ax=Figure().subplots())
+
+
+def test_matplotlib_is_imported_when_it_is_used():
+    program = "import sys, jaxdrop.plots; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_a_missing_matplotlib_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ImportError, match=r'pip install "jaxdrop\[plots\]"'):
+        plots.rate_sweep(X, X)
