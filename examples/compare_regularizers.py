@@ -100,7 +100,6 @@ def compare(
                 scores[report.MC_DROPOUT] = evaluate(
                     test_keys, states, seen.test, num_samples=num_samples
                 )
-            scores = jax.device_get(scores)
             outcomes.append(report.Outcome(method, curves, scores, seconds))
     return outcomes
 
