@@ -81,6 +81,14 @@ def check_inexact(x: Any, /, *, caller: str) -> Array:
     return array
 
 
+def check_real(x: Any, /, *, caller: str) -> Array:
+    """:func:`check_inexact`, and refuses complex numbers, which have no order."""
+    array = check_inexact(x, caller=caller)
+    if jnp.issubdtype(array.dtype, jnp.complexfloating):
+        raise TypeError(f"{caller} needs real floating input, got {array.dtype}.")
+    return array
+
+
 def require_key(key: Key | None, /, *, caller: str) -> Key:
     """Returns ``key`` as one typed key, or raises in the name of ``caller``."""
     if key is None:
@@ -114,6 +122,8 @@ def require_key(key: Key | None, /, *, caller: str) -> Key:
 
 def check_flag(deterministic: Flag, /, *, caller: str) -> bool | Array:
     """Returns a Python bool or a scalar boolean array, or raises."""
+    if isinstance(deterministic, np.ndarray) and deterministic.ndim == 0:
+        deterministic = deterministic.item()
     if isinstance(deterministic, bool | np.bool_):
         return bool(deterministic)
     if isinstance(deterministic, Integral) and int(deterministic) in (0, 1):
@@ -159,12 +169,15 @@ def select(deterministic: Flag, in_evaluation: _T, in_training: _T, /) -> _T:
 
 def check_axes(axes: Axes | Sequence[int], ndim: int, /, *, name: str) -> Axes:
     """Returns distinct axes of an array of ``ndim`` axes, counted from the front."""
-    if isinstance(axes, Integral):
-        axes = (int(axes),)
-    positive = tuple(check_axis(axis, ndim, name=name) for axis in axes)
+    positive = tuple(check_axis(axis, ndim, name=name) for axis in as_axes(axes))
     if len(set(positive)) != len(positive):
-        raise ValueError(f"{name} names an axis twice: {tuple(axes)} of {ndim} axes.")
+        raise ValueError(f"{name} names an axis twice: {as_axes(axes)} of {ndim} axes.")
     return positive
+
+
+def as_axes(axes: int | Sequence[int], /) -> Axes:
+    """Axes as a tuple, which may be a static argument: one axis, or some."""
+    return tuple(axes) if isinstance(axes, Sequence) else (operator.index(axes),)
 
 
 def check_axis(axis: int, ndim: int, /, *, name: str) -> int:

@@ -169,6 +169,12 @@ def test_shared_axes_of_length_one_and_all_axes_are_one_decision(key):
 def test_wrong_axes_are_named(key):
     with pytest.raises(ValueError, match="axis 5 is out of bounds for rank 3"):
         masks.bernoulli(key, (2, 3, 4), rate=0.5, broadcast_dims=(5,))
+    one = jaxdrop.dropout(key, jnp.ones((3, 40)), rate=0.5, broadcast_dims=0)
+    assert (one == one[:1]).all()
+    with pytest.raises(ValueError, match="num_spatial_dims must be 1, 2 or 3"):
+        jaxdrop.spatial_dropout(
+            key, jnp.ones((2, 3, 3, 1)), rate=0.5, num_spatial_dims=2.0
+        )
     with pytest.raises(ValueError, match="names an axis twice"):
         masks.bernoulli(key, (2, 3, 4), rate=0.5, broadcast_dims=(1, -2))
     with pytest.raises(TypeError, match="must be an integer"):

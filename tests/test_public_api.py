@@ -168,7 +168,7 @@ def run_in_a_new_process(code: str) -> str:
 def test_importing_starts_no_backend_and_loads_no_framework():
     loaded = run_in_a_new_process(
         "import sys, jaxdrop\n"
-        "others = ('flax', 'matplotlib', 'chex')\n"
+        "others = ('flax', 'matplotlib')\n"
         "print([name for name in others if name in sys.modules])\n"
         "import jax\n"
         "jax.config.update('jax_num_cpu_devices', 3)\n"  # an error with a backend

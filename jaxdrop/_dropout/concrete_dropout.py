@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 
 from jaxdrop import masks
 from jaxdrop._checks import (
+    as_axes,
     check_flag,
     check_inexact,
     is_number,
@@ -82,7 +83,7 @@ def concrete_dropout(
     logits = jnp.asarray(logit_rate, masks.real_dtype(x))
     logits = masks.align(logits, x.shape, caller="concrete_dropout", name="logit_rate")
     noisy = _concrete_dropout(
-        key, x, logits, temperature, broadcast_dims=tuple(broadcast_dims)
+        key, x, logits, temperature, broadcast_dims=as_axes(broadcast_dims)
     )
     return select(flag, x, noisy)
 

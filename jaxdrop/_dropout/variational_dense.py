@@ -7,7 +7,7 @@ from jax.lax import PrecisionLike
 from jax.typing import ArrayLike
 
 from jaxdrop import masks
-from jaxdrop._checks import check_flag, check_inexact, require_key, select
+from jaxdrop._checks import check_flag, check_real, require_key, select
 from jaxdrop._dropout._noisy_weights import THRESHOLD, draw_output, prune
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key
@@ -70,7 +70,7 @@ def variational_dense(
     """
     caller = "variational_dense"
     x, mean, log_variance = (
-        check_inexact(array, caller=caller) for array in (x, mean, log_variance)
+        check_real(array, caller=caller) for array in (x, mean, log_variance)
     )
     if mean.ndim != 2 or mean.shape != log_variance.shape:
         raise ValueError(
@@ -85,7 +85,7 @@ def variational_dense(
 
     def evaluated() -> Array:
         kernel = prune(mean, log_variance, threshold=threshold)
-        return jnp.matmul(x, kernel, precision=precision)
+        return jnp.matmul(x, kernel, precision=precision).astype(x.dtype)
 
     if flag is True:
         return evaluated()

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from jaxdrop._checks import as_axes
 from jaxdrop._dropout.alpha_dropout import alpha_dropout
 from jaxdrop._dropout.drop_block import drop_block
 from jaxdrop._dropout.dropout import dropout
@@ -47,7 +48,7 @@ class Dropout(Dropping):
             key,
             x,
             rate=rate,
-            broadcast_dims=tuple(self.broadcast_dims),
+            broadcast_dims=as_axes(self.broadcast_dims),
             deterministic=deterministic,
         )
 
@@ -69,7 +70,7 @@ class GaussianDropout(DropoutModule):
             key,
             x,
             rate=rate,
-            broadcast_dims=tuple(self.broadcast_dims),
+            broadcast_dims=as_axes(self.broadcast_dims),
             deterministic=deterministic,
         )
 
@@ -91,7 +92,7 @@ class AlphaDropout(DropoutModule):
             key,
             x,
             rate=rate,
-            broadcast_dims=tuple(self.broadcast_dims),
+            broadcast_dims=as_axes(self.broadcast_dims),
             deterministic=deterministic,
         )
 

@@ -17,7 +17,7 @@ def spatial_axes(
     Raises:
       ValueError: if the array has too few axes, or the channel axis is out of range.
     """
-    if num_spatial_dims not in (1, 2, 3):
+    if not isinstance(num_spatial_dims, int) or num_spatial_dims not in (1, 2, 3):
         raise ValueError(
             f"{caller}: num_spatial_dims must be 1, 2 or 3, got {num_spatial_dims}."
         )

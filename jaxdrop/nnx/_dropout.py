@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Unpack
 
+from jaxdrop._checks import as_axes
 from jaxdrop._dropout.alpha_dropout import alpha_dropout
 from jaxdrop._dropout.drop_block import drop_block
 from jaxdrop._dropout.dropout import dropout
@@ -50,7 +51,7 @@ class Dropout(DropoutModule):
         **mode: Unpack[Mode],
     ) -> None:
         super().__init__(rate, **mode)
-        self.broadcast_dims = tuple(broadcast_dims)
+        self.broadcast_dims = as_axes(broadcast_dims)
 
     def regularize(
         self, key: Key | None, x: Array, rate: RateLike, deterministic: bool | Array
@@ -81,7 +82,7 @@ class GaussianDropout(DropoutModule):
         **mode: Unpack[Mode],
     ) -> None:
         super().__init__(rate, **mode)
-        self.broadcast_dims = tuple(broadcast_dims)
+        self.broadcast_dims = as_axes(broadcast_dims)
 
     def regularize(
         self, key: Key | None, x: Array, rate: RateLike, deterministic: bool | Array
@@ -112,7 +113,7 @@ class AlphaDropout(DropoutModule):
         **mode: Unpack[Mode],
     ) -> None:
         super().__init__(rate, **mode)
-        self.broadcast_dims = tuple(broadcast_dims)
+        self.broadcast_dims = as_axes(broadcast_dims)
 
     def regularize(
         self, key: Key | None, x: Array, rate: RateLike, deterministic: bool | Array

@@ -56,7 +56,7 @@ def test_every_public_function_has_a_row():
 
 
 @for_the_family
-@pytest.mark.parametrize("flag", [True, np.True_, 1])
+@pytest.mark.parametrize("flag", [True, np.True_, 1, np.array(True)])
 def test_evaluation_is_the_identity_and_needs_no_key(row, flag):
     if not row.evaluation_is_identity:
         pytest.skip("evaluates to an expectation")

@@ -134,3 +134,20 @@ def test_rejects_shapes_that_do_not_match(key):
         jaxdrop.variational_dense(None, ones((2, 3)), ones((3, 4)), ones((3, 4)))
     with pytest.raises(ValueError, match="one shape"):
         jaxdrop.variational_penalty(ones((3, 4)), ones((4,)))
+
+
+def test_the_dtype_of_the_input_is_kept_in_both_modes(key):
+    x = jnp.ones((2, 4), jnp.bfloat16)
+    mean, log_variance = jnp.ones((4, 3)), jnp.full((4, 3), -3.0)
+    with jax.numpy_dtype_promotion("standard"):
+        for flag in (False, True, jnp.bool_(True)):
+            y = jaxdrop.variational_dense(
+                key, x, mean, log_variance, deterministic=flag
+            )
+            assert y.dtype == jnp.bfloat16
+
+
+def test_complex_input_has_no_variance_and_is_refused(key):
+    mean = jnp.ones((4, 3))
+    with pytest.raises(TypeError, match="needs real floating input, got complex64"):
+        jaxdrop.variational_dense(key, jnp.ones((2, 4), jnp.complex64), mean, mean)
