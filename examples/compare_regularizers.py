@@ -60,19 +60,21 @@ def main() -> None:
     num_seeds = args.seeds or (2 if args.quick else 5)
     num_samples = 5 if args.quick else 50
 
-    console = Console()
-    console.print(f"Running on {jax.default_backend()}: {jax.devices()}")
+    print(f"Running on {jax.default_backend()}: {jax.devices()}")
     methods = [method for method in METHODS if method.key in args.methods]
-    title = f"{args.dataset}: {len(images.train.y)} images, {recipe.epochs} epochs"
+    title = (
+        f"{args.dataset}: {len(images.train.y)} training images, {recipe.epochs} epochs"
+    )
     outcomes = compare(methods, recipe, images, num_seeds, num_samples)
-    console.print(report.table(outcomes, title=title, num_samples=num_samples))
+    Console().print(report.table(outcomes, title=title, num_samples=num_samples))
 
     args.output.mkdir(parents=True, exist_ok=True)
     report.write_csv(args.output / "results.csv", outcomes)
-    for name in ("learning_curves", "reliability_diagrams"):
-        figure = getattr(figures, name)(outcomes, title=title)
-        figure.savefig(args.output / f"{name}.png", dpi=150)
-    console.print(f"Wrote results.csv and two figures to {args.output}.")
+    curves = figures.learning_curves(outcomes, title=title)
+    curves.savefig(args.output / "learning_curves.png", dpi=150)
+    diagrams = figures.reliability_diagrams(outcomes, title=title)
+    diagrams.savefig(args.output / "reliability_diagrams.png", dpi=150)
+    print(f"Wrote results.csv and two figures to {args.output}.")
 
 
 def compare(
@@ -98,7 +100,6 @@ def compare(
                 scores[report.MC_DROPOUT] = evaluate(
                     test_keys, states, seen.test, num_samples=num_samples
                 )
-            scores = jax.device_get(scores)
             outcomes.append(report.Outcome(method, curves, scores, seconds))
     return outcomes
 

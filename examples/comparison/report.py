@@ -98,5 +98,5 @@ def write_csv(path: Path, outcomes: list[Outcome]) -> None:
         for outcome in outcomes:
             for prediction, (error, nll, ece, _) in outcome.scores.items():
                 for seed, row in enumerate(zip(error, nll, ece, strict=True)):
-                    start = [outcome.method.name, prediction, seed]
-                    writer.writerow([*start, *row, round(outcome.seconds, 3)])
+                    numbers = [f"{number:.6g}" for number in (*row, outcome.seconds)]
+                    writer.writerow([outcome.method.name, prediction, seed, *numbers])
