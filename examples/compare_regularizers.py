@@ -18,10 +18,10 @@ import jax
 from rich.console import Console
 from tqdm import tqdm
 
-from comparison import figures, report
+from comparison import figures, report, sweep
 from comparison.evaluation import evaluate
 from comparison.methods import METHODS, Method
-from comparison.training import Recipe, train
+from comparison.training import Recipe, seen_by, train
 from data import DataError, Images, load
 
 RECIPES = {
@@ -91,16 +91,16 @@ def compare(
     with tqdm(total=len(methods) * recipe.epochs, unit="epoch") as bar:
         for method in methods:
             bar.set_description(method.name)
-            standardize = recipe.standardize or method.standardize
-            seen = images.standardized() if standardize else images
-            states, curves, seconds = train(method, recipe, seen, seeds, bar.update)
+            seen = seen_by(method, recipe, images)
+            training = train(method, recipe, seen, seeds, bar.update)
+            states, curves = sweep.at(training[:2], 0)  # of the one strength
             scores = {report.WEIGHT_SCALING: evaluate(test_keys, states, seen.test)}
             if method.is_random:
                 bar.set_description(f"{method.name}, {num_samples} samples")
                 scores[report.MC_DROPOUT] = evaluate(
                     test_keys, states, seen.test, num_samples=num_samples
                 )
-            outcomes.append(report.Outcome(method, curves, scores, seconds))
+            outcomes.append(report.Outcome(method, curves, scores, training.seconds))
     return outcomes
 
 

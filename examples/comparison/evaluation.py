@@ -75,7 +75,7 @@ def evaluate(
     Returns:
       The scores, as NumPy arrays.
     """
-    networks = states._replace(opt_state=())  # so that equal ones share a program
+    networks = states._replace(opt_state=(), stopper=None)  # equal ones share a program
     return jax.device_get(_evaluate(keys, networks, test, num_samples))
 
 

@@ -10,11 +10,35 @@ from rich import box
 from rich.table import Table
 
 from comparison.evaluation import Scores
-from comparison.methods import Method
+from comparison.method import Method
+from comparison.representation import Representation
 from comparison.training import Curves
 
 WEIGHT_SCALING = "weight scaling"
 MC_DROPOUT = "MC dropout"
+
+
+class Search(NamedTuple):
+    """What a sweep has found on validation images.
+
+    Attributes:
+      strengths: the grid, arrays ``(strengths,)`` by name.
+      error: the share of wrong classes, ``(strengths, seeds)``.
+      nll: the negative log-likelihood, likewise.
+      choice: the index of the chosen strength.
+    """
+
+    strengths: dict[str, np.ndarray]
+    error: np.ndarray
+    nll: np.ndarray
+    choice: int
+
+    @property
+    def chosen(self) -> dict[str, float]:
+        """The chosen strength, by name."""
+        return {
+            name: float(values[self.choice]) for name, values in self.strengths.items()
+        }
 
 
 class Outcome(NamedTuple):
@@ -22,15 +46,21 @@ class Outcome(NamedTuple):
 
     Attributes:
       method: the method.
-      curves: its learning curves.
+      curves: its learning curves, ``(seeds, epochs)``.
       scores: its test scores by weight scaling, and if it is random by MC dropout.
-      seconds: what training took, all seeds together.
+      seconds: what training took, all seeds together (and all strengths of a sweep).
+      search: what a sweep has found.
+      representation: what the trained networks look like inside.
+      compile_seconds: what compilation took.
     """
 
     method: Method
     curves: Curves
     scores: dict[str, Scores]
     seconds: float
+    search: Search | None = None
+    representation: Representation | None = None
+    compile_seconds: float = 0.0
 
 
 def table(outcomes: list[Outcome], *, title: str, num_samples: int) -> Table:
@@ -54,7 +84,7 @@ def table(outcomes: list[Outcome], *, title: str, num_samples: int) -> Table:
     columns = [[outcome.method.name for outcome in outcomes]]
     for prefix, prediction in (("", WEIGHT_SCALING), ("MC\n", MC_DROPOUT)):
         for heading, score, show in (
-            ("error %", "error", _percent_with_error),
+            ("error %", "error", percent_with_error),
             ("NLL", "nll", lambda nll: f"{nll.mean():.3f}"),
             ("ECE %", "ece", lambda ece: f"{100 * ece.mean():.1f}"),
         ):
@@ -81,7 +111,8 @@ def _cells(
     return cells
 
 
-def _percent_with_error(shares: np.ndarray) -> str:
+def percent_with_error(shares: np.ndarray) -> str:
+    """The mean in percent, with its standard error over seeds."""
     mean = f"{100 * shares.mean():.2f}"
     if len(shares) == 1:
         return mean
