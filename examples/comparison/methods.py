@@ -91,9 +91,7 @@ FURTHER_METHODS = (
         confidence=0.1,
         grid={"confidence": (0.03, 0.1, 0.2, 0.4, 0.7, 1.0)},
     ),
-    Method(
-        name="mixup", mixup=0.2, grid={"mixup": (0.05, 0.1, 0.2, 0.4, 1.0, 2.0)}
-    ),
+    Method(name="mixup", mixup=0.2, grid={"mixup": (0.05, 0.1, 0.2, 0.4, 1.0, 2.0)}),
     Method(
         name="input noise",
         input_noise=0.3,

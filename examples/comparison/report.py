@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -84,7 +85,7 @@ def table(outcomes: list[Outcome], *, title: str, num_samples: int) -> Table:
     columns = [[outcome.method.name for outcome in outcomes]]
     for prefix, prediction in (("", WEIGHT_SCALING), ("MC\n", MC_DROPOUT)):
         for heading, score, show in (
-            ("error %", "error", percent_with_error),
+            ("error %", "error", partial(with_error, percent=True)),
             ("NLL", "nll", lambda nll: f"{nll.mean():.3f}"),
             ("ECE %", "ece", lambda ece: f"{100 * ece.mean():.1f}"),
         ):
@@ -111,12 +112,13 @@ def _cells(
     return cells
 
 
-def percent_with_error(shares: np.ndarray) -> str:
-    """The mean in percent, with its standard error over seeds."""
-    mean = f"{100 * shares.mean():.2f}"
-    if len(shares) == 1:
+def with_error(values: np.ndarray, *, percent: bool = False, digits: int = 2) -> str:
+    """The mean over seeds, with its standard error where there are several."""
+    values = np.asarray(values, float) * (100 if percent else 1)
+    mean = f"{values.mean():.{digits}f}"
+    if len(values) == 1:
         return mean
-    return f"{mean}±{100 * shares.std(ddof=1) / len(shares) ** 0.5:.2f}"
+    return f"{mean}±{values.std(ddof=1) / len(values) ** 0.5:.{digits}f}"
 
 
 def write_csv(path: Path, outcomes: list[Outcome]) -> None:

@@ -4,7 +4,6 @@ Each trains all strengths and seeds of a method in one program. Where a strength
 chosen, validation images choose, and test images are shown to the chosen networks only.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -121,18 +120,22 @@ def _search(
     ]
     error = np.stack([score.error for score in scores])
     nll = np.stack([score.nll for score in scores])
-    return Search(jax.device_get(strengths), error, nll, sweep.choose(error, nll))
+    return Search(_as_numpy(strengths), error, nll, sweep.choose(error, nll))
+
+
+def _as_numpy(strengths: dict[str, jax.Array]) -> dict[str, np.ndarray]:
+    """The same in the same order, which a map over a tree would sort."""
+    return {name: np.asarray(values) for name, values in strengths.items()}
 
 
 def measure(
     method: Method,
-    grid: dict[str, tuple[float, ...]] | dict[str, jax.Array],
+    strengths: dict[str, jax.Array],
     recipe: Recipe,
     images: Images,
     budget: Budget,
 ) -> Measured:
     """Trains a method at every strength of a grid and measures it on all splits."""
-    strengths = {name: jax.numpy.asarray(values) for name, values in grid.items()}
     with tqdm(total=recipe.epochs, unit="epoch", desc=method.name) as bar:
         training = train(method, recipe, images, budget.seeds, bar.update, strengths)
     errors, nlls = {}, {}
@@ -146,7 +149,7 @@ def measure(
         errors[name] = np.stack([score.error for score in scores])
         nlls[name] = np.stack([score.nll for score in scores])
     seconds = training.seconds, training.compile_seconds
-    return Measured(jax.device_get(strengths), errors, nlls, *seconds)
+    return Measured(_as_numpy(strengths), errors, nlls, *seconds)
 
 
 def by_rate(
@@ -181,9 +184,3 @@ def table_9() -> list[Method]:
         "dropout+max-norm": {"rate": rates, "max_norm": norms[1:]},
     }
     return [replace(METHOD[key], grid=grid) for key, grid in grids.items()]
-
-
-def timed(study: Callable[[], object]) -> tuple[object, float]:
-    """What a study gives, and the seconds that it took in all."""
-    start = time.perf_counter()
-    return study(), time.perf_counter() - start

@@ -227,9 +227,7 @@ def train(
 
     start = time.perf_counter()
     roles = ("strength", "seed", "run", "common", "common")
-    epoch = jax.jit(
-        sweep.runs(program.epoch, num_strengths, *roles), donate_argnums=2
-    )
+    epoch = jax.jit(sweep.runs(program.epoch, num_strengths, *roles), donate_argnums=2)
     epoch = epoch.lower(strengths, epoch_keys[0], state, data, watched).compile()
     compile_seconds = time.perf_counter() - start
 
