@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import jax
 from flax import linen as nn
@@ -35,8 +35,8 @@ def state(model: Any, /) -> PyTree:
 
 def call(function: Any, /) -> Callable[..., Any]:
     """What is called: of a model, ``apply``."""
-    chosen: Callable[..., Any] = function
-    return chosen.apply if isinstance(function, nn.Module) else chosen
+    chosen = function.apply if isinstance(function, nn.Module) else function
+    return cast(Callable[..., Any], chosen)
 
 
 @contextlib.contextmanager

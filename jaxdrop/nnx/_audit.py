@@ -2,9 +2,9 @@
 
 import contextlib
 import functools
+from collections.abc import Callable, Hashable, Iterator
 from contextvars import ContextVar
-from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import jax
 from flax import nnx
@@ -56,7 +56,7 @@ def watching(models: list[Any], tell: Callable[[Visit], None], /) -> Iterator[No
             if not isinstance(node, nnx.Module) or isinstance(node, _Watched):
                 continue
             if any(_method(kind, name) for name in _METHODS):
-                node.__class__ = _watched(kind)
+                node.__class__ = _watched(cast(Hashable, kind))
                 setattr(node, _PATH, "/".join(map(str, path)) or kind.__name__)
     told = _TELL.set(tell)
     try:
@@ -70,7 +70,7 @@ class _Watched:
 
 
 @functools.cache
-def _watched(kind: type) -> type:
+def _watched(kind: Any) -> Any:
     own = {name: _told(kind, name) for name in _METHODS if _method(kind, name)}
     names = {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
     return type(kind)(kind.__name__, (kind, _Watched), {**own, **names})

@@ -196,6 +196,7 @@ class Block(linen.Module):
 
     @linen.compact
     def __call__(self, x, *, train):
+        """Runs it."""
         off = not train
         attention = linen.MultiHeadDotProductAttention(
             2, dropout_rate=0.1, broadcast_dropout=False, deterministic=off
@@ -216,6 +217,7 @@ class Transformer(linen.Module):
 
     @linen.compact
     def __call__(self, x, *, train):
+        """Runs it."""
         for _ in range(2):
             x = Block()(x, train=train)
         return linen.Dense(3)(x)
@@ -269,6 +271,7 @@ def test_lifted_layers_of_linen():
     class Layers(linen.Module):
         @linen.compact
         def __call__(self, x):
+            """Runs it."""
             layer = linen.scan(
                 linen.remat(Layer),
                 variable_axes={"params": 0},
@@ -280,6 +283,7 @@ def test_lifted_layers_of_linen():
     class Layer(linen.Module):
         @linen.compact
         def __call__(self, x, _):
+            """Runs it."""
             drop = jaxdrop.linen.Dropout(0.5, deterministic=False)
             return linen.Dense(8)(drop(x)), None
 
@@ -306,6 +310,7 @@ class Net(nnx.Module):
         self.idle = nnx.Dropout(0.1, rngs=rngs)
 
     def __call__(self, x):
+        """Runs it."""
         for layer in self.layers:
             x = layer(x)
         return x
@@ -352,6 +357,7 @@ def test_lifted_layers_of_nnx():
             self.head = nnx.Linear(8, 2, rngs=nnx.Rngs(1))
 
         def __call__(self, x):
+            """Runs it."""
             step = nnx.scan(
                 nnx.remat(lambda x, layer: layer(x)),
                 in_axes=(nnx.Carry, 0),
@@ -393,6 +399,7 @@ def test_modules_of_equinox_and_their_dropout():
         drop: eqx.nn.Dropout
 
         def __call__(self, key, x):
+            """Runs it."""
             x = jaxdrop.dropout(key, x, rate=0.5)
             return self.linear(self.drop(x, key=jax.random.fold_in(key, 1)))
 
@@ -462,22 +469,20 @@ def test_a_program_without_draws_has_no_sites():
 
 def test_auditing_leaves_programs_as_they_are():
     module, variables = transformer()
-    train = jax.jit(
-        lambda v, x, k: module.apply(v, x, train=True, rngs={"dropout": k})
-    )
+    train = jax.jit(lambda v, x, k: module.apply(v, x, train=True, rngs={"dropout": k}))
     audit(train, variables, TOKENS, KEY)
     after = train.lower(variables, TOKENS, KEY).as_text(debug_info=True)
     assert "[" not in "".join(part for part in after.split('"') if "Block_0/" in part)
     jax.clear_caches()
-    assert train.lower(variables, TOKENS, KEY).as_text() == train.lower(
-        variables, TOKENS, KEY
-    ).as_text()
-    fresh = jax.jit(
-        lambda v, x, k: module.apply(v, x, train=True, rngs={"dropout": k})
+    assert (
+        train.lower(variables, TOKENS, KEY).as_text()
+        == train.lower(variables, TOKENS, KEY).as_text()
     )
-    assert fresh.lower(variables, TOKENS, KEY).as_text() == train.lower(
-        variables, TOKENS, KEY
-    ).as_text()
+    fresh = jax.jit(lambda v, x, k: module.apply(v, x, train=True, rngs={"dropout": k}))
+    assert (
+        fresh.lower(variables, TOKENS, KEY).as_text()
+        == train.lower(variables, TOKENS, KEY).as_text()
+    )
 
 
 def test_threads_audit_side_by_side():

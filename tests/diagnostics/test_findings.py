@@ -52,6 +52,7 @@ class Normalized(nnx.Module):
         self.before = before
 
     def __call__(self, x):
+        """Runs it."""
         x = self.first(x)
         if self.before:
             return self.last(nnx.relu(self.norm(self.drop(x))))
@@ -88,6 +89,7 @@ def test_batch_normalisation_of_linen_and_its_evaluation():
     class Net(linen.Module):
         @linen.compact
         def __call__(self, x, *, use_running_average):
+            """Runs it."""
             x = jaxdrop.linen.Dropout(0.5, deterministic=False)(linen.Dense(8)(x))
             norm = linen.BatchNorm(use_running_average=use_running_average)
             return linen.Dense(3)(norm(x))
@@ -123,7 +125,9 @@ def test_an_output_that_is_dropped(drop):
 def test_an_output_of_weights_or_flags_is_no_prediction():
     assert not kinds(lambda k, w: jaxdrop.drop_connect(k, w, rate=0.5), KEY, W)
     assert not kinds(lambda k: jaxdrop.layer_drop(k, 6, rate=0.5), KEY)
-    assert not kinds(lambda k, x: jaxdrop.inputs.gaussian_noise(k, x, stddev=0.1), KEY, X)
+    assert not kinds(
+        lambda k, x: jaxdrop.inputs.gaussian_noise(k, x, stddev=0.1), KEY, X
+    )
 
 
 @pytest.mark.parametrize("conv", ["function", "nnx", "linen"])
@@ -232,6 +236,7 @@ class Recurrent(nnx.Module):
         self.head = nnx.Linear(8, 2, rngs=rngs)
 
     def __call__(self, x):
+        """Runs it."""
         return self.head(self.rnn(x)[:, -1])
 
 
@@ -243,6 +248,7 @@ class Forgetful(nnx.SimpleCell):
         self.drop = jaxdrop.nnx.Dropout(0.5, rngs=rngs)
 
     def __call__(self, carry, x):
+        """Runs it."""
         return super().__call__(self.drop(carry), x)
 
 
@@ -309,6 +315,14 @@ def test_one_key_in_raw_words_in_nested_calls_and_in_two_branches():
     assert kinds(lambda k, x: block(k, block(k, x)), raw, X) == {"same key"}
     either = lambda k, x, p: lax.cond(p, block, lambda k, x: drop(k, x) @ W, k, x)
     assert not kinds(either, KEY, X, jnp.bool_(True))
+
+
+def test_words_of_a_key_that_are_wrapped_again_are_the_key():
+    def rewrapped(key, x):
+        again = jax.random.wrap_key_data(jax.random.key_data(key))
+        return drop(again, drop(key, x) @ W) @ W
+
+    assert kinds(rewrapped, KEY, X) == {"same key"}
 
 
 def test_two_modules_from_equal_seeds_share_their_masks():
@@ -382,6 +396,7 @@ class HalfSwitched(nnx.Module):
         self.follows = follows
 
     def __call__(self, x, key):
+        """Runs it."""
         off = self.drop.deterministic and self.follows
         x = jaxdrop.dropout(key, x, rate=0.1, deterministic=off)
         return self.drop(x) @ W

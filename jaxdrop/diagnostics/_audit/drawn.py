@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 from jax.extend.core import primitives
@@ -23,10 +24,15 @@ class Drawn(NamedTuple):
 NOTHING = Drawn((), 0, 0)
 
 
+def aval_of(atom: Any, /) -> Any:
+    """The shape and dtype of a variable or literal."""
+    return atom.aval
+
+
 def is_key(atom: Any, /) -> bool:
     """Whether a variable holds a PRNG key, or an array of them."""
     dtype = getattr(atom.aval, "dtype", None)
-    return dtype is not None and jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key)
+    return dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
 
 
 def programs_in(equation: core.JaxprEqn, /) -> list[core.Jaxpr | core.ClosedJaxpr]:
@@ -46,13 +52,11 @@ def opened(program: core.Jaxpr | core.ClosedJaxpr, /) -> core.Jaxpr:
 
 def drawn_by(equation: core.JaxprEqn, /) -> Drawn:
     """What an equation draws, with all that it calls."""
-    name = equation.primitive.name
+    name, aval = equation.primitive.name, aval_of(equation.outvars[0])
     if name == primitives.jit_p.name and equation.params["name"] in _BITS:
-        shape = equation.outvars[0].aval.shape
-        return _entries(shape, bits=32, itemsize=1)
+        return _entries(aval.shape, bits=32, itemsize=1)
     if name == "random_bits":
-        shape = equation.outvars[0].aval.shape
-        return _entries(shape, bits=equation.params["bit_width"], itemsize=1)
+        return _entries(aval.shape, bits=equation.params["bit_width"], itemsize=1)
     inner = [_drawn_in(opened(program)) for program in programs_in(equation)]
     if name == primitives.cond_p.name:  # one of them runs
         return max(inner, key=lambda drawn: drawn.bits, default=NOTHING)
@@ -65,7 +69,7 @@ def drawn_by(equation: core.JaxprEqn, /) -> Drawn:
 
 def with_output(drawn: Drawn, equation: core.JaxprEqn, /) -> Drawn:
     """The same, in the bytes of what a function of ``jax.random`` returns."""
-    aval = equation.outvars[0].aval
+    aval = aval_of(equation.outvars[0])
     return Drawn(aval.shape, drawn.bits, aval.size * np.dtype(aval.dtype).itemsize)
 
 

@@ -6,7 +6,13 @@ from typing import Any
 from jax.extend import core
 from jax.extend.core import primitives
 
-from jaxdrop.diagnostics._audit.drawn import Drawn, drawn_by, is_key, with_output
+from jaxdrop.diagnostics._audit.drawn import (
+    Drawn,
+    aval_of,
+    drawn_by,
+    is_key,
+    with_output,
+)
 from jaxdrop.diagnostics._audit.values import Loop, Value
 
 _OURS = "jaxdrop."
@@ -130,15 +136,17 @@ def cost_of(equation: core.JaxprEqn, package: str, /) -> Drawn:
     return drawn if package == "jaxdrop" else with_output(drawn, equation)
 
 
-def static_rate(equation: core.JaxprEqn, function: str, drawn: Drawn, /) -> float | None:
+def static_rate(
+    equation: core.JaxprEqn, function: str, drawn: Drawn, /
+) -> float | None:
     """The rate of a technique whose shapes depend on it."""
     if function not in ("subset_stochastic_depth", "token_dropout"):
         return None
     axis, entries = len(drawn.shape) - 1, drawn.shape[-1]
     before = entries
     if function == "token_dropout":  # it returns tokens, and some are never dropped
-        before = equation.invars[1].aval.shape[axis]
-    dropped = before - equation.outvars[0].aval.shape[axis]
+        before = aval_of(equation.invars[1]).shape[axis]
+    dropped = before - aval_of(equation.outvars[0]).shape[axis]
     return dropped / entries if entries else None
 
 

@@ -70,8 +70,8 @@ KNOWN: Mapping[str, _Known] = {
         _SRIVASTAVA,
     ),
     "high rate": _Known(
-        "The rate is 0.9 or more, and hardly anything is left. It is the probability of "
-        "dropping, not of keeping.",
+        "The rate is 0.9 or more, and hardly anything is left. It is the probability "
+        "of dropping, not of keeping.",
         _SRIVASTAVA,
     ),
     "same key": _Known(
@@ -85,8 +85,8 @@ KNOWN: Mapping[str, _Known] = {
         _RANDOM_NUMBERS,
     ),
     "frozen in loop": _Known(
-        "The same mask is drawn at each step of a loop. Fold the step into the key, for "
-        "example jaxdrop.keys.site(key, name, step=step).",
+        "The same mask is drawn at each step of a loop. Fold the step into the key, "
+        "for example jaxdrop.keys.site(key, name, step=step).",
         _RANDOM_NUMBERS,
     ),
     "evaluation": _Known(
@@ -148,7 +148,9 @@ def _of_rate(site: Site) -> Iterator[str]:
             yield "high rate"
 
 
-def _same_keys(sites: Sequence[Site], draws: Sequence[Draw]) -> Iterator[tuple[str, ...]]:
+def _same_keys(
+    sites: Sequence[Site], draws: Sequence[Draw]
+) -> Iterator[tuple[str, ...]]:
     by_key: dict[int, list[tuple[Site, Draw]]] = defaultdict(list)
     for site, draw in zip(sites, draws, strict=False):
         if site.mode == "active":

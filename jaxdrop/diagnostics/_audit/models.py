@@ -53,7 +53,7 @@ class Room(Protocol):
 def rooms_in_use() -> list[Room]:
     """The rooms of the frameworks that the process has loaded."""
     return [
-        importlib.import_module(room)  # type: ignore[misc]
+        importlib.import_module(room)
         for framework, room in _ROOMS.items()
         if framework in sys.modules
     ]

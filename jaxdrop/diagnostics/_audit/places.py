@@ -2,6 +2,7 @@
 
 import pathlib
 import re
+from typing import Any
 
 import jax
 from jax.extend import core
@@ -38,7 +39,7 @@ def name_in(scope: str, source: str, /) -> str:
 
 def source_of(equation: core.JaxprEqn, /) -> str:
     """The innermost line of code that is not of a library."""
-    traceback = equation.source_info.traceback
+    traceback: Any = equation.source_info.traceback
     for frame in traceback.frames if traceback else ():
         if not any(library in frame.file_name for library in _LIBRARIES):
             return f"{pathlib.Path(frame.file_name).name}:{frame.line_num}"

@@ -5,12 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 from jax.extend.core import primitives
 
 from jaxdrop.diagnostics._audit import rules
-from jaxdrop.diagnostics._audit.drawn import is_key, opened, programs_in
+from jaxdrop.diagnostics._audit.drawn import aval_of, is_key, opened, programs_in
 from jaxdrop.diagnostics._audit.draws import (
     ADDS_VARIANCE,
     BREAKS_SELU,
@@ -114,17 +115,15 @@ class Walk:
         outputs = []
         for index in range(len(equation.outvars)):
             number = self.numbers.of_result(equation, numbers, index)
-            if equation.primitive.name == "random_wrap":
-                number = self.numbers.of("unwrapped", numbers[0])
-            elif equation.primitive.name == "random_unwrap":
-                number = self.numbers.of("unwrapped", numbers[0])
             outputs.append(rules.passed(equation, operands, number))
         applied = rules.masked(equation, operands)
         if applied is not None:
             mask, data = applied
             draw = self.draws[mask]
             self._fed(draw, operands[data], equation.invars[data].aval, place)
-            outputs = [dataclasses.replace(o, direct=frozenset({mask})) for o in outputs]
+            outputs = [
+                dataclasses.replace(o, direct=frozenset({mask})) for o in outputs
+            ]
         hits = rules.normalized(equation, operands)
         for index in hits:
             self.draws[index].faults.add("batch norm")
@@ -190,7 +189,7 @@ class Walk:
             number = self.numbers.of("drawn", index, position)
             value = joined(operands, number)
             keeps_maps = data is not None and (
-                var.aval.shape == equation.invars[data].aval.shape
+                aval_of(var).shape == aval_of(equation.invars[data]).shape
             )
             outputs.append(
                 dataclasses.replace(
@@ -217,9 +216,9 @@ class Walk:
         by_entry = draw.function not in ("drop_block", "spatial_dropout")
         if by_entry and any(aligned[axis] > 1 for axis in data.spatial):
             draw.faults.add("convolution")
-        if data.form == "softmax" and ndim > 2:
-            if aligned[-3] == 1 < aval.shape[-3]:
-                draw.faults.add("heads")
+        weights = data.form == "softmax" and ndim > 2
+        if weights and aligned[-3] == 1 < aval.shape[-3]:
+            draw.faults.add("heads")
 
     def _scan(
         self, equation: core.JaxprEqn, operands: list[Value], place: _Place
@@ -240,9 +239,7 @@ class Walk:
         ]
 
         def body(carry: list[Value]) -> list[Value]:
-            return self._run(
-                params["jaxpr"], operands[:first] + carry + slices, inner
-            )
+            return self._run(params["jaxpr"], operands[:first] + carry + slices, inner)
 
         if any(_is_data(atom) for atom in equation.invars[last:]):
             self.timed.add(loop)
@@ -371,8 +368,8 @@ def _decided_by(choice: Value, value: Value) -> Value:
 
 def _identifies(array: jax.Array) -> bool:
     """Whether an input is a key, or a count or rate from which one sees something."""
-    is_typed = jax.dtypes.issubdtype(array.dtype, jax.dtypes.prng_key)
-    return is_typed or array.ndim == 0 or array.dtype == jax.numpy.uint32
+    is_typed = jnp.issubdtype(array.dtype, jax.dtypes.prng_key)
+    return is_typed or array.ndim == 0 or array.dtype == jnp.uint32
 
 
 def _is_data(atom: Any) -> bool:
@@ -381,6 +378,6 @@ def _is_data(atom: Any) -> bool:
     return (
         dtype is not None
         and not is_key(atom)
-        and jax.numpy.issubdtype(dtype, jax.numpy.inexact)
+        and jnp.issubdtype(dtype, jnp.inexact)
         and atom.aval.ndim > 1
     )

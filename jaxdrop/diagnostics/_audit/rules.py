@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from jax.extend import core
 
+from jaxdrop.diagnostics._audit.drawn import aval_of
 from jaxdrop.diagnostics._audit.values import (
     ELEMENTWISE,
     LAYOUT,
@@ -19,9 +20,7 @@ _KEEPS_MAPS = LAYOUT | ELEMENTWISE | {"concatenate", "pad", "reduce_precision"}
 _POOLS = ("reduce_window", "cumsum")
 
 
-def passed(
-    equation: core.JaxprEqn, operands: Sequence[Value], number: int, /
-) -> Value:
+def passed(equation: core.JaxprEqn, operands: Sequence[Value], number: int, /) -> Value:
     """What is known of the output of an equation that calls and draws nothing."""
     return Value(
         number=number,
@@ -55,9 +54,7 @@ def masked(
     return None
 
 
-def normalized(
-    equation: core.JaxprEqn, operands: Sequence[Value], /
-) -> frozenset[int]:
+def normalized(equation: core.JaxprEqn, operands: Sequence[Value], /) -> frozenset[int]:
     """The draws whose noise is divided by a deviation over the batch here."""
     if equation.primitive.name not in ("mul", "div"):
         return frozenset()
@@ -102,7 +99,7 @@ def _form(equation: core.JaxprEqn, operands: Sequence[Value]) -> str:
     if name == "exp":
         return "exponential"
     if name == "reduce_sum" and operands[0].form == "exponential":
-        last = equation.invars[0].aval.ndim - 1
+        last = aval_of(equation.invars[0]).ndim - 1
         return "sum of exponentials" if equation.params["axes"] == (last,) else ""
     if name == "div" and [o.form for o in operands] == [
         "exponential",
@@ -123,7 +120,7 @@ def _form(equation: core.JaxprEqn, operands: Sequence[Value]) -> str:
 def _is_selu_scale(atom: Any) -> bool:
     if not isinstance(atom, core.Literal) or np.ndim(atom.val):
         return False
-    precision = 1e-6 if atom.aval.dtype.itemsize > 2 else 4e-3
+    precision = 1e-6 if aval_of(atom).dtype.itemsize > 2 else 4e-3
     return abs(float(np.real(atom.val)) - _SELU_SCALE) < precision
 
 
@@ -142,7 +139,7 @@ def _statistic(equation: core.JaxprEqn, operands: Sequence[Value]) -> frozenset[
     """
     name = equation.primitive.name
     if name == "reduce_sum":
-        axes, ndim = equation.params["axes"], equation.invars[0].aval.ndim
+        axes, ndim = equation.params["axes"], aval_of(equation.invars[0]).ndim
         return operands[0].noisy if 0 in axes and len(axes) < ndim else frozenset()
     dependent = [operand for operand in operands if operand.noisy]
     if name not in LAYOUT | ELEMENTWISE or not all(o.statistic for o in dependent):
@@ -158,15 +155,15 @@ def _spatial(equation: core.JaxprEqn, operands: Sequence[Value]) -> tuple[int, .
     if name in LAYOUT and operands[0].spatial:
         return moved_axes(equation, operands[0].spatial)
     if name in _KEEPS_MAPS or name.startswith(_POOLS):
-        ndim = equation.outvars[0].aval.ndim
+        ndim = aval_of(equation.outvars[0]).ndim
         for operand, atom in zip(operands, equation.invars, strict=True):
-            if operand.spatial and atom.aval.ndim == ndim:
+            if operand.spatial and aval_of(atom).ndim == ndim:
                 return operand.spatial
     return ()
 
 
 def _uniform(equation: core.JaxprEqn, operands: Sequence[Value]) -> bool:
-    if getattr(equation.outvars[0].aval, "size", 0) == 1:
+    if getattr(aval_of(equation.outvars[0]), "size", 0) == 1:
         return True
     if equation.primitive.name not in LAYOUT | ELEMENTWISE:
         return False

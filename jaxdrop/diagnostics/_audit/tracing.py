@@ -1,6 +1,7 @@
 """From a function and its arguments to a program, and to the modules it called."""
 
 import contextlib
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -85,7 +86,5 @@ def _is_array(leaf: Any) -> bool:
 
 
 def _apart() -> contextlib.AbstractContextManager[Any]:
-    context: contextlib.AbstractContextManager[Any] = set_xla_metadata(
-        jaxdrop_audit="1"
-    )
-    return context
+    mark: Callable[..., contextlib.AbstractContextManager[Any]] = set_xla_metadata
+    return mark(jaxdrop_audit="1")

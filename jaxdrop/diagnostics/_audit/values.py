@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
@@ -80,7 +81,7 @@ class Numbers:
 
     def of_constant(self, constant: Any) -> int:
         """Of a concrete array: by its entries if they are few or keys, else by id."""
-        if jax.dtypes.issubdtype(constant.dtype, jax.dtypes.prng_key):
+        if jnp.issubdtype(constant.dtype, jax.dtypes.prng_key):
             words = np.asarray(jax.random.key_data(constant))
             impl = str(jax.random.key_impl(constant))
             return self.of("key", impl, words.shape, words.tobytes())
@@ -103,6 +104,10 @@ class Numbers:
             params = id(equation)
         aval = equation.outvars[index].aval
         name = equation.primitive.name
+        if name == "random_wrap" and operands[0] in self._recipes:
+            made, origin, _ = self._recipes[operands[0]]
+            if made.primitive.name == "random_unwrap":
+                return origin[0]  # the key itself
         number = self.of(name, params, operands, index, str(aval))
         if getattr(aval, "size", _FEW + 1) <= _FEW:
             self._recipes.setdefault(number, (equation, operands, index))
@@ -143,12 +148,12 @@ def union(sets: Iterable[frozenset[Any]], /) -> frozenset[Any]:
     return _NONE.union(*sets)
 
 
-def moved_axes(
-    equation: core.JaxprEqn, axes: tuple[int, ...], /
-) -> tuple[int, ...]:
+def moved_axes(equation: core.JaxprEqn, axes: tuple[int, ...], /) -> tuple[int, ...]:
     """Where axes of the first operand are in the output; none if one of them is not."""
     name, params = equation.primitive.name, equation.params
-    old, new = equation.invars[0].aval.shape, equation.outvars[0].aval.shape
+    operand: Any = equation.invars[0].aval
+    result: Any = equation.outvars[0].aval
+    old, new = operand.shape, result.shape
     if name == "transpose":
         return tuple(params["permutation"].index(axis) for axis in axes)
     if name == "broadcast_in_dim":
@@ -159,9 +164,7 @@ def moved_axes(
     return axes if len(old) == len(new) else ()
 
 
-def _after_reshape(
-    axis: int, old: tuple[int, ...], new: tuple[int, ...]
-) -> int | None:
+def _after_reshape(axis: int, old: tuple[int, ...], new: tuple[int, ...]) -> int | None:
     before = math.prod(old[:axis])
     for place, size in enumerate(new):
         if size == old[axis] and math.prod(new[:place]) == before:
@@ -174,7 +177,8 @@ def _computed(equation: core.JaxprEqn, inputs: list[Any], index: int) -> Any:
         return None
     try:
         with jax.ensure_compile_time_eval():
-            outputs = equation.primitive.bind(*inputs, **equation.params)
+            bind: Callable[..., Any] = equation.primitive.bind
+            outputs = bind(*inputs, **equation.params)
     except (TypeError, ValueError, NotImplementedError):
         return None
     chosen = outputs[index] if equation.primitive.multiple_results else outputs
