@@ -64,7 +64,7 @@ class Walk:
         values = []
         for index, array in enumerate(inputs):
             number = self.numbers.of("input", index)
-            if isinstance(array, jax.Array) and _identifies(array):
+            if isinstance(array, jax.Array | np.ndarray) and _identifies(array):
                 number = self.numbers.of_constant(array)
             values.append(Value(number, varies=frozenset({_PROGRAM})))
         return self._run(program, values, _Place())
@@ -366,7 +366,7 @@ def _decided_by(choice: Value, value: Value) -> Value:
     )
 
 
-def _identifies(array: jax.Array) -> bool:
+def _identifies(array: jax.Array | np.ndarray) -> bool:
     """Whether an input is a key, or a count or rate from which one sees something."""
     is_typed = jnp.issubdtype(array.dtype, jax.dtypes.prng_key)
     return is_typed or array.ndim == 0 or array.dtype == jnp.uint32
