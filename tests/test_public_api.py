@@ -92,6 +92,7 @@ IN_NAMESPACE = {
     },
     "early_stopping": {"EarlyStopping"},
     "diagnostics": {
+        *("Audit", "Finding", "Site", "assert_active", "assert_inactive", "audit"),
         *("WeightScalingGap", "activation_sparsity", "co_adaptation", "dead_units"),
         *("describe_mask", "effective_rank", "unit_importance", "variance_shift"),
         "weight_scaling_gap",

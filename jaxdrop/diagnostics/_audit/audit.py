@@ -1,0 +1,216 @@
+"""Auditing a forward pass."""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from jaxdrop.diagnostics._audit.draws import Draw
+from jaxdrop.diagnostics._audit.findings import findings
+from jaxdrop.diagnostics._audit.models import Visit
+from jaxdrop.diagnostics._audit.places import name_in
+from jaxdrop.diagnostics._audit.program import Walk
+from jaxdrop.diagnostics._audit.report import Audit, Site
+from jaxdrop.diagnostics._audit.tracing import traced
+
+_EVALUATING = {
+    **dict.fromkeys(("deterministic", "eval", "inference"), True),
+    **dict.fromkeys(("is_training", "train", "training"), False),
+}
+
+
+def audit(fn_or_model: Any, /, *args: Any, **kwargs: Any) -> Audit:
+    """Lists every place where a forward pass draws, and what is wrong with it.
+
+    The call is traced, not run. What draws is found in the traced program: functions
+    and modules of jaxdrop, Flax's own modules, and calls of ``jax.random``, in any
+    framework, under any transformation. Stochastic modules of Flax that are called and
+    draw nothing, in evaluation or at a rate of 0, are listed as well. Findings follow
+    the data through the program: what a mask is applied to, and where its output goes.
+
+    It is meant for a forward pass. A gradient is read too, but there findings about
+    order may be missing, or speak of the backward pass.
+
+    ======================  ============================================================
+    finding                 what was seen
+    ======================  ============================================================
+    ``"batch norm"``        noise that a batch normalisation behind it normalises
+    ``"output"``            an output that is dropped itself
+    ``"convolution"``       single entries of a feature map are dropped
+    ``"selu"``              dropout that is not alpha dropout, right after SELU
+    ``"recurrent"``         a fresh mask for a recurrent state at every step
+    ``"heads"``             one mask for all heads of an attention
+    ``"unused"``            a site that the result does not depend on
+    ``"rate 0"``            a rate of 0
+    ``"high rate"``         a rate of 0.9 or more
+    ``"same key"``          sites that draw with one key
+    ``"frozen"``            a key that depends on no argument
+    ``"frozen in loop"``    a key that is the same at each step of a loop
+    ``"evaluation"``        a site that draws while others are in evaluation
+    ======================  ============================================================
+
+    Args:
+      fn_or_model: a function, jitted or not; a ``flax.nnx.Module``; a module of Linen,
+        which is called as ``module.apply(*args, **kwargs)``; or any callable pytree,
+        such as a module of Equinox. Models among the arguments are watched as well.
+      *args: what it is called with. Arrays are traced, or their shapes
+        (``jax.ShapeDtypeStruct``); numbers and all else are taken as they are. Pass
+        keys here, since a key that the function closes over is reported as frozen.
+      **kwargs: likewise.
+
+    Returns:
+      The sites and findings. ``print`` shows them as a table. Models are left as they
+      are: no stream of keys advances.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp, jaxdrop
+      >>> from jaxdrop import diagnostics
+      >>> def network(key, kernel, x):
+      ...     with jax.named_scope("hidden"):
+      ...         x = jaxdrop.dropout(key, jax.nn.relu(x), rate=0.5)
+      ...     return x @ kernel
+      >>> key, kernel, x = jax.random.key(0), jnp.ones((8, 3)), jnp.ones((4, 8))
+      >>> print(diagnostics.audit(network, key, kernel, x))
+      site    technique  rate  mask   mode     bits  bytes
+      ----------------------------------------------------
+      hidden  dropout     0.5  (4,8)  active  1,024     32
+      1 active, 0 inactive; 1,024 random bits and 32 bytes of masks in a pass
+      >>> def twice(key, kernel, x):
+      ...     return network(key, kernel, jaxdrop.dropout(key, x, rate=0.2))
+      >>> sorted(diagnostics.audit(twice, key, kernel, x).kinds)
+      ['same key']
+    """
+    program = traced(fn_or_model, args, kwargs)
+    walk = Walk()
+    outputs = walk.program(program.program, program.inputs)
+    for value in outputs[: program.num_results]:
+        for index in value.direct:
+            walk.draws[index].faults.add("output")
+    used = frozenset().union(*(value.sites for value in outputs))
+    for index, draw in walk.draws.items():
+        if index not in used:
+            draw.faults.add("unused")
+    draws = list(walk.draws.values())
+    visits = {visit.module: visit for visit in program.visits}
+    drawing = [_site(draw, walk, visits) for draw in draws]
+    seen = {_name(draw) for draw in draws}
+    silent = [_silent(v) for name, v in visits.items() if name not in seen]
+    sites = _told_apart([*drawing, *silent])
+    in_evaluation = any(kwargs.get(name) is flag for name, flag in _EVALUATING.items())
+    found = findings(walk, sites, draws, in_evaluation=in_evaluation)
+    return Audit(tuple(sites), found)
+
+
+def assert_active(fn_or_model: Any, /, *args: Any, **kwargs: Any) -> None:
+    """Raises unless a forward pass drops: that training regularizes, in a test.
+
+    Args:
+      fn_or_model: see :func:`audit`.
+      *args: likewise.
+      **kwargs: likewise.
+
+    Raises:
+      AssertionError: if no site draws, one is in evaluation, or the result does not
+        depend on one. A rate of 0 is allowed beside others. The message holds the
+        table of :func:`audit`.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp, jaxdrop
+      >>> from jaxdrop import diagnostics
+      >>> drop = lambda key, x: jaxdrop.dropout(key, x, rate=0.5).sum()
+      >>> diagnostics.assert_active(drop, jax.random.key(0), jnp.ones((4, 8)))
+    """
+    result = audit(fn_or_model, *args, **kwargs)
+    if not result.active:
+        raise AssertionError(f"assert_active: no site draws.\n\n{result}")
+    off = [site.name for site in result.sites if site.mode == "evaluation"]
+    if off:
+        names = ", ".join(off)
+        raise AssertionError(f"assert_active: {names} is in evaluation.\n\n{result}")
+    if "unused" in result.kinds:
+        raise AssertionError(
+            f"assert_active: the result does not depend on a site.\n\n{result}"
+        )
+
+
+def assert_inactive(fn_or_model: Any, /, *args: Any, **kwargs: Any) -> None:
+    """Raises if a forward pass draws: that evaluation is deterministic, in a test.
+
+    Args:
+      fn_or_model: see :func:`audit`.
+      *args: likewise.
+      **kwargs: likewise.
+
+    Raises:
+      AssertionError: if a site draws. The message holds the table of :func:`audit`.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp, jaxdrop
+      >>> from jaxdrop import diagnostics
+      >>> x = jnp.ones((4, 8))
+      >>> predict = lambda x: jaxdrop.dropout(None, x, rate=0.5, deterministic=True)
+      >>> diagnostics.assert_inactive(predict, x)
+    """
+    result = audit(fn_or_model, *args, **kwargs)
+    if result.active:
+        names = ", ".join(site.name for site in result.active)
+        raise AssertionError(f"assert_inactive: {names} draws.\n\n{result}")
+
+
+def _site(draw: Draw, walk: Walk, visits: dict[str, Visit]) -> Site:
+    name = _name(draw)
+    visit = visits.get(name)
+    technique = draw.function
+    if draw.package == "jax.random":
+        technique = visit.technique if visit else f"jax.random.{draw.function}"
+    rate = draw.rate if draw.keep is None else _rate(walk, draw.keep.number)
+    if rate == 0:  # told by data that are known
+        return Site(
+            name, technique, rate, None, "rate 0", draw.steps, 0, 0, draw.source
+        )
+    return Site(
+        name=name,
+        technique=technique,
+        rate=rate,
+        mask_shape=draw.drawn.shape,
+        mode="active",
+        steps=draw.steps,
+        random_bits=draw.drawn.bits * draw.steps,
+        memory=draw.drawn.memory * draw.steps,
+        source=draw.source,
+    )
+
+
+def _name(draw: Draw) -> str:
+    return name_in(draw.scope, draw.source or draw.function)
+
+
+def _rate(walk: Walk, number: int) -> float | tuple[float, ...] | None:
+    """1 less the keep probability, without the digits that single precision adds."""
+    keep = walk.numbers.evaluate(number)
+    if keep is None:
+        return None
+    rates = tuple(
+        float(f"{1 - entry:.6g}") for entry in np.ravel(np.asarray(keep, np.float64))
+    )
+    same = len(set(rates)) == 1
+    return rates[0] if same else rates
+
+
+def _silent(visit: Visit) -> Site:
+    rate = float(visit.rate) if isinstance(visit.rate, int | float) else None
+    mode = "rate 0" if rate == 0 else "evaluation"
+    return Site(visit.module, visit.technique, rate, None, mode, 1, 0, 0, "")
+
+
+def _told_apart(sites: Iterable[Site]) -> list[Site]:
+    """Numbers the sites of one name."""
+    seen: Counter[str] = Counter()
+    numbered = []
+    for site in sites:
+        seen[site.name] += 1
+        count = seen[site.name]
+        name = site.name if count == 1 else f"{site.name} ({count})"
+        numbered.append(site._replace(name=name))
+    return numbered

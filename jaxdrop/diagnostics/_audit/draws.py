@@ -1,0 +1,156 @@
+"""The draws of a program, as an audit collects them."""
+
+import dataclasses
+from typing import Any
+
+from jax.extend import core
+from jax.extend.core import primitives
+
+from jaxdrop.diagnostics._audit.drawn import (
+    Drawn,
+    aval_of,
+    drawn_by,
+    is_key,
+    with_output,
+)
+from jaxdrop.diagnostics._audit.values import Loop, Value
+
+_OURS = "jaxdrop."
+# Private functions of jax.random, as they stand in a program.
+_OF_JAX = frozenset(
+    {
+        *("_ball", "_bernoulli", "_beta", "_categorical", "_cauchy", "_dirichlet"),
+        *("_exponential", "_gamma", "_geometric", "_gumbel", "_laplace"),
+        *("_logistic", "_lognormal", "_maxwell", "_normal", "_normal_real"),
+        *("_orthogonal", "_pareto", "_permutation", "_poisson", "_rademacher"),
+        *("_randint", "_rayleigh", "_shuffle", "_t", "_truncated_normal"),
+        *("_uniform", "_wald", "_weibull_min"),
+    }
+)
+_DERIVES = frozenset(
+    {
+        *("random_clone", "random_fold_in", "random_seed", "random_split"),
+        *("random_unwrap", "random_wrap"),
+    }
+)
+# What multiplies entries or channels of activations by noise.
+ON_ACTIVATIONS = frozenset(
+    {
+        *("alpha_dropout", "bernoulli", "concrete_dropout", "drop_block", "dropout"),
+        *("feature_alpha_dropout", "gaussian_dropout", "locked_dropout"),
+        "spatial_dropout",
+    }
+)
+# Of these, what adds variance in training that evaluation lacks; DropBlock and
+# stochastic depth do so too, and are published with batch normalisation behind them.
+ADDS_VARIANCE = ON_ACTIVATIONS - {"drop_block", "feature_alpha_dropout"}
+BREAKS_SELU = ON_ACTIVATIONS - {"alpha_dropout", "feature_alpha_dropout"}
+
+
+@dataclasses.dataclass
+class Draw:
+    """A place in a program that draws.
+
+    Attributes:
+      function: the function that draws, without its package.
+      package: ``"jaxdrop"`` or ``"jax.random"``.
+      scope: the names of all scopes around, from the outside in.
+      source: the line of code.
+      drawn: what one step draws.
+      steps: how many steps.
+      key: the key.
+      keep: the value that holds the keep probability, if there is one.
+      rate: the rate, where static shapes tell it.
+      loops: the loops around it.
+      branches: which branches of which choices it is in.
+      fed: the loops whose state it is fed with.
+      faults: what was found about it alone.
+    """
+
+    function: str
+    package: str
+    scope: str
+    source: str
+    drawn: Drawn
+    steps: int
+    key: Value
+    keep: Value | None
+    rate: float | None
+    loops: tuple[Loop, ...]
+    branches: dict[Loop, int]
+    fed: set[Loop] = dataclasses.field(default_factory=set)
+    faults: set[str] = dataclasses.field(default_factory=set)
+
+    def excludes(self, other: "Draw") -> bool:
+        """Whether the two are in different branches of one choice."""
+        return any(
+            other.branches.get(choice, branch) != branch
+            for choice, branch in self.branches.items()
+        )
+
+
+def function_of(equation: core.JaxprEqn, /) -> tuple[str, str] | None:
+    """The package and function that an equation draws for, or None."""
+    if not any(is_key(atom) for atom in equation.invars):
+        return None
+    name = equation.primitive.name
+    if name == primitives.jit_p.name:
+        called: str = equation.params["name"]
+        if called.startswith(_OURS) and called != "jaxdrop.masks.keep_probability":
+            return "jaxdrop", called.removeprefix(_OURS)
+        return ("jax.random", called.removeprefix("_")) if called in _OF_JAX else None
+    outputs_keys = all(is_key(var) for var in equation.outvars)
+    if name in _DERIVES or outputs_keys or not name.startswith("random_"):
+        return None
+    return "jax.random", name.removeprefix("random_")
+
+
+def data_of(equation: core.JaxprEqn, package: str, /) -> int | None:
+    """Which operand is masked: the first after the key, if the function is ours."""
+    if package != "jaxdrop" or len(equation.invars) < 2:
+        return None
+    operand = equation.invars[1]
+    return 1 if getattr(operand.aval, "ndim", 0) and not is_key(operand) else None
+
+
+def keep_of(equation: core.JaxprEqn, package: str, function: str, /) -> int | None:
+    """Which operand holds the keep probability."""
+    if package == "jax.random":
+        return 1 if function == "bernoulli" else None
+    names = _argument_names(equation)
+    if "keep" in names:
+        return names.index("keep")
+    if names or function.endswith(("concrete", "concrete_dropout")):
+        return None
+    scalars = [
+        index
+        for index, atom in enumerate(equation.invars)
+        if getattr(atom.aval, "shape", None) == () and not is_key(atom)
+    ]
+    return scalars[0] if scalars else None
+
+
+def cost_of(equation: core.JaxprEqn, package: str, /) -> Drawn:
+    """What one step of a draw costs."""
+    drawn = drawn_by(equation)
+    return drawn if package == "jaxdrop" else with_output(drawn, equation)
+
+
+def static_rate(
+    equation: core.JaxprEqn, function: str, drawn: Drawn, /
+) -> float | None:
+    """The rate of a technique whose shapes depend on it."""
+    if function not in ("subset_stochastic_depth", "token_dropout"):
+        return None
+    axis, entries = len(drawn.shape) - 1, drawn.shape[-1]
+    before = entries
+    if function == "token_dropout":  # it returns tokens, and some are never dropped
+        before = aval_of(equation.invars[1]).shape[axis]
+    dropped = before - aval_of(equation.outvars[0]).shape[axis]
+    return dropped / entries if entries else None
+
+
+def _argument_names(equation: core.JaxprEqn) -> list[Any]:
+    info = getattr(equation.params["jaxpr"].jaxpr, "debug_info", None)
+    names = list(getattr(info, "arg_names", None) or ())
+    return names if len(names) == len(equation.invars) else []

@@ -1,0 +1,165 @@
+"""What is known to go wrong, in words, each with its reference."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from jaxdrop.diagnostics._audit.draws import Draw
+from jaxdrop.diagnostics._audit.program import Walk
+from jaxdrop.diagnostics._audit.report import Finding, Site
+
+
+class _Known(NamedTuple):
+    message: str
+    reference: str
+
+
+_RANDOM_NUMBERS = (
+    "JAX, Pseudorandom numbers, https://docs.jax.dev/en/latest/random-numbers.html"
+)
+_SRIVASTAVA = (
+    "Srivastava et al., Dropout: a simple way to prevent neural networks from "
+    "overfitting, JMLR 2014, https://jmlr.org/papers/v15/srivastava14a.html"
+)
+KNOWN: Mapping[str, _Known] = {
+    "batch norm": _Known(
+        "Batch normalisation comes behind this noise: it sees another variance in "
+        "training than in evaluation. Move the dropout behind the last one.",
+        "Li et al., Understanding the disharmony between dropout and batch "
+        "normalization by variance shift, CVPR 2019, https://arxiv.org/abs/1801.05134",
+    ),
+    "output": _Known(
+        "The output itself is dropped: a prediction is zeroed or doubled, and no later "
+        "layer makes up for it. Drop the input of the last layer instead.",
+        _SRIVASTAVA,
+    ),
+    "convolution": _Known(
+        "Single entries of a feature map are dropped: their neighbours tell what they "
+        "were. Drop channels (spatial_dropout) or blocks (drop_block).",
+        "Tompson et al., Efficient object localization using convolutional networks, "
+        "CVPR 2015, https://arxiv.org/abs/1411.4280; Ghiasi, Lin, Le, DropBlock, "
+        "NeurIPS 2018, https://arxiv.org/abs/1810.12890",
+    ),
+    "selu": _Known(
+        "Zeros are no resting point of SELU: the mean and variance that it keeps are "
+        "lost. Use alpha_dropout, or feature_alpha_dropout for whole channels.",
+        "Klambauer et al., Self-normalizing neural networks, NeurIPS 2017, "
+        "https://arxiv.org/abs/1706.02515",
+    ),
+    "recurrent": _Known(
+        "The recurrent state gets a fresh mask at every step, which wears its memory "
+        "away. Draw one mask per sequence (nnx.VariationalCell, locked_dropout).",
+        "Gal, Ghahramani, A theoretically grounded application of dropout in recurrent "
+        "neural networks, NeurIPS 2016, https://arxiv.org/abs/1512.05287",
+    ),
+    "heads": _Known(
+        "One mask is shared by all heads of an attention (the default of Flax, "
+        "broadcast_dropout=True), and mostly by all examples. Pass "
+        "broadcast_dropout=False for independent ones.",
+        "Flax, MultiHeadAttention, https://flax.readthedocs.io/en/latest/"
+        "api_reference/flax.nnx/nn/attention.html",
+    ),
+    "unused": _Known(
+        "The result does not depend on what is drawn here: was the output of this site "
+        "thrown away?",
+        "JAX, Common gotchas: pure functions, https://docs.jax.dev/en/latest/notebooks/"
+        "Common_Gotchas_in_JAX.html",
+    ),
+    "rate 0": _Known(
+        "The rate is 0: nothing is ever dropped here.",
+        _SRIVASTAVA,
+    ),
+    "high rate": _Known(
+        "The rate is 0.9 or more, and hardly anything is left. It is the probability "
+        "of dropping, not of keeping.",
+        _SRIVASTAVA,
+    ),
+    "same key": _Known(
+        "These sites draw with the same key: their masks repeat each other. Give each "
+        "a key of its own, for example jaxdrop.keys.site(key, name).",
+        _RANDOM_NUMBERS,
+    ),
+    "frozen": _Known(
+        "The same mask is drawn every time: the key does not depend on any argument. "
+        "Pass the key as an argument.",
+        _RANDOM_NUMBERS,
+    ),
+    "frozen in loop": _Known(
+        "The same mask is drawn at each step of a loop. Fold the step into the key, "
+        "for example jaxdrop.keys.site(key, name, step=step).",
+        _RANDOM_NUMBERS,
+    ),
+    "evaluation": _Known(
+        "This site draws, and others are in evaluation. Does it follow the mode?",
+        "Flax, Module.eval, https://flax.readthedocs.io/en/latest/api_reference/"
+        "flax.nnx/module.html",
+    ),
+}
+"""What may be found: a message and a reference for each kind."""
+
+_NEARLY_ALL = 0.9
+
+
+def findings(
+    walk: Walk, sites: Sequence[Site], draws: Sequence[Draw], *, in_evaluation: bool
+) -> tuple[Finding, ...]:
+    """All findings, in the order of :data:`KNOWN`.
+
+    Args:
+      walk: the program.
+      sites: all sites, first those of ``draws``.
+      draws: the draws of the first sites, one each.
+      in_evaluation: whether the call itself says that it is one for evaluation.
+    """
+    about: dict[str, list[tuple[str, ...]]] = defaultdict(list)
+    for site, draw in zip(sites, draws, strict=False):
+        if site.mode == "active":
+            for kind in _alone(walk, draw):
+                about[kind].append((site.name,))
+    for site in sites:
+        for kind in _of_rate(site):
+            about[kind].append((site.name,))
+    if in_evaluation or any(site.mode == "evaluation" for site in sites):
+        about["evaluation"] = [(s.name,) for s in sites if s.mode == "active"]
+    about["same key"] = list(_same_keys(sites, draws))
+    return tuple(
+        Finding(kind, names, known.message, known.reference)
+        for kind, known in KNOWN.items()
+        for names in about[kind]
+    )
+
+
+def _alone(walk: Walk, draw: Draw) -> Iterator[str]:
+    yield from sorted(draw.faults)
+    changing = draw.key.varies
+    if () not in changing:
+        yield "frozen"
+    loops = [loop for loop in draw.loops if loop != () and loop not in changing]
+    if any(loop not in walk.recurrent for loop in loops):
+        yield "frozen in loop"
+
+
+def _of_rate(site: Site) -> Iterator[str]:
+    if site.mode == "rate 0":
+        yield "rate 0"
+    elif site.rate is not None and site.mode == "active":
+        rates = site.rate if isinstance(site.rate, tuple) else (site.rate,)
+        if any(rate >= _NEARLY_ALL for rate in rates):
+            yield "high rate"
+
+
+def _same_keys(
+    sites: Sequence[Site], draws: Sequence[Draw]
+) -> Iterator[tuple[str, ...]]:
+    by_key: dict[int, list[tuple[Site, Draw]]] = defaultdict(list)
+    for site, draw in zip(sites, draws, strict=False):
+        if site.mode == "active":
+            by_key[draw.key.number].append((site, draw))
+    for group in by_key.values():
+        together = [
+            site.name
+            for site, draw in group
+            if any(draw is not d and not draw.excludes(d) for _, d in group)
+        ]
+        if together:
+            yield tuple(together)

@@ -1,0 +1,84 @@
+"""Models among what is audited: each framework's own room reads them.
+
+This floor knows no framework. The room of one that is in use is found by name, and is
+loaded when an audit needs it.
+"""
+
+import contextlib
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Protocol
+
+from jaxdrop._typing import PyTree
+
+_ROOMS = {"flax.linen": "jaxdrop.linen._audit", "flax.nnx": "jaxdrop.nnx._audit"}
+
+
+class Visit(NamedTuple):
+    """A call of a stochastic module.
+
+    Attributes:
+      module: its path in the model.
+      technique: what it is for.
+      rate: its rate, or None if it has none.
+    """
+
+    module: str
+    technique: str
+    rate: Any
+
+
+class Room(Protocol):
+    """What a framework's room offers to an audit."""
+
+    def is_model(self, value: Any, /) -> bool:
+        """Whether a value is a model that holds arrays."""
+
+    def split(self, model: Any, /) -> tuple[PyTree, Callable[[PyTree], Any]]:
+        """The arrays of a model, and what makes a copy of it from them."""
+
+    def state(self, model: Any, /) -> PyTree:
+        """The arrays of a model."""
+
+    def call(self, function: Any, /) -> Callable[..., Any]:
+        """What is called where a model is given in place of a function."""
+
+    def watching(
+        self, models: list[Any], tell: Callable[[Visit], None], /
+    ) -> contextlib.AbstractContextManager[None]:
+        """Tells of calls of stochastic modules, and marks all calls with scopes."""
+
+
+def rooms_in_use() -> list[Room]:
+    """The rooms of the frameworks that the process has loaded."""
+    return [
+        importlib.import_module(room)
+        for framework, room in _ROOMS.items()
+        if framework in sys.modules
+    ]
+
+
+def model_room(value: Any, rooms: list[Room], /) -> Room | None:
+    """The room that knows a value as a model, if there is one."""
+    return next((room for room in rooms if room.is_model(value)), None)
+
+
+def callable_of(function: Any, rooms: list[Room], /) -> Callable[..., Any]:
+    """What is called: a function itself, or how the room of a model calls it."""
+    for room in rooms:
+        function = room.call(function)
+    chosen: Callable[..., Any] = function
+    return chosen
+
+
+@contextlib.contextmanager
+def watching(
+    rooms: list[Room], models: list[Any], tell: Callable[[Visit], None], /
+) -> Iterator[None]:
+    """Watches in all rooms at once."""
+    with contextlib.ExitStack() as stack:
+        for room in rooms:
+            known = [model for model in models if room.is_model(model)]
+            stack.enter_context(room.watching(known, tell))
+        yield

@@ -1,0 +1,26 @@
+"""What modules of all frameworks tell of themselves."""
+
+import re
+from typing import Any
+
+_RATES = ("rate", "dropout_rate")
+
+
+def technique_of(kind: type, /) -> str:
+    """The technique of a class of modules: of jaxdrop the function, else the class."""
+    for base in kind.__mro__:
+        package = base.__module__.split(".")
+        if package[0] == "jaxdrop":
+            return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", base.__name__).lower()
+        if package[0] == "flax":
+            return f"{package[0]}.{package[1]}.{base.__name__}"
+    return kind.__name__
+
+
+def rate_of(module: Any, kwargs: dict[str, Any], /) -> Any:
+    """The rate of a call of a module; None if it has no rate."""
+    if kwargs.get("rate") is not None:
+        return kwargs["rate"]
+    return next(
+        (getattr(module, name) for name in _RATES if hasattr(module, name)), None
+    )

@@ -1,0 +1,383 @@
+"""Walking a traced program: where it draws, and what becomes of that."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend import core
+from jax.extend.core import primitives
+
+from jaxdrop.diagnostics._audit import rules
+from jaxdrop.diagnostics._audit.drawn import aval_of, is_key, opened, programs_in
+from jaxdrop.diagnostics._audit.draws import (
+    ADDS_VARIANCE,
+    BREAKS_SELU,
+    ON_ACTIVATIONS,
+    Draw,
+    cost_of,
+    data_of,
+    function_of,
+    keep_of,
+    static_rate,
+)
+from jaxdrop.diagnostics._audit.places import scope_of, source_of
+from jaxdrop.diagnostics._audit.values import Loop, Numbers, Value, joined, union
+
+_PROGRAM: Loop = ()
+_ROUNDS = 8
+
+
+class _Place(NamedTuple):
+    """Where in a program an equation is, seen from outside."""
+
+    chain: Loop = ()
+    scope: str = ""
+    loops: tuple[Loop, ...] = (_PROGRAM,)
+    steps: int = 1
+    branches: tuple[tuple[Loop, int], ...] = ()
+    recomputes: bool = False
+
+
+class Walk:
+    """What a program draws.
+
+    Attributes:
+      draws: by number, in the order of the program.
+      timed: the loops that read data step by step.
+      recurrent: those whose state goes through weights that all steps share.
+      numbers: what values are equal, and what small ones are.
+    """
+
+    def __init__(self) -> None:
+        self.draws: dict[int, Draw] = {}
+        self.timed: set[Loop] = set()
+        self.recurrent: set[Loop] = set()
+        self.numbers = Numbers()
+
+    def program(
+        self, program: core.ClosedJaxpr, inputs: Sequence[Any], /
+    ) -> list[Value]:
+        """Walks a whole program; ``inputs`` are arrays, or their shapes."""
+        values = []
+        for index, array in enumerate(inputs):
+            number = self.numbers.of("input", index)
+            if isinstance(array, jax.Array | np.ndarray) and _identifies(array):
+                number = self.numbers.of_constant(array)
+            values.append(Value(number, varies=frozenset({_PROGRAM})))
+        return self._run(program, values, _Place())
+
+    def _run(self, program: Any, inputs: Sequence[Value], place: _Place) -> list[Value]:
+        jaxpr = opened(program)
+        constants = [self._constant(c) for c in getattr(program, "consts", ())]
+        known = dict(zip(jaxpr.invars, inputs, strict=True))
+        known.update(zip(jaxpr.constvars, constants, strict=False))
+
+        def look_up(atom: Any) -> Value:
+            if isinstance(atom, core.Literal):
+                return self._constant(np.asarray(atom.val))
+            return known.get(atom) or Value(self.numbers.of("unknown", id(atom)))
+
+        for equation in jaxpr.eqns:
+            operands = [look_up(atom) for atom in equation.invars]
+            outputs = self._equation(equation, operands, _within(place, equation))
+            known.update(zip(equation.outvars, outputs, strict=True))
+        return [look_up(atom) for atom in jaxpr.outvars]
+
+    def _constant(self, constant: Any) -> Value:
+        size = getattr(constant, "size", 0)
+        return Value(self.numbers.of_constant(constant), uniform=size == 1)
+
+    def _equation(
+        self, equation: core.JaxprEqn, operands: list[Value], place: _Place
+    ) -> list[Value]:
+        drawing = function_of(equation)
+        if drawing is not None:
+            return self._draw(equation, operands, place, *drawing)
+        rule = _RULES.get(equation.primitive.name)
+        if rule is not None:
+            return rule(self, equation, operands, place)
+        called = _called(equation)
+        if called is not None:
+            again = bool(equation.params.get("differentiated", False))
+            inner = place._replace(recomputes=place.recomputes or again)
+            return self._run(called, operands, inner)
+        return self._plain(equation, operands, place)
+
+    def _plain(
+        self, equation: core.JaxprEqn, operands: list[Value], place: _Place
+    ) -> list[Value]:
+        """An equation that neither draws nor is known to call a program."""
+        self.recurrent |= self.timed & rules.shared_weights(equation, operands)
+        numbers = tuple(operand.number for operand in operands)
+        outputs = []
+        for index in range(len(equation.outvars)):
+            number = self.numbers.of_result(equation, numbers, index)
+            outputs.append(rules.passed(equation, operands, number))
+        applied = rules.masked(equation, operands)
+        if applied is not None:
+            mask, data = applied
+            draw = self.draws[mask]
+            self._fed(draw, operands[data], equation.invars[data].aval, place)
+            outputs = [
+                dataclasses.replace(o, direct=frozenset({mask})) for o in outputs
+            ]
+        hits = rules.normalized(equation, operands)
+        for index in hits:
+            self.draws[index].faults.add("batch norm")
+        return [dataclasses.replace(o, noisy=o.noisy - hits) for o in outputs]
+
+    def _draw(
+        self,
+        equation: core.JaxprEqn,
+        operands: list[Value],
+        place: _Place,
+        package: str,
+        function: str,
+    ) -> list[Value]:
+        key = next(
+            o for o, a in zip(operands, equation.invars, strict=True) if is_key(a)
+        )
+        index = self._index(function, key, place)
+        if index not in self.draws:
+            keep = keep_of(equation, package, function)
+            drawn = cost_of(equation, package)
+            self.draws[index] = Draw(
+                function=function,
+                package=package,
+                scope=place.scope,
+                source=source_of(equation),
+                drawn=drawn,
+                steps=place.steps,
+                key=key,
+                keep=None if keep is None else operands[keep],
+                rate=static_rate(equation, function, drawn),
+                loops=place.loops,
+                branches=dict(place.branches),
+            )
+        draw = self.draws[index]
+        draw.key = key  # what is known of it may have grown with a further round
+        data = data_of(equation, package)
+        if data is not None:
+            self._fed(draw, operands[data], equation.invars[data].aval, place)
+        return self._drawn(equation, operands, index, data)
+
+    def _index(self, function: str, key: Value, place: _Place) -> int:
+        """The number of a draw; a forward pass that is computed again is the same."""
+        if place.recomputes:
+            for index, draw in self.draws.items():
+                if (draw.function, draw.key.number) == (function, key.number):
+                    return index
+        return self.numbers.of("draw", place.chain)
+
+    def _drawn(
+        self,
+        equation: core.JaxprEqn,
+        operands: list[Value],
+        index: int,
+        data: int | None,
+    ) -> list[Value]:
+        draw, here = self.draws[index], frozenset({index})
+        adds = draw.function in ADDS_VARIANCE
+        acts = draw.function in ON_ACTIVATIONS
+        if draw.package == "jax.random":  # a mask a row is stochastic depth
+            adds = adds and sum(size > 1 for size in draw.drawn.shape) > 1
+        outputs = []
+        for position, var in enumerate(equation.outvars):
+            number = self.numbers.of("drawn", index, position)
+            value = joined(operands, number)
+            keeps_maps = data is not None and (
+                aval_of(var).shape == aval_of(equation.invars[data]).shape
+            )
+            outputs.append(
+                dataclasses.replace(
+                    value,
+                    sites=value.sites | here,
+                    noisy=value.noisy | here if adds else value.noisy,
+                    direct=here if acts and data is not None else frozenset(),
+                    form="",
+                    mask=index if draw.function == "bernoulli" else None,
+                    spatial=operands[data].spatial if keeps_maps and data else (),
+                )
+            )
+        return outputs
+
+    def _fed(self, draw: Draw, data: Value, aval: Any, place: _Place) -> None:
+        """Looks at what a mask is applied to."""
+        mask, ndim = draw.drawn.shape, aval.ndim
+        if draw.function not in ON_ACTIVATIONS:
+            return
+        draw.fed.update(loop for loop in place.loops if loop in data.carries)
+        if data.form == "selu" and draw.function in BREAKS_SELU:
+            draw.faults.add("selu")
+        aligned = (1,) * (ndim - len(mask)) + mask
+        by_entry = draw.function not in ("drop_block", "spatial_dropout")
+        if by_entry and any(aligned[axis] > 1 for axis in data.spatial):
+            draw.faults.add("convolution")
+        weights = data.form == "softmax" and ndim > 2
+        if weights and aligned[-3] == 1 < aval.shape[-3]:
+            draw.faults.add("heads")
+
+    def _scan(
+        self, equation: core.JaxprEqn, operands: list[Value], place: _Place
+    ) -> list[Value]:
+        params, loop = equation.params, place.chain
+        first = params["num_consts"]
+        last = first + params["num_carry"]
+        inner = place._replace(
+            loops=(*place.loops, loop), steps=place.steps * params["length"]
+        )
+        slices = [
+            dataclasses.replace(
+                self._stepwise(operand, loop, index),
+                spatial=tuple(axis - 1 for axis in operand.spatial),
+                uniform=operand.uniform,
+            )
+            for index, operand in enumerate(operands[last:])
+        ]
+
+        def body(carry: list[Value]) -> list[Value]:
+            return self._run(params["jaxpr"], operands[:first] + carry + slices, inner)
+
+        if any(_is_data(atom) for atom in equation.invars[last:]):
+            self.timed.add(loop)
+        carry, outputs = self._loop(body, operands[first:last], loop)
+        return carry + [
+            dataclasses.replace(
+                value,
+                number=self.numbers.of("stacked", loop, index),
+                spatial=tuple(axis + 1 for axis in value.spatial),
+            )
+            for index, value in enumerate(outputs[len(carry) :])
+        ]
+
+    def _while(
+        self, equation: core.JaxprEqn, operands: list[Value], place: _Place
+    ) -> list[Value]:
+        params, loop = equation.params, place.chain
+        first = params["cond_nconsts"]
+        last = first + params["body_nconsts"]
+        inner = place._replace(loops=(*place.loops, loop))
+        stop: list[Value] = []
+
+        def body(carry: list[Value]) -> list[Value]:
+            stop[:] = self._run(params["cond_jaxpr"], operands[:first] + carry, inner)
+            return self._run(params["body_jaxpr"], operands[first:last] + carry, inner)
+
+        carry, _ = self._loop(body, operands[last:], loop)
+        return [_decided_by(stop[0], value) for value in carry]
+
+    def _loop(
+        self,
+        body: Callable[[list[Value]], list[Value]],
+        start: list[Value],
+        loop: Loop,
+    ) -> tuple[list[Value], list[Value]]:
+        """Follows a loop until nothing changes; its state, and the body's outputs."""
+        carry = [self._stepwise(v, loop, -1 - i, True) for i, v in enumerate(start)]
+        outputs = body(carry)
+        fixed = [o.number == c.number for o, c in zip(outputs, carry, strict=False)]
+        carry = [s if f else c for s, c, f in zip(start, carry, fixed, strict=True)]
+        for _ in range(_ROUNDS):
+            outputs = body(carry)
+            grown = [
+                c if f else joined([c, o], c.number)
+                for c, o, f in zip(carry, outputs, fixed, strict=False)
+            ]
+            if grown == carry:
+                break
+            carry = grown
+        for value, is_fixed in zip(outputs, fixed, strict=False):
+            for index in () if is_fixed else value.sites:
+                draw = self.draws[index]
+                if loop in draw.fed and loop in draw.key.varies & self.recurrent:
+                    draw.faults.add("recurrent")
+        return carry, outputs
+
+    def _stepwise(
+        self, value: Value, loop: Loop, index: int, carried: bool = False
+    ) -> Value:
+        """A value that is another in each step of a loop."""
+        here = frozenset({loop})
+        return dataclasses.replace(
+            value,
+            number=self.numbers.of("step", loop, index),
+            varies=value.varies | here,
+            carries=value.carries | here if carried else value.carries,
+            form="",
+        )
+
+    def _cond(
+        self, equation: core.JaxprEqn, operands: list[Value], place: _Place
+    ) -> list[Value]:
+        choice = place.chain
+        results = [
+            self._run(
+                branch,
+                operands[1:],
+                place._replace(
+                    chain=(*place.chain, index),
+                    branches=(*place.branches, (choice, index)),
+                ),
+            )
+            for index, branch in enumerate(equation.params["branches"])
+        ]
+        outputs = []
+        for index, values in enumerate(zip(*results, strict=True)):
+            same = len({value.number for value in values}) == 1
+            number = values[0].number if same else self.numbers.of("if", choice, index)
+            outputs.append(_decided_by(operands[0], joined(values, number)))
+        return outputs
+
+
+_RULES: Mapping[str, Callable[[Walk, core.JaxprEqn, list[Value], _Place], list[Value]]]
+_RULES = {
+    primitives.scan_p.name: Walk._scan,
+    primitives.while_p.name: Walk._while,
+    primitives.cond_p.name: Walk._cond,
+}
+
+
+def _within(place: _Place, equation: core.JaxprEqn) -> _Place:
+    return place._replace(
+        chain=(*place.chain, id(equation)), scope=scope_of(equation, place.scope)
+    )
+
+
+def _called(equation: core.JaxprEqn) -> core.Jaxpr | core.ClosedJaxpr | None:
+    """The program that an equation calls with its operands, if one fits them."""
+    shapes = len(equation.invars), len(equation.outvars)
+    for program in programs_in(equation):
+        jaxpr = opened(program)
+        if (len(jaxpr.invars), len(jaxpr.outvars)) == shapes:
+            return program
+    return None
+
+
+def _decided_by(choice: Value, value: Value) -> Value:
+    return dataclasses.replace(
+        value,
+        sites=value.sites | choice.sites,
+        noisy=value.noisy | choice.noisy,
+        varies=value.varies | choice.varies,
+        carries=union([value.carries, choice.carries]),
+    )
+
+
+def _identifies(array: jax.Array | np.ndarray) -> bool:
+    """Whether an input is a key, or a count or rate from which one sees something."""
+    is_typed = jnp.issubdtype(array.dtype, jax.dtypes.prng_key)
+    return is_typed or array.ndim == 0 or array.dtype == jnp.uint32
+
+
+def _is_data(atom: Any) -> bool:
+    """Whether an operand that a loop reads step by step is data, and not a rate."""
+    dtype = getattr(atom.aval, "dtype", None)
+    return (
+        dtype is not None
+        and not is_key(atom)
+        and jnp.issubdtype(dtype, jnp.inexact)
+        and atom.aval.ndim > 1
+    )

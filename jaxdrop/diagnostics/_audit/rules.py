@@ -1,0 +1,170 @@
+"""How one equation of a traced program passes on what is known of its operands."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jax.extend import core
+
+from jaxdrop.diagnostics._audit.drawn import aval_of
+from jaxdrop.diagnostics._audit.values import (
+    ELEMENTWISE,
+    LAYOUT,
+    Value,
+    moved_axes,
+    union,
+)
+
+_SELU_SCALE = 1.0507009873554805
+_KEEPS_MAPS = LAYOUT | ELEMENTWISE | {"concatenate", "pad", "reduce_precision"}
+_POOLS = ("reduce_window", "cumsum")
+
+
+def passed(equation: core.JaxprEqn, operands: Sequence[Value], number: int, /) -> Value:
+    """What is known of the output of an equation that calls and draws nothing."""
+    return Value(
+        number=number,
+        sites=union(operand.sites for operand in operands),
+        noisy=union(operand.noisy for operand in operands),
+        direct=_direct(equation, operands),
+        varies=union(operand.varies for operand in operands),
+        carries=union(operand.carries for operand in operands),
+        form=_form(equation, operands),
+        mask=_mask(equation, operands),
+        statistic=_statistic(equation, operands),
+        spatial=_spatial(equation, operands),
+        uniform=_uniform(equation, operands),
+    )
+
+
+def masked(
+    equation: core.JaxprEqn, operands: Sequence[Value], /
+) -> tuple[int, int] | None:
+    """A draw and the operand to which its mask is applied, in this equation."""
+    name = equation.primitive.name
+    if name == "select_n" and operands[0].mask is not None:
+        cases = range(1, len(operands))
+        data = max(cases, key=lambda index: not operands[index].uniform)
+        return operands[0].mask, data
+    if name == "mul":
+        for index, other in ((0, 1), (1, 0)):
+            mask = operands[index].mask
+            if mask is not None and not operands[other].uniform:
+                return mask, other
+    return None
+
+
+def normalized(equation: core.JaxprEqn, operands: Sequence[Value], /) -> frozenset[int]:
+    """The draws whose noise is divided by a deviation over the batch here."""
+    if equation.primitive.name not in ("mul", "div"):
+        return frozenset()
+    found: frozenset[int] = frozenset()
+    for scale, data in (operands, operands[::-1]):
+        if scale.form == "deviation" and not data.statistic:
+            found |= scale.statistic & data.noisy
+    return found
+
+
+def shared_weights(
+    equation: core.JaxprEqn, operands: Sequence[Value], /
+) -> frozenset[Any]:
+    """The loops whose state is multiplied here by weights that all steps share."""
+    if equation.primitive.name not in ("dot_general", "conv_general_dilated"):
+        return frozenset()
+    first, second = operands
+    return (first.carries - second.varies) | (second.carries - first.varies)
+
+
+def _direct(equation: core.JaxprEqn, operands: Sequence[Value]) -> frozenset[int]:
+    """Through layout, scaling and the steps of a softmax, which change no argmax."""
+    name = equation.primitive.name
+    if name in LAYOUT or name in ("exp", "log") or _scales(equation, operands):
+        return operands[_data_of(operands)].direct
+    if name in ("sub", "div") and operands[1].sites >= operands[0].direct:
+        return operands[0].direct
+    return frozenset()
+
+
+def _scales(equation: core.JaxprEqn, operands: Sequence[Value]) -> bool:
+    name = equation.primitive.name
+    return name in ("mul", "div") and any(operand.uniform for operand in operands)
+
+
+def _data_of(operands: Sequence[Value]) -> int:
+    return next((i for i, operand in enumerate(operands) if not operand.uniform), 0)
+
+
+def _form(equation: core.JaxprEqn, operands: Sequence[Value]) -> str:
+    name = equation.primitive.name
+    if name == "exp":
+        return "exponential"
+    if name == "reduce_sum" and operands[0].form == "exponential":
+        last = aval_of(equation.invars[0]).ndim - 1
+        return "sum of exponentials" if equation.params["axes"] == (last,) else ""
+    if name == "div" and [o.form for o in operands] == [
+        "exponential",
+        "sum of exponentials",
+    ]:
+        return "softmax"
+    if name in ("rsqrt", "sqrt") and operands[0].statistic:
+        return "deviation"
+    if name == "mul" and any(_is_selu_scale(atom) for atom in equation.invars):
+        return "selu"
+    if name in LAYOUT or _scales(equation, operands):
+        return operands[_data_of(operands)].form
+    if name in ELEMENTWISE and any(o.form == "deviation" for o in operands):
+        return "deviation"
+    return ""
+
+
+def _is_selu_scale(atom: Any) -> bool:
+    if not isinstance(atom, core.Literal) or np.ndim(atom.val):
+        return False
+    precision = 1e-6 if aval_of(atom).dtype.itemsize > 2 else 4e-3
+    return abs(float(np.real(atom.val)) - _SELU_SCALE) < precision
+
+
+def _mask(equation: core.JaxprEqn, operands: Sequence[Value]) -> int | None:
+    name = equation.primitive.name
+    if name in LAYOUT or name == "not" or _scales(equation, operands):
+        return operands[_data_of(operands)].mask
+    return None
+
+
+def _statistic(equation: core.JaxprEqn, operands: Sequence[Value]) -> frozenset[int]:
+    """Sums over the batch, but not over all axes, and what is computed from them.
+
+    A statistic over the first axis is one of the batch: normalisation of layers, groups
+    and instances never takes one.
+    """
+    name = equation.primitive.name
+    if name == "reduce_sum":
+        axes, ndim = equation.params["axes"], aval_of(equation.invars[0]).ndim
+        return operands[0].noisy if 0 in axes and len(axes) < ndim else frozenset()
+    dependent = [operand for operand in operands if operand.noisy]
+    if name not in LAYOUT | ELEMENTWISE or not all(o.statistic for o in dependent):
+        return frozenset()
+    return union(operand.statistic for operand in dependent)
+
+
+def _spatial(equation: core.JaxprEqn, operands: Sequence[Value]) -> tuple[int, ...]:
+    name = equation.primitive.name
+    if name == "conv_general_dilated":
+        axes: tuple[int, ...] = equation.params["dimension_numbers"].out_spec[2:]
+        return tuple(axes)
+    if name in LAYOUT and operands[0].spatial:
+        return moved_axes(equation, operands[0].spatial)
+    if name in _KEEPS_MAPS or name.startswith(_POOLS):
+        ndim = aval_of(equation.outvars[0]).ndim
+        for operand, atom in zip(operands, equation.invars, strict=True):
+            if operand.spatial and aval_of(atom).ndim == ndim:
+                return operand.spatial
+    return ()
+
+
+def _uniform(equation: core.JaxprEqn, operands: Sequence[Value]) -> bool:
+    if getattr(aval_of(equation.outvars[0]), "size", 0) == 1:
+        return True
+    if equation.primitive.name not in LAYOUT | ELEMENTWISE:
+        return False
+    return all(operand.uniform for operand in operands)

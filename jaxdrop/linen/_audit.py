@@ -1,0 +1,63 @@
+"""Linen models in :mod:`jaxdrop.diagnostics`: what an audit reads of them."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+import jax
+from flax import linen as nn
+
+from jaxdrop._typing import PyTree
+from jaxdrop.diagnostics._audit.models import Visit
+from jaxdrop.diagnostics._audit.modules import rate_of, technique_of
+from jaxdrop.diagnostics._audit.places import marker
+from jaxdrop.linen._module import Stochastic
+
+_STOCHASTIC = (Stochastic, nn.Dropout, nn.MultiHeadDotProductAttention)
+
+
+def is_model(value: Any, /) -> bool:
+    """Whether a value is a model with arrays: those of Linen hold none."""
+    del value
+    return False
+
+
+def split(model: Any, /) -> tuple[PyTree, Callable[[PyTree], Any]]:
+    """No array, and the model itself."""
+    return (), lambda _: model
+
+
+def state(model: Any, /) -> PyTree:
+    """The arrays of a model: none."""
+    del model
+    return ()
+
+
+def call(function: Any, /) -> Callable[..., Any]:
+    """What is called: of a model, ``apply``."""
+    chosen = function.apply if isinstance(function, nn.Module) else function
+    return cast(Callable[..., Any], chosen)
+
+
+@contextlib.contextmanager
+def watching(models: list[Any], tell: Callable[[Visit], None], /) -> Iterator[None]:
+    """Tells of all calls of stochastic modules, and marks those of all modules."""
+    del models
+
+    def tell_of(
+        method: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        context: nn.module.InterceptorContext,
+    ) -> Any:
+        module: Any = context.module
+        name = "/".join(module.path) or type(module).__name__
+        if context.method_name == "__call__" and isinstance(module, _STOCHASTIC):
+            rate = rate_of(module, kwargs)
+            if not (isinstance(module, nn.MultiHeadDotProductAttention) and rate == 0):
+                tell(Visit(name, technique_of(type(module)), rate))
+        with jax.named_scope(marker(name)):
+            return method(*args, **kwargs)
+
+    with nn.intercept_methods(tell_of):
+        yield

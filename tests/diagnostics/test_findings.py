@@ -1,0 +1,459 @@
+"""What an audit finds: a program with each fault, and one without it."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import pytest
+from flax import linen, nnx
+from jax import lax
+
+import jaxdrop
+from jaxdrop import diagnostics
+
+KEY = jax.random.key(0)
+X = jnp.ones((4, 8))
+IMAGES = jnp.ones((2, 6, 6, 3))
+TOKENS = jnp.ones((2, 5, 8))
+W = jnp.ones((8, 8))
+drop = functools.partial(jaxdrop.dropout, rate=0.5)
+
+
+def kinds(function, *args, **kwargs) -> set[str]:
+    return set(diagnostics.audit(function, *args, **kwargs).kinds)
+
+
+def by_bernoulli(key, x, rate=0.5):
+    """Dropout as everyone writes it."""
+    return jnp.where(jax.random.bernoulli(key, 1 - rate, x.shape), x / (1 - rate), 0.0)
+
+
+for_ours_and_handwritten = pytest.mark.parametrize("drop", [drop, by_bernoulli])
+
+
+def batch_norm(x):
+    mean, variance = x.mean(0, keepdims=True), x.var(0, keepdims=True)
+    return (x - mean) / jnp.sqrt(variance + 1e-5)
+
+
+def layer_norm(x):
+    mean, variance = x.mean(-1, keepdims=True), x.var(-1, keepdims=True)
+    return (x - mean) / jnp.sqrt(variance + 1e-5)
+
+
+class Normalized(nnx.Module):
+    """Two layers, with a normalisation between them."""
+
+    def __init__(self, norm, *, before):
+        rngs = nnx.Rngs(0)
+        self.first, self.last = (nnx.Linear(8, 8, rngs=rngs) for _ in range(2))
+        self.norm = norm(8, rngs=rngs)
+        self.drop = jaxdrop.nnx.Dropout(0.5, rngs=rngs)
+        self.before = before
+
+    def __call__(self, x):
+        """Runs it."""
+        x = self.first(x)
+        if self.before:
+            return self.last(nnx.relu(self.norm(self.drop(x))))
+        return self.last(self.drop(nnx.relu(self.norm(x))))
+
+
+@for_ours_and_handwritten
+def test_noise_that_a_batch_normalisation_sees(drop):
+    assert "batch norm" in kinds(lambda k, x: batch_norm(drop(k, x)) @ W, KEY, X)
+    further = lambda k, x: batch_norm(jax.nn.relu(drop(k, x) @ W)) @ W
+    assert "batch norm" in kinds(further, KEY, X)
+    assert "batch norm" not in kinds(lambda k, x: drop(k, batch_norm(x)) @ W, KEY, X)
+    assert "batch norm" not in kinds(lambda k, x: layer_norm(drop(k, x)) @ W, KEY, X)
+
+
+@pytest.mark.parametrize(
+    "norm, seen",
+    [
+        (nnx.BatchNorm, True),
+        (nnx.LayerNorm, False),
+        (nnx.RMSNorm, False),
+        (functools.partial(nnx.GroupNorm, num_groups=2), False),
+        (nnx.InstanceNorm, False),
+    ],
+)
+def test_only_statistics_over_the_batch_count(norm, seen):
+    found = diagnostics.audit(Normalized(norm, before=True), TOKENS)
+    assert ("batch norm" in found.kinds) == seen
+    assert not seen or found.findings[0].sites == ("drop",)
+    assert not kinds(Normalized(norm, before=False), TOKENS)
+
+
+def test_batch_normalisation_of_linen_and_its_evaluation():
+    class Net(linen.Module):
+        @linen.compact
+        def __call__(self, x, *, use_running_average):
+            """Runs it."""
+            x = jaxdrop.linen.Dropout(0.5, deterministic=False)(linen.Dense(8)(x))
+            norm = linen.BatchNorm(use_running_average=use_running_average)
+            return linen.Dense(3)(norm(x))
+
+    variables = Net().init(KEY, X, use_running_average=True)
+    audit = functools.partial(kinds, Net(), variables, X, rngs={"dropout": KEY})
+    found = audit(use_running_average=False, mutable=["batch_stats"])
+    assert found == {"batch norm"}
+    assert not audit(use_running_average=True)
+
+
+def test_what_is_published_with_batch_normalisation_behind_it_is_no_fault():
+    paths = lambda k, x: batch_norm(x + jaxdrop.stochastic_depth(k, x, rate=0.2)) @ W
+    assert not kinds(paths, KEY, X)
+    norm = lambda k, x: batch_norm(jaxdrop.drop_block(k, x, rate=0.1)).sum((1, 2))
+    assert not kinds(norm, KEY, jnp.ones((2, 9, 9, 3)))
+    per_example = lambda k, x: jnp.where(
+        jax.random.bernoulli(k, 0.5, (4, 1)), x / 0.5, 0.0
+    )
+    assert not kinds(lambda k, x: batch_norm(x + per_example(k, x)) @ W, KEY, X)
+
+
+@for_ours_and_handwritten
+def test_an_output_that_is_dropped(drop):
+    assert kinds(lambda k, x: drop(k, x @ W), KEY, X) == {"output"}
+    for after in (jax.nn.softmax, jax.nn.log_softmax, lambda y: y.reshape(-1) / 2.0):
+        assert kinds(lambda k, x, f=after: f(drop(k, x @ W)), KEY, X) == {"output"}
+    assert not kinds(lambda k, x: drop(k, x) @ W, KEY, X)
+    assert not kinds(lambda k, x: x + drop(k, x @ W), KEY, X)
+    assert not kinds(lambda k, x: drop(k, x).mean(), KEY, X)
+
+
+def test_an_output_of_weights_or_flags_is_no_prediction():
+    assert not kinds(lambda k, w: jaxdrop.drop_connect(k, w, rate=0.5), KEY, W)
+    assert not kinds(lambda k: jaxdrop.layer_drop(k, 6, rate=0.5), KEY)
+    assert not kinds(
+        lambda k, x: jaxdrop.inputs.gaussian_noise(k, x, stddev=0.1), KEY, X
+    )
+
+
+@pytest.mark.parametrize("conv", ["function", "nnx", "linen"])
+@for_ours_and_handwritten
+def test_single_entries_of_feature_maps(conv, drop):
+    kernel = jnp.ones((3, 3, 3, 8))
+    if conv == "function":
+        maps = lambda x: lax.conv_general_dilated(
+            x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+    elif conv == "nnx":
+        layer = nnx.Conv(3, 8, (3, 3), rngs=nnx.Rngs(0))
+        maps = lambda x: layer(x)
+    else:
+        layer = linen.Conv(8, (3, 3))
+        variables = layer.init(KEY, IMAGES)
+        maps = lambda x: layer.apply(variables, x)
+    pooled = lambda x: linen.max_pool(jax.nn.relu(maps(x)), (2, 2), strides=(2, 2))
+    head = lambda y: y.sum((1, 2)) @ W
+    assert kinds(lambda k, x: head(drop(k, maps(x))), KEY, IMAGES) == {"convolution"}
+    assert kinds(lambda k, x: head(drop(k, pooled(x))), KEY, IMAGES) == {"convolution"}
+    channels = lambda k, x: jaxdrop.spatial_dropout(k, x, rate=0.5)
+    assert not kinds(lambda k, x: head(channels(k, pooled(x))), KEY, IMAGES)
+    shared = lambda k, x: jaxdrop.dropout(k, x, rate=0.5, broadcast_dims=(1, 2))
+    assert not kinds(lambda k, x: head(shared(k, pooled(x))), KEY, IMAGES)
+    flat = lambda k, x: drop(k, pooled(x).reshape(len(x), -1)).sum(-1)
+    assert not kinds(flat, KEY, IMAGES)
+    averaged = lambda k, x: drop(k, pooled(x).mean((1, 2))) @ W
+    assert not kinds(averaged, KEY, IMAGES)
+
+
+def test_feature_maps_are_followed_through_vmap_transposition_and_scan():
+    def maps(x):  # one example, channels first
+        y = lax.conv(x.transpose(2, 0, 1)[None], jnp.ones((8, 3, 3, 3)), (1, 1), "SAME")
+        return y[0].transpose(1, 2, 0)
+
+    one = lambda k, x: drop(k, maps(x)).sum((0, 1)) @ W
+    keys = jax.random.split(KEY, len(IMAGES))
+    assert kinds(jax.vmap(one), keys, IMAGES) == {"convolution"}
+    frames = lambda k, xs: lax.map(lambda a: one(*a), (k, xs))
+    assert kinds(frames, keys, IMAGES) == {"convolution"}
+    outside = lambda k, x: drop(k, lax.map(maps, x)).sum((1, 2)) @ W
+    assert kinds(outside, KEY, IMAGES) == {"convolution"}
+    tokens = lambda k, x: drop(k, jax.vmap(maps)(x).reshape(2, 36, 8)).sum(1)
+    assert not kinds(tokens, KEY, IMAGES)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@for_ours_and_handwritten
+def test_ordinary_dropout_after_selu(drop, dtype):
+    x, w = X.astype(dtype), W.astype(dtype)
+    if drop is by_bernoulli:
+        x, w = X, W
+    assert kinds(lambda k, x: drop(k, jax.nn.selu(x)) @ w, KEY, x) == {"selu"}
+    alpha = lambda k, x: jaxdrop.alpha_dropout(k, jax.nn.selu(x), rate=0.1) @ w
+    assert not kinds(alpha, KEY, x)
+    assert not kinds(lambda k, x: drop(k, jax.nn.elu(x)) @ w, KEY, x)
+    assert not kinds(lambda k, x: drop(k, jax.nn.selu(x) @ w) @ w, KEY, x)
+
+
+def recurrence(key, xs, *, fresh, weights=W):
+    def step(h, inputs):
+        t, x = inputs
+        k = jax.random.fold_in(key, t) if fresh else key
+        return jnp.tanh(x + drop(k, h) @ weights), None
+
+    return lax.scan(step, jnp.zeros((4, 8)), (jnp.arange(len(xs)), xs))[0]
+
+
+def test_a_fresh_mask_for_a_state_at_every_step():
+    xs = jnp.ones((5, 4, 8))
+    assert kinds(functools.partial(recurrence, fresh=True), KEY, xs) == {"recurrent"}
+    assert not kinds(functools.partial(recurrence, fresh=False), KEY, xs)  # as in Gal
+
+
+def test_dropout_of_what_goes_into_or_out_of_a_recurrence_is_no_fault():
+    def network(key, xs):
+        def step(h, inputs):
+            k, x = inputs
+            first, second = jax.random.split(k)
+            h = jnp.tanh(drop(first, x) + h @ W)
+            return h, drop(second, h) @ W
+
+        return lax.scan(step, jnp.zeros((4, 8)), (jax.random.split(key, 5), xs))
+
+    assert not kinds(network, KEY, jnp.ones((5, 4, 8)))
+
+
+def test_a_scan_over_layers_is_no_recurrence():
+    def network(key, x, kernels):
+        def layer(x, inputs):
+            k, kernel = inputs
+            return jnp.tanh(drop(k, x) @ kernel), None
+
+        return lax.scan(layer, x, (jax.random.split(key, 5), kernels))[0]
+
+    assert not kinds(network, KEY, X, jnp.ones((5, 8, 8)))
+
+
+class Recurrent(nnx.Module):
+    """An RNN over tokens whose cell drops its state, once a step or once a sequence."""
+
+    def __init__(self, cell):
+        rngs = nnx.Rngs(0)
+        self.rnn = nnx.RNN(cell(rngs))
+        self.head = nnx.Linear(8, 2, rngs=rngs)
+
+    def __call__(self, x):
+        """Runs it."""
+        return self.head(self.rnn(x)[:, -1])
+
+
+class Forgetful(nnx.SimpleCell):
+    """A cell with dropout written into it."""
+
+    def __init__(self, rngs):
+        super().__init__(8, 8, rngs=rngs)
+        self.drop = jaxdrop.nnx.Dropout(0.5, rngs=rngs)
+
+    def __call__(self, carry, x):
+        """Runs it."""
+        return super().__call__(self.drop(carry), x)
+
+
+def test_cells_of_recurrent_models():
+    assert kinds(Recurrent(Forgetful), TOKENS) == {"recurrent"}
+    variational = lambda rngs: jaxdrop.nnx.VariationalCell(
+        nnx.LSTMCell(8, 8, rngs=rngs), input_rate=0.2, state_rate=0.5, rngs=rngs
+    )
+    assert not kinds(Recurrent(variational), TOKENS)
+    zoned = lambda rngs: jaxdrop.nnx.ZoneoutCell(
+        nnx.LSTMCell(8, 8, rngs=rngs), state_rate=0.1, rngs=rngs
+    )
+    assert "recurrent" not in kinds(Recurrent(zoned), TOKENS)
+
+
+@for_ours_and_handwritten
+def test_a_rate_near_1_may_be_a_keep_probability(drop):
+    assert kinds(lambda k, x: drop(k, x, rate=0.9) @ W, KEY, X) == {"high rate"}
+    assert not kinds(lambda k, x: drop(k, x, rate=0.85) @ W, KEY, X)
+
+
+def test_rates_that_are_arrays_and_schedules_are_read_where_they_are_known():
+    rates = lambda k, x: jaxdrop.dropout(k, x, rate=jnp.linspace(0, 0.95, 8)) @ W
+    assert kinds(rates, KEY, X) == {"high rate"}
+    schedule = jaxdrop.schedules.early(0.5, cutoff=100)
+    scheduled = lambda k, x, step: jaxdrop.dropout(k, x, rate=schedule(step)) @ W
+    assert not kinds(scheduled, KEY, X, jnp.int32(10))
+    assert kinds(scheduled, KEY, X, jnp.int32(200)) == {"rate 0"}
+    unknown = jax.ShapeDtypeStruct((), jnp.int32)
+    assert not kinds(scheduled, KEY, X, unknown)
+
+
+@pytest.mark.parametrize("module", [jaxdrop.nnx.Dropout, nnx.Dropout])
+def test_modules_with_a_rate_of_zero(module):
+    head = nnx.Linear(8, 8, rngs=nnx.Rngs(0))
+    for rate, expected in ((0.0, {"rate 0"}), (0.1, set())):
+        model = nnx.Sequential(module(rate, rngs=nnx.Rngs(0)), head)
+        assert kinds(model, X) == expected
+
+
+@for_ours_and_handwritten
+def test_one_key_at_two_sites(drop):
+    def two(a, b, x):
+        return drop(b, jax.nn.relu(drop(a, x) @ W)) @ W
+
+    assert kinds(lambda k, x: two(k, k, x), KEY, X) == {"same key"}
+    assert not kinds(lambda k, x: two(*jax.random.split(k), x), KEY, X)
+    folded = lambda k, x: two(jax.random.fold_in(k, 1), jax.random.fold_in(k, 1), x)
+    assert kinds(folded, KEY, X) == {"same key"}
+    apart = lambda k, x: two(jax.random.fold_in(k, 1), jax.random.fold_in(k, 2), x)
+    assert not kinds(apart, KEY, X)
+    again = lambda k, x: two(jax.random.split(k)[0], jax.random.split(k)[0], x)
+    assert kinds(again, KEY, X) == {"same key"}
+    named = lambda k, x: two(jaxdrop.keys.site(k, "a"), jaxdrop.keys.site(k, "b"), x)
+    assert not kinds(named, KEY, X)
+
+
+def test_one_key_in_raw_words_in_nested_calls_and_in_two_branches():
+    @jax.jit
+    def block(key, x):
+        return jax.checkpoint(lambda k, x: drop(k, x) @ W)(key, x)
+
+    raw = jax.random.PRNGKey(0)
+    assert kinds(lambda k, x: block(k, block(k, x)), raw, X) == {"same key"}
+    either = lambda k, x, p: lax.cond(p, block, lambda k, x: drop(k, x) @ W, k, x)
+    assert not kinds(either, KEY, X, jnp.bool_(True))
+
+
+def test_words_of_a_key_that_are_wrapped_again_are_the_key():
+    def rewrapped(key, x):
+        again = jax.random.wrap_key_data(jax.random.key_data(key))
+        return drop(again, drop(key, x) @ W) @ W
+
+    assert kinds(rewrapped, KEY, X) == {"same key"}
+
+
+def test_two_modules_from_equal_seeds_share_their_masks():
+    def model(*seeds):
+        rngs = nnx.Rngs(9)
+        layers = [
+            part
+            for seed in seeds
+            for part in (
+                jaxdrop.nnx.Dropout(0.5, rngs=nnx.Rngs(seed)),
+                nnx.Linear(8, 8, rngs=rngs),
+            )
+        ]
+        return nnx.Sequential(*layers)
+
+    found = diagnostics.audit(model(0, 0), X)
+    assert [(f.kind, f.sites) for f in found.findings] == [
+        ("same key", ("layers/0", "layers/2"))
+    ]
+    assert not kinds(model(0, 1), X)
+
+
+@for_ours_and_handwritten
+def test_an_output_that_is_thrown_away(drop):
+    def forgotten(key, x):
+        drop(key, x)
+        return x @ W
+
+    assert kinds(forgotten, KEY, X) == {"unused"}
+    assert kinds(jax.jit(forgotten), KEY, X) == {"unused"}
+    assert not kinds(lambda k, x: drop(k, x) @ W, KEY, X)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_one_mask_for_all_heads(shared):
+    module = nnx.MultiHeadAttention(
+        num_heads=2,
+        in_features=8,
+        dropout_rate=0.1,
+        broadcast_dropout=shared,
+        decode=False,
+        deterministic=False,
+        rngs=nnx.Rngs(0),
+    )
+    assert kinds(module, TOKENS) == ({"heads"} if shared else set())
+    layer = linen.MultiHeadDotProductAttention(
+        2, dropout_rate=0.1, broadcast_dropout=shared, deterministic=False
+    )
+    variables = layer.init({"params": KEY, "dropout": KEY}, TOKENS)
+    found = kinds(layer, variables, TOKENS, rngs={"dropout": KEY})
+    assert found == ({"heads"} if shared else set())
+
+
+def test_heads_of_functions():
+    def attend(key, q, k, v, axes):
+        weights = jax.nn.softmax(jnp.einsum("bqhd,bkhd->bhqk", q, k))
+        weights = jaxdrop.dropout(key, weights, rate=0.1, broadcast_dims=axes)
+        return jnp.einsum("bhqk,bkhd->bqhd", weights, v)
+
+    qkv = [jnp.ones((2, 5, 3, 4))] * 3
+    assert kinds(functools.partial(attend, axes=(0, 1)), KEY, *qkv) == {"heads"}
+    assert not kinds(functools.partial(attend, axes=(0,)), KEY, *qkv)
+    assert not kinds(functools.partial(attend, axes=()), KEY, *qkv)
+
+
+class HalfSwitched(nnx.Module):
+    """One site follows the mode, and one is a function that does not."""
+
+    def __init__(self, *, follows):
+        self.drop = jaxdrop.nnx.Dropout(0.5, rngs=nnx.Rngs(0))
+        self.follows = follows
+
+    def __call__(self, x, key):
+        """Runs it."""
+        off = self.drop.deterministic and self.follows
+        x = jaxdrop.dropout(key, x, rate=0.1, deterministic=off)
+        return self.drop(x) @ W
+
+
+def test_a_site_that_stays_on_in_evaluation():
+    for follows, expected in ((False, {"evaluation"}), (True, set())):
+        model = HalfSwitched(follows=follows)
+        assert not kinds(model, X, KEY)
+        model.eval()
+        assert kinds(model, X, KEY) == expected
+
+
+def test_a_call_that_says_it_evaluates():
+    follows = lambda k, x, *, train: jaxdrop.dropout(
+        k, x, rate=0.5, deterministic=not train
+    ).sum()
+    ignores = lambda k, x, *, train: drop(k, x).sum()
+    assert not kinds(ignores, KEY, X, train=True)
+    assert kinds(ignores, KEY, X, train=False) == {"evaluation"}
+    assert not kinds(follows, KEY, X, train=False)
+
+
+def test_monte_carlo_on_purpose_is_no_fault():
+    model = Normalized(nnx.BatchNorm, before=False)
+    model.eval()
+    assert not kinds(jaxdrop.nnx.mc_apply, KEY, model, X)
+
+
+@for_ours_and_handwritten
+def test_a_mask_that_is_the_same_in_every_call(drop):
+    assert kinds(lambda x: drop(jax.random.key(0), x) @ W, X) == {"frozen"}
+    assert kinds(lambda x: drop(KEY, x) @ W, X) == {"frozen"}
+    assert not kinds(lambda k, x: drop(k, x) @ W, KEY, X)
+
+
+def test_a_mask_that_is_the_same_in_every_step_of_a_loop():
+    def accumulate(key, batches, fresh):
+        def step(total, inputs):
+            t, x = inputs
+            k = jaxdrop.keys.site(key, "a", step=t) if fresh else key
+            return total + (drop(k, x) @ W).sum(), None
+
+        return lax.scan(step, 0.0, (jnp.arange(len(batches)), batches))[0]
+
+    batches = jnp.ones((5, 4, 8))
+    assert kinds(accumulate, KEY, batches, False) == {"frozen in loop"}
+    assert not kinds(accumulate, KEY, batches, True)
+    powers = lambda k, x: lax.fori_loop(0, 3, lambda _, y: drop(k, y) @ W, x)
+    assert kinds(powers, KEY, X) == {"frozen in loop"}
+
+
+def test_every_finding_has_a_reference_with_a_link():
+    from jaxdrop.diagnostics._audit.findings import KNOWN
+
+    documented = diagnostics.audit.__doc__
+    for kind, known in KNOWN.items():
+        assert f'``"{kind}"``' in documented
+        assert "https://" in known.reference
+        assert known.message.endswith((".", "?"))

@@ -1,0 +1,155 @@
+"""No surprises: compilations, transfers, leaks, threads, and JAX's modes for debugging.
+
+Each promise is tested on every row of the family, with tiny shapes.
+"""
+
+import contextlib
+import functools
+import logging
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxdrop
+from family import Row, for_the_family
+
+RATE = jnp.float32(0.3)
+
+
+@functools.cache
+def data(row: Row) -> jax.Array:
+    return jnp.cos(jnp.arange(np.prod(row.shape), dtype=jnp.float32)).reshape(row.shape)
+
+
+def value_and_slope(row: Row):
+    """A training step in small, for one key and rate."""
+
+    def step(key, x, rate):
+        return jax.value_and_grad(lambda x: jnp.sum(jnp.sin(row(key, x, rate))))(x)
+
+    return step
+
+
+@contextlib.contextmanager
+def compilations(caplog):
+    """Lists what is compiled inside, by JAX's own log."""
+    seen: list[str] = []
+    caplog.clear()
+    with caplog.at_level(logging.WARNING), jax.log_compiles(True):
+        yield seen
+    found = (record.getMessage() for record in caplog.records)
+    seen += [message for message in found if message.startswith("Compiling ")]
+
+
+@for_the_family
+def test_a_hundred_keys_and_rates_and_three_sizes_compile_three_times(row, key):
+    traces = []
+
+    @jax.jit
+    def run(key, x, rate):
+        traces.append(x.shape)
+        return row(key, x, rate)
+
+    x = data(row)
+    rates = np.linspace(0, 0.9, 100, dtype=np.float32)
+    for k, rate in zip(jax.random.split(key, 100), rates, strict=True):
+        run(k, x, rate)
+    for times in (2, 3):
+        run(key, jnp.concatenate([x] * times), RATE)
+    assert len(traces) == 3
+
+
+@for_the_family
+def test_calls_outside_jit_compile_nothing_anew(row, key, caplog):
+    x, keys = data(row), list(jax.random.split(key, 20))
+    row(keys[0], x, 0.5)
+    with compilations(caplog) as compiled:
+        for t, k in enumerate(keys):
+            row(k, x, 0.02 * (t + 1))
+    assert not compiled
+
+
+def test_the_log_of_compilations_is_not_empty_by_mistake(caplog):
+    with compilations(caplog) as compiled:
+        jax.jit(lambda x: x + jnp.float32(1.25))(jnp.ones(3))
+    assert compiled
+
+
+@for_the_family
+def test_nothing_moves_between_host_and_device(row, key):
+    x, step = data(row), jax.jit(value_and_slope(row))
+    step(key, x, RATE)
+    with jax.transfer_guard("disallow_explicit"):
+        step(key, x, RATE)
+        row(key, x, RATE)
+    assert_guarded = pytest.raises(Exception, match="[Dd]isallowed host-to-device")
+    with jax.transfer_guard("disallow"), assert_guarded:
+        step(key, np.asarray(x), RATE)
+
+
+@for_the_family
+def test_no_tracer_leaks(row, key):
+    with jax.checking_leaks():
+        keys = jax.random.split(key, 2)
+        xs = jnp.stack([data(row)] * 2)
+        jax.jit(jax.vmap(value_and_slope(row), (0, 0, None)))(keys, xs, RATE)
+
+
+@for_the_family
+def test_checks_find_nothing_at_any_rate(row, key):
+    """NaN, infinity, JAX's internal checks and the reuse of keys."""
+    x, step = data(row), jax.jit(value_and_slope(row))
+    expected = [step(key, x, jnp.float32(rate)) for rate in (0.0, 0.3)]
+    modes = [jax.debug_nans(True), jax.debug_infs(True), jax.enable_checks(True)]
+    with contextlib.ExitStack() as stack:
+        for mode in (*modes, jax.legacy_prng_key("error")):
+            stack.enter_context(mode)
+        actual = [step(key, x, jnp.float32(rate)) for rate in (0.0, 0.3)]
+        if row.unit_rate:
+            step(key, x, jnp.float32(1))
+    for ours, theirs in zip(actual, expected, strict=True):
+        np.testing.assert_array_equal(ours[1], theirs[1])
+    with jax.debug_key_reuse(True):
+        step(jax.random.key(5), x, RATE)
+
+
+@for_the_family
+def test_threads_draw_what_one_thread_draws(row, key):
+    x, keys = data(row), list(jax.random.split(key, 16))
+    alone = [row(k, x, 0.3) for k in keys]
+    with ThreadPoolExecutor(16) as pool:
+        together = list(pool.map(lambda k: row(k, x, 0.3), keys))
+    np.testing.assert_array_equal(together, alone)
+
+
+def test_threads_may_be_the_first_to_call(key):
+    """Many threads trace and compile one technique at once."""
+    jax.clear_caches()
+    x, keys = jnp.ones((4, 6)), list(jax.random.split(key, 16))
+    drop = functools.partial(jaxdrop.dropout, rate=0.3)
+    with ThreadPoolExecutor(16) as pool:
+        together = list(pool.map(lambda k: drop(k, x), keys))
+    np.testing.assert_array_equal(together, [drop(k, x) for k in keys])
+
+
+def test_a_new_process_warns_of_nothing():
+    code = (
+        "import jax, jax.numpy as jnp, jaxdrop, jaxdrop.nnx, jaxdrop.linen\n"
+        "key, x = jax.random.key(0), jnp.ones((4, 6))\n"
+        "jaxdrop.dropout(key, x, rate=0.5)\n"
+        "jaxdrop.nnx.Dropout(0.5)(x, rngs=key)\n"
+        "jaxdrop.linen.Dropout(0.5).apply({}, x, False, key)\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert not result.stderr
