@@ -34,6 +34,7 @@ WITHOUT_MODULE = {  # tested in files of their own, or not called with one array
     "drop_connect": "its modules are layers",
     "embedding_dropout": "called with ids as well",
     "mixout": "for trees of parameters",
+    "shake_drop": "its evaluation is an expectation",
     "zoneout": "its module is a cell",
 }
 ROWS_OF_MODULES = [
