@@ -35,6 +35,7 @@ WITHOUT_MODULE = {  # tested in files of their own, or not called with one array
     "drop_head": "a part of attention",
     "embedding_dropout": "called with ids as well",
     "mixout": "for trees of parameters",
+    "shake_drop": "its evaluation is an expectation",
     "zoneout": "its module is a cell",
 }
 ROWS_OF_MODULES = [
