@@ -11,7 +11,7 @@ none         nothing
 naive        the hidden state is dropped, with a mask of its own at every step
 locked       inputs and outputs are dropped, with one mask for a whole sequence
 variational  what the gates see of input and state is dropped, one mask a sequence
-recurrent    only what is written into the memory is dropped, one mask a sequence
+recurrent    only what is written into the memory is dropped, anew at every step
 zoneout      units keep their old values at random
 weight drop  weights of the recurrent kernel are dropped, once before each sequence
 
@@ -41,6 +41,7 @@ from tqdm import tqdm
 from data import DataError, Text, load_text
 from jaxdrop import plots
 from text import report
+from text.arguments import parser_of
 from text.recurrent import METHODS, CharacterLSTM, Method
 from text.training import Recipe, Trainer
 
@@ -151,17 +152,9 @@ def tune(
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__, train_size=TRAIN_SIZE, round_steps=RECIPE.steps)
     names = [method.key for method in METHODS]
-    add = parser.add_argument
-    add("--text", type=Path, help="a file in UTF-8, in the place of Python's help")
-    size = "the number of characters to train on"
-    add("--train-size", type=int, default=TRAIN_SIZE, help=size)
-    add("--rounds", type=_count, help=f"of {RECIPE.steps} steps each")
-    add("--seeds", type=_count, help="how many networks each method trains")
-    add(
+    parser.add_argument(
         "--methods",
         nargs="+",
         choices=names,
@@ -169,17 +162,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="METHOD",
         help=", ".join(names),
     )
-    add("--tune", action="store_true", help="try rates on validation text, no test")
-    add("--quick", action="store_true", help="a short run, to see that all works")
-    add("--output", type=Path, default=Path("results"), help="where files are written")
+    tune = "try rates on validation text; the test text is left alone"
+    parser.add_argument("--tune", action="store_true", help=tune)
     return parser
-
-
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
-    return number
 
 
 if __name__ == "__main__":

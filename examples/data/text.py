@@ -83,12 +83,11 @@ def python_help() -> str:
     """What ``help()`` knows of the language; a paragraph that repeats is left out."""
     from pydoc_data import topics
 
-    paragraphs = [
-        paragraph.rstrip()
-        for topic in sorted(topics.topics)
-        for paragraph in topics.topics[topic].split("\n\n")
-    ]
-    return "\n\n".join(dict.fromkeys(filter(str.strip, paragraphs)))
+    paragraphs: dict[str, str] = {}
+    for topic in sorted(topics.topics):
+        for paragraph in topics.topics[topic].split("\n\n"):
+            paragraphs.setdefault(paragraph.strip(), paragraph.rstrip())
+    return "\n\n".join(filter(None, paragraphs.values()))
 
 
 def _read(path: Path) -> str:

@@ -83,7 +83,8 @@ def _variational(inputs: int, units: int, rate: Rate, rngs: nnx.Rngs) -> nnx.RNN
 
 
 def _recurrent(inputs: int, units: int, rate: Rate, rngs: nnx.Rngs) -> nnx.RNN:
-    return nnx.RNN(RecurrentDropoutLSTMCell(inputs, units, rate, rngs=rngs))
+    cell = RecurrentDropoutLSTMCell(inputs, units, rate, per_step=True, rngs=rngs)
+    return nnx.RNN(cell)
 
 
 def _zoneout(inputs: int, units: int, rate: Rate, rngs: nnx.Rngs) -> nnx.RNN:
