@@ -11,6 +11,7 @@ from jaxdrop._typing import PyTree
 from jaxdrop.diagnostics._audit.models import Visit
 from jaxdrop.diagnostics._audit.modules import rate_of, technique_of
 from jaxdrop.diagnostics._audit.places import marker
+from jaxdrop.linen._cells import RecurrentModule
 from jaxdrop.linen._module import Stochastic
 
 _STOCHASTIC = (Stochastic, nn.Dropout, nn.MultiHeadDotProductAttention)
@@ -54,10 +55,21 @@ def watching(models: list[Any], tell: Callable[[Visit], None], /) -> Iterator[No
         name = "/".join(module.path) or type(module).__name__
         if context.method_name == "__call__" and isinstance(module, _STOCHASTIC):
             rate = rate_of(module, kwargs)
-            if not (isinstance(module, nn.MultiHeadDotProductAttention) and rate == 0):
+            if not _draws_elsewhere(module, rate):
                 tell(Visit(name, technique_of(type(module)), rate))
         with jax.named_scope(marker(name)):
             return method(*args, **kwargs)
 
     with nn.intercept_methods(tell_of):
         yield
+
+
+def _draws_elsewhere(module: Any, rate: Any) -> bool:
+    """Whether nothing is to be expected of a call, which does not mean it is off.
+
+    An attention may have no dropout; and what a cell draws when a sequence starts, it
+    draws in a method that Linen does not let one intercept.
+    """
+    if isinstance(module, nn.MultiHeadDotProductAttention):
+        return bool(rate == 0)
+    return isinstance(module, RecurrentModule) and module.deterministic is not True

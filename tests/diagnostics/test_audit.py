@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from flax import linen, nnx
 from jax import lax
@@ -368,6 +369,88 @@ def test_lifted_layers_of_nnx():
     result = audit(nnx.jit(lambda model, x: model(x)), Stack(), X)
     (site,) = result.sites
     assert (site.name, site.technique, site.steps) == ("layers/layers/1", "dropout", 3)
+    assert not result.findings
+
+
+class Reader(linen.Module):
+    """Two recurrences: one draws when a sequence starts, one at each step."""
+
+    deterministic: bool
+
+    @linen.compact
+    def __call__(self, x):
+        """Runs it."""
+        off = self.deterministic
+        variational = jaxdrop.linen.VariationalCell(
+            linen.LSTMCell(8), input_rate=0.2, state_rate=0.3, deterministic=off
+        )
+        zoned = jaxdrop.linen.ZoneoutCell(
+            linen.GRUCell(8), state_rate=0.2, deterministic=off
+        )
+        for cell in (variational, zoned):
+            rngs = {"params": False, "dropout": True}
+            x = linen.RNN(cell, split_rngs=rngs)(x)
+        return linen.Dense(2)(x[:, -1])
+
+
+def test_cells_of_linen_are_on_in_training_and_off_in_evaluation():
+    variables = Reader(True).init(KEY, TOKENS)
+    training = audit(Reader(False), variables, TOKENS, rngs={"dropout": KEY})
+    assert [(s.technique, s.mask_shape, s.steps) for s in training.sites] == [
+        ("prng.random_bits", (2, 8), 1),
+        ("prng.random_bits", (2, 8), 1),
+        ("zoneout", (2, 8), 5),
+    ]
+    assert not training.findings
+    evaluation = audit(Reader(True), variables, TOKENS)
+    assert {s.mode for s in evaluation.sites} == {"evaluation"}
+    assert {s.name for s in evaluation.sites} == {"VariationalCell_0", "ZoneoutCell_0"}
+
+    def loss(variables):
+        return Reader(False).apply(variables, TOKENS, rngs={"dropout": KEY}).sum()
+
+    rates = {s.rate for s in audit(jax.grad(loss), variables).active}
+    assert rates <= {None, 0.2}
+
+
+def test_cells_of_nnx_draw_when_a_sequence_starts():
+    rngs = nnx.Rngs(0)
+    cell = jaxdrop.nnx.VariationalCell(
+        nnx.LSTMCell(8, 8, rngs=rngs), input_rate=0.2, state_rate=0.3, rngs=rngs
+    )
+    model = nnx.RNN(cell)
+    sites = audit(model, TOKENS).sites
+    assert [(s.name, s.technique, s.mode) for s in sites] == [
+        ("cell", "variational_cell", "active"),
+        ("cell (2)", "variational_cell", "active"),
+    ]
+    model.eval()
+    assert [s.mode for s in audit(model, TOKENS).sites] == ["evaluation"]
+
+
+def test_a_training_step_of_nnx_is_read_and_the_model_keeps_its_weights():
+    model = Net(nnx.Rngs(0))
+    optimizer = nnx.Optimizer(model, optax.sgd(0.1), wrt=nnx.Param)
+    before = np.asarray(model.layers[0].kernel[...])
+
+    @nnx.jit
+    def step(model, optimizer, x):
+        slopes = nnx.grad(lambda model: (model(x) ** 2).mean())(model)
+        optimizer.update(model, slopes)
+
+    sites = audit(step, model, optimizer, X).sites
+    assert [(s.name, s.mode) for s in sites] == [
+        (f"layers/{i}", "active") for i in (1, 2, 3)
+    ]
+    np.testing.assert_array_equal(model.layers[0].kernel[...], before)
+
+
+def test_monte_carlo_prediction_draws_once_a_sample():
+    model = Net(nnx.Rngs(0))
+    model.eval()
+    predict = functools.partial(jaxdrop.mc.predict, jaxdrop.nnx.mc_apply, num_samples=5)
+    result = audit(predict, KEY, model, X)
+    assert [s.steps for s in result.active] == [5, 5, 5]
     assert not result.findings
 
 

@@ -66,6 +66,8 @@ def test_noise_that_a_batch_normalisation_sees(drop):
     assert "batch norm" in kinds(further, KEY, X)
     assert "batch norm" not in kinds(lambda k, x: drop(k, batch_norm(x)) @ W, KEY, X)
     assert "batch norm" not in kinds(lambda k, x: layer_norm(drop(k, x)) @ W, KEY, X)
+    share = lambda x: x / x.sum(0, keepdims=True)  # no deviation
+    assert "batch norm" not in kinds(lambda k, x: share(drop(k, x)) @ W, KEY, X)
 
 
 @pytest.mark.parametrize(

@@ -163,7 +163,9 @@ def _site(draw: Draw, walk: Walk, visits: dict[str, Visit]) -> Site:
     visit = visits.get(name)
     technique = draw.function
     if draw.package == "jax.random":
-        technique = visit.technique if visit else f"jax.random.{draw.function}"
+        technique = f"jax.random.{technique}"
+    if visit and (draw.package == "jax.random" or technique.startswith("prng.")):
+        technique = visit.technique  # which draws by hand
     rate = draw.rate if draw.keep is None else _rate(walk, draw.keep.number)
     if rate == 0:  # told by data that are known
         return Site(
@@ -189,7 +191,7 @@ def _name(draw: Draw) -> str:
 def _rate(walk: Walk, number: int) -> float | tuple[float, ...] | None:
     """1 less the keep probability, without the digits that single precision adds."""
     keep = walk.numbers.evaluate(number)
-    if keep is None:
+    if keep is None or not ((keep >= 0) & (keep <= 1)).all():
         return None
     rates = tuple(
         float(f"{1 - entry:.6g}") for entry in np.ravel(np.asarray(keep, np.float64))

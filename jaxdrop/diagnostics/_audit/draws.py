@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+import jax.numpy as jnp
 from jax.extend import core
 from jax.extend.core import primitives
 
@@ -114,7 +115,11 @@ def data_of(equation: core.JaxprEqn, package: str, /) -> int | None:
 
 
 def keep_of(equation: core.JaxprEqn, package: str, function: str, /) -> int | None:
-    """Which operand holds the keep probability."""
+    """Which operand holds the keep probability.
+
+    Where JAX has derived a program from another, the names of arguments are gone, and
+    the first scalar that could be one is taken.
+    """
     if package == "jax.random":
         return 1 if function == "bernoulli" else None
     names = _argument_names(equation)
@@ -123,11 +128,14 @@ def keep_of(equation: core.JaxprEqn, package: str, function: str, /) -> int | No
     if names or function.endswith(("concrete", "concrete_dropout")):
         return None
     scalars = [
-        index
-        for index, atom in enumerate(equation.invars)
-        if getattr(atom.aval, "shape", None) == () and not is_key(atom)
+        index for index, atom in enumerate(equation.invars) if _is_scalar(aval_of(atom))
     ]
     return scalars[0] if scalars else None
+
+
+def _is_scalar(aval: Any) -> bool:
+    dtype = getattr(aval, "dtype", jnp.bool_)
+    return bool(jnp.issubdtype(dtype, jnp.floating)) and not aval.ndim
 
 
 def cost_of(equation: core.JaxprEqn, package: str, /) -> Drawn:

@@ -124,10 +124,9 @@ class Walk:
             outputs = [
                 dataclasses.replace(o, direct=frozenset({mask})) for o in outputs
             ]
-        hits = rules.normalized(equation, operands)
-        for index in hits:
+        for index in rules.normalized(equation, operands):
             self.draws[index].faults.add("batch norm")
-        return [dataclasses.replace(o, noisy=o.noisy - hits) for o in outputs]
+        return outputs
 
     def _draw(
         self,

@@ -43,7 +43,7 @@ class Value:
     Attributes:
       number: equal for values that are known to be equal.
       sites: the draws that it depends on.
-      noisy: those of them whose noise no batch normalisation has normalised since.
+      noisy: those of them that add variance in training.
       direct: the draws whose output it is, in another form.
       varies: the loops from step to step of which it may change.
       carries: the loops on whose state of the step before it depends.
