@@ -41,7 +41,7 @@ def test_growth_is_told_from_flatness(costs, power, said):
     numbers = {
         n: {
             "jaxdrop": dataclasses.replace(
-                row, time=Timing(*3 * [1e-9 * n ** (1 + power)]), elements=n
+                row, time=Timing(*3 * [1e-3 * n ** (1 + power)]), elements=n
             )
         }
         for n in (2**10, 2**12, 2**18)
