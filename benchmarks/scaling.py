@@ -40,7 +40,8 @@ RATE, COLUMNS = 0.5, 128
 FLAT = 0.1  # an exponent of growth that is called none
 OVERHEAD = 2**16  # elements below which a call costs more than its data
 ARRAYS = 8  # as many as the largest contender may hold at once, with a margin
-COLORS = {"jaxdrop": "#D55E00", "flax.nnx": "#0072B2", "x * c": "0.6"}
+FLOOR = "x * c"
+COLORS = {"jaxdrop": "#D55E00", "flax.nnx": "#0072B2", FLOOR: "0.6"}
 
 Drop = Callable[[jax.Array, jax.Array], jax.Array]
 
@@ -88,7 +89,7 @@ def contenders() -> dict[str, Drop]:
     return {
         "jaxdrop": lambda key, x: jaxdrop.dropout(key, x, rate=RATE),
         "flax.nnx": lambda key, x: flax_nnx(x, rngs=key),
-        "x * c": lambda key, x: x * jnp.asarray(1 / (1 - RATE), x.dtype),
+        FLOOR: lambda key, x: x * jnp.asarray(1 / (1 - RATE), x.dtype),
     }
 
 
@@ -165,13 +166,15 @@ def exponent_of_growth(costs: Costs, name: str, value: str) -> float:
     """
     numbers = np.array(sorted(costs), np.float64)
     values = np.array([getattr(costs[int(n)][name], value) for n in numbers])
-    if len(numbers) < 2 or not values.any():
+    if not values.any():
         return 0.0
     return float(np.polyfit(np.log(numbers), np.log(np.maximum(values, 1e-3)), 1)[0])
 
 
 def verdict(costs: Costs, name: str, value: str) -> str:
     """Whether what an element costs is flat, in words."""
+    if len(costs) < 2:
+        return "one measurement says nothing"
     slope = exponent_of_growth(costs, name, value)
     low, high = (
         pick(getattr(cost[name], value) for cost in costs.values())
@@ -214,14 +217,16 @@ def figure(by_size: Costs, by_devices: Costs) -> Figure:
         _panel(row[0], costs, "nanoseconds", heading, "ns an element")
         _panel(row[1], costs, "bytes", heading, "temporary bytes an element")
         row[0].set_yscale("log")
-        row[1].set_ylim(bottom=-0.2)
+        row[1].set_ylim(-0.4, 10)
     fixed = next(iter(next(iter(by_devices.values())).values())).elements
-    panels[0, 0].set_title("one device")
-    panels[0, 1].set_title("one device")
+    for axes in panels[0]:
+        axes.set_title("one device")
+        axes.set_xticks(
+            list(by_size), [f"$2^{{{math.log2(size):.0f}}}$" for size in by_size]
+        )
     for axes in panels[1]:
-        axes.set_title(f"2**{math.log2(fixed):.0f} elements")
+        axes.set_title(f"$2^{{{math.log2(fixed):.0f}}}$ elements")
         axes.set_xticks(list(by_devices), [str(count) for count in by_devices])
-        axes.minorticks_off()
     panels[0, 0].legend(fontsize=8)
     return drawn
 
@@ -233,6 +238,7 @@ def _panel(axes: Axes, costs: Costs, value: str, heading: str, label: str) -> No
         axes.plot(numbers, values, "o-", ms=4, color=COLORS[name], label=name)
     axes.set_xscale("log", base=2)
     axes.set(xlabel=heading, ylabel=label)
+    axes.minorticks_off()
     axes.grid(alpha=0.3)
 
 
@@ -246,7 +252,11 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small arrays, few rounds")
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument(
-        "--max-exponent", type=int, help="of two: of elements; by default what fits"
+        "--max-exponent",
+        type=int,
+        choices=range(10, 31),
+        metavar="10..30",
+        help="of two: of elements; by default what fits into memory, at most 28",
     )
     parser.add_argument(
         "--output", type=pathlib.Path, default=pathlib.Path("results/scaling.json")
@@ -283,6 +293,12 @@ def report(console: Console, by_size: Costs, by_devices: Costs) -> None:
             console.print(f"  {value} from {min(large)} elements on: {said}")
         for value in ("bytes", "operations"):
             console.print(f"  {value} by devices: {verdict(by_devices, name, value)}")
+    last = by_size[max(by_size)]
+    times = {
+        name: cost.nanoseconds / last[FLOOR].nanoseconds for name, cost in last.items()
+    }
+    said = ", ".join(f"{name} {ratio:.1f}" for name, ratio in times.items())
+    console.print(f"\nTimes {FLOOR} at {max(by_size)} elements: {said}")
 
 
 if __name__ == "__main__":
