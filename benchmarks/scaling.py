@@ -183,7 +183,8 @@ def verdict(costs: Costs, name: str, value: str) -> str:
     if slope > FLAT:
         found = f"grows as the power {slope:.2f}"
     else:
-        found = "flat" if slope > -FLAT else f"falls as the power {-slope:.2f}"
+        found = "flat" if high <= 2 * low else "no trend"
+        found = found if slope > -FLAT else f"falls as the power {-slope:.2f}"
     return f"{found}, from {low:.3g} to {high:.3g}"
 
 
