@@ -156,7 +156,7 @@ METHODS = (
     Method(
         name="cutout",
         knob="side",
-        strength=3,
+        strength=4,
         candidates=(2, 3, 4),
         augment=cutout,
         is_static=True,
@@ -164,7 +164,7 @@ METHODS = (
     Method(
         name="mixup",
         knob="alpha",
-        strength=0.2,
+        strength=0.1,
         candidates=(0.1, 0.2, 0.4),
         augment=mixup,
     ),
