@@ -40,8 +40,8 @@ def learning_curves(
         axes.get_legend().remove()
     for axes in grid.flat[max(1, len(others)) :]:
         axes.remove()
-    finals = [outcome.checks.nll[:, -1].mean() for outcome in outcomes]
-    grid[0, 0].set_ylim(0, 3 * max(finals))
+    means = np.stack([outcome.checks.nll.mean(0) for outcome in outcomes])
+    grid[0, 0].set_ylim(0, min(1.05 * means.max(), 4 * means[:, -1].max()))
     figure.suptitle(title)
     figure.supxlabel("epoch", fontsize="medium")
     figure.supylabel("cross-entropy, validation", fontsize="medium")
@@ -92,7 +92,7 @@ def masks(key: Array, maps: Array, images: Array, *, title: str) -> Figure:
             _picture(places[_SHOWN + number], pictures[name][number], here)
         places[0].set_ylabel(name, rotation=0, ha="right", va="center", labelpad=8)
     figure.suptitle(title)
-    figure.subplots_adjust(0.15, 0.03, 0.99, 0.86, wspace=0.12, hspace=0.35)
+    figure.subplots_adjust(0.15, 0.02, 0.99, 0.88, wspace=0.12, hspace=0.35)
     return figure
 
 

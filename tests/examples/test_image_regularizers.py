@@ -1,0 +1,318 @@
+"""Regularizers of a residual network: their places, their rates, and the report."""
+
+import csv
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import image_regularizers
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from jax import lax
+from rich.console import Console
+from rich.measure import Measurement
+
+from data import Images, Split, load
+from residual import figures, report
+from residual.methods import METHODS, cutout, mixup
+from residual.network import Shape, by_matrix_product
+from residual.training import Program, Recipe, Scores, Trainer, evaluate, predict
+
+METHOD = {method.key: method for method in METHODS}
+SHAPE = Shape(width=2, blocks_per_stage=1)
+RECIPE = Recipe(
+    shape=SHAPE,
+    train_size=20,
+    epochs=2,
+    batch_size=10,
+    learning_rate=1e-2,
+)
+one_of_each_place = pytest.mark.parametrize(
+    "name", ["mixup", "dropout", "dropblock", "subset-stochastic-depth"]
+)
+
+
+@pytest.fixture(scope="module")
+def images():
+    digits = image_regularizers.as_maps(load("digits", train_size=20).standardized())
+    few = Split(digits.test.x[:130], digits.test.y[:130])
+    return Images(digits.train, few, few, digits.shape)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize(("sides", "window"), [((8, 5), 3), ((7, 6), 1), ((7, 6), 3)])
+def test_a_convolution_is_a_matrix_product(sides, window, stride, key):
+    of_x, of_kernel = jax.random.split(key)
+    x = jax.random.normal(of_x, (2, *sides, 3))
+    kernel = jax.random.normal(of_kernel, (window, window, 3, 4))
+    layout = ("NHWC", "HWIO", "NHWC")
+    strides = (stride, stride)
+    expected = lax.conv_general_dilated(
+        x, kernel, strides, "SAME", dimension_numbers=layout
+    )
+    product = by_matrix_product(x, kernel, strides, "SAME")
+    np.testing.assert_allclose(product, expected, rtol=1e-4, atol=1e-4)
+
+
+def rates_of(name, step, strength=0.4):
+    rates = METHOD[name].rates(strength, jnp.int32(step), 10, 4)
+    return np.asarray(rates).round(6).tolist()
+
+
+def test_rates_follow_depth_and_time_as_published():
+    assert rates_of("spatial-dropout", 0) == pytest.approx([0.4] * 4)
+    assert rates_of("dropblock", 0) == [0] * 4
+    assert rates_of("dropblock", 5) == pytest.approx([0.2] * 4)
+    assert rates_of("stochastic-depth", 0) == pytest.approx([0.1, 0.2, 0.3, 0.4])
+    assert rates_of("subset-stochastic-depth", 9) == rates_of("stochastic-depth", 0)
+    assert rates_of("scheduled-drop-path", 5) == pytest.approx([0.05, 0.1, 0.15, 0.2])
+
+
+@pytest.fixture(scope="module")
+def networks():
+    """One of each method, with rates that drop a lot."""
+    made = {}
+    for method in METHODS:
+        network = method.network(0.5, SHAPE, nnx.Rngs(0))
+        network.set_rates(jnp.full(SHAPE.num_blocks, 0.5), 0.5)
+        made[method.key] = nnx.split(network)
+    return made
+
+
+@jax.jit
+def twice(graphdef, state, x):
+    network = nnx.merge(graphdef, state, copy=True)
+    return network(x), network(x)
+
+
+@one_of_each_place
+def test_passes_differ_if_there_is_noise_in_the_network(name, networks, images):
+    first, second = twice(*networks[name], images.train.x[:6])
+    assert bool((first != second).any()) == (METHOD[name].augment is None)
+
+
+def test_noise_in_the_last_stage_leaves_the_first_alone(networks):
+    network = nnx.merge(*networks["spatial-dropout"])
+    has_rate = [hasattr(block.branch.noise, "rate") for block in network.blocks]
+    assert has_rate == [False, True]
+
+
+def test_the_noise_of_a_branch_comes_after_its_last_normalization(networks, images):
+    graphdef, state = networks["stochastic-depth"]
+    network = nnx.merge(graphdef, state, copy=True)
+    network.set_rates(jnp.ones(SHAPE.num_blocks), 0.0)
+    branch = network.blocks[0].branch
+    assert (branch(network.maps(images.train.x)) == 0).all()
+
+
+def test_a_branch_on_a_subset_sees_a_part_of_the_batch(networks):
+    network = nnx.merge(*networks["subset-stochastic-depth"])
+    assert [block.branch.rate for block in network.blocks] == [0.25, 0.5]
+    x = jax.random.normal(jax.random.key(0), (8, 4, 4, 2))
+    out = network.blocks[0].branch(x)
+    assert int((out != 0).any(axis=(1, 2, 3)).sum()) == 6
+
+
+def test_cutout_erases_to_the_mean_and_leaves_labels(key):
+    x, labels = jnp.ones((5, 8, 8)), jnp.eye(10)[:5]
+    erased, same = cutout(key, x, labels, 3)
+    assert (same == labels).all()
+    lost = (erased == 0).sum(axis=(1, 2))
+    assert lost.min() >= 4 and lost.max() <= 9
+
+
+def test_mixup_mixes_images_and_labels_alike(key):
+    labels = jnp.eye(10)[:5]
+    x = jnp.broadcast_to(jnp.arange(5.0)[:, None, None], (5, 8, 8))
+    mixed, shares = mixup(key, x, labels, 0.4)
+    np.testing.assert_allclose(
+        mixed[:, 0, 0], shares[:, :5] @ jnp.arange(5.0), rtol=1e-5
+    )
+
+
+@pytest.fixture(scope="module")
+def trainer(images):
+    return Trainer(METHOD["stochastic-depth"], RECIPE, images)
+
+
+@pytest.fixture(scope="module")
+def trained(trainer):
+    ticks = []
+    one = trainer.train(0, 0.5, lambda: ticks.append(0))
+    assert len(ticks) == RECIPE.epochs
+    return one
+
+
+def test_all_seeds_and_strengths_are_one_program(trainer, trained):
+    weaker = trainer.train(0, 0.0, lambda: None)
+    other = trainer.train(1, 0.5, lambda: None)
+    assert len(trainer.compiled) == 1
+    for one in (weaker, other):
+        pairs = zip(
+            jax.tree.leaves(one.state.params),
+            jax.tree.leaves(trained.state.params),
+            strict=True,
+        )
+        assert any(bool((a != b).any()) for a, b in pairs)
+
+
+def test_rates_in_the_end_are_those_of_the_last_step(trained):
+    rates = [float(rate[...]) for rate in trained.state.network.rates]
+    assert rates == pytest.approx([0.25, 0.5])
+
+
+def test_normalizations_have_seen_data_and_checks_are_of_the_network(trained, images):
+    network = trained.state.network
+    assert (network.stem_norm.mean[...] != 0).any()
+    scores = evaluate(trained.state, images.validation)
+    assert scores.error == trained.checks.error[-1]
+    assert trained.checks.nll.shape == (RECIPE.epochs,)
+    assert trained.seconds > 0
+
+
+def test_scores_in_chunks_are_those_of_the_whole(trained, images):
+    scores = evaluate(trained.state, images.test)
+    logits = predict(trained.state, images.test.x)
+    log_probs = jax.nn.log_softmax(logits)
+    rows = np.arange(130)
+    assert float(scores.nll) == pytest.approx(
+        -float(log_probs[rows, images.test.y].mean()), rel=1e-4
+    )
+    assert scores.error == pytest.approx(
+        float((logits.argmax(-1) != images.test.y).mean())
+    )
+
+
+def test_methods_start_with_the_same_weights():
+    starts = [
+        jax.tree.leaves(Program(METHOD[name], RECIPE).init(3, 0.5).params)
+        for name in ("none", "dropblock")
+    ]
+    for a, b in zip(*starts, strict=True):
+        assert (a == b).all()
+
+
+def outcome(name, *, error, nll=0.5, strength=None):
+    method = METHOD[name]
+    error = np.array(error)
+    checks = Scores(np.stack([error + 0.1, error], 1), np.full((len(error), 2), nll))
+    return report.Outcome(
+        method,
+        method.strength if strength is None else strength,
+        checks,
+        Scores(error, np.full(len(error), nll)),
+        np.full(len(error), 0.02),
+    )
+
+
+def printed(table):
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(table)
+    lines = [line.split() for line in console.export_text().splitlines()]
+    return [line for line in lines if line]
+
+
+OUTCOMES = [
+    outcome("none", error=[0.10, 0.12]),
+    outcome("mixup", error=[0.06, 0.08]),
+    outcome("cutout", error=[0.10, 0.12]),
+    outcome("dropblock", error=[0.20, 0.23]),
+]
+
+
+def test_the_table_has_gains_over_the_first_method_seed_by_seed():
+    rows = {line[0]: line[1:] for line in printed(report.scores(OUTCOMES, title="t"))}
+    assert rows["none"] == ["–", "11.00±1.00", "–", "0.500±0.000", "20"]
+    assert rows["mixup"][2:4] == ["7.00±1.00", "4.00±0.00"]
+    assert rows["DropBlock"][2:4] == ["21.50±1.50", "-10.50±0.50"]
+
+
+def test_the_table_of_all_methods_fits_80_columns():
+    rows = [OUTCOMES[3]._replace(method=method) for method in METHODS]
+    table = report.scores(rows, title="a title")
+    assert Measurement.get(Console(), Console().options, table).maximum <= 80
+
+
+def test_the_verdict_names_what_seeds_cannot_tell():
+    better, worse, unclear = report.verdict(OUTCOMES).splitlines()
+    assert better.startswith("Better than none") and better.endswith(": mixup.")
+    assert worse.startswith("Worse") and worse.endswith(": DropBlock.")
+    assert unclear.startswith("Within") and unclear.endswith(": cutout.")
+    alone = [outcome("none", error=[0.1]), outcome("mixup", error=[0.2])]
+    assert report.verdict(alone) == "One seed says nothing about chance."
+
+
+def test_tuning_stars_the_lowest_loss_of_each_method():
+    tried = [
+        outcome("none", error=[0.1, 0.1]),
+        outcome("mixup", error=[0.1, 0.1], nll=0.4, strength=0.1),
+        outcome("mixup", error=[0.1, 0.1], nll=0.3, strength=0.2),
+    ]
+    lines = printed(report.tuning(tried, title="a title"))
+    assert [line[1:3] for line in lines if line[0] == "mixup"] == [
+        ["alpha", "0.1"],
+        ["alpha", "0.2*"],
+    ]
+
+
+def test_the_file_has_a_row_for_each_method_strength_and_seed(tmp_path):
+    report.write_csv(tmp_path / "a.csv", OUTCOMES)
+    with (tmp_path / "a.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 8
+    assert rows[3]["method"] == "mixup" and rows[3]["seed"] == "1"
+    assert float(rows[3]["test_error"]) == pytest.approx(0.08)
+
+
+def test_strengths_are_among_those_that_were_tried():
+    for method in METHODS[1:]:
+        assert method.strength in method.candidates
+
+
+def test_figures_have_a_panel_for_each_method_and_mask(images):
+    curves = figures.learning_curves(OUTCOMES, steps=np.arange(1, 3), title="a title")
+    assert [axes.get_title() for axes in curves.axes] == [
+        "mixup",
+        "cutout",
+        "DropBlock",
+    ]
+    maps = jnp.ones((8, 8, 4))
+    masks = figures.masks(jax.random.key(0), maps, images.test.x[:4], title="a title")
+    assert len(masks.axes) == 4 * 8
+    spatial = [axes.get_title() for axes in masks.axes[8:12]]
+    assert set(spatial) <= {"0 % dropped", "100 % dropped"}
+
+
+def test_missing_data_is_one_line_and_exit_code_2(monkeypatch, capsys):
+    monkeypatch.delenv("JAXDROP_DATA", raising=False)
+    monkeypatch.setattr(sys, "argv", ["image_regularizers.py", "--dataset", "mnist"])
+    with pytest.raises(SystemExit) as caught:
+        image_regularizers.main()
+    assert caught.value.code == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1 and message.startswith("mnist needs local files")
+
+
+@pytest.mark.slow
+def test_a_quick_run_exercises_everything(tmp_path):
+    script = Path(image_regularizers.__file__)
+    path = os.pathsep.join([str(script.parents[1]), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, script, "--quick", "--output", tmp_path],
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for method in METHODS:
+        assert method.name in done.stdout
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "image_regularizers.csv",
+        "image_regularizers_curves.png",
+        "image_regularizers_masks.png",
+    }
