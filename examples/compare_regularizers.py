@@ -27,13 +27,12 @@ from pathlib import Path
 
 import jax
 from rich.console import Console
-from tqdm import tqdm
 
-from comparison import conduct, figures, report, sweep
-from comparison.evaluation import evaluate
+from comparison import conduct, figures, report
 from comparison.method import Method
 from comparison.methods import ALL_METHODS, METHODS
-from comparison.training import Recipe, seen_by, train
+from comparison.studies import Budget, at_usual_strengths
+from comparison.training import Recipe
 from data import DataError, Images, load
 
 RECIPES = {
@@ -100,14 +99,16 @@ def compare_usual_strengths(
         recipe = replace(recipe, hidden=(64, 64), epochs=5)
     if args.epochs:
         recipe = replace(recipe, epochs=args.epochs)
-    num_seeds = args.seeds or (2 if args.quick else 5)
-    num_samples = 5 if args.quick else 50
+    budget = Budget(
+        num_seeds=args.seeds or (2 if args.quick else 5),
+        num_samples=5 if args.quick else 50,
+    )
 
     print(f"Running on {jax.default_backend()}: {jax.devices()}")
-    methods = _chosen(args)
     title = _describe(args, images, recipe)
-    outcomes = compare(methods, recipe, images, num_seeds, num_samples)
-    Console().print(report.table(outcomes, title=title, num_samples=num_samples))
+    outcomes = at_usual_strengths(_chosen(args), recipe, images, budget)
+    table = report.table(outcomes, title=title, num_samples=budget.num_samples)
+    Console().print(table)
 
     args.output.mkdir(parents=True, exist_ok=True)
     report.write_csv(args.output / "results.csv", outcomes)
@@ -116,33 +117,6 @@ def compare_usual_strengths(
     diagrams = figures.reliability_diagrams(outcomes, title=title)
     diagrams.savefig(args.output / "reliability_diagrams.png", dpi=150)
     print(f"Wrote results.csv and two figures to {args.output}.")
-
-
-def compare(
-    methods: list[Method],
-    recipe: Recipe,
-    images: Images,
-    num_seeds: int,
-    num_samples: int,
-) -> list[report.Outcome]:
-    """Trains and judges every method, from the same seeds."""
-    seeds = jax.random.split(jax.random.key(0), num_seeds)
-    test_keys = jax.random.split(jax.random.key(1), num_seeds)
-    outcomes = []
-    with tqdm(total=len(methods) * recipe.epochs, unit="epoch") as bar:
-        for method in methods:
-            bar.set_description(method.name)
-            seen = seen_by(method, recipe, images)
-            training = train(method, recipe, seen, seeds, bar.update)
-            states, curves = sweep.at(training[:2], 0)  # of the one strength
-            scores = {report.WEIGHT_SCALING: evaluate(test_keys, states, seen.test)}
-            if method.is_random:
-                bar.set_description(f"{method.name}, {num_samples} samples")
-                scores[report.MC_DROPOUT] = evaluate(
-                    test_keys, states, seen.test, num_samples=num_samples
-                )
-            outcomes.append(report.Outcome(method, curves, scores, training.seconds))
-    return outcomes
 
 
 def _load(

@@ -138,7 +138,8 @@ def _rates(
 def _sizes(
     setting: Setting, images: Images, budget: Budget, output: Path, about: dict
 ) -> None:
-    measured = studies.by_size(setting.sizes, setting.recipe, images, budget)
+    sizes = tuple(size for size in setting.sizes if size <= len(images.train.y))
+    measured = studies.by_size(sizes, setting.recipe, images, budget)
     _print(study_report.size_table(measured, title=about["title"]))
     _save(output, "size", study_figures.sizes, measured, about["title"])
     study_report.write_measured(output / "results.csv", measured)

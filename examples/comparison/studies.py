@@ -13,12 +13,12 @@ import numpy as np
 from tqdm import tqdm
 
 from comparison import sweep
-from comparison.evaluation import evaluate
+from comparison.evaluation import Scores, evaluate
 from comparison.method import Method
 from comparison.methods import ALL_METHODS
 from comparison.report import MC_DROPOUT, WEIGHT_SCALING, Outcome, Search
 from comparison.representation import represent
-from comparison.training import TRAIN_SIZE, Recipe, Training, seen_by, train
+from comparison.training import TRAIN_SIZE, Recipe, State, Training, seen_by, train
 from data import Images
 
 METHOD = {method.key: method for method in ALL_METHODS}
@@ -65,6 +65,22 @@ class Measured(NamedTuple):
     compile_seconds: float
 
 
+def at_usual_strengths(
+    methods: list[Method], recipe: Recipe, images: Images, budget: Budget
+) -> list[Outcome]:
+    """Trains and judges every method without a sweep, from the same seeds."""
+    outcomes = []
+    with tqdm(total=len(methods) * recipe.epochs, unit="epoch") as bar:
+        for method in methods:
+            bar.set_description(method.name)
+            seen = seen_by(method, recipe, images)
+            training = train(method, recipe, seen, budget.seeds, bar.update)
+            states, curves = sweep.at(training[:2], 0)  # of the one strength
+            scores = _test_scores(method, states, seen, budget)
+            outcomes.append(Outcome(method, curves, scores, training.seconds))
+    return outcomes
+
+
 def by_strength(
     methods: list[Method], recipe: Recipe, images: Images, budget: Budget
 ) -> list[Outcome]:
@@ -90,11 +106,7 @@ def examine(
     training = train(method, recipe, images, budget.seeds, after_epoch, strengths)
     search = _search(training, strengths, images, budget)
     states, curves = sweep.at(training[:2], search.choice)
-    scores = {WEIGHT_SCALING: evaluate(budget.test_keys, states, images.test)}
-    if method.is_random:
-        scores[MC_DROPOUT] = evaluate(
-            budget.test_keys, states, images.test, num_samples=budget.num_samples
-        )
+    scores = _test_scores(method, states, images, budget)
     networks = states._replace(opt_state=())
     return Outcome(
         method=method,
@@ -105,6 +117,18 @@ def examine(
         representation=jax.device_get(represent(networks, images.validation.x)),
         compile_seconds=training.compile_seconds,
     )
+
+
+def _test_scores(
+    method: Method, states: State, images: Images, budget: Budget
+) -> dict[str, Scores]:
+    """Judges networks of one strength on test images, in all ways that differ."""
+    scores = {WEIGHT_SCALING: evaluate(budget.test_keys, states, images.test)}
+    if method.is_random:
+        scores[MC_DROPOUT] = evaluate(
+            budget.test_keys, states, images.test, num_samples=budget.num_samples
+        )
+    return scores
 
 
 def _search(

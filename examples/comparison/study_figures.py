@@ -44,14 +44,11 @@ def strengths(outcomes: list[Outcome], *, title: str) -> Figure:
 
 
 def _sweep(axes: Axes, search: Search) -> None:
-    """The last strength of the grid along the axis, a line for each of the others."""
-    *others, name = sorted(search.strengths, key=lambda key: key == "rate")
-    if others:
-        lines = search.strengths[others[0]]
-        name, others = others[0], [name]
-        places, lines = search.strengths[name], search.strengths[others[0]]
-    else:
-        places, lines = search.strengths[name], np.zeros_like(search.strengths[name])
+    """One strength along the axis; a line for each value of another, if there is."""
+    name = next((n for n in search.strengths if n != "rate"), "rate")
+    others = [other for other in search.strengths if other != name]
+    places = search.strengths[name]
+    lines = search.strengths[others[0]] if others else np.zeros_like(places)
     series, xs = {}, None
     for value in np.unique(lines):
         rows = np.flatnonzero(lines == value)
@@ -65,6 +62,8 @@ def _sweep(axes: Axes, search: Search) -> None:
         axes.legend(fontsize=7, frameon=False)
     if name != "rate":
         axes.set_xscale("log")
+        axes.minorticks_off()
+    axes.set_xticks(xs, [f"{x:g}" for x in xs], fontsize=8)
     best = places[search.choice], 100 * search.error[search.choice].mean()
     axes.plot(*best, "o", ms=10, mfc="none", mec=_RED, mew=1.5)
     axes.grid(color="0.9", lw=0.6)
@@ -90,6 +89,8 @@ def representations(outcomes: list[Outcome], *, title: str) -> Figure:
         errors = [_standard_error(values) for values in runs]
         axes.axvline(means[0], color=_GREY, ls="--", lw=1)
         axes.errorbar(means, rows, xerr=errors, fmt="o", color=_BLUE, ms=4, capsize=2)
+        axes.set_xlim(left=0, right=1.15 * max(means.max(), 0.01 * scale))
+        axes.locator_params(axis="x", nbins=4)
         axes.set_xlabel(label, fontsize=9)
         axes.set_yticks(rows, names, fontsize=9)
         axes.grid(color="0.9", lw=0.6)
@@ -104,7 +105,7 @@ def _standard_error(values: np.ndarray) -> float:
 
 
 def rates(measured: Measured, *, title: str) -> Figure:
-    """Training and test error against the rate."""
+    """Training and test error against the rate, up to three times the least."""
     series = {
         "test": 100 * measured.errors["test"].T,
         "training": 100 * measured.errors["train"].T,
@@ -116,8 +117,17 @@ def rates(measured: Measured, *, title: str) -> Figure:
         ylabel="error in percent",
     )
     (axes,) = figure.axes
-    axes.set_title(title, fontsize=10)
-    axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
+    means = series["test"].mean(0)
+    ceiling = 3 * means.min()
+    beyond = ", ".join(
+        f"{mean:.0f} % at {rate:.1g}"
+        for rate, mean in zip(measured.strengths["rate"], means, strict=True)
+        if mean > ceiling
+    )
+    note = f"\nbeyond the figure, test: {beyond}" if beyond else ""
+    axes.set_title(title + note, fontsize=9)
+    axes.set_ylim(-0.04 * ceiling, ceiling)
+    axes.legend(loc="upper left", frameon=False)
     return figure
 
 
