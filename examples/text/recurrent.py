@@ -152,11 +152,11 @@ class Method:
 
 METHODS = (
     Method(name="none"),
-    Method(name="naive", layer=_naive, rate=0.2),
-    Method(name="locked", locked=0.3),
-    Method(name="variational", layer=_variational, rate=0.2),
-    Method(name="recurrent", layer=_recurrent, rate=0.3),
-    Method(name="zoneout", layer=_zoneout, rate=0.3),
-    Method(name="weight drop", layer=_weight_drop, rate=0.3),
+    Method(name="naive", layer=_naive, rate=0.4),
+    Method(name="locked", locked=0.1),
+    Method(name="variational", layer=_variational, rate=0.3),
+    Method(name="recurrent", layer=_recurrent, rate=0.1),
+    Method(name="zoneout", layer=_zoneout, rate=0.2),
+    Method(name="weight drop", layer=_weight_drop, rate=0.2),
     Method(name="locked + weight drop", layer=_weight_drop, rate=0.3, locked=0.3),
 )
