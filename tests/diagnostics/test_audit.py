@@ -428,6 +428,34 @@ def test_cells_of_nnx_draw_when_a_sequence_starts():
     assert [s.mode for s in audit(model, TOKENS).sites] == ["evaluation"]
 
 
+def every_nnx_module():
+    rngs = nnx.Rngs(0)
+    rows, maps = jnp.ones((4, 8)), jnp.ones((2, 6, 6, 8))
+    modules, concrete = jaxdrop.nnx, {"weight_regularizer": 0, "dropout_regularizer": 0}
+    yield modules.AlphaDropout(0.5, rngs=rngs), rows
+    yield (
+        modules.ConcreteDropout(nnx.Linear(8, 4, rngs=rngs), rngs=rngs, **concrete),
+        rows,
+    )
+    yield modules.DropBlock(0.1, block_size=3, rngs=rngs), maps
+    yield modules.DropConnectConv(8, 4, (3, 3), rate=0.5, rngs=rngs), maps
+    yield modules.DropConnectLinear(8, 4, rate=0.5, rngs=rngs), rows
+    yield modules.L0Linear(8, 4, rngs=rngs), rows
+    yield modules.ShakeDrop(0.5, rngs=rngs), rows
+    yield modules.StochasticDepth(0.5, rngs=rngs), rows
+    yield modules.VariationalConv(8, 4, (3, 3), rngs=rngs), maps
+    yield modules.VariationalLinear(8, 4, rngs=rngs), rows
+
+
+def test_a_module_is_called_alike_in_training_and_in_evaluation():
+    for module, x in every_nnx_module():
+        on = only_site(module, x)
+        module.eval()
+        off = only_site(module, x)
+        assert (on.name, on.technique, on.rate) == (off.name, off.technique, off.rate)
+        assert (on.mode, off.mode) == ("active", "evaluation")
+
+
 def test_a_training_step_of_nnx_is_read_and_the_model_keeps_its_weights():
     model = Net(nnx.Rngs(0))
     optimizer = nnx.Optimizer(model, optax.sgd(0.1), wrt=nnx.Param)
