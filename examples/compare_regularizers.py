@@ -8,6 +8,17 @@ seeds at once. The table shows the test error with its standard error over seeds
 negative log-likelihood and the expected calibration error, by one pass without noise
 and by the mean of many passes with noise. Each method has a usual strength, adjusted on
 the validation images of digits.
+
+    python examples/compare_regularizers.py --study strengths
+    python examples/compare_regularizers.py --study rate
+    python examples/compare_regularizers.py --study size
+    python examples/compare_regularizers.py --study table9 --dataset mnist
+
+A study sweeps strengths instead, all of a method and all seeds in one program. It
+writes tables, figures, CSV and JSON to a folder of its own. ``strengths``: all methods,
+each at the strength that validation images choose. ``rate``: dropout at ten rates.
+``size``: dropout and none on more and more images. ``table9``: what of the table of
+that number in Srivastava et al. (2014) can be trained in minutes.
 """
 
 import argparse
@@ -18,10 +29,11 @@ import jax
 from rich.console import Console
 from tqdm import tqdm
 
-from comparison import figures, report
+from comparison import conduct, figures, report, sweep
 from comparison.evaluation import evaluate
-from comparison.methods import METHODS, Method
-from comparison.training import Recipe, train
+from comparison.method import Method
+from comparison.methods import ALL_METHODS, METHODS
+from comparison.training import Recipe, seen_by, train
 from data import DataError, Images, load
 
 RECIPES = {
@@ -48,10 +60,41 @@ RECIPES["notmnist"] = RECIPES["mnist"]
 def main() -> None:
     parser = _parser()
     args = parser.parse_args()
-    try:
-        images = load(args.dataset, args.data_dir, train_size=args.train_size)
-    except DataError as error:
-        parser.exit(2, f"{error}\n")
+    if args.study:
+        conduct_study(args, parser)
+    else:
+        compare_usual_strengths(args, parser)
+
+
+def conduct_study(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """``--study``: strengths are swept."""
+    setting = conduct.SETTINGS.get((args.study, args.dataset))
+    if setting is None:
+        parser.error(f"--study {args.study} takes {' or '.join(conduct.DATASETS)}.")
+    if args.quick:
+        setting = conduct.quick(setting)
+    if args.epochs:
+        setting = replace(setting, recipe=replace(setting.recipe, epochs=args.epochs))
+    if args.seeds:
+        setting = replace(setting, num_seeds=args.seeds)
+    images = _load(args, parser, args.train_size or setting.train_size)
+    print(f"Running on {jax.default_backend()}: {jax.devices()}")
+    conduct.conduct(
+        args.study,
+        setting,
+        images,
+        args.output / f"{args.study}-{args.dataset}",
+        title=f"{args.study}, {_describe(args, images, setting.recipe)}",
+        methods=_chosen(args),
+        num_samples=5 if args.quick else 50,
+    )
+
+
+def compare_usual_strengths(
+    args: argparse.Namespace, parser: argparse.ArgumentParser
+) -> None:
+    """The default: every method at its usual strength."""
+    images = _load(args, parser, args.train_size)
     recipe = RECIPES[args.dataset]
     if args.quick:
         recipe = replace(recipe, hidden=(64, 64), epochs=5)
@@ -60,19 +103,19 @@ def main() -> None:
     num_seeds = args.seeds or (2 if args.quick else 5)
     num_samples = 5 if args.quick else 50
 
-    console = Console()
-    console.print(f"Running on {jax.default_backend()}: {jax.devices()}")
-    methods = [method for method in METHODS if method.key in args.methods]
-    title = f"{args.dataset}: {len(images.train.y)} images, {recipe.epochs} epochs"
+    print(f"Running on {jax.default_backend()}: {jax.devices()}")
+    methods = _chosen(args)
+    title = _describe(args, images, recipe)
     outcomes = compare(methods, recipe, images, num_seeds, num_samples)
-    console.print(report.table(outcomes, title=title, num_samples=num_samples))
+    Console().print(report.table(outcomes, title=title, num_samples=num_samples))
 
     args.output.mkdir(parents=True, exist_ok=True)
     report.write_csv(args.output / "results.csv", outcomes)
-    for name in ("learning_curves", "reliability_diagrams"):
-        figure = getattr(figures, name)(outcomes, title=title)
-        figure.savefig(args.output / f"{name}.png", dpi=150)
-    console.print(f"Wrote results.csv and two figures to {args.output}.")
+    curves = figures.learning_curves(outcomes, title=title)
+    curves.savefig(args.output / "learning_curves.png", dpi=150)
+    diagrams = figures.reliability_diagrams(outcomes, title=title)
+    diagrams.savefig(args.output / "reliability_diagrams.png", dpi=150)
+    print(f"Wrote results.csv and two figures to {args.output}.")
 
 
 def compare(
@@ -89,25 +132,38 @@ def compare(
     with tqdm(total=len(methods) * recipe.epochs, unit="epoch") as bar:
         for method in methods:
             bar.set_description(method.name)
-            standardize = recipe.standardize or method.standardize
-            seen = images.standardized() if standardize else images
-            states, curves, seconds = train(method, recipe, seen, seeds, bar.update)
+            seen = seen_by(method, recipe, images)
+            training = train(method, recipe, seen, seeds, bar.update)
+            states, curves = sweep.at(training[:2], 0)  # of the one strength
             scores = {report.WEIGHT_SCALING: evaluate(test_keys, states, seen.test)}
             if method.is_random:
                 bar.set_description(f"{method.name}, {num_samples} samples")
                 scores[report.MC_DROPOUT] = evaluate(
                     test_keys, states, seen.test, num_samples=num_samples
                 )
-            scores = jax.device_get(scores)
-            outcomes.append(report.Outcome(method, curves, scores, seconds))
+            outcomes.append(report.Outcome(method, curves, scores, training.seconds))
     return outcomes
+
+
+def _load(
+    args: argparse.Namespace, parser: argparse.ArgumentParser, train_size: int | None
+) -> Images:
+    try:
+        return load(args.dataset, args.data_dir, train_size=train_size)
+    except DataError as error:
+        parser.exit(2, f"{error}\n")
+
+
+def _describe(args: argparse.Namespace, images: Images, recipe: Recipe) -> str:
+    size = len(images.train.y)
+    return f"{args.dataset}: {size} training images, {recipe.epochs} epochs"
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    names = [method.key for method in METHODS]
+    names = [method.key for method in ALL_METHODS]
     add = parser.add_argument
     add("--dataset", choices=RECIPES, default="digits")
     add("--data-dir", type=Path, help="the folder of mnist and notmnist")
@@ -118,13 +174,20 @@ def _parser() -> argparse.ArgumentParser:
         "--methods",
         nargs="+",
         choices=names,
-        default=names,
         metavar="METHOD",
-        help=", ".join(names),
+        help=f"{', '.join(names)}; by default the first ten, in a study all",
     )
+    add("--study", choices=conduct.STUDIES, help="sweep strengths, see above")
     add("--quick", action="store_true", help="a short run, to see that all works")
     add("--output", type=Path, default=Path("results"), help="where files are written")
     return parser
+
+
+def _chosen(args: argparse.Namespace) -> list[Method]:
+    """The methods that are named; by default the ten, or all that a study has."""
+    usual = ALL_METHODS if args.study else METHODS
+    keys = args.methods or [method.key for method in usual]
+    return [method for method in ALL_METHODS if method.key in keys]
 
 
 def _count(text: str) -> int:

@@ -15,6 +15,11 @@ from jaxdrop import metrics as metrics
 from jaxdrop import penalties as penalties
 from jaxdrop import prng as prng
 from jaxdrop import schedules as schedules
+from jaxdrop._attention.dot_product_attention import (
+    dot_product_attention as dot_product_attention,
+)
+from jaxdrop._attention.drop_head import drop_head as drop_head
+from jaxdrop._attention.drop_key import drop_key as drop_key
 from jaxdrop._dropout.alpha_dropout import alpha_dropout as alpha_dropout
 from jaxdrop._dropout.concrete_dropout import concrete_dropout as concrete_dropout
 from jaxdrop._dropout.concrete_penalty import concrete_penalty as concrete_penalty

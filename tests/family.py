@@ -29,6 +29,7 @@ class Row:
       unit_rate: whether a rate of 1 is allowed.
       keeps_mean: whether the mean over keys is ``x``.
       evaluation_is_identity: whether evaluation returns ``x``.
+      shakes: whether it multiplies by noise, another one backward, instead of dropping.
       call: the function with its other data filled in, for what is no dropper.
     """
 
@@ -41,6 +42,7 @@ class Row:
     unit_rate: bool = True
     keeps_mean: bool = True
     evaluation_is_identity: bool = True
+    shakes: bool = False
     call: Callable[..., Any] | None = None
 
     def __call__(self, key, x, rate, deterministic=False):
@@ -106,6 +108,16 @@ ROWS = {
         zeroes=False,
         keeps_mean=False,
     ),
+    "shake_drop": Row(
+        jaxdrop.shake_drop,
+        {},
+        (6, 5),
+        unbatched={"batch_axis": None},
+        zeroes=False,
+        keeps_mean=False,
+        evaluation_is_identity=False,
+        shakes=True,
+    ),
     "locked_dropout": Row(jaxdrop.locked_dropout, {}, (3, 4, 5)),
     "drop_connect": Row(jaxdrop.drop_connect, {}, (6, 5)),
     "drop_block": Row(jaxdrop.drop_block, {"block_size": 2}, (3, 4, 5, 2)),
@@ -132,6 +144,9 @@ ROWS = {
             key, x, jax.tree.map(jnp.zeros_like, x), **knobs
         ),
     ),
+    "drop_head": Row(
+        jaxdrop.drop_head, {}, (4, 3, 5, 2), zeroes=False, keeps_mean=False
+    ),
     "zoneout": Row(
         jaxdrop.zoneout,
         {},
@@ -145,6 +160,8 @@ ROWS = {
     ),
 }
 OTHER_RELATIVES = {  # tested in files of their own: not from an array to an array
+    jaxdrop.dot_product_attention: "of queries, keys and values",
+    jaxdrop.drop_key: "a mask, from a shape",
     jaxdrop.concrete_dropout: "the rate is learned",
     jaxdrop.concrete_penalty: "draws nothing",
     jaxdrop.variational_dense: "a layer; the rates are learned",
@@ -153,7 +170,6 @@ OTHER_RELATIVES = {  # tested in files of their own: not from an array to an arr
     jaxdrop.hard_concrete: "gates, from parameters",
     jaxdrop.hard_concrete_penalty: "draws nothing",
     jaxdrop.layer_drop: "flags for layers",
-    jaxdrop.shake_drop: "mixes; backward it draws anew",
     jaxdrop.shake_shake: "mixes two branches",
     jaxdrop.masksembles: "draws nothing",
     jaxdrop.multi_sample: "runs a function",

@@ -127,6 +127,7 @@ def test_every_point_is_chosen_once(key):
     assert chosen.gains.shape == (8,)
 
 
+@pytest.mark.slow
 def test_hundreds_of_points_do_not_underflow(key):
     points, classes = 300, 10
     samples = logits(30, points, classes, scale=1)

@@ -10,6 +10,8 @@ import pytest
 from flax import linen as nn
 from flax import nnx
 from flax.core import freeze
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
 from sklearn.linear_model import Lasso
 
 from chance import normal
@@ -108,6 +110,25 @@ def test_stacked_layers_are_constrained_one_by_one():
     chex.assert_trees_all_close(
         together["ScanBlock_0"]["query"]["kernel"], jnp.stack(alone), rtol=1e-6
     )
+
+
+@pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])
+@pytest.mark.parametrize("spec", [P("d", None), P(None, "d"), P("m", "d")])
+@pytest.mark.parametrize(
+    "constraint",
+    [constraints.max_norm(1.0), constraints.unit_norm()],
+    ids=["max_norm", "unit_norm"],
+)
+def test_spread_weights_are_constrained_as_whole_ones(constraint, spec, axis_type):
+    weights, updates = 2 * normal(16, 8), normal(16, 8)
+    whole = applied(constraint, {"kernel": weights}, {"kernel": updates})["kernel"]
+    mesh = jax.make_mesh((4, 2), ("d", "m"), axis_types=(axis_type,) * 2)
+    with jax.set_mesh(mesh):
+        spread = NamedSharding(mesh, spec)
+        weights, updates = (jax.device_put(x, spread) for x in (weights, updates))
+        part = applied(constraint, {"kernel": weights}, {"kernel": updates})["kernel"]
+    assert part.sharding.is_equivalent_to(spread, 2)
+    np.testing.assert_allclose(part, whole, rtol=1e-6)
 
 
 def test_biases_scales_and_embeddings_are_left_alone_unless_selected():

@@ -11,9 +11,18 @@ FAMILY = [
     function
     for function in vars(jaxdrop).values()
     if inspect.isfunction(function)
-    and function.__module__.startswith("jaxdrop._dropout")
+    and function.__module__.startswith(("jaxdrop._dropout", "jaxdrop._attention"))
 ]
 RELATIVES = {  # other data, a tree, or no rate: positional names, then keywords
+    "dot_product_attention": (
+        ["key", "query", "key_", "value"],
+        [
+            *("rate", "bias", "mask", "scale", "is_causal", "query_seq_lengths"),
+            *("key_value_seq_lengths", "local_window_size", "broadcast_dims"),
+            *("block_size", "implementation", "deterministic"),
+        ],
+    ),
+    "drop_key": (["key", "shape"], ["rate", "mask", "deterministic"]),
     "concrete_dropout": (
         ["key", "x", "logit_rate"],
         ["temperature", "broadcast_dims", "deterministic"],

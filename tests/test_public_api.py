@@ -27,6 +27,9 @@ FAMILY = {
     "alpha_dropout",
     "drop_connect",
     "dropout",
+    "dot_product_attention",
+    "drop_head",
+    "drop_key",
     "feature_alpha_dropout",
     "gaussian_dropout",
     "locked_dropout",
@@ -104,7 +107,8 @@ IN_NAMESPACE = {
         *("quantiles", "samples", "votes"),
     },
     "keys": {"example", "shard", "site"},
-    "linen": MODULES | {"DropConnectDense", "L0Dense", "VariationalDense", "mc_apply"},
+    "linen": MODULES
+    | {"DropConnectDense", "L0Dense", "VariationalDense", "attention_fn", "mc_apply"},
     "metrics": {
         *("AccuracyRejection", "BrierDecomposition", "CalibrationBins"),
         *("RegressionCalibration", "RiskCoverage", "accuracy_rejection"),
@@ -117,7 +121,8 @@ IN_NAMESPACE = {
         *("risk_coverage", "sharpness", "temperature_scaling", "winkler_score"),
     },
     "nnx": MODULES
-    | {"DropConnectLinear", "L0Linear", "Rate", "VariationalLinear", "mc_apply"},
+    | {"DropConnectLinear", "L0Linear", "Rate", "VariationalLinear"}
+    | {"attention_fn", "mc_apply"},
     "penalties": {
         *("activity_l1", "activity_l2", "by_path", "confidence", "consistency"),
         *("elastic_net", "group_lasso", "jacobian", "l1", "l2", "orthogonal"),

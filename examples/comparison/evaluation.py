@@ -60,7 +60,6 @@ def score(log_probs: Array, labels: Array) -> Scores:
     )
 
 
-@partial(jax.jit, static_argnames="num_samples")
 def evaluate(
     keys: Array, states: State, test: Split, *, num_samples: int | None = None
 ) -> Scores:
@@ -74,9 +73,16 @@ def evaluate(
         it is one pass without noise.
 
     Returns:
-      The scores.
+      The scores, as NumPy arrays.
     """
+    networks = states._replace(opt_state=(), stopper=None)  # equal ones share a program
+    return jax.device_get(_evaluate(keys, networks, test, num_samples))
 
+
+@partial(jax.jit, static_argnames="num_samples")
+def _evaluate(
+    keys: Array, states: State, test: Split, num_samples: int | None
+) -> Scores:
     def of_seed(key: Array, state: State) -> Scores:
         if num_samples is None:
             return score(weight_scaling(state, test.x), test.y)

@@ -3,34 +3,32 @@
 import math
 from collections.abc import Callable
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from comparison.report import MC_DROPOUT, WEIGHT_SCALING, Outcome
+from jaxdrop import plots
 
-_BLUE, _ORANGE, _GRAY = "#0072B2", "#D55E00", "#999999"
+_BLUE, _RED, _GREY = "#1f5f9e", "#c8442c", "#7a7a7a"
 _MIN_SHARE = 0.004  # of all predictions: with fewer, a bin shows little but chance
 
 
 def learning_curves(outcomes: list[Outcome], *, title: str) -> Figure:
-    """Losses of each method, in front of those of the first; bands span the seeds."""
-    reference = outcomes[0]
+    """Losses of each method, beside those of the first; bands span the seeds."""
+    first = outcomes[0]
     highest = max(outcome.curves.validation[:, -1].mean() for outcome in outcomes)
 
     def draw(axes: Axes, outcome: Outcome) -> None:
-        epochs = np.arange(1, outcome.curves.train.shape[1] + 1)
-        lines = [
-            ("validation", outcome.curves.validation, _ORANGE),
-            ("training", outcome.curves.train, _BLUE),
-        ]
-        if outcome is not reference:
-            label = f"validation, {reference.method.name}"
-            lines.insert(0, (label, reference.curves.validation, _GRAY))
-        for label, losses, color in lines:
-            axes.plot(epochs, losses.mean(0), color=color, lw=1.5, label=label)
-            extremes = losses.min(0), losses.max(0)
-            axes.fill_between(epochs, *extremes, color=color, alpha=0.2, lw=0)
+        if outcome is not first:
+            losses = first.curves.validation.mean(0)
+            label = f"validation, {first.method.name}"
+            axes.plot(range(1, len(losses) + 1), losses, "--", color=_GREY, label=label)
+        history = {
+            "training": outcome.curves.train,
+            "validation": outcome.curves.validation,
+        }
+        plots.learning_curves(history, ylabel="", ax=axes)
+        axes.get_legend().remove()
         axes.set_ylim(0, 1.5 * highest)
 
     return _panels(outcomes, draw, title, "epoch", "cross-entropy")
@@ -40,8 +38,8 @@ def reliability_diagrams(outcomes: list[Outcome], *, title: str) -> Figure:
     """Accuracy at each confidence; the area of a point is its share of predictions."""
 
     def draw(axes: Axes, outcome: Outcome) -> None:
-        axes.plot([0, 1], [0, 1], color=_GRAY, lw=1, label="calibrated")
-        for label, color in ((WEIGHT_SCALING, _BLUE), (MC_DROPOUT, _ORANGE)):
+        axes.plot([0, 1], [0, 1], color=_GREY, lw=1, label="calibrated")
+        for label, color in ((WEIGHT_SCALING, _BLUE), (MC_DROPOUT, _RED)):
             if label not in outcome.scores:
                 continue
             bins = outcome.scores[label].bins
@@ -78,9 +76,9 @@ def _panels(
     for number, (axes, outcome) in enumerate(zip(grid.flat, outcomes, strict=False)):
         draw(axes, outcome)
         axes.set_title(outcome.method.name, fontsize=10)
-        if number + num_columns >= len(outcomes):  # nothing below it
-            axes.set_xlabel(x_label)
-            axes.tick_params(labelbottom=True)
+        is_lowest = number + num_columns >= len(outcomes)
+        axes.set_xlabel(x_label if is_lowest else "")
+        axes.tick_params(labelbottom=is_lowest)
         axes.grid(color="0.9", lw=0.6)
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,11 +11,35 @@ from rich import box
 from rich.table import Table
 
 from comparison.evaluation import Scores
-from comparison.methods import Method
+from comparison.method import Method
+from comparison.representation import Representation
 from comparison.training import Curves
 
 WEIGHT_SCALING = "weight scaling"
 MC_DROPOUT = "MC dropout"
+
+
+class Search(NamedTuple):
+    """What a sweep has found on validation images.
+
+    Attributes:
+      strengths: the grid, arrays ``(strengths,)`` by name.
+      error: the share of wrong classes, ``(strengths, seeds)``.
+      nll: the negative log-likelihood, likewise.
+      choice: the index of the chosen strength.
+    """
+
+    strengths: dict[str, np.ndarray]
+    error: np.ndarray
+    nll: np.ndarray
+    choice: int
+
+    @property
+    def chosen(self) -> dict[str, float]:
+        """The chosen strength, by name."""
+        return {
+            name: float(values[self.choice]) for name, values in self.strengths.items()
+        }
 
 
 class Outcome(NamedTuple):
@@ -22,15 +47,21 @@ class Outcome(NamedTuple):
 
     Attributes:
       method: the method.
-      curves: its learning curves.
+      curves: its learning curves, ``(seeds, epochs)``.
       scores: its test scores by weight scaling, and if it is random by MC dropout.
-      seconds: what training took, all seeds together.
+      seconds: what training took, all seeds together (and all strengths of a sweep).
+      search: what a sweep has found.
+      representation: what the trained networks look like inside.
+      compile_seconds: what compilation took.
     """
 
     method: Method
     curves: Curves
     scores: dict[str, Scores]
     seconds: float
+    search: Search | None = None
+    representation: Representation | None = None
+    compile_seconds: float = 0.0
 
 
 def table(outcomes: list[Outcome], *, title: str, num_samples: int) -> Table:
@@ -54,7 +85,7 @@ def table(outcomes: list[Outcome], *, title: str, num_samples: int) -> Table:
     columns = [[outcome.method.name for outcome in outcomes]]
     for prefix, prediction in (("", WEIGHT_SCALING), ("MC\n", MC_DROPOUT)):
         for heading, score, show in (
-            ("error %", "error", _percent_with_error),
+            ("error %", "error", partial(with_error, percent=True)),
             ("NLL", "nll", lambda nll: f"{nll.mean():.3f}"),
             ("ECE %", "ece", lambda ece: f"{100 * ece.mean():.1f}"),
         ):
@@ -81,11 +112,13 @@ def _cells(
     return cells
 
 
-def _percent_with_error(shares: np.ndarray) -> str:
-    mean = f"{100 * shares.mean():.2f}"
-    if len(shares) == 1:
+def with_error(values: np.ndarray, *, percent: bool = False, digits: int = 2) -> str:
+    """The mean over seeds, with its standard error where there are several."""
+    values = np.asarray(values, float) * (100 if percent else 1)
+    mean = f"{values.mean():.{digits}f}"
+    if len(values) == 1:
         return mean
-    return f"{mean}±{100 * shares.std(ddof=1) / len(shares) ** 0.5:.2f}"
+    return f"{mean}±{values.std(ddof=1) / len(values) ** 0.5:.{digits}f}"
 
 
 def write_csv(path: Path, outcomes: list[Outcome]) -> None:
@@ -98,5 +131,5 @@ def write_csv(path: Path, outcomes: list[Outcome]) -> None:
         for outcome in outcomes:
             for prediction, (error, nll, ece, _) in outcome.scores.items():
                 for seed, row in enumerate(zip(error, nll, ece, strict=True)):
-                    start = [outcome.method.name, prediction, seed]
-                    writer.writerow([*start, *row, round(outcome.seconds, 3)])
+                    numbers = [f"{number:.6g}" for number in (*row, outcome.seconds)]
+                    writer.writerow([outcome.method.name, prediction, seed, *numbers])

@@ -8,3 +8,5 @@ from data.images import load as load
 from data.regression import Regression as Regression
 from data.regression import load_regression as load_regression
 from data.regression import load_series as load_series
+from data.text import Text as Text
+from data.text import load_text as load_text

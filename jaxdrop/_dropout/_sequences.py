@@ -19,6 +19,7 @@ from jaxdrop._checks import is_zero
 from jaxdrop._dropout._weights import is_inexact
 from jaxdrop._dropout.dropout import dropout
 from jaxdrop._dropout.zoneout import zoneout
+from jaxdrop._sites import site
 from jaxdrop._typing import Array, Key, Rate
 
 
@@ -89,7 +90,13 @@ def draw_mask(
         return None
     if num_gates is not None:
         shape = (*shape[:-1], num_gates, shape[-1])
-    return masks.draw(key, shape, keep=masks.keep_probability(rate, deterministic=flag))
+    keep = masks.keep_probability(rate, deterministic=flag)
+    return _sequence_mask(key, keep, shape=tuple(shape))
+
+
+@site("jaxdrop.sequence_mask", static=("shape",))
+def _sequence_mask(key: Key, keep: Any, *, shape: tuple[int, ...]) -> Array:
+    return masks.draw(key, shape, keep=keep)
 
 
 def apply_mask(

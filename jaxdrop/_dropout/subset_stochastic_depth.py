@@ -88,7 +88,7 @@ def subset_stochastic_depth(
         )
     key = require_key(key, caller=caller)
     rows = _rows(key, size=size, kept=kept)
-    taken = jax.tree.map(lambda leaf: _take(leaf, rows, batch_axis), x)
+    taken = jax.tree.map(lambda leaf: _take(jnp.asarray(leaf), rows, batch_axis), x)
     out = check_inexact(branch(taken), caller=f"{caller}: the output of branch")
     return _put(out, rows, batch_axis, size=size)
 
@@ -139,7 +139,7 @@ def _at(rows: Array, axis: int) -> tuple[Any, ...]:
 
 def _batch_size(x: PyTree, batch_axis: int) -> int:
     sizes = {
-        leaf.shape[check_axis(batch_axis, leaf.ndim, name="batch_axis")]
+        jnp.shape(leaf)[check_axis(batch_axis, jnp.ndim(leaf), name="batch_axis")]
         for leaf in jax.tree.leaves(x)
     }
     if len(sizes) != 1:

@@ -1,5 +1,6 @@
 """jaxdrop as Flax Linen modules: the functions, with a rate, a mode and keys."""
 
+from jaxdrop.linen._attention import attention_fn as attention_fn
 from jaxdrop.linen._cells import RecurrentDropoutLSTMCell as RecurrentDropoutLSTMCell
 from jaxdrop.linen._cells import ZoneoutCell as ZoneoutCell
 from jaxdrop.linen._concrete_dropout import ConcreteDropout as ConcreteDropout

@@ -24,6 +24,7 @@ from jaxdrop.masks._draw import align as align
 from jaxdrop.masks._draw import bernoulli as bernoulli
 from jaxdrop.masks._draw import draw as draw
 from jaxdrop.masks._draw import draw_at as draw_at
+from jaxdrop.masks._draw import hold as hold
 from jaxdrop.masks._draw import keep_probability as keep_probability
 from jaxdrop.masks._draw import survives as survives
 from jaxdrop.masks._exact import exact as exact

@@ -114,7 +114,7 @@ def draw(
     def drawing(key: Key, keep: Array) -> Array:
         return survives(prng.random_bits(key, drawn, out_sharding=sharding), keep=keep)
 
-    return _hold(drawing, key, keep, size=math.prod(drawn))
+    return hold(drawing, key, keep, size=math.prod(drawn))
 
 
 def draw_at(key: Key, counters: Array, /, *, keep: Any) -> Array:
@@ -132,12 +132,24 @@ def draw_at(key: Key, counters: Array, /, *, keep: Any) -> Array:
     def drawing(key: Key, keep: Array, counters: Array) -> Array:
         return survives(prng.bits_at(key, counters), keep=keep)
 
-    return _hold(drawing, key, keep, counters, size=counters.size)
+    return hold(drawing, key, keep, counters, size=counters.size)
 
 
-def _hold(
-    drawing: Callable[..., Array], key: Key, keep: Any, *rest: Any, size: int
+def hold(
+    drawing: Callable[..., Array], key: Key, keep: Any, /, *rest: Any, size: int
 ) -> Array:
+    """Calls ``drawing(key, keep, *rest)``, so that a mask is computed but once.
+
+    Args:
+      drawing: gives a mask from a key, a keep probability in float32, and the rest.
+      key: one PRNG key.
+      keep: from :func:`keep_probability`.
+      *rest: arrays.
+      size: how many entries are drawn; few are not worth the trouble.
+
+    Returns:
+      The mask.
+    """
     keep = jnp.asarray(keep, jnp.float32)
     checking: bool = jax.config.jax_debug_key_reuse  # type: ignore[attr-defined]
     small = isinstance(size, int) and size < _WORTH_HOLDING  # or symbolic, in export

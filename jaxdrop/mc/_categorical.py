@@ -30,6 +30,7 @@ from jaxdrop.mc._reducer import (
     leafwise,
     merging,
     safe_sqrt,
+    unless,
     widened,
 )
 from jaxdrop.metrics._entropy import entropy
@@ -104,7 +105,7 @@ negative_log_likelihood` takes.
     Examples:
       >>> import jax, jax.numpy as jnp
       >>> from jaxdrop import mc
-      >>> fn = lambda key, x: x * jax.random.bernoulli(key, 0.5, x.shape)
+      >>> fn = lambda key, x: x * jax.random.normal(key, x.shape)
       >>> result = mc.predict(fn, jax.random.key(0), jnp.ones((4, 3)), num_samples=8,
       ...                     reducers=mc.categorical())
       >>> result.stats["mean"].shape, result.stats["mutual_information"].shape
@@ -227,7 +228,7 @@ def votes(*, of: Of = None) -> Reducer:
     def finalize(state: Votes) -> Stats:
         count = state.number.astype(jnp.float32)
         number = state.votes.astype(jnp.float32)
-        pairs = jnp.where(count > 1, count * (count - 1), jnp.nan)
+        pairs = unless(count <= 1, count * (count - 1))
         return {
             "votes": number / count,
             "mode": state.votes.argmax(-1).astype(jnp.int32),
@@ -238,7 +239,7 @@ def votes(*, of: Of = None) -> Reducer:
     def stderr(state: Votes) -> Stats:
         count = state.number.astype(jnp.float32)
         share = state.votes.astype(jnp.float32) / count
-        others = jnp.where(count > 1, count - 1, jnp.nan)
+        others = unless(count <= 1, count - 1)
         error = safe_sqrt(share * (1 - share) / others)
         mode = share.argmax(-1, keepdims=True)
         of_mode = jnp.take_along_axis(error, mode, axis=-1)[..., 0]

@@ -60,7 +60,7 @@ def samples(
     Examples:
       >>> import jax, jax.numpy as jnp
       >>> from jaxdrop import mc
-      >>> fn = lambda key, x: x * jax.random.bernoulli(key, 0.5, x.shape)
+      >>> fn = lambda key, x: x * jax.random.normal(key, x.shape)
       >>> drawn = mc.samples(fn, jax.random.key(0), jnp.ones((4, 3)), num_samples=8)
       >>> drawn.shape
       (8, 4, 3)
@@ -115,7 +115,7 @@ def function_draw(
     Examples:
       >>> import jax, jax.numpy as jnp
       >>> from jaxdrop import mc
-      >>> fn = lambda key, x: x * jax.random.bernoulli(key, 0.5, x.shape)
+      >>> fn = lambda key, x: x * jax.random.normal(key, x.shape)
       >>> f = mc.function_draw(fn, jax.random.key(0))
       >>> x = jnp.ones((4, 3))
       >>> bool((f(x) == f(x)[:1]).all()), bool((f(x[:2]) == f(x)[:2]).all())

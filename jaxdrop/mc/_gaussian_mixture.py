@@ -29,6 +29,7 @@ from jaxdrop.mc._reducer import (
     merging,
     part,
     safe_sqrt,
+    unless,
     widened,
 )
 
@@ -169,7 +170,7 @@ def gaussian_mixture(
             count = state.mean.number.astype(state.log_density.dtype)
             # The relative variance of the mean density, by the delta method.
             excess = state.log_square + jnp.log(count) - 2 * state.log_density
-            others = jnp.where(count > 1, count - 1, jnp.nan)
+            others = unless(count <= 1, count - 1)
             errors["log_density"] = safe_sqrt(
                 jnp.expm1(jnp.maximum(excess, 0)) / others
             )

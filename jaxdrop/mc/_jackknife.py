@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
 from jaxdrop._typing import Array, PyTree
-from jaxdrop.mc._reducer import Stats, safe_sqrt
+from jaxdrop.mc._reducer import Stats, safe_sqrt, unless
 
 
 class Groups(NamedTuple):
@@ -89,7 +89,7 @@ def jackknife_errors(groups: Groups, statistics: Callable[[PyTree], Stats], /) -
         pseudo = h * all_of_them - (h - 1) * one_less
         squares = jnp.square(pseudo - estimate) / (h - 1)
         variance = (jnp.where(used > 0, squares, 0)).sum(0) / number.astype(h.dtype)
-        return jnp.where(number > 1, safe_sqrt(variance), jnp.nan)
+        return unless(number <= 1, safe_sqrt(variance))
 
     errors: Stats = jax.tree.map(error, whole, left_out)
     return errors

@@ -20,6 +20,7 @@ from jaxdrop.mc._reducer import (
     merging,
     ratio,
     safe_sqrt,
+    unless,
     widened,
 )
 
@@ -179,7 +180,7 @@ def merge_moments(a: Moments, b: Moments) -> Moments:
 
 def mean_of(state: Moments | Comoments) -> Array:
     """The mean; NaN without samples."""
-    return jnp.where(state.number > 0, state.mean, jnp.nan)
+    return unless(state.number == 0, state.mean)
 
 
 def variance_of(state: Moments, /, *, ddof: int) -> Array:
@@ -195,7 +196,7 @@ def error_of_mean(state: Moments) -> Array:
 
 def _degrees(state: Moments | Comoments, ddof: int) -> Array:
     left = (state.number - ddof).astype(state.mean.dtype)
-    return jnp.where(left > 0, left, jnp.nan)
+    return unless(left <= 0, left)
 
 
 def _centred(samples: Array, valid: Array) -> tuple[Array, Array]:

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.custom_derivatives import linear_call
 from jax.sharding import Mesh, PartitionSpec
 from jax.typing import ArrayLike
 
 from jaxdrop._checks import check_choice
 from jaxdrop._typing import Array, Key, PyTree
 from jaxdrop.mc._categorical import categorical
+from jaxdrop.mc._forward_only import forward_only
 from jaxdrop.mc._gaussian_mixture import gaussian_mixture
 from jaxdrop.mc._moments import moments
 from jaxdrop.mc._reducer import Reducer, Stats, along, as_index, named
@@ -263,7 +263,7 @@ def _draw_until(
     )[: goal.num_samples]
     converged = _largest_error(reducer, state, goal.tol_stat) <= tol
     done = _prediction(reducer, state, converged, jax.tree.map(kept, samples))
-    guarded: Prediction = jax.tree.map(_forward_only, done)
+    guarded: Prediction = jax.tree.map(forward_only, done)
     return guarded
 
 
@@ -348,19 +348,3 @@ def _axis_of(mesh: Mesh, axis_name: str | None) -> str:
 
 def _blank(dtype: Any) -> float:
     return float("nan") if jnp.issubdtype(dtype, jnp.floating) else 0
-
-
-def _forward_only(x: Array) -> Array:
-    """The identity, of which a reverse-mode gradient is an error that says why."""
-    if not jnp.issubdtype(x.dtype, jnp.floating):
-        return x
-
-    def refuse(_: None, cotangent: Array) -> Array:
-        del cotangent
-        raise ValueError(
-            "mc.predict with tol= has no reverse-mode gradient, as the number of "
-            "samples is not known before; use a fixed num_samples and tol=None."
-        )
-
-    passed: Array = linear_call(lambda _, x: x, refuse, None, x)
-    return passed

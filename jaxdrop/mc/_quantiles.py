@@ -17,6 +17,7 @@ from jaxdrop.mc._reducer import (
     count_of,
     float_of,
     leafwise,
+    unless,
     widened,
 )
 
@@ -110,8 +111,8 @@ def quantiles(
 
     def at(state: Sketch, wanted: Array) -> Array:
         found = _interpolate(*_both(_points(state), _recent(state)), wanted)
-        known = (state.filled + state.folded > 0) & (state.missing == 0)
-        return jnp.where(known[None], found, jnp.nan)
+        unknown = (state.filled + state.folded == 0) | (state.missing > 0)
+        return unless(unknown[None], found)
 
     def as_levels(state: Sketch) -> Array:
         return jnp.asarray(levels, state.points.dtype)
@@ -124,7 +125,7 @@ def quantiles(
         count = (state.filled + state.folded).astype(q.dtype)
         step = jnp.sqrt(q * (1 - q) / count)
         low, high = (at(state, jnp.clip(q + s, 0, 1)) for s in (-step, step))
-        return {"quantiles": jnp.where(count > 1, (high - low) / 2, jnp.nan)}
+        return {"quantiles": unless(count <= 1, (high - low) / 2)}
 
     of_array = Reducer(init, update, merge, finalize, stderr)
     return leafwise(of_array, Sketch, of=of)
@@ -176,9 +177,9 @@ def _both(a: tuple[Array, Array], b: tuple[Array, Array]) -> tuple[Array, Array]
     values = jnp.concatenate([a[0], b[0]])
     weights = jnp.concatenate([a[1], b[1]])
     weights = jnp.broadcast_to(along(weights, values), values.shape)
-    values = jnp.where(weights > 0, values, jnp.nan)  # sorted behind infinity
-    ascending, moved = lax.sort((values, weights), dimension=0, num_keys=1)
-    return ascending, moved
+    absent = (weights == 0).astype(jnp.int8)
+    ordered = lax.sort((absent, values, weights), dimension=0, num_keys=2)
+    return ordered[1], ordered[2]
 
 
 def _evenly(values: Array, weights: Array, number: int) -> Array:

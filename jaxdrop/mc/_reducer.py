@@ -169,7 +169,17 @@ def safe_sqrt(values: Array, /) -> Array:
     """A square root whose gradient at 0 is 0, and not NaN."""
     some = values > 0
     root = jnp.sqrt(jnp.where(some, values, 1))
-    return jnp.where(some, root, jnp.where(values == 0, 0, jnp.nan))
+    return jnp.where(some, root, 0 * values)
+
+
+def unless(unknown: Array, values: Array, /) -> Array:
+    """``values``, or NaN where they are unknown.
+
+    By a division, so that ``jax_debug_nans`` is silent where all is known: it would
+    find a NaN that is written down and then not chosen.
+    """
+    known = jnp.logical_not(unknown).astype(values.dtype)
+    return values + jnp.zeros_like(known) / known
 
 
 def as_index(value: Any, /, *, name: str, least: int) -> int:

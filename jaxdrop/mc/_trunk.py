@@ -18,19 +18,16 @@ _JIT = primitives.jit_p.name
 
 # What costs no more than the memory it reads, and is fused into what comes after it.
 _LAYOUT = frozenset({"broadcast_in_dim", "reshape", "squeeze", "transpose"})
-_ARITHMETIC = frozenset(
-    {
-        *("abs", "add", "add_any", "atan2", "ceil", "clamp", "cos", "div", "exp"),
-        *("exp2", "expm1", "floor", "integer_pow", "is_finite", "log", "log1p"),
-        *("logistic", "max", "min", "mul", "neg", "nextafter", "pow", "rem", "round"),
-        *("rsqrt", "sign", "sin", "sqrt", "square", "sub", "tanh"),
-        *("eq", "ge", "gt", "le", "lt", "ne", "and", "not", "or", "xor", "select_n"),
-        *("shift_left", "shift_right_arithmetic", "shift_right_logical"),
-        *("bitcast_convert_type", "convert_element_type", "copy", "copy_p", "iota"),
-        *("concatenate", "pad", "rev", "slice"),
-    }
+_CHEAP = _LAYOUT.union(
+    ("abs", "add", "add_any", "atan2", "ceil", "clamp", "cos", "div", "erf", "exp"),
+    ("exp2", "expm1", "floor", "integer_pow", "is_finite", "log", "log1p", "logistic"),
+    ("max", "min", "mul", "neg", "nextafter", "pow", "rem", "round", "rsqrt", "sign"),
+    ("sin", "sqrt", "square", "sub", "tanh"),
+    ("eq", "ge", "gt", "le", "lt", "ne", "and", "not", "or", "xor", "select_n"),
+    ("shift_left", "shift_right_arithmetic", "shift_right_logical", "iota"),
+    ("bitcast_convert_type", "convert_element_type", "copy", "copy_p"),
+    ("concatenate", "pad", "rev", "slice"),
 )
-_CHEAP = _LAYOUT | _ARITHMETIC
 
 
 class Split(NamedTuple):

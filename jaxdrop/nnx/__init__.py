@@ -1,5 +1,6 @@
 """jaxdrop as Flax NNX modules: the functions, with a rate, a mode and keys."""
 
+from jaxdrop.nnx._attention import attention_fn as attention_fn
 from jaxdrop.nnx._cells import RecurrentDropoutLSTMCell as RecurrentDropoutLSTMCell
 from jaxdrop.nnx._cells import ZoneoutCell as ZoneoutCell
 from jaxdrop.nnx._concrete_dropout import ConcreteDropout as ConcreteDropout

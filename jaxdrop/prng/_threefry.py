@@ -67,7 +67,7 @@ def counters(shape: tuple[int, ...], *, out_sharding: Any) -> tuple[Array, Array
                 jnp.uint32, shape, axis, out_sharding=out_sharding
             )
             if wide:
-                high, low = _add_product(high, low, index, stride)
+                high, low = add_product(high, low, index, stride)
             else:
                 low = low + index * _word(stride)
         stride *= shape[axis]
@@ -96,7 +96,7 @@ def _rotate_left(x: Array, distance: int) -> Array:
     return (x << jnp.uint32(distance)) | (x >> jnp.uint32(32 - distance))
 
 
-def _add_product(
+def add_product(
     high: Array, low: Array, index: Array, stride: int
 ) -> tuple[Array, Array]:
     """``(high, low) + index * stride`` in 64 bits, of which ``stride`` is static."""

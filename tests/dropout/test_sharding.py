@@ -9,7 +9,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import jaxdrop
-from family import for_the_family
+from family import ROWS, for_the_family
 
 COLLECTIVES = ("all-gather", "all-reduce", "collective-permute", "all-to-all")
 P = PartitionSpec
@@ -30,23 +30,69 @@ def both_passes(row):
     return step
 
 
+def wide(row):
+    """Data large enough that the work of an entry outweighs that of a key."""
+    shape = (64, *row.shape[1:-1], 8 * row.shape[-1])
+    return jax.random.normal(jax.random.key(7), shape)
+
+
+@functools.cache
+def alone(row):
+    """Both passes on one device: the program, and what it computes."""
+    args = jax.random.key(1), wide(row), 0.4
+    program = jax.jit(both_passes(row)).lower(*args).compile()
+    return program, program(*args)
+
+
+def collectives(program):
+    text = program.as_text()
+    return [name for name in COLLECTIVES if name in text]
+
+
+def assert_like_alone(given, expected):
+    np.testing.assert_array_equal(given == 0, expected == 0)
+    np.testing.assert_allclose(given, expected, rtol=3e-7, atol=1e-7)
+
+
 @for_the_family
 @pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
-def test_a_batch_over_devices_is_dropped_as_on_one(row, key, kind):
-    x = jax.random.normal(key, (16, *row.shape[1:]))
-    step = jax.jit(both_passes(row))
-    alone = step(key, x, 0.4)
-    spread_x, mesh = spread(x, (8,), ("data",), P("data"), kind)
+def test_a_batch_over_devices_is_dropped_as_on_one_and_shared_fairly(row, kind):
+    """The same result, an eighth of the work and of the memory, and no exchange.
+
+    That a device computes the whole mask shows in its work alone, if at all: there is
+    nothing to exchange, and the output is right.
+    """
+    whole, expected = alone(row)
+    x, mesh = spread(wide(row), (8,), ("data",), P("data"), kind)
     with jax.set_mesh(mesh):
-        program = step.lower(key, spread_x, 0.4).compile()
-        outputs = step(key, spread_x, 0.4)
-    for y, expected in zip(outputs, alone, strict=True):
-        np.testing.assert_array_equal(y == 0, expected == 0)
-        np.testing.assert_allclose(y, expected, rtol=3e-7, atol=1e-7)
+        args = jax.random.key(1), x, 0.4
+        program = jax.jit(both_passes(row)).lower(*args).compile()
+        outputs = program(*args)
+    for y, one in zip(outputs, expected, strict=True):
+        assert_like_alone(y, one)
     checked = outputs if kind == AxisType.Explicit else outputs[:1]
-    assert all(y.sharding.is_equivalent_to(spread_x.sharding, y.ndim) for y in checked)
-    text = program.as_text()
-    assert not [name for name in COLLECTIVES if name in text]
+    assert all(y.sharding.is_equivalent_to(x.sharding, y.ndim) for y in checked)
+    assert not collectives(program)
+    work, share = (p.cost_analysis()["flops"] for p in (whole, program))
+    # Twice, since XLA may draw once for each pass; 1000 for keys and ids.
+    assert share < 2.1 * work / 8 + 1000
+    memory, part = (p.memory_analysis().temp_size_in_bytes for p in (whole, program))
+    # A whole mask has x.size; 1024 for the loop that splits a key.
+    assert part < 1.05 * memory / 8 + x.size / 8 + 1024
+
+
+@for_the_family
+def test_a_batch_and_features_over_devices_are_dropped_as_on_one(row):
+    """Axes of whatever role are spread: what is shared along them is still one draw."""
+    _, (expected, _) = alone(row)
+    axes = P("data", *[None] * (len(row.shape) - 2), "model")
+    x, mesh = spread(wide(row), (4, 2), ("data", "model"), axes, AxisType.Explicit)
+    with jax.set_mesh(mesh):
+        program = jax.jit(row).lower(jax.random.key(1), x, 0.4).compile()
+        y = program(jax.random.key(1), x, 0.4)
+    assert_like_alone(y, expected)
+    assert y.sharding.is_equivalent_to(x.sharding, y.ndim)
+    assert not collectives(program)
 
 
 MESHES = [((1,), P("a")), ((2,), P("a")), ((4,), P("a")), ((8,), P("a"))]
@@ -65,16 +111,46 @@ def test_the_mask_does_not_know_the_mesh(shape, spec, key):
         np.testing.assert_array_equal(y, drop(key, x))
 
 
-def test_sizes_that_devices_do_not_divide_are_padded_rightly(key):
-    x = jnp.ones((1009, 5))
+ODD = ["dropout", "gaussian_dropout", "spatial_dropout", "locked_dropout"]
+ODD += ["stochastic_depth", "embedding_dropout", "zoneout"]
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_sizes_that_devices_do_not_divide_are_padded_rightly(name, key):
+    row = ROWS[name]
+    x = jax.random.normal(key, (101, *row.shape[1:]))
     mesh = jax.make_mesh((8,), ("a",), axis_types=(AxisType.Auto,))
+    axes = P("a", *[None] * (len(row.shape) - 1))
 
     @jax.jit
     def drop(key, x):
-        x = jax.lax.with_sharding_constraint(x, NamedSharding(mesh, P("a")))
-        return jaxdrop.dropout(key, x, rate=0.3)
+        x = jax.lax.with_sharding_constraint(x, NamedSharding(mesh, axes))
+        return row(key, x, 0.3)
 
-    np.testing.assert_array_equal(drop(key, x), jaxdrop.dropout(key, x, rate=0.3))
+    assert_like_alone(drop(key, x), row(key, x, 0.3))
+
+
+SHARED = [
+    ("dropout", {"broadcast_dims": (0,)}),
+    ("gaussian_dropout", {"broadcast_dims": (0, 1)}),
+    ("alpha_dropout", {"broadcast_dims": (0,)}),
+    ("locked_dropout", {"time_axis": 0}),
+    ("stochastic_depth", {"batch_axis": 1}),
+]
+
+
+@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
+@pytest.mark.parametrize("name, knobs", SHARED, ids=[name for name, _ in SHARED])
+def test_one_draw_may_be_shared_along_an_axis_that_is_spread(name, knobs, kind, key):
+    drop = functools.partial(getattr(jaxdrop, name), rate=0.4, **knobs)
+    x = jax.random.normal(key, (16, 6))
+    spread_x, mesh = spread(x, (8,), ("data",), P("data"), kind)
+    with jax.set_mesh(mesh):
+        program = jax.jit(drop).lower(key, spread_x).compile()
+        y = program(key, spread_x)
+    assert_like_alone(y, drop(key, x))
+    assert y.sharding.is_equivalent_to(spread_x.sharding, y.ndim)
+    assert not collectives(program)
 
 
 def test_data_parallel_training_is_that_of_one_device(key):
@@ -109,3 +185,64 @@ def test_inside_pmap_split_keys_draw_as_under_vmap(key):
     x, keys = jnp.ones((8, 6, 5)), jax.random.split(key, 8)
     drop = functools.partial(jaxdrop.dropout, rate=0.4)
     np.testing.assert_array_equal(jax.pmap(drop)(keys, x), jax.vmap(drop)(keys, x))
+
+
+# Inside shard_map, where a device sees its own part alone.
+
+
+@pytest.fixture
+def mesh():
+    return jax.make_mesh((4, 2), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
+
+
+def test_a_layer_of_shards_is_one_layer_with_a_mask_for_each_data_shard(key, mesh):
+    """Tensor shards hold one activation: its copies stay equal, or sums are wrong."""
+    draw = np.random.default_rng(0)
+    x = jnp.asarray(draw.normal(size=(16, 6)), jnp.float32)
+    kernel = jnp.asarray(draw.normal(size=(6, 8)), jnp.float32)
+    shard = lambda key: jaxdrop.keys.shard(key, "data")
+    drop = functools.partial(jaxdrop.dropout, rate=0.4)
+
+    def local(key, x, kernel):
+        """Drops an input that tensor shards share, and multiplies by their columns."""
+        return drop(shard(key), x) @ kernel
+
+    run = jax.shard_map(
+        local,
+        mesh=mesh,
+        in_specs=(P(), P("data"), P(None, "model")),
+        out_specs=P("data", "model"),
+    )
+    # JAX itself proves that the mask does not vary along "model", or refuses this.
+    masks = jax.shard_map(
+        lambda key, x: drop(shard(key), jnp.ones_like(x)),
+        mesh=mesh,
+        in_specs=(P(), P("data")),
+        out_specs=P("data"),
+    )
+    drawn = jax.jit(masks)(key, x)
+    np.testing.assert_allclose(
+        jax.jit(run)(key, x, kernel), (x * drawn) @ kernel, rtol=1e-4, atol=1e-5
+    )
+    parts = np.asarray(drawn).reshape(4, -1)
+    assert len(np.unique(parts, axis=0)) == 4
+
+
+def test_each_shard_reproduces_its_part_of_the_mask_that_jit_draws(key, mesh):
+    """The recipe of docs/keys.md, in two dimensions: rows and columns are spread."""
+    x = jnp.ones((16, 12))
+
+    def local(key, x):
+        rows, columns = (
+            jax.lax.axis_index(axis) * size + jnp.arange(size)
+            for axis, size in zip(("data", "model"), x.shape, strict=True)
+        )
+        width = x.shape[1] * jax.lax.axis_size("model")
+        at = (rows[:, None] * width + columns[None]).astype(jnp.uint32)
+        bits = jaxdrop.prng.bits_at(key, at)
+        mask = jaxdrop.masks.survives(bits, keep=0.6)
+        return jaxdrop.masks.apply(x, mask, keep=0.6)
+
+    spec = P("data", "model")
+    run = jax.jit(jax.shard_map(local, mesh=mesh, in_specs=(P(), spec), out_specs=spec))
+    np.testing.assert_array_equal(run(key, x), jaxdrop.dropout(key, x, rate=0.4))

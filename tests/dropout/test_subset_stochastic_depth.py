@@ -35,7 +35,7 @@ def test_the_work_falls_in_proportion_to_the_rate(key):
     forward, both = work(0.0)
     products = 2 * BLOCKS * BATCH * WIDTH**2  # forward; and twice that backward
     assert forward > products and both > 2.9 * products
-    for rate in (0.25, 0.5, 0.75):
+    for rate in (0.5, 0.75):
         saved_forward, saved_both = work(rate)
         assert abs(saved_forward / forward - (1 - rate)) < 0.02
         assert abs(saved_both / both - (1 - rate)) < 0.02

@@ -35,7 +35,8 @@ def test_the_rate_is_of_the_patches_and_rounds_to_the_nearest_number(key):
             key, jnp.ones((prefix + patches, 1)), rate=rate, num_prefix_tokens=prefix
         )[1].size
     )
-    assert kept(10, 0.9) == 1  # int(10 * (1 - 0.9)) is 0 in floating point
+    assert kept(10, 0.8) == 2  # int(10 * (1 - 0.8)) is 1 in floating point
+    assert kept(7, 0.5) == 4
     assert kept(10, 0.99) == 1  # at least one
     assert kept(196, 0.25, prefix=1) == 148
     assert kept(4, 1.0, prefix=1) == 1  # only the prefix

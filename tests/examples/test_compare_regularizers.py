@@ -5,6 +5,7 @@ import io
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import compare_regularizers
@@ -18,14 +19,14 @@ from rich.console import Console
 from rich.measure import Measurement
 
 import jaxdrop
-from comparison import figures, report
+from comparison import figures, report, sweep
 from comparison.evaluation import Scores, evaluate, monte_carlo, weight_scaling
-from comparison.methods import METHODS
+from comparison.methods import ALL_METHODS, METHODS
 from comparison.training import Curves, Recipe, train
 from data import load
-from jaxdrop import metrics
+from jaxdrop import metrics, penalties
 
-METHOD = {method.key: method for method in METHODS}
+METHOD = {method.key: method for method in ALL_METHODS}
 RECIPE = Recipe(
     hidden=(8,),
     rates=(0.1, 0.5),
@@ -34,7 +35,9 @@ RECIPE = Recipe(
     batch_size=32,
     learning_rate=1e-2,
 )
-by_method = pytest.mark.parametrize("method", METHODS, ids=lambda method: method.key)
+by_method = pytest.mark.parametrize(
+    "method", ALL_METHODS, ids=lambda method: method.key
+)
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +46,11 @@ def images():
 
 
 def trained(method, images, keys):
-    states, _, _ = train(method, RECIPE, images, keys, lambda: None)
-    return states
+    return sweep.at(train(method, RECIPE, images, keys, lambda: None).states, 0)
+
+
+def network_of(method, key):
+    return method.at({}, RECIPE.rates).network((64, 8, 10), nnx.Rngs(key))
 
 
 def of_seed(states, seed):
@@ -53,37 +59,77 @@ def of_seed(states, seed):
 
 @by_method
 def test_a_method_is_random_if_its_passes_differ(method, images, key):
-    network = method.network((64, 8, 10), RECIPE.rates, nnx.Rngs(key))
+    network = network_of(method, key)
+    method.at({}, RECIPE.rates).set_rates(network, jnp.int32(10), 10)
     first, second = network(images.test.x[:5]), network(images.test.x[:5])
     assert bool((first != second).any()) == method.is_random
 
 
 @by_method
 def test_no_noise_is_left_in_evaluation(method, images, key):
-    network = method.network((64, 8, 10), RECIPE.rates, nnx.Rngs(key))
+    network = network_of(method, key)
     network.eval()
     x = images.test.x[:5]
     assert (network(x) == network(x)).all()
 
 
-def test_the_l2_penalty_is_of_kernels_only(images, key):
+def test_the_l2_penalty_is_of_kernels_only(key):
     method = METHOD["l2-penalty"]
-    params = nnx.state(method.network((64, 8, 10), RECIPE.rates, nnx.Rngs(key)))
-    params = jax.tree.map(jnp.ones_like, params)
-    logits, labels = jnp.zeros((4, 10)), jnp.arange(4)
-    penalty = method.loss(logits, labels, params) - np.log(10)
-    assert float(penalty) == pytest.approx(method.l2 * (64 * 8 + 8 * 10), rel=1e-4)
+    network = network_of(method, key)
+    nnx.update(network, jax.tree.map(jnp.ones_like, nnx.state(network, nnx.Param)))
+    penalty = float(method.penalty(network))
+    assert penalty == pytest.approx(method.l2 * (64 * 8 + 8 * 10), rel=1e-5)
 
 
 def test_smoothed_labels_are_a_mixture_with_all_classes(key):
     method = METHOD["label-smoothing"]
-    logits, labels = jax.random.normal(key, (4, 10)), jnp.arange(4)
-    log_probs = jax.nn.log_softmax(logits)
-    right = log_probs[jnp.arange(4), labels].mean()
+    _, targets = method.examples(key, jnp.zeros((4, 64)), jnp.arange(4))
     share = method.label_smoothing
-    expected = -((1 - share) * right + share * log_probs.mean())
-    loss = float(method.loss(logits, labels, {}))
-    assert loss == pytest.approx(float(expected), rel=1e-5)
+    expected = (1 - share) * np.eye(4, 10) + share / 10
+    np.testing.assert_allclose(targets, expected, rtol=1e-6)
+
+
+def test_mixed_and_noisy_examples_are_other_ones_at_each_step(key):
+    x, labels = jnp.ones((8, 64)), jnp.arange(8)
+    for name in ("mixup", "input-noise"):
+        first, _ = METHOD[name].examples(key, x * labels[:, None], labels)
+        second, targets = METHOD[name].examples(
+            jax.random.fold_in(key, 1), x * labels[:, None], labels
+        )
+        assert (first != second).any()
+        np.testing.assert_allclose(targets.sum(-1), 1, rtol=1e-6)
+
+
+def test_r_drop_adds_the_divergence_of_its_two_passes(images, key):
+    method = METHOD["r-drop"]
+    x, targets = method.examples(key, images.train.x[:8], images.train.y[:8])
+    twin, first, second = (network_of(method, key) for _ in range(3))
+    logits = jnp.stack([twin(x), twin(x)])
+    assert (logits[0] != logits[1]).any()
+    divergence = penalties.consistency(logits)
+    without = replace(method, consistency=0.0).loss(first, x, targets)
+    difference = method.loss(second, x, targets) - without
+    assert float(difference) == pytest.approx(float(divergence), rel=1e-3)
+
+
+def test_a_learned_rate_rises_where_only_its_entropy_counts(key):
+    method = METHOD["concrete-dropout"]
+    gradient = nnx.grad(method.penalty)(network_of(method, key))
+    for layer in (0, 2):
+        assert float(gradient["layers"][layer]["logit_rate"][...]) < 0
+
+
+@pytest.mark.parametrize(
+    ("name", "shares"),
+    [("early-dropout", (1.0, 0.0)), ("curriculum-dropout", (0.0, 1.0))],
+)
+def test_a_schedule_sets_both_rates(name, shares, key):
+    method = METHOD[name].at({"rate": 0.4}, RECIPE.rates)
+    network = method.network((64, 8, 10), nnx.Rngs(key))
+    for step, share in zip((0, 100), shares, strict=True):
+        method.set_rates(network, jnp.int32(step), 100)
+        rates = float(network.input_rate[...]), float(network.hidden_rate[...])
+        assert rates == pytest.approx((share * 0.08, share * 0.4), abs=1e-4)
 
 
 def step_without_gradient(method, params):
@@ -109,10 +155,31 @@ def test_max_norm_bounds_the_weights_that_lead_into_a_unit():
     assert (kernel[:, 1] == 0.1).all()
 
 
+@pytest.mark.parametrize("name", ["l1", "group-lasso"])
+def test_a_proximal_step_leaves_exact_zeros(name):
+    params = {"kernel": jnp.array([[1e-6, 1.0], [1e-6, 1.0]])}
+    kernel = step_without_gradient(METHOD[name], params)["kernel"]
+    assert (kernel[:, 0] == 0).all() and (kernel[:, 1] > 0.9).all()
+
+
+def test_early_stopping_keeps_the_parameters_of_its_best_epoch(images, key):
+    seeds = jax.random.split(key, 2)
+    hasty = replace(RECIPE, epochs=8, learning_rate=0.3)
+    method = replace(METHOD["early-stopping"], patience=2)
+    training = train(method, hasty, images, seeds, lambda: None)
+    kept = evaluate(seeds, sweep.at(training.states, 0), images.validation)
+    best = training.curves.validation[0].min(-1)
+    assert (best < training.curves.validation[0, :, -1]).any()
+    for nll, curve in zip(kept.nll, training.curves.validation[0], strict=True):
+        assert np.isclose(curve, nll, rtol=1e-4).any()
+        assert nll <= curve[0] * 1.0001
+
+
 def test_seeds_trained_together_are_as_each_trained_alone(images):
     seeds = jax.random.split(jax.random.key(3), 2)
-    together, curves, _ = train(METHOD["dropout"], RECIPE, images, seeds, lambda: None)
-    assert curves.validation.shape == (2, RECIPE.epochs)
+    training = train(METHOD["dropout"], RECIPE, images, seeds, lambda: None)
+    together = sweep.at(training.states, 0)
+    assert training.curves.validation.shape == (1, 2, RECIPE.epochs)
     alone = trained(METHOD["dropout"], images, seeds[1:])
     for a, b in zip(
         jax.tree.leaves(together.params), jax.tree.leaves(alone.params), strict=True

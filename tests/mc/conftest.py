@@ -2,11 +2,13 @@
 
 import functools
 import itertools
+import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import lax
 
 
 def dropout(key, x, rate=0.5):
@@ -51,26 +53,34 @@ def net(key):
 def reduce(reducer, samples, *, chunks=1, parts=1, junk=0):
     """Statistics and errors of samples, in chunks, merged from several parts.
 
-    Each chunk ends with ``junk`` samples that do not count.
+    Each chunk ends with ``junk`` samples, or more, that do not count.
     """
     total = len(jax.tree.leaves(samples)[0])
-    shapes = jax.eval_shape(lambda: jax.tree.map(lambda x: jnp.asarray(x)[0], samples))
-    update, merge = jax.jit(reducer.update), jax.jit(reducer.merge)
-    states = []
-    for part in np.array_split(np.arange(total), parts):
-        state = reducer.init(shapes)
-        for chunk in np.array_split(part, chunks):
-            padded = jax.tree.map(lambda x, c=chunk: _with_junk(x[c], junk), samples)
-            state = update(state, padded, jnp.arange(len(chunk) + junk) < len(chunk))
-        states.append(state)
-    merged = functools.reduce(merge, states)
-    return jax.jit(lambda s: (reducer.finalize(s), reducer.stderr(s)))(merged)
+    size = math.ceil(math.ceil(total / parts) / chunks) + junk
+    places = np.full((parts, chunks, size), total)
+    for part, row in zip(np.array_split(np.arange(total), parts), places, strict=True):
+        for chunk, place in zip(np.array_split(part, chunks), row, strict=True):
+            place[: len(chunk)] = chunk
+    tables = jax.tree.map(lambda x: _with_junk(x)[places], samples)
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[3:], x.dtype), tables)
+
+    @jax.jit
+    def run(tables, valid):
+        update = lambda state, chunk: (reducer.update(state, *chunk), None)
+        of_part = lambda part: lax.scan(update, reducer.init(shapes), part)[0]
+        states = lax.map(of_part, (tables, valid))
+        split = [jax.tree.map(lambda x, i=i: x[i], states) for i in range(parts)]
+        merged = functools.reduce(reducer.merge, split)
+        return reducer.finalize(merged), reducer.stderr(merged)
+
+    return run(tables, places < total)
 
 
-def _with_junk(x, junk):
+def _with_junk(x):
+    """Samples, and one that must not count."""
     x = jnp.asarray(x)
     blank = jnp.nan if jnp.issubdtype(x.dtype, jnp.floating) else 0
-    return jnp.concatenate([x, jnp.full((junk, *x.shape[1:]), blank, x.dtype)])
+    return jnp.concatenate([x, jnp.full((1, *x.shape[1:]), blank, x.dtype)])
 
 
 @pytest.fixture(name="reduce")

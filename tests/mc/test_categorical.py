@@ -85,7 +85,7 @@ def test_agreement_ignorance_and_disagreement(reduce):
     )
 
 
-@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float32])
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
 def test_logits_far_apart_stay_finite(dtype, reduce):
     logits = jnp.array([[1e4, 0.0, -1e4], [9.0, 10.0, 8.0]], dtype)[None].repeat(3, 0)
     stats = finalized(reduce, mc.categorical(), logits)

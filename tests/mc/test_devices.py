@@ -31,7 +31,9 @@ def assert_like_one_device(result, net, key, count):
         np.testing.assert_allclose(ours, theirs, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("count, chunk_size", [(9, 2), (3, 4)])
+@pytest.mark.parametrize(
+    "count, chunk_size", [(9, 2), pytest.param(3, 4, marks=pytest.mark.slow)]
+)
 def test_a_mesh_changes_no_sample(count, chunk_size, mesh, net, key):
     predict = jax.jit(
         lambda key, params, x: mc.predict(
@@ -94,7 +96,9 @@ def test_the_data_axis_stays_with_the_data(mesh, net, key):
     np.testing.assert_allclose(mean, net.samples(key, 8).mean(0), atol=1e-6)
 
 
-@pytest.mark.parametrize("check_vma", [True, False])
+@pytest.mark.parametrize(
+    "check_vma", [True, pytest.param(False, marks=pytest.mark.slow)]
+)
 def test_an_axis_of_an_outer_shard_map_may_be_used(check_vma, mesh, net, key):
     def predict(x):
         result = mc.predict(
@@ -118,6 +122,7 @@ def test_an_axis_of_an_outer_shard_map_may_be_used(check_vma, mesh, net, key):
     )
 
 
+@pytest.mark.slow
 def test_explicit_axes_keep_the_sharding_of_the_data(net, key):
     mesh = jax.make_mesh(
         (2, 4), ("data", "samples"), axis_types=(AxisType.Explicit,) * 2
@@ -142,6 +147,7 @@ def test_explicit_axes_keep_the_sharding_of_the_data(net, key):
     np.testing.assert_allclose(stats["mean"], probs, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_gradients_cross_the_mesh(mesh, net, key):
     def loss(params, **kw):
         mean = mc.predict(net.apply, key, params, net.x, num_samples=6, **kw).stats[

@@ -22,10 +22,8 @@ def targets():
     return np.random.default_rng(1).normal(size=(6, 2)).astype(np.float32)
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_variances_add_up(way, samples, reduce):
-    reducer = mc.gaussian_mixture()
-    found, errors = reduce(reducer, samples, **way)
+def test_variances_add_up(samples, reduce):
+    found, errors = reduce(mc.gaussian_mixture(), samples, chunks=3, parts=2)
     mean, variance = (x.astype(np.float64) for x in samples)
     np.testing.assert_allclose(found["mean"], mean.mean(0), atol=1e-6)
     np.testing.assert_allclose(found["aleatoric"], variance.mean(0), rtol=1e-6)
@@ -39,8 +37,7 @@ def test_variances_add_up(way, samples, reduce):
     np.testing.assert_allclose(errors["mean"], mean.std(0, ddof=1) * scale, rtol=1e-5)
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("event_dims", [0, 1, 2])
+@pytest.mark.parametrize("way, event_dims", list(zip(WAYS, [0, 1, 2], strict=True)))
 def test_the_density_is_that_of_the_mixture(way, event_dims, samples, targets, reduce):
     reducer = mc.gaussian_mixture(targets=targets, event_dims=event_dims)
     found = reduce(reducer, samples, **way)[0]["log_density"]

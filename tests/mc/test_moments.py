@@ -15,8 +15,7 @@ WAYS = [
 ]
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("ddof", [0, 1])
+@pytest.mark.parametrize("way, ddof", list(zip(WAYS, [1, 0, 1, 1], strict=True)))
 def test_moments_are_those_of_the_stack(way, ddof, reduce):
     samples = np.random.default_rng(0).normal(3, 2, (25, 4, 2)).astype(np.float32)
     reducer = mc.moments(ddof=ddof)
@@ -28,7 +27,7 @@ def test_moments_are_those_of_the_stack(way, ddof, reduce):
     np.testing.assert_allclose(errors["mean"], error, rtol=2e-6)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", WAYS[::3])
 def test_a_small_variance_about_a_large_mean_is_not_lost(way, reduce):
     samples = np.random.default_rng(0).normal(1e4, 1, (2000, 3)).astype(np.float32)
     reducer = mc.moments()
@@ -82,8 +81,7 @@ def test_a_part_of_the_outputs_is_named(of, reduce):
     assert reduce(reducer, pair)[0]["mean"].shape == (2,)
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("num_axes", [0, 1, 2, None])
+@pytest.mark.parametrize("way, num_axes", list(zip(WAYS, [0, 1, 2, None], strict=True)))
 def test_covariance_is_that_of_the_stack(way, num_axes, reduce):
     samples = np.random.default_rng(0).normal(5, 1, (25, 3, 2)).astype(np.float32)
     reducer = mc.covariance(num_axes=num_axes)

@@ -11,7 +11,7 @@ from jaxdrop import mc
 KEPT = {"keep_samples": True}
 
 
-@pytest.mark.parametrize("chunk_size", [1, 3, 5, 13, 64])
+@pytest.mark.parametrize("chunk_size", [1, 5, 64])
 def test_samples_do_not_depend_on_the_chunk_size(chunk_size, net, key):
     predict = jax.jit(
         lambda key, params, x: mc.predict(
@@ -181,6 +181,27 @@ def test_outputs_keep_their_tree(net, key):
     assert stats["sum"]["var"][0].shape == ()
 
 
+def test_a_reducer_of_ones_own_needs_five_functions(net, key):
+    def update(state, outputs, valid):
+        kept = jnp.where(valid[:, None, None], outputs, -jnp.inf)
+        return jnp.maximum(state, kept.max(0))
+
+    largest = mc.Reducer(
+        init=lambda outputs: jnp.full(outputs.shape, -jnp.inf, outputs.dtype),
+        update=update,
+        merge=jnp.maximum,
+        finalize=lambda state: {"max": state},
+        stderr=lambda state: {},
+    )
+    run = lambda **kw: mc.predict(
+        net.apply, key, net.params, net.x, num_samples=7, chunk_size=3, **kw
+    )
+    expected = net.samples(key, 7).max(0)
+    np.testing.assert_array_equal(run(reducers=largest).stats["max"], expected)
+    both = run(reducers={"own": largest, "mean": mc.moments()}).stats
+    np.testing.assert_array_equal(both["own"]["max"], expected)
+
+
 def test_presets_choose_reducers(net, key):
     run = lambda fn, name: (
         mc.predict(fn, key, net.params, net.x, num_samples=3, reducers=name).stats
@@ -199,11 +220,14 @@ def test_what_is_no_array_is_passed_on_as_it_is(net, key):
         return net.apply(key, net.params, x)
 
     options = {"training": True, "depth": 2, "name": "net", "act": None}
-    result = mc.predict(apply, key, options, net.x, num_samples=2)
-    assert result.stats["mean"].shape == (6, 4)
+    for draws in ("independent", "shared"):
+        result = mc.predict(apply, key, options, net.x, num_samples=2, draws=draws)
+        assert result.stats["mean"].shape == (6, 4)
 
 
-@pytest.mark.parametrize("impl", ["rbg", "unsafe_rbg"])
+@pytest.mark.parametrize(
+    "impl", ["rbg", pytest.param("unsafe_rbg", marks=pytest.mark.slow)]
+)
 def test_keys_that_change_when_batched_give_the_same_samples_in_chunks(impl, net):
     key = jax.random.key(0, impl=impl)
     run = lambda chunk: mc.predict(
@@ -212,8 +236,7 @@ def test_keys_that_change_when_batched_give_the_same_samples_in_chunks(impl, net
     np.testing.assert_array_equal(run(4).samples, run(1).samples)
 
 
-@pytest.mark.parametrize("tol", [0.6, 0.3])
-@pytest.mark.parametrize("chunk_size", [1, 7])
+@pytest.mark.parametrize("tol, chunk_size", [(0.6, 1), (0.3, 7)])
 def test_sampling_stops_when_the_error_is_small(tol, chunk_size, net, key):
     predict = jax.jit(
         lambda tol: mc.predict(
@@ -302,7 +325,7 @@ def test_gradients_are_those_of_the_stacked_samples(net, key):
         return (draws.mean(0) ** 2).sum() + draws.var(0, ddof=1).sum()
 
     for ours, theirs in zip(
-        jax.grad(streamed)(net.params), jax.grad(stacked)(net.params), strict=True
+        *(jax.jit(jax.grad(f))(net.params) for f in (streamed, stacked)), strict=True
     ):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-4)
 
@@ -321,6 +344,35 @@ def test_a_tolerance_has_forward_gradients_and_says_that_it_has_no_others(net, k
     )  # bilinear but for the kinks
     with pytest.raises(ValueError, match=r"tol= has no reverse-mode gradient"):
         jax.grad(mean)(net.params)
+
+
+def test_a_tolerance_may_be_mapped_over(net, key):
+    def count(tol):
+        return mc.predict(
+            net.apply, key, net.params, net.x, num_samples=64, tol=tol, check_every=8
+        ).count
+
+    counts = jax.jit(jax.vmap(count))(jnp.array([1e9, 1e-9, 0.8]))
+    assert counts[0] == 16 and counts[1] == 64
+    assert counts[2] == count(0.8)
+
+
+@pytest.mark.slow
+def test_what_is_known_raises_no_alarm_about_nan(net, key):
+    reducers = {
+        "moments": mc.moments(),
+        "label": mc.categorical(),
+        "votes": mc.votes(),
+        "mixture": mc.gaussian_mixture(noise=1.0, targets=jnp.zeros((6, 4))),
+        "quantiles": mc.quantiles(capacity=8),
+    }
+    with jax.debug_nans(True):
+        result = jax.jit(
+            lambda: mc.predict(
+                net.apply, key, net.params, net.x, num_samples=5, reducers=reducers
+            )
+        )()
+    assert result.count == 5
 
 
 def test_one_sample_has_a_mean_and_nothing_else(net, key):

@@ -60,8 +60,7 @@ def test_the_two_parts_are_the_program(shape, net, key):
     np.testing.assert_allclose(ours, expected, rtol=1e-6)  # XLA may fuse otherwise
 
 
-@pytest.mark.parametrize("wrap", [lambda f: f, jax.jit])
-@pytest.mark.parametrize("chunk_size", [1, 4])
+@pytest.mark.parametrize("wrap, chunk_size", [(lambda f: f, 1), (jax.jit, 4)])
 def test_the_trunk_runs_once(wrap, chunk_size, net, key):
     calls = []
 

@@ -151,7 +151,11 @@ def test_concrete_dropout_drops_the_input_and_prices_the_layer(x):
 def test_concrete_dropout_of_channels_counts_channels(key):
     conv = nnx.Conv(8, 4, (3, 3), rngs=nnx.Rngs(1))
     module = concrete(conv, temperature=2 / 3, broadcast_dims=(1, 2), init_rate=0.3)
-    assert module(jax.random.normal(key, (2, 5, 5, 8))).shape == (2, 5, 5, 4)
+    images = jnp.ones((2, 5, 5, 8))
+    run = lambda images: module(images, rngs=key)
+    assert jax.eval_shape(run, images).shape == (2, 5, 5, 4)
+    program = str(jax.make_jaxpr(run)(images))
+    assert "u32[2,1,1,8]" in program and "u32[2,5,5,8]" not in program
     expected = jaxdrop.concrete_penalty(
         module.logit_rate[...], conv.kernel[...], **REGULARIZERS, num_inputs=8
     )

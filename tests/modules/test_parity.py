@@ -32,8 +32,10 @@ MODULES = {  # the modules of a function, by their name in both frameworks
 }
 WITHOUT_MODULE = {  # tested in files of their own, or not called with one array
     "drop_connect": "its modules are layers",
+    "drop_head": "a part of attention",
     "embedding_dropout": "called with ids as well",
     "mixout": "for trees of parameters",
+    "shake_drop": "its evaluation is an expectation",
     "zoneout": "its module is a cell",
 }
 ROWS_OF_MODULES = [

@@ -1,0 +1,175 @@
+"""Asks for the labels that tell a network the most: random, entropy, BALD, BatchBALD.
+
+    python examples/active_learning.py
+    python examples/active_learning.py --dataset mnist --data-dir ~/data
+
+A network starts with two labels of each class and asks for more, ten at a time, by what
+functions drawn from it with Monte-Carlo dropout say of the images that have none. All
+strategies have the same first labels, weights, recipe and number of samples. The table
+says how many labels each needs to be as good as the network whose labels were drawn at
+random is in the end; the figures show accuracies by labels, and what was asked for
+first. The recipe was chosen with random labels on validation images, as with ``--judge
+validation --strategies random``.
+"""
+
+import argparse
+import csv
+from pathlib import Path
+
+import jax
+import numpy as np
+from rich.console import Console
+from tqdm import tqdm
+
+from data import DataError, Images, Split, load
+from labelling import figures, summary
+from labelling.learner import Recipe
+from labelling.rounds import Protocol, Run, run
+from labelling.strategies import STRATEGIES
+
+RECIPES = {
+    "digits": Recipe(
+        hidden=(256, 256), rates=(0.1, 0.3), learning_rate=3e-3, num_steps=300
+    ),
+    "mnist": Recipe(
+        hidden=(512, 512), rates=(0.2, 0.5), learning_rate=1e-3, num_steps=600
+    ),
+}
+QUICK = Recipe(hidden=(64, 64), rates=(0.1, 0.3), learning_rate=3e-3, num_steps=150)
+REFERENCE = "random"
+
+
+def main() -> None:
+    parser = _parser()
+    args = parser.parse_args()
+    try:
+        images = load(args.dataset, args.data_dir)
+        protocol = _protocol(args, images)
+    except DataError as error:
+        parser.exit(2, f"{error}\n")
+    num_seeds = args.seeds or (2 if args.quick else 10)
+
+    console = Console()
+    console.print(f"Running on {jax.default_backend()}: {jax.devices()}")
+    names = [name for name in STRATEGIES if name in {REFERENCE, *args.strategies}]
+    pool, judged = split(images.standardized(), args.judge)
+    runs = compare(names, protocol, pool, judged, range(num_seeds))
+    title = f"{args.dataset}: {len(pool.y)} images in the pool"
+    console.print(summary.table(protocol.counts, runs, REFERENCE, title=title))
+    console.print(summary.headline(protocol.counts, runs, REFERENCE))
+
+    args.output.mkdir(parents=True, exist_ok=True)
+    write_csv(args.output / "active_learning.csv", protocol, runs)
+    figures.label_efficiency(protocol.counts, runs, REFERENCE, title=title).savefig(
+        args.output / "label_efficiency.png", dpi=150
+    )
+    first = int(protocol.counts[0])
+    figures.first_asked(
+        runs,
+        split(images, args.judge)[0],
+        images.shape,
+        first=first,
+        number=min(10, protocol.step),
+        title=f"{args.dataset}: asked for first, after {first} labels",
+    ).savefig(args.output / "first_asked.png", dpi=150)
+    console.print(f"Wrote active_learning.csv and two figures to {args.output}.")
+
+
+def split(images: Images, judge: str) -> tuple[Split, Split]:
+    """The pool, and what judges: validation images are in one of the two."""
+    if judge == "validation":
+        return images.train, images.validation
+    both = zip(images.train, images.validation, strict=True)
+    return Split(*map(np.concatenate, both)), images.test
+
+
+def compare(
+    names: list[str], protocol: Protocol, pool: Split, judged: Split, seeds: range
+) -> dict[str, list[Run]]:
+    """The runs of each strategy, one for each seed."""
+    pool, judged = jax.device_put((pool, judged))
+    runs: dict[str, list[Run]] = {name: [] for name in names}
+    rounds = len(names) * len(seeds) * len(protocol.counts)
+    with tqdm(total=rounds, unit="round") as bar:
+        for name in names:
+            bar.set_description(name)
+            for seed in seeds:
+                runs[name].append(
+                    run(
+                        STRATEGIES[name],
+                        protocol,
+                        pool,
+                        judged,
+                        seed=seed,
+                        after_round=bar.update,
+                    )
+                )
+    return runs
+
+
+def write_csv(path: Path, protocol: Protocol, runs: dict[str, list[Run]]) -> None:
+    """Writes one row for each strategy, seed and round."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["strategy", "seed", "labels", "accuracy"])
+        for name, of_strategy in runs.items():
+            for seed, one in enumerate(of_strategy):
+                for count, accuracy in zip(protocol.counts, one.accuracy, strict=True):
+                    writer.writerow([name, seed, count, accuracy])
+
+
+def _protocol(args: argparse.Namespace, images: Images) -> Protocol:
+    budget = args.budget or (80 if args.quick else 200)
+    smallest = len(images.train.y) - 1
+    if not 20 + args.step <= budget <= smallest:
+        raise DataError(
+            f"the budget must be from {20 + args.step} labels, a start of 20 and one "
+            f"round, to {smallest}, got {budget}."
+        )
+    return Protocol(
+        recipe=QUICK if args.quick else RECIPES[args.dataset],
+        initial=2,
+        step=args.step,
+        budget=budget,
+        num_samples=20 if args.quick else 100,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--dataset", choices=RECIPES, default="digits")
+    add("--data-dir", type=Path, help="the folder of mnist")
+    add("--seeds", type=_count, help="how many runs each strategy has")
+    add("--step", type=_count, default=10, help="how many labels a round asks for")
+    add("--budget", type=_count, help="how many labels there are in the end")
+    add(
+        "--strategies",
+        nargs="+",
+        choices=STRATEGIES,
+        default=list(STRATEGIES),
+        metavar="STRATEGY",
+        help=f"{', '.join(STRATEGIES)}; {REFERENCE} is always there",
+    )
+    add(
+        "--judge",
+        choices=["test", "validation"],
+        default="test",
+        help="test: validation images are in the pool; validation: to try things out",
+    )
+    add("--quick", action="store_true", help="a short run, to see that all works")
+    add("--output", type=Path, default=Path("results"), help="where files are written")
+    return parser
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
+    return number
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""A small transformer that predicts characters; its dropout follows a schedule.
+
+    python examples/char_transformer.py
+    python examples/char_transformer.py --text shakespeare.txt --train-size 200000
+    export XLA_FLAGS=--xla_force_host_platform_device_count=8  # as if there were 8
+
+Characters, attention weights, what sub-layers add, and whole sub-layers are dropped.
+Three networks differ in when: never, always, or early, from full rates to none at the
+middle of training. To the program a rate is a number like any other, so the three are
+trained by the same compiled code. Weight decay leaves biases, scales and embeddings
+alone. A batch is shared among all devices that there are; the result does not depend
+on their number.
+
+Liu, Xu, Jin, Shen, Darrell, "Dropout reduces underfitting", ICML 2023,
+https://arxiv.org/abs/2303.01500, for early dropout: it is meant for networks that
+underfit, so see what it does here and with ten times the text.
+"""
+
+import argparse
+from dataclasses import replace
+
+import jax
+import numpy as np
+from flax import nnx
+from rich.console import Console
+from rich.markup import escape
+from rich.panel import Panel
+from tqdm import tqdm
+
+from data import DataError, Text, load_text
+from jaxdrop import schedules
+from text import report
+from text.arguments import parser_of, positive
+from text.training import Recipe, State, Trainer
+from text.transformer import CharacterTransformer, Rates, write
+
+RECIPE = Recipe(
+    rounds=20,
+    steps=40,
+    batch_size=16,
+    length=64,
+    context=24,
+    learning_rate=3e-3,
+    weight_decay=0.1,
+)
+RATES = Rates(embedding=0.1, attention=0.1, residual=0.2, depth=0.1)
+WIDTH, NUM_BLOCKS, HEADS, TRAIN_SIZE = 96, 2, 4, 20_000
+
+
+def main() -> None:
+    parser = _parser()
+    args = parser.parse_args()
+    try:
+        text = load_text(args.text, train_size=args.train_size)
+    except DataError as error:
+        parser.exit(2, f"{error}\n")
+    recipe = replace(RECIPE, rounds=args.rounds or (3 if args.quick else RECIPE.rounds))
+    if args.quick:
+        recipe = replace(recipe, steps=10)
+    num_seeds = args.seeds or (2 if args.quick else 3)
+    rates = Rates(*(args.strength * rate for rate in RATES))
+
+    console = Console()
+    console.print(f"Running on {jax.default_backend()}: {jax.devices()}")
+    trainer = trainer_of(recipe, rates, text, num_seeds)
+    console.print(f"{trainer.program.mesh.size} of them share each batch.")
+    methods = schedules_of(recipe.num_steps)
+    outcomes, states = train(trainer, methods)
+    assert trainer.num_traces == 1, "a schedule must not compile again"
+    console.print(f"{len(methods)} schedules of rates, 1 compilation.")
+
+    name = args.text.name if args.text else "Python's help"
+    title = f"{name}: {len(text.train)} characters, {recipe.num_steps} steps"
+    console.print(report.table(outcomes, title=title, round_steps=recipe.steps))
+    best = min(outcomes, key=lambda outcome: outcome.best_validation.mean())
+    sample = continue_text(states[best.name], text, recipe, count=args.characters)
+    heading = f"{best.name}: what it writes after the start of the test text"
+    console.print(Panel(escape(sample), title=heading))
+
+    args.output.mkdir(parents=True, exist_ok=True)
+    report.write_csv(args.output / "char_transformer.csv", outcomes)
+    curves = report.learning_curves(outcomes, title=title, round_steps=recipe.steps)
+    curves.savefig(args.output / "char_transformer_curves.png", dpi=150)
+    console.print(f"Wrote char_transformer.csv and a figure to {args.output}.")
+
+
+def schedules_of(num_steps: int) -> dict[str, np.ndarray]:
+    """The share of its rates that a network has at each step, ``(steps,)``."""
+    steps = np.arange(num_steps)
+    early = schedules.early(1.0, cutoff=max(1, num_steps // 2))
+    return {
+        "none": np.zeros(num_steps),
+        "dropout": np.ones(num_steps),
+        "early dropout": np.asarray(early(steps)),
+    }
+
+
+def trainer_of(
+    recipe: Recipe,
+    rates: Rates,
+    text: Text,
+    num_seeds: int,
+    devices: list[jax.Device] | None = None,
+) -> Trainer:
+    """Trains transformers, one for each seed, on some or all devices."""
+
+    def build(rngs: nnx.Rngs) -> CharacterTransformer:
+        return CharacterTransformer(
+            len(text.alphabet),
+            length=recipe.length,
+            width=WIDTH,
+            num_blocks=NUM_BLOCKS,
+            heads=HEADS,
+            rates=rates,
+            rngs=rngs,
+        )
+
+    seeds = jax.random.split(jax.random.key(0), num_seeds)
+    return Trainer(build, recipe, text, seeds, devices)
+
+
+def train(
+    trainer: Trainer, methods: dict[str, np.ndarray]
+) -> tuple[list[report.Outcome], dict[str, State]]:
+    """Trains and judges networks by each schedule, from the same seeds."""
+    outcomes, states = [], {}
+    with tqdm(total=len(methods) * trainer.recipe.rounds, unit="round") as bar:
+        for name, strengths in methods.items():
+            bar.set_description(name)
+            of_runs = np.tile(strengths, (len(trainer.seeds), 1))
+            states[name], curves, seconds = trainer.run(of_runs, bar.update)
+            scores = trainer.test_scores(states[name])
+            outcomes.append(report.Outcome(name, curves, scores, seconds))
+    return outcomes, states
+
+
+def continue_text(states: State, text: Text, recipe: Recipe, *, count: int) -> str:
+    """What the first network writes after the first window of the test text."""
+    first: State = jax.tree.map(lambda leaf: leaf[0], states)
+    prompt = text.test[: recipe.length]
+
+    @jax.jit
+    def write_with(params: nnx.State) -> jax.Array:
+        network = first.network(params)
+        network.eval()
+        return write(jax.random.key(1), network, prompt, count=count)
+
+    ids = np.asarray(write_with(first.best.best_params))
+    return f"{text.read(prompt)} ▸▸▸ {text.read(ids)}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = parser_of(__doc__, train_size=TRAIN_SIZE, round_steps=RECIPE.steps)
+    add = parser.add_argument
+    add("--strength", type=float, default=1.0, help="what all rates are multiplied by")
+    add("--characters", type=positive, default=400, help="how many are written")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

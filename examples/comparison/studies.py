@@ -1,0 +1,186 @@
+"""The studies: what ``compare_regularizers.py --study`` trains and measures.
+
+Each trains all strengths and seeds of a method in one program. Where a strength is
+chosen, validation images choose, and test images are shown to the chosen networks only.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from comparison import sweep
+from comparison.evaluation import evaluate
+from comparison.method import Method
+from comparison.methods import ALL_METHODS
+from comparison.report import MC_DROPOUT, WEIGHT_SCALING, Outcome, Search
+from comparison.representation import represent
+from comparison.training import TRAIN_SIZE, Recipe, Training, seen_by, train
+from data import Images
+
+METHOD = {method.key: method for method in ALL_METHODS}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What a study may spend.
+
+    Attributes:
+      num_seeds: how many networks each strength trains.
+      num_samples: how many Monte-Carlo samples a prediction is the mean of.
+    """
+
+    num_seeds: int
+    num_samples: int
+
+    @property
+    def seeds(self) -> jax.Array:
+        """The keys of the networks."""
+        return jax.random.split(jax.random.key(0), self.num_seeds)
+
+    @property
+    def test_keys(self) -> jax.Array:
+        """The keys of their Monte-Carlo samples."""
+        return jax.random.split(jax.random.key(1), self.num_seeds)
+
+
+class Measured(NamedTuple):
+    """Errors at every strength of a grid, on each split.
+
+    Attributes:
+      strengths: the grid, arrays ``(strengths,)`` by name.
+      errors: by split, ``(strengths, seeds)``.
+      nlls: negative log-likelihoods, likewise.
+      seconds: what training took, without compilation.
+      compile_seconds: what compilation took.
+    """
+
+    strengths: dict[str, np.ndarray]
+    errors: dict[str, np.ndarray]
+    nlls: dict[str, np.ndarray]
+    seconds: float
+    compile_seconds: float
+
+
+def by_strength(
+    methods: list[Method], recipe: Recipe, images: Images, budget: Budget
+) -> list[Outcome]:
+    """Sweeps every method, chooses a strength on validation, reports on test."""
+    outcomes = []
+    with tqdm(total=len(methods) * recipe.epochs, unit="epoch") as bar:
+        for method in methods:
+            bar.set_description(method.name)
+            seen = seen_by(method, recipe, images)
+            outcomes.append(examine(method, recipe, seen, budget, bar.update))
+    return outcomes
+
+
+def examine(
+    method: Method,
+    recipe: Recipe,
+    images: Images,
+    budget: Budget,
+    after_epoch: Callable[[], None] = lambda: None,
+) -> Outcome:
+    """Sweeps one method, and judges it at the strength that validation prefers."""
+    strengths = sweep.grid(**method.grid)
+    training = train(method, recipe, images, budget.seeds, after_epoch, strengths)
+    search = _search(training, strengths, images, budget)
+    states, curves = sweep.at(training[:2], search.choice)
+    scores = {WEIGHT_SCALING: evaluate(budget.test_keys, states, images.test)}
+    if method.is_random:
+        scores[MC_DROPOUT] = evaluate(
+            budget.test_keys, states, images.test, num_samples=budget.num_samples
+        )
+    networks = states._replace(opt_state=())
+    return Outcome(
+        method=method,
+        curves=curves,
+        scores=scores,
+        seconds=training.seconds,
+        search=search,
+        representation=jax.device_get(represent(networks, images.validation.x)),
+        compile_seconds=training.compile_seconds,
+    )
+
+
+def _search(
+    training: Training,
+    strengths: dict[str, jax.Array],
+    images: Images,
+    budget: Budget,
+) -> Search:
+    """Judges every strength on validation images, by one pass without noise."""
+    scores = [
+        evaluate(budget.test_keys, sweep.at(training.states, index), images.validation)
+        for index in range(sweep.size(strengths))
+    ]
+    error = np.stack([score.error for score in scores])
+    nll = np.stack([score.nll for score in scores])
+    return Search(_as_numpy(strengths), error, nll, sweep.choose(error, nll))
+
+
+def _as_numpy(strengths: dict[str, jax.Array]) -> dict[str, np.ndarray]:
+    """The same in the same order, which a map over a tree would sort."""
+    return {name: np.asarray(values) for name, values in strengths.items()}
+
+
+def measure(
+    method: Method,
+    strengths: dict[str, jax.Array],
+    recipe: Recipe,
+    images: Images,
+    budget: Budget,
+) -> Measured:
+    """Trains a method at every strength of a grid and measures it on all splits."""
+    with tqdm(total=recipe.epochs, unit="epoch", desc=method.name) as bar:
+        training = train(method, recipe, images, budget.seeds, bar.update, strengths)
+    errors, nlls = {}, {}
+    for name in ("train", "validation", "test"):
+        scores = [
+            evaluate(
+                budget.test_keys, sweep.at(training.states, i), getattr(images, name)
+            )
+            for i in range(sweep.size(strengths))
+        ]
+        errors[name] = np.stack([score.error for score in scores])
+        nlls[name] = np.stack([score.nll for score in scores])
+    seconds = training.seconds, training.compile_seconds
+    return Measured(_as_numpy(strengths), errors, nlls, *seconds)
+
+
+def by_rate(
+    rates: tuple[float, ...], recipe: Recipe, images: Images, budget: Budget
+) -> Measured:
+    """Dropout at many rates: figure 9 (a) of Srivastava et al. (2014)."""
+    images = seen_by(METHOD["dropout"], recipe, images)
+    return measure(METHOD["dropout"], sweep.grid(rate=rates), recipe, images, budget)
+
+
+def by_size(
+    sizes: tuple[int, ...], recipe: Recipe, images: Images, budget: Budget
+) -> Measured:
+    """No dropout and dropout on more and more images: figure 10 of the same paper.
+
+    No dropout is dropout at a rate of 0, and so a row of the same program.
+    """
+    grid = sweep.grid(**{TRAIN_SIZE: sizes, "rate": (0.0, recipe.rates[1])})
+    images = seen_by(METHOD["dropout"], recipe, images)
+    return measure(METHOD["dropout"], grid, recipe, images, budget)
+
+
+def table_9() -> list[Method]:
+    """The methods of table 9 of the same paper that need no other network."""
+    rates, norms = (0.35, 0.5), (1.5, 2.0, 3.0)
+    grids = {
+        "none": {},
+        "l2-penalty": {"l2": (1e-6, 1e-5, 1e-4)},
+        "max-norm": {"max_norm": norms},
+        "dropout": {"rate": rates},
+        "dropout+l2": {"rate": rates, "l2": (1e-6, 1e-5)},
+        "dropout+max-norm": {"rate": rates, "max_norm": norms[1:]},
+    }
+    return [replace(METHOD[key], grid=grid) for key, grid in grids.items()]

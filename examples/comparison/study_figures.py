@@ -1,0 +1,155 @@
+"""The figures of studies: errors against strengths, and what is inside networks."""
+
+import math
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from comparison.report import Outcome, Search
+from comparison.studies import Measured
+from comparison.study_report import gains
+from jaxdrop import plots
+
+_RED, _GREY, _BLUE = "#c8442c", "#7a7a7a", "#1f5f9e"
+
+
+def strengths(outcomes: list[Outcome], *, title: str) -> Figure:
+    """Validation errors of each sweep, with the chosen strength and that of none."""
+    swept = [outcome for outcome in outcomes if outcome.search.strengths]
+    fixed = [outcome for outcome in outcomes if not outcome.search.strengths]
+    num_columns = min(5, len(swept))
+    num_rows = math.ceil(len(swept) / num_columns)
+    figure = Figure(
+        figsize=(2.6 * num_columns + 0.4, 2.5 * num_rows + 0.7), layout="constrained"
+    )
+    grid = figure.subplots(num_rows, num_columns, sharey=True, squeeze=False)
+    for axes, outcome in zip(grid.flat, swept, strict=False):
+        _sweep(axes, outcome.search)
+        if fixed:
+            level = 100 * fixed[0].search.error.mean()
+            axes.axhline(level, color=_GREY, ls="--", lw=1)
+        axes.set_title(outcome.method.name, fontsize=10)
+    for axes in grid.flat[len(swept) :]:
+        axes.remove()
+    highest = max(100 * outcome.search.error.mean(1).min() for outcome in outcomes)
+    lowest = min(100 * outcome.search.error.mean(1).min() for outcome in outcomes)
+    grid.flat[0].set_ylim(max(0, lowest - 0.5), 2 * highest - 0.5 * lowest + 0.5)
+    figure.suptitle(title, fontsize=11)
+    figure.supylabel("validation error in percent", fontsize=10)
+    if fixed:
+        note = f"dashed: {fixed[0].method.name}; ring: the chosen strength"
+        figure.supxlabel(note, fontsize=9)
+    return figure
+
+
+def _sweep(axes: Axes, search: Search) -> None:
+    """The last strength of the grid along the axis, a line for each of the others."""
+    *others, name = sorted(search.strengths, key=lambda key: key == "rate")
+    if others:
+        lines = search.strengths[others[0]]
+        name, others = others[0], [name]
+        places, lines = search.strengths[name], search.strengths[others[0]]
+    else:
+        places, lines = search.strengths[name], np.zeros_like(search.strengths[name])
+    series, xs = {}, None
+    for value in np.unique(lines):
+        rows = np.flatnonzero(lines == value)
+        xs = places[rows]
+        label = f"{others[0]} {value:.2g}" if others else "error"
+        series[label] = 100 * search.error[rows].T
+    plots.rate_sweep(xs, series, xlabel=name.replace("_", " "), ylabel="", ax=axes)
+    if not others:
+        axes.get_legend().remove()
+    else:
+        axes.legend(fontsize=7, frameon=False)
+    if name != "rate":
+        axes.set_xscale("log")
+    best = places[search.choice], 100 * search.error[search.choice].mean()
+    axes.plot(*best, "o", ms=10, mfc="none", mec=_RED, mew=1.5)
+    axes.grid(color="0.9", lw=0.6)
+    axes.set_axisbelow(True)
+
+
+def representations(outcomes: list[Outcome], *, title: str) -> Figure:
+    """Four numbers from inside the networks, a row for each method."""
+    height = 0.26 * len(outcomes) + 1.2
+    figure = Figure(figsize=(11, height), layout="constrained")
+    panels = (
+        ("sparsity", 100, "activations that are 0, %"),
+        ("dead", 100, "dead units, %"),
+        ("co_adaptation", 1, "correlation of two units"),
+        ("weight", 1, "root mean square of weights"),
+    )
+    grid = figure.subplots(1, len(panels), sharey=True)
+    rows = np.arange(len(outcomes))[::-1]
+    names = [outcome.method.name for outcome in outcomes]
+    for axes, (field, scale, label) in zip(grid, panels, strict=True):
+        runs = [scale * getattr(outcome.representation, field) for outcome in outcomes]
+        means = np.array([values.mean() for values in runs])
+        errors = [_standard_error(values) for values in runs]
+        axes.axvline(means[0], color=_GREY, ls="--", lw=1)
+        axes.errorbar(means, rows, xerr=errors, fmt="o", color=_BLUE, ms=4, capsize=2)
+        axes.set_xlabel(label, fontsize=9)
+        axes.set_yticks(rows, names, fontsize=9)
+        axes.grid(color="0.9", lw=0.6)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(f"{title}; dashed: {names[0]}", fontsize=11)
+    return figure
+
+
+def _standard_error(values: np.ndarray) -> float:
+    return values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else 0.0
+
+
+def rates(measured: Measured, *, title: str) -> Figure:
+    """Training and test error against the rate."""
+    series = {
+        "test": 100 * measured.errors["test"].T,
+        "training": 100 * measured.errors["train"].T,
+    }
+    figure = plots.rate_sweep(
+        measured.strengths["rate"],
+        series,
+        xlabel="dropout rate of hidden units",
+        ylabel="error in percent",
+    )
+    (axes,) = figure.axes
+    axes.set_title(title, fontsize=10)
+    axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
+    return figure
+
+
+def sizes(measured: Measured, *, title: str) -> Figure:
+    """Test errors without and with dropout, and the gain, against the number."""
+    points = list(gains(measured))
+    numbers = np.array([size for size, _, _ in points])
+    without = 100 * np.stack([errors for _, errors, _ in points]).T
+    dropout = 100 * np.stack([errors for _, _, errors in points]).T
+    figure = Figure(figsize=(8.5, 3.6), dpi=120, layout="constrained")
+    left, right = figure.subplots(1, 2)
+    label = "training images"
+    series = {"none": without, "dropout": dropout}
+    plots.rate_sweep(
+        numbers, series, xlabel=label, ylabel="test error in percent", ax=left
+    )
+    gain = without - dropout
+    plots.rate_sweep(
+        numbers, gain, xlabel=label, ylabel="gain in points of percent", ax=right
+    )
+    right.axhline(0, color=_GREY, lw=1)
+    left.set_yscale("log")
+    for axes in (left, right):
+        axes.set_xscale("log")
+        axes.set_xticks(numbers, [f"{number:g}" for number in numbers])
+        axes.minorticks_off()
+    error_ticks = [t for t in (1, 2, 3, 5, 10, 20, 30, 50) if _inside(t, left)]
+    left.set_yticks(error_ticks, [str(tick) for tick in error_ticks])
+    figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def _inside(tick: float, axes: Axes) -> bool:
+    low, high = axes.get_ylim()
+    return low <= tick <= high

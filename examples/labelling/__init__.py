@@ -1,0 +1,1 @@
+"""Networks that choose what they learn from, for ``active_learning.py``."""

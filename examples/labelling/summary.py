@@ -1,0 +1,149 @@
+"""The summary: how many labels each strategy needs to be as good as random ones."""
+
+from typing import NamedTuple
+
+import numpy as np
+from rich import box
+from rich.table import Table
+
+from labelling.rounds import Run
+
+
+class Needed(NamedTuple):
+    """The labels that a strategy needs.
+
+    Attributes:
+      labels: from so many on, the mean accuracy is never below the target; NaN if it
+        is below in the end.
+      stderr: of ``labels``, from resampled seeds; NaN if a resample is below in the
+        end, or there is one seed.
+    """
+
+    labels: float
+    stderr: float
+
+
+def accuracies(runs: list[Run]) -> np.ndarray:
+    """``(seeds, rounds)``, of one strategy."""
+    return np.stack([run.accuracy for run in runs])
+
+
+def standard_error(values: np.ndarray) -> np.ndarray:
+    """Of the mean over the first axis; 0 if there is one value."""
+    if len(values) == 1:
+        return np.zeros(values.shape[1:])
+    return values.std(0, ddof=1) / len(values) ** 0.5
+
+
+def stays_from(counts: np.ndarray, curve: np.ndarray, target: float) -> float:
+    """From how many labels on a curve is never below the target again.
+
+    Between the last round below it and the next one, the curve is a straight line.
+    Where it first reaches the target would flatter strategies: a lucky round is enough.
+
+    Args:
+      counts: ``(rounds,)``: the number of labels in each round.
+      curve: ``(rounds,)``: accuracies.
+      target: an accuracy.
+
+    Returns:
+      The number of labels; NaN if the last round is below the target.
+    """
+    (below,) = np.nonzero(curve < target)
+    if not len(below):
+        return float(counts[0])
+    last = below[-1]
+    if last == len(curve) - 1:
+        return float("nan")
+    share = (target - curve[last]) / (curve[last + 1] - curve[last])
+    return float(counts[last] + share * (counts[last + 1] - counts[last]))
+
+
+def labels_needed(
+    counts: np.ndarray,
+    strategy: np.ndarray,
+    reference: np.ndarray,
+    *,
+    resamples: int = 1000,
+) -> Needed:
+    """How many labels a strategy needs to reach the final accuracy of another.
+
+    Args:
+      counts: ``(rounds,)``: the number of labels in each round.
+      strategy: ``(seeds, rounds)``: its accuracies.
+      reference: ``(seeds, rounds)``: those of the other, from the same seeds.
+      resamples: how often seeds are drawn again, for the standard error.
+
+    Returns:
+      The number, by mean accuracies, and its bootstrap standard error; seeds are drawn
+      for both strategies together, as they share first labels and weights.
+    """
+
+    def needed(seeds: np.ndarray) -> float:
+        target = reference[seeds, -1].mean()
+        return stays_from(counts, strategy[seeds].mean(0), target)
+
+    number = len(strategy)
+    draws = np.random.default_rng(0).integers(number, size=(resamples, number))
+    spread = np.std([needed(seeds) for seeds in draws]) if number > 1 else np.nan
+    return Needed(needed(np.arange(number)), float(spread))
+
+
+def table(
+    counts: np.ndarray, runs: dict[str, list[Run]], reference: str, *, title: str
+) -> Table:
+    """Accuracies on the way, and the labels needed to be as good as the reference."""
+    shown = np.unique(np.linspace(0, len(counts) - 1, 4).round().astype(int))
+    num_seeds = len(runs[reference])
+    report = Table(
+        title=title,
+        caption=f"Accuracies: means over {num_seeds} seeds with their standard error. "
+        f"Needed: from so many labels on, the mean accuracy is never below the final "
+        f"one of {reference}; its standard error is from resampled seeds.",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+    )
+    report.add_column("strategy", no_wrap=True)
+    for round_ in shown:
+        heading = f"% right,\n{counts[round_]} labels"
+        report.add_column(heading, justify="right", no_wrap=True)
+    report.add_column("labels\nneeded", justify="right", no_wrap=True)
+    final = accuracies(runs[reference])
+    for name, of_strategy in runs.items():
+        curves = accuracies(of_strategy)
+        means, errors = 100 * curves.mean(0), 100 * standard_error(curves)
+        report.add_row(
+            name,
+            *(f"{means[r]:.1f}±{errors[r]:.1f}" for r in shown),
+            _labels(labels_needed(counts, curves, final), counts[-1])
+            if name != reference
+            else f"{counts[-1]}",
+        )
+    return report
+
+
+def headline(counts: np.ndarray, runs: dict[str, list[Run]], reference: str) -> str:
+    """One sentence for each other strategy."""
+    final = accuracies(runs[reference])
+    sentences = []
+    for name, of_strategy in runs.items():
+        if name == reference:
+            continue
+        needed = labels_needed(counts, accuracies(of_strategy), final)
+        if np.isnan(needed.labels):
+            sentences.append(f"{name} does not reach {reference}'s final accuracy.")
+            continue
+        share, error = (100 * part / counts[-1] for part in needed)
+        noise = "" if np.isnan(error) else f" ± {error:.0f}"
+        sentences.append(
+            f"{name} reaches {reference}'s final accuracy with {share:.0f}{noise} % of "
+            "the labels."
+        )
+    return "\n".join(sentences)
+
+
+def _labels(needed: Needed, budget: int) -> str:
+    if np.isnan(needed.labels):
+        return f"> {budget}"
+    noise = "" if np.isnan(needed.stderr) else f"±{needed.stderr:.0f}"
+    return f"{needed.labels:.0f}{noise}"

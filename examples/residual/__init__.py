@@ -1,0 +1,1 @@
+"""A small residual network and its regularizers, for ``image_regularizers.py``."""

@@ -1,0 +1,104 @@
+"""The figures: learning curves, and what is dropped of feature maps and of images."""
+
+import math
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+import jaxdrop
+from jaxdrop import inputs, plots
+from residual.report import Outcome
+
+_SHOWN = 4  # masks of a technique
+
+
+def learning_curves(
+    outcomes: list[Outcome], *, steps: np.ndarray, title: str
+) -> Figure:
+    """Validation losses of each method beside those of the first; bands span seeds."""
+    reference, *others = outcomes
+    columns = min(4, max(1, len(others)))
+    rows = math.ceil(len(others) / columns) or 1
+    figure = Figure(
+        figsize=(2.5 * columns + 0.5, 2.2 * rows + 0.7), layout="constrained"
+    )
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    name = reference.method.name
+    for axes, outcome in zip(grid.flat, others or [reference], strict=False):
+        plots.learning_curves(
+            {outcome.method.name: outcome.checks.nll, name: reference.checks.nll},
+            steps=steps,
+            ylabel="",
+            ax=axes,
+        )
+        axes.set_title(outcome.method.name, fontsize="medium")
+        axes.set_xlabel("")
+        handles, _ = axes.get_legend_handles_labels()
+        axes.get_legend().remove()
+    for axes in grid.flat[max(1, len(others)) :]:
+        axes.remove()
+    finals = [outcome.checks.nll[:, -1].mean() for outcome in outcomes]
+    grid[0, 0].set_ylim(0, 3 * max(finals))
+    figure.suptitle(title)
+    figure.supxlabel("epoch", fontsize="medium")
+    figure.supylabel("cross-entropy, validation", fontsize="medium")
+    figure.legend(
+        handles,
+        ["the method", name][: len(handles)],
+        loc="outside lower right",
+        ncols=2,
+        frameon=False,
+        fontsize="small",
+    )
+    return figure
+
+
+def masks(key: Array, maps: Array, images: Array, *, title: str) -> Figure:
+    """What techniques drop: masks on the left, and what is left over on the right.
+
+    Args:
+      key: of the masks.
+      maps: feature maps of one image, ``(height, width, channels)``.
+      images: ``(images, height, width)``.
+      title: what stands above.
+
+    Returns:
+      The figure: a row for each technique; of cutout it shows images, of the others
+      channels of one image.
+    """
+    batch = jnp.ones((1, *maps.shape))
+    ones = jnp.ones((*images.shape, 1))
+    of_maps = {
+        "dropout": jaxdrop.dropout(key, batch, rate=0.3),
+        "spatial dropout": jaxdrop.spatial_dropout(key, batch, rate=0.3),
+        "DropBlock": jaxdrop.drop_block(key, batch, rate=0.3, block_size=3),
+    }
+    kept = {name: np.moveaxis(drop[0] != 0, -1, 0) for name, drop in of_maps.items()}
+    holes = inputs.cutout(key, ones, size=round(0.4 * images.shape[1]))
+    kept["cutout"] = np.asarray(holes[..., 0] != 0)
+    pictures = dict.fromkeys(kept, np.moveaxis(np.asarray(maps), -1, 0))
+    pictures["cutout"] = np.asarray(images)
+
+    figure = Figure(figsize=(2.1 * _SHOWN + 1.4, 1.25 * len(kept) + 0.5))
+    grid = figure.subplots(len(kept), 2 * _SHOWN, squeeze=False)
+    for places, (name, kept_of_all) in zip(grid, kept.items(), strict=True):
+        for number in range(_SHOWN):
+            here = kept_of_all[number]
+            plots.mask(here, ax=places[number])
+            places[number].title.set_fontsize("small")
+            _picture(places[_SHOWN + number], pictures[name][number], here)
+        places[0].set_ylabel(name, rotation=0, ha="right", va="center", labelpad=8)
+    figure.suptitle(title)
+    figure.subplots_adjust(0.15, 0.03, 0.99, 0.86, wspace=0.12, hspace=0.35)
+    return figure
+
+
+def _picture(axes: Axes, picture: np.ndarray, kept: np.ndarray) -> None:
+    """What a mask leaves of a picture; what is dropped has a colour of its own."""
+    axes.imshow(picture, cmap="gray_r", vmin=picture.min(), vmax=picture.max())
+    dropped = np.ma.masked_where(kept, np.ones(kept.shape))
+    axes.imshow(dropped, cmap="Oranges", vmin=0, vmax=2)
+    axes.set(xticks=[], yticks=[])

@@ -1,0 +1,1 @@
+"""Language models of characters: windows of a text, networks, training, reports."""

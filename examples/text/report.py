@@ -1,0 +1,168 @@
+"""The report: a table for the terminal, every number in a file, and two figures."""
+
+import csv
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+from rich import box
+from rich.table import Table
+
+from jaxdrop import plots
+from text.training import Curves, Scores
+
+_BLUE, _GRAY = "#1f5f9e", "#9a9a9a"
+
+
+class Outcome(NamedTuple):
+    """What is known of a method in the end.
+
+    Attributes:
+      name: of the method.
+      curves: bits per character over the rounds.
+      scores: those of the test text.
+      seconds: what training took, all runs together, without compilation.
+    """
+
+    name: str
+    curves: Curves
+    scores: Scores
+    seconds: float
+
+    @property
+    def best_validation(self) -> np.ndarray:
+        """The score by which each run's best parameters were chosen."""
+        return np.nanmin(self.curves.validation, axis=1)
+
+
+def with_error(values: np.ndarray) -> str:
+    """The mean of runs, with its standard error if there are several."""
+    mean = f"{values.mean():.3f}"
+    if len(values) == 1:
+        return mean
+    return f"{mean}±{values.std(ddof=1) / len(values) ** 0.5:.3f}"
+
+
+def table(outcomes: list[Outcome], *, title: str, round_steps: int) -> Table:
+    """Bits per character of all methods, with the best of each column in bold."""
+    num_seeds = len(outcomes[0].scores.last)
+    report = Table(
+        title=title,
+        caption=(
+            f"Bits per character, means over {num_seeds} seeds ± their standard error: "
+            "of the parameters with the best validation score, and of the last. "
+            "step: when validation was best. s: seconds to train all seeds."
+        ),
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        collapse_padding=True,
+        pad_edge=False,
+    )
+    report.add_column("method", no_wrap=True, vertical="bottom")
+    columns = [[outcome.name for outcome in outcomes]]
+    for heading, values in (
+        ("best\nvalidation", [o.best_validation for o in outcomes]),
+        ("best\ntest", [o.scores.best for o in outcomes]),
+        ("last\ntest", [o.scores.last for o in outcomes]),
+    ):
+        report.add_column(heading, justify="right", no_wrap=True)
+        lowest = min(each.mean() for each in values)
+        columns.append(
+            [
+                f"[bold]{with_error(each)}[/bold]"
+                if each.mean() == lowest
+                else with_error(each)
+                for each in values
+            ]
+        )
+    report.add_column("last\ntraining", justify="right")
+    columns.append([f"{o.curves.train[:, -1].mean():.2f}" for o in outcomes])
+    report.add_column("step", justify="right", vertical="bottom")
+    rounds = [1 + o.curves.validation.argmin(1).mean() for o in outcomes]
+    columns.append([f"{round_steps * number:.0f}" for number in rounds])
+    report.add_column("s", justify="right", vertical="bottom")
+    columns.append([f"{outcome.seconds:.0f}" for outcome in outcomes])
+    for row in zip(*columns, strict=True):
+        report.add_row(*row)
+    return report
+
+
+def write_csv(path: Path, outcomes: list[Outcome]) -> None:
+    """Writes one row for each method and seed."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(
+            [
+                *("method", "seed", "best_validation", "best_test", "last_test"),
+                *("last_training", "train_seconds"),
+            ]
+        )
+        for name, curves, scores, seconds in outcomes:
+            columns = curves.validation.min(1), *scores, curves.train[:, -1]
+            for seed, row in enumerate(zip(*columns, strict=True)):
+                writer.writerow([name, seed, *row, round(seconds, 3)])
+
+
+def learning_curves(outcomes: list[Outcome], *, title: str, round_steps: int) -> Figure:
+    """Training and validation text side by side, a line for each method."""
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, part in zip(panels, Curves._fields, strict=True):
+        history = {o.name: getattr(o.curves, part) for o in outcomes}
+        steps = round_steps * np.arange(1, 1 + outcomes[0].curves.train.shape[1])
+        plots.learning_curves(
+            history, steps=steps, xlabel="step", ylabel="bits per character", ax=axes
+        )
+        name = {"train": "training"}.get(part, part)
+        axes.set_title(f"{name} text, no noise", fontsize=10)
+        axes.grid(color="0.92", lw=0.6)
+        axes.get_legend().remove()
+    lowest = min(curve.min() for o in outcomes for curve in o.curves)
+    highest = max(o.curves.validation[:, -1].mean() for o in outcomes)
+    panels[0].set_ylim(lowest - 0.1, max(highest, lowest + 1) + 0.7)
+    panels[1].set_ylabel("")
+    handles, labels = panels[1].get_legend_handles_labels()
+    figure.suptitle(title, fontsize=11)
+    figure.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=min(len(labels), 4),
+        frameon=False,
+        fontsize=9,
+    )
+    return figure
+
+
+def test_scores(outcomes: list[Outcome], *, title: str) -> Figure:
+    """The test text by the best and by the last parameters, with standard errors."""
+    height = 1.4 + 0.32 * len(outcomes)
+    figure = Figure(figsize=(6.4, height), layout="constrained")
+    axes = figure.subplots()
+    places = np.arange(len(outcomes))
+    for field, color, shift in (("last", _GRAY, 0.14), ("best", _BLUE, -0.14)):
+        values = [getattr(outcome.scores, field) for outcome in outcomes]
+        error = [
+            v.std(ddof=1) / len(v) ** 0.5 if len(v) > 1 else np.nan for v in values
+        ]
+        when = {"best": "best on validation", "last": "at the end"}[field]
+        axes.errorbar(
+            [v.mean() for v in values],
+            places + shift,
+            xerr=error,
+            fmt="o",
+            ms=5,
+            capsize=3,
+            color=color,
+            label=f"parameters {when}",
+        )
+    axes.set_yticks(places, [outcome.name for outcome in outcomes])
+    axes.invert_yaxis()
+    axes.grid(color="0.92", lw=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_xlabel("bits per character of the test text, ± standard error over seeds")
+    axes.set_title(title, fontsize=11)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+    return figure

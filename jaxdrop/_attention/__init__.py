@@ -1,0 +1,1 @@
+"""Attention with dropout, one public function per file, lifted by the package."""

@@ -1,0 +1,203 @@
+"""The arguments of attention, checked before tracing and brought to four axes."""
+
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from jaxdrop._checks import check_axes, check_real
+from jaxdrop._typing import Array, Axes
+
+CALLER = "dot_product_attention"
+
+
+class Arguments(NamedTuple):
+    """Arrays of attention in the layouts of ``jax.nn``.
+
+    Attributes:
+      query: ``(batch, queries, heads, features)``.
+      key: ``(batch, keys, key heads, features)``.
+      value: as ``key``.
+      bias: broadcasts to ``(batch, heads, queries, keys)``; or None.
+      mask: the same, boolean; or None.
+    """
+
+    query: Array
+    key: Array
+    value: Array
+    bias: Array | None
+    mask: Array | None
+
+    @property
+    def weights(self) -> tuple[int, int, int, int]:
+        """The shape of the attention weights."""
+        batch, queries, heads, _ = self.query.shape
+        return batch, heads, queries, self.key.shape[1]
+
+
+def check_arrays(
+    query: Any, key: Any, value: Any, bias: Any, mask: Any, /
+) -> Arguments:
+    """Raises unless shapes and dtypes fit together."""
+    query, key, value = (check_real(x, caller=CALLER) for x in (query, key, value))
+    if query.ndim not in (3, 4):
+        raise ValueError(
+            f"{CALLER}: query must have the axes ([batch], length, heads, features), "
+            f"got shape {query.shape}."
+        )
+    for name, x in (("key_", key), ("value", value)):
+        if x.ndim != query.ndim:
+            raise ValueError(
+                f"{CALLER}: {name} must have the axes of query, whose shape is "
+                f"{query.shape}; got shape {x.shape}."
+            )
+        if x.dtype != query.dtype:
+            raise TypeError(
+                f"{CALLER}: {name} must have query's dtype {query.dtype}, got "
+                f"{x.dtype}; cast with astype."
+            )
+    query, key, value = (as_4d(x) for x in (query, key, value))
+    if value.shape != key.shape:
+        raise ValueError(
+            f"{CALLER}: value must have the shape of key_, {key.shape}, "
+            f"got {value.shape}."
+        )
+    if (query.shape[0], query.shape[3]) != (key.shape[0], key.shape[3]):
+        raise ValueError(
+            f"{CALLER}: query and key_ must agree in batch and features, got shapes "
+            f"{query.shape} and {key.shape}."
+        )
+    if 0 in key.shape[1:3] or query.shape[2] % key.shape[2]:
+        raise ValueError(
+            f"{CALLER}: there must be keys, and query's heads must be a multiple of "
+            f"key_'s, got shapes {query.shape} and {key.shape}."
+        )
+    arguments = Arguments(query, key, value, None, None)
+    bias = _check_weights(bias, arguments.weights, name="bias")
+    if bias is not None and not jnp.issubdtype(bias.dtype, jnp.floating):
+        raise TypeError(
+            f"{CALLER}: bias must be floating point, got {bias.dtype}; what says where "
+            "to attend is a mask."
+        )
+    mask = _check_weights(mask, arguments.weights, name="mask")
+    if mask is not None and mask.dtype != jnp.bool_:
+        raise TypeError(
+            f"{CALLER}: mask must be boolean, True where attended to, got "
+            f"{mask.dtype}; what is to be added to the logits is a bias."
+        )
+    return Arguments(query, key, value, bias, mask)
+
+
+def _check_weights(
+    x: Any, weights: tuple[int, int, int, int], *, name: str
+) -> Array | None:
+    if x is None:
+        return None
+    x = jnp.asarray(x)
+    if x.ndim > 4 or any(
+        size not in (1, whole)
+        for size, whole in zip(x.shape[::-1], weights[::-1], strict=False)
+    ):
+        raise ValueError(
+            f"{CALLER}: {name} must broadcast to (batch, heads, queries, keys) = "
+            f"{weights}, got shape {x.shape}."
+        )
+    return as_4d(x)
+
+
+def as_4d(x: Array, /) -> Array:
+    """``x`` with axes of length 1 in front."""
+    return jnp.reshape(x, (1,) * (4 - x.ndim) + x.shape)
+
+
+def check_lengths(lengths: Any, batch: int, /, *, name: str) -> Array | None:
+    """Returns one int32 length for each example, or None for None."""
+    if lengths is None:
+        return None
+    lengths = jnp.asarray(lengths)
+    if not jnp.issubdtype(lengths.dtype, jnp.integer) or lengths.shape != (batch,):
+        raise ValueError(
+            f"{CALLER}: {name} must be {batch} integers, one for each example, got "
+            f"{lengths.dtype} of shape {lengths.shape}."
+        )
+    return lengths.astype(jnp.int32)
+
+
+def check_window(window: Any, /) -> tuple[int, int] | None:
+    """Returns how far a query sees to its left and right."""
+    if window is None:
+        return None
+    both = _pair(window, second=window)
+    if len(both) != 2 or not all(_is_count(reach, least=0) for reach in both):
+        raise ValueError(
+            f"{CALLER}: local_window_size must be a number of keys, or two: to the "
+            f"left and to the right; got {window!r}."
+        )
+    return int(both[0]), int(both[1])
+
+
+def check_block(block_size: Any, /) -> tuple[int | None, int | None]:
+    """Returns how many queries and how many keys make a block, None to choose."""
+    if block_size is None:
+        return None, None
+    both = _pair(block_size, second=None)
+    if len(both) != 2 or not all(n is None or _is_count(n, least=1) for n in both):
+        raise ValueError(
+            f"{CALLER}: block_size must be a number of queries, or two numbers, of "
+            f"queries and of keys, at least 1; got {block_size!r}."
+        )
+    return both[0], both[1]
+
+
+def _pair(numbers: Any, *, second: Any) -> tuple[Any, ...]:
+    """A sequence as it is, or one number and a second."""
+    return tuple(numbers) if isinstance(numbers, Sequence) else (numbers, second)
+
+
+def _is_count(number: Any, *, least: int) -> bool:
+    whole = isinstance(number, Integral) and not isinstance(number, bool)
+    return whole and int(number) >= least
+
+
+def check_causal(is_causal: Any, /) -> bool:
+    """Returns a Python bool, or raises: it decides what is computed at all."""
+    if isinstance(is_causal, bool | np.bool_):
+        return bool(is_causal)
+    raise TypeError(
+        f"{CALLER}: is_causal must be a bool, known before tracing, got "
+        f"{is_causal!r}; what is only known then is a mask."
+    )
+
+
+def check_scale(scale: Any, features: int, /) -> ArrayLike:
+    """Returns what logits are multiplied by: a number, or a JAX scalar."""
+    if scale is None:
+        return float(1 / np.sqrt(max(features, 1)))
+    kinds = (Real, np.ndarray, jax.Array)
+    if isinstance(scale, bool) or not any(isinstance(scale, kind) for kind in kinds):
+        raise TypeError(
+            f"{CALLER}: scale must be a number or a scalar array, got {scale!r}."
+        )
+    shape = np.shape(scale)
+    if shape:
+        raise ValueError(
+            f"{CALLER}: scale must be a scalar, got an array of shape {shape}; "
+            "multiply query by it instead."
+        )
+    number: ArrayLike = scale
+    return number
+
+
+def drawn_shape(
+    weights: tuple[int, int, int, int], broadcast_dims: Axes, ndim: int
+) -> tuple[int, int, int, int]:
+    """The shape of the mask: 1 along shared axes, counted without a batch in rank 3."""
+    shared = check_axes(broadcast_dims, ndim, name="broadcast_dims")
+    batch, heads, queries, keys = (
+        1 if axis - 4 + ndim in shared else size for axis, size in enumerate(weights)
+    )
+    return batch, heads, queries, keys

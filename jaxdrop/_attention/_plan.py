@@ -1,0 +1,185 @@
+"""In what order attention is computed: rows, panes, blocks and tiles, from the shapes.
+
+A row is what shares its keys: the query heads of one key head of one example. Where
+queries see only some of the keys, its matrix of weights is cut into square panes, and
+those in which nothing is seen are never computed. A pane is cut into blocks of queries,
+and a block, where its keys are many, into tiles of keys. Only one tile of weights, of
+as many rows as fit, is held at a time. The plan decides how fast a result comes, never
+what it is.
+"""
+
+import dataclasses
+import math
+
+import jax
+
+_PANES_TO_A_SIDE = (2, 4, 8)
+_SHORTEST_PANE = 512
+_LONGEST_ROW = 8192
+_TILE_KEYS = 2048  # of rows that are longer
+_TILE_ENTRIES = {"cpu": 1 << 19}  # what fits into caches
+_TILE_ENTRIES_ELSEWHERE = 1 << 24  # what keeps an accelerator busy
+
+Reach = tuple[int, int]
+"""How many keys before and after its own position a query sees."""
+
+Panes = tuple[tuple[int, int], ...]
+"""Panes by their indices along both axes, row-major."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Everything about a call that is known before it is traced.
+
+    Attributes:
+      batch: the number of examples.
+      key_heads: the number of heads of the keys.
+      group: how many query heads share a key head.
+      queries: the number of queries.
+      keys: the number of keys.
+      drawn: the shape of the dropout mask, (batch, heads, queries, keys), 1 where it is
+        shared.
+      is_causal: whether a query sees no later keys.
+      window: how far a query sees to either side, or None.
+      rows: how many examples, and how many key heads, are computed at once.
+      pane: queries and keys of a pane.
+      panes: the panes in which anything is seen.
+      block: the most queries, and keys, of a row that are computed at once.
+    """
+
+    batch: int
+    key_heads: int
+    group: int
+    queries: int
+    keys: int
+    drawn: tuple[int, int, int, int]
+    is_causal: bool
+    window: Reach | None
+    rows: tuple[int, int]
+    pane: tuple[int, int]
+    panes: Panes
+    block: tuple[int, int]
+
+    @property
+    def steps(self) -> tuple[int, int]:
+        """How many steps are made over the examples, and over the key heads."""
+        return self.batch // self.rows[0], self.key_heads // self.rows[1]
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """How many panes there are along both axes."""
+        return -(-self.queries // self.pane[0]), -(-self.keys // self.pane[1])
+
+    @property
+    def skips(self) -> bool:
+        """Whether some queries are never compared with some keys."""
+        return len(self.panes) < math.prod(self.grid)
+
+    def dense(self) -> "Plan":
+        """The same plan, but comparing all queries with all keys."""
+        pane = (self.queries, self.keys)
+        return dataclasses.replace(self, pane=pane, panes=((0, 0),))
+
+
+def make_plan(
+    weights: tuple[int, int, int, int],
+    *,
+    key_heads: int,
+    drawn: tuple[int, int, int, int],
+    is_causal: bool,
+    window: Reach | None,
+    block: tuple[int | None, int | None] = (None, None),
+) -> Plan:
+    """Chooses rows, panes and blocks.
+
+    Args:
+      weights: the shape of the weights, (batch, heads, queries, keys).
+      key_heads: the number of heads of the keys.
+      drawn: the shape of the dropout mask.
+      is_causal: whether a query sees no later keys.
+      window: how far a query sees to either side, or None.
+      block: queries and keys of a block, None to choose.
+    """
+    batch, heads, queries, keys = weights
+    group = heads // key_heads
+    left, right = window or (max(queries, keys), max(queries, keys))
+    shortest = min(_SHORTEST_PANE, max(block[0] or 0, block[1] or 0) or _SHORTEST_PANE)
+    reach = (left, 0 if is_causal else right)
+    pane, panes = _choose_panes(queries, keys, reach, shortest)
+    width = block[1] or (pane[1] if pane[1] <= _LONGEST_ROW else _TILE_KEYS)
+    width = min(width, pane[1])
+    # Whatever axis is spread over devices must not be looped over.
+    devices = jax.device_count()
+    examples, together = math.gcd(batch, devices), math.gcd(key_heads, devices)
+    room = devices * _tile_entries() // (examples * together * group * width)
+    length = min(block[0] or max(16, room - room % 16), pane[0])
+    room //= 2  # products of many small matrices gain less from each other
+    if length == pane[0] and room >= 2 * length:
+        more = _divisor(key_heads // together, room // length)
+        together *= more
+        examples *= _divisor(batch // examples, room // (length * more))
+    return Plan(
+        batch=batch,
+        key_heads=key_heads,
+        group=group,
+        queries=queries,
+        keys=keys,
+        drawn=drawn,
+        is_causal=is_causal,
+        window=window,
+        rows=(examples, together),
+        pane=pane,
+        panes=panes,
+        block=(length, width),
+    )
+
+
+def _tile_entries() -> int:
+    """How many weights are held at once on a device of the default kind."""
+    return _TILE_ENTRIES.get(jax.default_backend(), _TILE_ENTRIES_ELSEWHERE)
+
+
+def _choose_panes(
+    queries: int, keys: int, reach: Reach, shortest: int
+) -> tuple[tuple[int, int], Panes]:
+    """The size of panes that leaves least to compute, and the panes.
+
+    Queries and keys are copied once for each pane that they are in, so that a size with
+    many panes to a query is out of the question.
+    """
+    longest = max(queries, keys)
+    sizes = {-(-longest // count) for count in _PANES_TO_A_SIDE}
+    sizes |= {max(sum(reach) // 2, shortest)}
+    best: tuple[tuple[int, int], Panes] = (queries, keys), ((0, 0),)
+    least = 0.8 * queries * keys
+    for size in sorted(sizes, reverse=True):
+        if not shortest <= size < longest:
+            continue
+        panes = _seen_panes(queries, keys, reach, size)
+        if len(panes) * size < 5 * longest and len(panes) * size**2 < least:
+            best, least = ((size, size), panes), len(panes) * size**2
+    return best
+
+
+def _seen_panes(queries: int, keys: int, reach: Reach, size: int) -> Panes:
+    """The panes of a size in which a query sees a key.
+
+    A query that sees nothing at all attends to everything alike, as softmax has it.
+    """
+    left, right = reach
+    panes = []
+    for start in range(0, queries, size):
+        last = min(queries, start + size) - 1
+        first_key, last_key = max(0, start - left), min(keys - 1, last + right)
+        if last - left >= keys:
+            first_key, last_key = 0, keys - 1
+        seen = range(first_key // size, last_key // size + 1)
+        panes += [(start // size, pane) for pane in seen]
+    return tuple(panes)
+
+
+def _divisor(number: int, limit: int) -> int:
+    """The largest divisor of a number that is no larger than a limit, at least 1."""
+    return max(
+        d for d in range(1, number + 1) if number % d == 0 and d <= max(1, limit)
+    )

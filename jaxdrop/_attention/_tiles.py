@@ -1,0 +1,277 @@
+"""One tile of attention weights: which of them survive, and what they sum to.
+
+A tile belongs to one key head of one example; its arrays have the axes (query heads of
+the key head, queries, keys), or features in place of keys. Positions are absolute: a
+tile draws its own part of the mask of all weights, wherever its edges are.
+"""
+
+import functools
+import math
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jaxdrop import masks, prng
+from jaxdrop._attention._plan import Plan
+from jaxdrop._typing import Array, Key
+from jaxdrop.prng import _threefry
+
+MASKED = -0.7 * float(np.finfo(np.float32).max)
+"""The logit of what must not be attended to, that of ``jax.nn``.
+
+It is finite: a query that may attend to nothing attends to everything alike.
+"""
+
+Operands = dict[str, Array]
+"""The arrays of a row, block or tile by name; see :data:`_loops.AXES`."""
+
+
+class Drop(NamedTuple):
+    """What is dropped: the key of the mask, and the probability of keeping."""
+
+    key: Key
+    keep: Array
+
+
+class Sums(NamedTuple):
+    """Sums over keys, ``(…, query heads, queries)``, and features of the values.
+
+    Attributes:
+      values: values times the weights that survive, not divided by anything.
+      weights: all weights, relative to that of the largest logit.
+      top: the largest logit.
+    """
+
+    values: Array
+    weights: Array
+    top: Array
+
+
+class Changes(NamedTuple):
+    """How :class:`Sums` change, the largest logit held fixed."""
+
+    values: Array
+    weights: Array
+
+
+def sums(plan: Plan, drop: Drop, inside: bool, tile: Operands) -> Sums:
+    """What a tile adds to the output.
+
+    Args:
+      plan: the plan of the call.
+      drop: what is dropped.
+      inside: whether all keys of the tile are known to exist. Static.
+      tile: ``query`` (scaled), ``key``, ``value``; maybe ``bias``, ``mask`` and
+        ``lengths``; and ``first_row``, ``first_query`` and ``first_key``, where it is.
+    """
+    logits = _logits(plan, inside, tile)
+    # Where a bias is minus infinity throughout, other tiles may have more to say.
+    top = jnp.maximum(logits.max(-1), float(np.finfo(logits.dtype).min))
+    weights = jnp.exp(logits - top[..., None])
+    kept = jnp.where(_survives(plan, drop, tile), weights, 0)
+    return Sums(_product(kept, tile["value"], 0), weights.sum(-1), top)
+
+
+def merge(parts: Sums, owner: np.ndarray, count: int) -> Sums:
+    """Adds up parts along the first axis; ``owner`` says which sum each belongs to."""
+    if len(owner) == 1:
+        return parts
+    if count == 1:
+        top = parts.top.max(0, keepdims=True)
+    else:
+        top = jax.ops.segment_max(parts.top, owner, count, indices_are_sorted=True)
+    relative = jnp.exp(parts.top - top[owner])
+    return Sums(
+        _add_parts(parts.values * relative[..., None], owner, count),
+        _add_parts(parts.weights * relative, owner, count),
+        top,
+    )
+
+
+def changes(plan: Plan, drop: Drop, inside: bool, tile: Operands) -> Changes:
+    """How a tile's sums change; linear in the operands whose names begin with ``d_``.
+
+    It is checkpointed: for the backward pass, which is its transpose, weights and mask
+    are computed again and not kept.
+
+    Args:
+      plan: the plan of the call.
+      drop: what is dropped.
+      inside: whether all keys of the tile are known to exist. Static.
+      tile: as for :func:`sums`, and ``top``; and any of ``d_query``, ``d_bias``,
+        ``d_key`` and ``d_value``. The last two come with their last axes exchanged, so
+        that their gradients are products in a layout that is twice as fast on a CPU.
+    """
+
+    @partial(jax.checkpoint, prevent_cse=False)
+    def changed(drop: Drop, tile: Operands) -> Changes:
+        logits = _logits(plan, inside, tile)
+        weights = jnp.exp(logits - tile["top"][..., None])
+        survives = _survives(plan, drop, tile)
+        values, total = jnp.zeros_like(tile["query"]), jnp.zeros_like(tile["top"])
+        change = _change_of_logits(tile)
+        if change is not None:
+            attended = _attended(plan, tile)
+            if attended is not None:
+                change = jnp.where(attended, change, 0)
+            change = weights * change
+            kept = jnp.where(survives, change, 0)
+            values = values + _product(kept, tile["value"], 0)
+            total = change.sum(-1)
+        if "d_value" in tile:
+            kept = jnp.where(survives, weights, 0)
+            values = values + _product(kept, tile["d_value"], 1)
+        return Changes(values, total)
+
+    return changed(drop, tile)
+
+
+def over_unattended(
+    plan: Plan, drop: Drop, value: str, inside: bool, tile: Operands
+) -> Changes:
+    """Sums over the keys that a query may not attend to, all of the same weight.
+
+    Args:
+      plan: the plan of the call.
+      drop: what is dropped.
+      value: of what to sum, ``"value"`` or ``"d_value"``; linear in it. Static.
+      inside: whether all keys of the tile are known to exist. Static.
+      tile: as for :func:`sums` or :func:`changes`.
+    """
+
+    @partial(jax.checkpoint, prevent_cse=False)
+    def summed(drop: Drop, tile: Operands) -> Changes:
+        attended = _attended(plan, tile)
+        free = jnp.ones((), bool) if attended is None else jnp.logical_not(attended)
+        if not inside:
+            free &= _exists(plan, tile)
+        shape = (*tile["query"].shape[:2], tile["key"].shape[0])
+        weights = jnp.broadcast_to(free, shape).astype(tile["query"].dtype)
+        kept = jnp.where(_survives(plan, drop, tile), weights, 0)
+        axis = 0 if value == "value" else 1
+        return Changes(_product(kept, tile[value], axis), weights.sum(-1))
+
+    return summed(drop, tile)
+
+
+def add(parts: Changes, owner: np.ndarray, count: int) -> Changes:
+    """Adds up parts as :func:`merge` does."""
+    return Changes(
+        _add_parts(parts.values, owner, count),
+        _add_parts(parts.weights, owner, count),
+    )
+
+
+def _add_parts(x: Array, owner: np.ndarray, count: int) -> Array:
+    if count == 1:
+        return x.sum(0, keepdims=True)
+    return jax.ops.segment_sum(x, owner, count, indices_are_sorted=True)
+
+
+def _change_of_logits(tile: Operands) -> Array | None:
+    terms = []
+    if "d_query" in tile:
+        terms.append(_product(tile["d_query"], tile["key"], 1))
+    if "d_key" in tile:
+        terms.append(_product(tile["query"], tile["d_key"], 0))
+    if "d_bias" in tile:
+        terms.append(tile["d_bias"])
+    return sum(terms[1:], terms[0]) if terms else None
+
+
+def _logits(plan: Plan, inside: bool, tile: Operands) -> Array:
+    logits = _product(tile["query"], tile["key"], 1)
+    if "bias" in tile:
+        logits = logits + tile["bias"].astype(logits.dtype)
+    attended = _attended(plan, tile)
+    if attended is not None:
+        logits = jnp.where(attended, logits, MASKED)
+    if not inside:
+        logits = jnp.where(_exists(plan, tile), logits, -jnp.inf)
+    return logits
+
+
+def _attended(plan: Plan, tile: Operands) -> Array | None:
+    """Which keys a query may attend to, or None where it is all."""
+    query, key = _positions(tile)
+    conditions = []
+    if "mask" in tile:
+        conditions.append(tile["mask"])
+    if "lengths" in tile:
+        conditions.append(key < tile["lengths"])
+    if plan.is_causal:
+        conditions.append(key <= query)
+    if plan.window is not None:
+        left, right = (np.uint32(reach) for reach in plan.window)
+        conditions.append((query <= key + left) & (key <= query + right))
+    return functools.reduce(jnp.logical_and, conditions) if conditions else None
+
+
+def _exists(plan: Plan, tile: Operands) -> Array:
+    """Which keys of a tile are in the array."""
+    return _positions(tile)[1] < np.uint32(plan.keys)
+
+
+def _positions(tile: Operands) -> tuple[Array, Array]:
+    """The positions of queries and keys in their sequences."""
+    query, key = _iota(tile["query"].shape[1], 1), _iota(tile["key"].shape[0], 2)
+    return query + tile["first_query"], key + tile["first_key"]
+
+
+def _survives(plan: Plan, drop: Drop, tile: Operands) -> Array:
+    """The tile's part of ``masks.bernoulli(key, plan.drawn)``.
+
+    Positions are computed where the mask is: from outside they would come as an array,
+    four times the size of the mask.
+    """
+
+    def drawing(key: Key, keep: Array) -> Array:
+        high, low = _counters(plan, tile)
+        return masks.survives(prng.bits_at(key, low, high=high), keep=keep)
+
+    size = plan.group * tile["query"].shape[1] * tile["key"].shape[0]
+    return masks.hold(drawing, *drop, size=size)
+
+
+def _counters(plan: Plan, tile: Operands) -> tuple[Array, Array]:
+    """The row-major position of each weight among all, as two uint32 words.
+
+    To the position of the first key of each row of weights an ``iota`` is added and
+    nothing else: a sum that does not change from tile to tile would be moved out of the
+    loop by XLA, and reading it there halves the speed of the hash on a CPU.
+    """
+    _, heads, queries, keys = plan.drawn
+    row = tile["first_row"]
+    if heads > 1:
+        row = row + np.uint32(queries) * _iota(plan.group, 0)
+    if queries > 1:
+        row = row + _iota(tile["query"].shape[1], 1)
+    row = row.reshape((1,) * (3 - row.ndim) + row.shape)
+    if keys == 1:
+        return jnp.zeros_like(row), row
+    key = _iota(tile["key"].shape[0], 2)
+    if math.prod(plan.drawn) <= 1 << 32:
+        return jnp.zeros_like(row), row * np.uint32(keys) + tile["first_key"] + key
+    high, low = _threefry.add_product(jnp.zeros_like(row), tile["first_key"], row, keys)
+    return high + (low + key < key).astype(jnp.uint32), low + key
+
+
+def _iota(size: int, axis: int) -> Array:
+    """``0, 1, …`` along one of three axes."""
+    shape = tuple(size if i == axis else 1 for i in range(3))
+    return lax.broadcasted_iota(jnp.uint32, shape, axis)
+
+
+def _product(left: Array, right: Array, axis: int) -> Array:
+    """Sums over the last axis of the left array and one of the right, a matrix.
+
+    Heads and queries are one axis in it: the product of two matrices is what compilers
+    lay out best.
+    """
+    flat = left.reshape(-1, left.shape[-1])
+    product = lax.dot_general(flat, right, (((1,), (axis,)), ((), ())))
+    return product.reshape(*left.shape[:-1], product.shape[-1])

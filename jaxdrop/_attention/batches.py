@@ -1,0 +1,90 @@
+"""Attention over any number of batch axes, as the modules of Flax call it."""
+
+import contextlib
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxdrop._attention.dot_product_attention import dot_product_attention
+from jaxdrop._typing import Array, Flag, Key, Rate
+
+
+def attend_in_batches(
+    key: Key | None,
+    query: Array,
+    key_: Array,
+    value: Array,
+    /,
+    *,
+    rate: Rate,
+    bias: Array | None = None,
+    mask: Array | None = None,
+    is_causal: bool = False,
+    share_draws: bool = False,
+    precision: Any = None,
+    deterministic: Flag = False,
+) -> Array:
+    """Attends with all batch axes made one.
+
+    Args:
+      key: a PRNG key; may be ``None`` where nothing is drawn.
+      query: queries, ``(*batch, queries, heads, features)``.
+      key_: keys, ``(*batch, keys, key heads, features)``.
+      value: values, of the shape of ``key_``.
+      rate: the probability of dropping a weight.
+      bias: what is added to the logits, broadcasting to ``(*batch, heads, queries,
+        keys)``.
+      mask: what may be attended to, not zero where it may, broadcasting as ``bias``.
+      is_causal: a query attends to no later keys. Static.
+      share_draws: one mask for all examples and heads. Static.
+      precision: of the products: a ``jax.lax.Precision`` or its name. Static.
+      deterministic: drop nothing; may be traced.
+
+    Returns:
+      An array with the shape and dtype of ``query``.
+    """
+    batch, shape = query.shape[:-3], query.shape
+    if mask is not None:
+        mask = jnp.asarray(mask).astype(bool)
+    if query.ndim > 4:
+        query, key_, value = (
+            x.reshape(-1, *x.shape[-3:]) for x in (query, key_, value)
+        )
+        bias, mask = _one_batch(bias, batch), _one_batch(mask, batch)
+    shared = tuple(range(query.ndim - 2)) if share_draws else ()
+    with _precision(precision):
+        output = dot_product_attention(
+            key,
+            query,
+            key_,
+            value,
+            rate=rate,
+            bias=bias,
+            mask=mask,
+            is_causal=is_causal,
+            broadcast_dims=shared,
+            deterministic=deterministic,
+        )
+    return output.reshape(shape)
+
+
+def _one_batch(x: Array | None, batch: tuple[int, ...]) -> Array | None:
+    """Makes the batch axes one, or an axis of length 1 where all of them are."""
+    if x is None or x.ndim <= 3:
+        return x
+    if math.prod(x.shape[:-3]) > 1:
+        x = jnp.broadcast_to(x, batch + x.shape[-3:])
+    return x.reshape(-1, *x.shape[-3:])
+
+
+def _precision(precision: Any) -> contextlib.AbstractContextManager[None]:
+    """A context in which products have a precision, given as Flax's modules take it."""
+    if precision is None:
+        return contextlib.nullcontext()
+    if isinstance(precision, tuple) and len(set(precision)) == 1:
+        precision = precision[0]
+    if isinstance(precision, jax.lax.Precision):
+        precision = precision.name.lower()
+    return jax.default_matmul_precision(precision)

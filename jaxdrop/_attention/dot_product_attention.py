@@ -1,0 +1,198 @@
+"""Dropout on attention weights that are never held at once."""
+
+from functools import partial
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from jaxdrop import masks
+from jaxdrop._attention import _arguments, _rows
+from jaxdrop._attention._attend import Inputs, Masking, attend, wide_dtype
+from jaxdrop._attention._plan import Plan, make_plan
+from jaxdrop._attention._tiles import Drop
+from jaxdrop._checks import check_choice, check_rate, is_identity, require_key
+from jaxdrop._sites import site
+from jaxdrop._typing import Array, Axes, Flag, Key, Rate
+
+_CALLER = _arguments.CALLER
+
+
+def dot_product_attention(
+    key: Key | None,
+    query: Array,
+    key_: Array,
+    value: Array,
+    /,
+    *,
+    rate: Rate,
+    bias: Array | None = None,
+    mask: Array | None = None,
+    scale: ArrayLike | None = None,
+    is_causal: bool = False,
+    query_seq_lengths: Array | None = None,
+    key_value_seq_lengths: Array | None = None,
+    local_window_size: int | tuple[int, int] | None = None,
+    broadcast_dims: Axes = (),
+    block_size: int | tuple[int, int] | None = None,
+    implementation: Literal["xla", "cudnn"] | None = None,
+    deterministic: Flag = False,
+) -> Array:
+    """Attends with dropout on weights that are never held for all queries at once.
+
+    Each weight of the softmax is dropped on its own and the others are divided by
+    ``1 - rate``; rows are not normalised again. The usual rate is 0.1; the usual place
+    is every attention layer of a transformer that is trained for many epochs.
+
+    It computes what :func:`jax.nn.dot_product_attention` computes, to which it takes
+    the same arguments and into which it turns, operation for operation, where nothing
+    is dropped. Memory grows with the lengths of the sequences and not with their
+    product, forward and backward: weights and mask are computed in blocks, and again in
+    the backward pass. Blocks that are masked throughout by ``is_causal`` or
+    ``local_window_size`` are left out. All of it is differentiable in both directions,
+    any number of times.
+
+    For a threefry key, JAX's default, the mask is
+    ``jaxdrop.masks.bernoulli(key, (batch, heads, queries, keys), rate=rate)``: one for
+    each example and head, the same for every block size, sharding and device. Of other
+    generators' keys a threefry key is derived, since a block draws its part alone.
+
+    Args:
+      key: a PRNG key; may be ``None`` where nothing is drawn.
+      query: queries, ``([batch], queries, heads, features)``.
+      key_: keys, ``([batch], keys, key heads, features)``. The number of heads is a
+        multiple of that of the key heads.
+      value: values, of the shape of ``key_``.
+      rate: the probability of dropping a weight: a number or a scalar array. A traced
+        rate does not recompile when it changes; outside [0, 1] it gives NaN.
+      bias: what is added to the logits, broadcasting to ``(batch, heads, queries,
+        keys)``.
+      mask: a boolean array that broadcasts as ``bias``, True where a query may attend.
+        A query that may attend to nothing attends to all keys alike.
+      scale: what logits are multiplied by; by default 1 / sqrt(features).
+      is_causal: a query attends to no later keys. Static.
+      query_seq_lengths: the number of queries of each example, ``(batch,)``; outputs
+        beyond are zero.
+      key_value_seq_lengths: the number of keys of each example, ``(batch,)``.
+      local_window_size: how many keys to the left and right of its own position a query
+        attends to, as one number or two. Static.
+      broadcast_dims: axes of the weights, ``([batch], heads, queries, keys)``, along
+        which one draw is shared. ``(0, 1)`` is what Flax calls ``broadcast_dropout``.
+        Static.
+      block_size: how many queries, or how many queries and keys, of a head are computed
+        at once; by default chosen from the shapes. It never changes the mask. Static.
+      implementation: of :func:`jax.nn.dot_product_attention`, used where nothing is
+        dropped. Static.
+      deterministic: drop nothing; may be traced.
+
+    Returns:
+      An array with the shape and dtype of ``query``. Products and sums are computed in
+      at least single precision.
+
+    Raises:
+      ValueError: if ``rate`` is out of range, a key is missing, or shapes, lengths,
+        window or block do not fit.
+      TypeError: if dtypes differ or are not floating point.
+
+    References:
+      Vaswani, Shazeer, Parmar, Uszkoreit, Jones, Gomez, Kaiser, Polosukhin, `Attention
+      is all you need <https://arxiv.org/abs/1706.03762>`_, NeurIPS 2017.
+      Rabe, Staats, `Self-attention does not need O(n²) memory
+      <https://arxiv.org/abs/2112.05682>`_, 2021.
+      Dao, Fu, Ermon, Rudra, Ré, `FlashAttention: fast and memory-efficient exact
+      attention with IO-awareness <https://arxiv.org/abs/2205.14135>`_, NeurIPS 2022.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp, jaxdrop
+      >>> q = k = v = jnp.ones((2, 64, 4, 16))
+      >>> y = jaxdrop.dot_product_attention(jax.random.key(0), q, k, v, rate=0.1)
+      >>> y.shape
+      (2, 64, 4, 16)
+      >>> y = jaxdrop.dot_product_attention(None, q, k, v, rate=0.1, deterministic=True)
+      >>> bool((y == jax.nn.dot_product_attention(q, k, v)).all())
+      True
+    """
+    check_rate(rate, caller=_CALLER)
+    if implementation is not None:
+        check_choice(implementation, ("xla", "cudnn"), name="implementation")
+    is_causal = _arguments.check_causal(is_causal)
+    window = _arguments.check_window(local_window_size)
+    block = _arguments.check_block(block_size)
+    arrays = _arguments.check_arrays(query, key_, value, bias, mask)
+    factor = _arguments.check_scale(scale, arrays.query.shape[-1])
+    batch = arrays.weights[0]
+    query_lengths, key_lengths = (
+        _arguments.check_lengths(lengths, batch, name=name)
+        for name, lengths in (
+            ("query_seq_lengths", query_seq_lengths),
+            ("key_value_seq_lengths", key_value_seq_lengths),
+        )
+    )
+    drawn = _arguments.drawn_shape(arrays.weights, broadcast_dims, jnp.ndim(query))
+    if is_identity(rate, deterministic, caller=_CALLER):
+        return jax.nn.dot_product_attention(  # type: ignore[misc]
+            query,
+            key_,
+            value,
+            bias,
+            mask,
+            scale=scale,  # type: ignore[arg-type]
+            is_causal=is_causal,
+            query_seq_lengths=query_lengths,
+            key_value_seq_lengths=key_lengths,
+            local_window_size=window,
+            implementation=implementation,
+        )
+    key = require_key(key, caller=_CALLER)
+    if arrays.query.size == 0:
+        return jnp.asarray(query)
+    plan = make_plan(
+        arrays.weights,
+        key_heads=arrays.key.shape[2],
+        drawn=drawn,
+        is_causal=is_causal,
+        window=window,
+        block=block,
+    )
+    keep = masks.keep_probability(rate, deterministic=deterministic)
+    attention = partial(_attention, plan=plan)
+    sharding = masks.sharding_of(arrays.query)
+    if sharding is not None:  # the loops are the compiler's to spread
+        attention = jax.sharding.auto_axes(attention, out_sharding=sharding)
+    output = attention(key, keep, arrays, factor, query_lengths, key_lengths)
+    return jnp.reshape(output, jnp.shape(query))
+
+
+@site("jaxdrop.dot_product_attention", static=("plan",))
+def _attention(
+    key: Key,
+    keep: Any,
+    arrays: _arguments.Arguments,
+    scale: Any,
+    query_lengths: Array | None,
+    key_lengths: Array | None,
+    *,
+    plan: Plan,
+) -> Array:
+    dtype = arrays.query.dtype
+    wide = wide_dtype(dtype)
+    keep = jnp.asarray(keep, wide)
+    inputs = Inputs(
+        query=_rows.query_rows(plan, arrays.query),
+        key=_rows.key_rows(plan, arrays.key),
+        value=_rows.key_rows(plan, arrays.value),
+        scale=jnp.asarray(scale, wide),
+        bias=None if arrays.bias is None else _rows.weight_rows(plan, arrays.bias),
+    )
+    if key_lengths is not None:
+        key_lengths = jnp.maximum(key_lengths, 0).astype(jnp.uint32)
+        key_lengths = _rows.example_rows(plan, key_lengths)
+    mask = None if arrays.mask is None else _rows.weight_rows(plan, arrays.mask)
+    output = attend(plan, inputs, Masking(mask, key_lengths), Drop(key, keep)).output
+    output = _rows.outputs(plan, output)
+    if query_lengths is not None:
+        padding = jnp.arange(plan.queries)[None] >= query_lengths[:, None]
+        nothing = jnp.where(jnp.isnan(keep), jnp.nan, 0).astype(wide)
+        output = jnp.where(padding[..., None, None], nothing, output)
+    return output.astype(dtype)

@@ -1,0 +1,95 @@
+"""DropHead: dropping whole heads of attention (Zhou et al., 2020)."""
+
+from typing import Any
+
+import jax.numpy as jnp
+
+from jaxdrop import masks, prng
+from jaxdrop._checks import check_axis, check_dropout, is_identity, require_key
+from jaxdrop._sites import site
+from jaxdrop._typing import Array, Flag, Key, Rate
+
+_CALLER = "drop_head"
+
+
+def drop_head(
+    key: Key | None,
+    x: Array,
+    /,
+    *,
+    rate: Rate,
+    head_axis: int = -2,
+    deterministic: Flag = False,
+) -> Array:
+    """Zeroes whole heads of attention, so that no head carries a layer alone.
+
+    Each example loses its own heads; those that are left are multiplied by the inverse
+    of the share that is left. The usual rate is 0.1 to 0.2; the usual place is the
+    output of attention, before the heads are joined and projected.
+
+    At least one head of an example survives, so that the mean over draws is exactly
+    ``x``; only at a rate of 1 all of them are dropped. The paper divides by zero where
+    no head is left.
+
+    Args:
+      key: a PRNG key; may be ``None`` where nothing is drawn.
+      x: the outputs of heads, floating point or complex, whose last three axes are
+        lengths, heads and features in some order: ``(*batch, queries, heads,
+        features)`` by default.
+      rate: the probability of dropping a head, up to the one that survives: a number or
+        a scalar array. A traced rate does not recompile when it changes; outside [0, 1]
+        it gives NaN.
+      head_axis: the axis of the heads, one of the last three. Static.
+      deterministic: return ``x`` untouched; may be traced.
+
+    Returns:
+      An array with the shape and dtype of ``x``.
+
+    Raises:
+      ValueError: if ``rate`` or ``head_axis`` is out of range, a key is missing, or
+        ``x`` has fewer than three axes.
+      TypeError: if ``x`` is not floating point, or ``rate`` no number.
+
+    References:
+      Zhou, Ge, Xu, Wei, Zhou, `Scheduled DropHead: a regularization method for
+      transformer models <https://arxiv.org/abs/2004.13342>`_, Findings of EMNLP 2020.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp, jaxdrop
+      >>> x = jnp.ones((4, 16, 8, 32))
+      >>> y = jaxdrop.drop_head(jax.random.key(0), x, rate=0.5)
+      >>> bool((y == y[:, :1, :, :1]).all())  # a head is kept or dropped as a whole
+      True
+      >>> bool(jnp.allclose(y.mean(axis=2), 1))  # and what is left makes up for it
+      True
+    """
+    x = check_dropout(x, rate=rate, caller=_CALLER)
+    if x.ndim < 3 or check_axis(head_axis, x.ndim, name="head_axis") < x.ndim - 3:
+        raise ValueError(
+            f"{_CALLER}: head_axis must be one of the last three axes of x, got "
+            f"{head_axis} and shape {x.shape}."
+        )
+    if is_identity(rate, deterministic, caller=_CALLER):
+        return x
+    key = require_key(key, caller=_CALLER)
+    if x.size == 0:
+        return x
+    keep = masks.keep_probability(rate, deterministic=deterministic)
+    axis = check_axis(head_axis, x.ndim, name="head_axis")
+    return _drop_head(key, x, keep, axis=axis)
+
+
+@site("jaxdrop.drop_head", static=("axis",))
+def _drop_head(key: Key, x: Array, keep: Any, *, axis: int) -> Array:
+    shared = tuple(other for other in range(x.ndim - 3, x.ndim) if other != axis)
+    shape, sharding = masks.drawn_shape(
+        x.shape, shared, out_sharding=masks.sharding_of(x)
+    )
+    bits = prng.random_bits(key, shape, out_sharding=sharding)
+    keep = jnp.asarray(keep, jnp.float32)
+    survives = masks.survives(bits, keep=keep)
+    last = (bits == bits.min(axis=axis, keepdims=True)) & (keep > 0)
+    kept = survives | (last & ~survives.any(axis=axis, keepdims=True))
+    share = jnp.mean(kept, axis=axis, keepdims=True, dtype=jnp.float32)
+    share = jnp.where(jnp.isnan(keep), keep, share)
+    return masks.apply(x, kept, keep=share)

@@ -1,0 +1,112 @@
+"""DropKey: dropping what a query may attend to (Li et al., 2023)."""
+
+from collections.abc import Sequence
+from numbers import Integral
+from typing import Any
+
+import jax.numpy as jnp
+
+from jaxdrop import masks, prng
+from jaxdrop._checks import check_rate, is_identity, require_key
+from jaxdrop._sites import site
+from jaxdrop._typing import Array, Flag, Key, Rate
+
+_CALLER = "drop_key"
+
+
+def drop_key(
+    key: Key | None,
+    shape: tuple[int, ...],
+    /,
+    *,
+    rate: Rate,
+    mask: Array | None = None,
+    deterministic: Flag = False,
+) -> Array:
+    """Draws a mask in which each query of an attention layer loses some of its keys.
+
+    It is dropout before the softmax, which spreads the weight that is lost over the
+    keys that are left, so that nothing is rescaled. Give the result as the ``mask`` of
+    :func:`jax.nn.dot_product_attention`, of Flax's attention modules or of
+    :func:`jaxdrop.dot_product_attention`. The usual rate is 0.1 to 0.3 in the first
+    layers and less in later ones; the usual place is a vision transformer.
+
+    A query keeps at least one key of those that ``mask`` allows: of the keys it would
+    lose, the one that survives the highest rate. The paper adds a large negative number
+    to the logits instead, and a query that loses everything then attends to exactly
+    what it lost.
+
+    Args:
+      key: a PRNG key; may be ``None`` where nothing is drawn.
+      shape: the shape of the attention weights, ``(…, queries, keys)``. Static.
+      rate: the probability of dropping a key from what a query attends to: a number or
+        a scalar array. A traced rate that is no probability drops nothing.
+      mask: what may be attended to, boolean, broadcasting to ``shape``; for example
+        causal. A query that may attend to nothing is left so.
+      deterministic: drop nothing; may be traced.
+
+    Returns:
+      A boolean mask of the given shape, ``True`` where a query may attend.
+
+    Raises:
+      ValueError: if ``rate`` is out of range, a key is missing, or ``mask`` does not
+        broadcast to ``shape``.
+      TypeError: if ``mask`` is not boolean.
+
+    References:
+      Li, Hu, Nie, Han, Jiang, Guo, Liu, `DropKey for vision transformer
+      <https://arxiv.org/abs/2208.02646>`_, CVPR 2023.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp, jaxdrop
+      >>> q = k = v = jnp.ones((2, 16, 4, 8))
+      >>> causal = jnp.tril(jnp.ones((1, 1, 16, 16), bool))
+      >>> mask = jaxdrop.drop_key(
+      ...     jax.random.key(0), (2, 4, 16, 16), rate=0.9, mask=causal
+      ... )
+      >>> bool(mask.any(axis=-1).all()), bool((mask & ~causal).any())
+      (True, False)
+      >>> jax.nn.dot_product_attention(q, k, v, mask=mask).shape
+      (2, 16, 4, 8)
+    """
+    check_rate(rate, caller=_CALLER)
+    allowed = _check_mask(mask, shape)
+    if is_identity(rate, deterministic, caller=_CALLER):
+        return allowed
+    key = require_key(key, caller=_CALLER)
+    keep = masks.keep_probability(rate, deterministic=deterministic)
+    return _drop_key(key, keep, allowed)
+
+
+@site("jaxdrop.drop_key")
+def _drop_key(key: Key, keep: Any, allowed: Array) -> Array:
+    sharding = masks.sharding_of(allowed)
+    bits = prng.random_bits(key, allowed.shape, out_sharding=sharding)
+    kept = allowed & masks.survives(bits, keep=keep)
+    draw = jnp.where(allowed, bits >> jnp.uint32(9), jnp.uint32(2**32 - 1))
+    longest = allowed & (draw == draw.min(axis=-1, keepdims=True))
+    return kept | (longest & ~kept.any(axis=-1, keepdims=True))
+
+
+def _check_mask(mask: Any, shape: Any) -> Array:
+    shape = tuple(shape) if isinstance(shape, Sequence) else (shape,)
+    counts = all(isinstance(size, Integral) and int(size) >= 0 for size in shape)
+    if len(shape) < 2 or not counts or shape[-1] < 1:
+        raise ValueError(
+            f"{_CALLER}: shape must be (…, queries, keys) with keys, got {shape}."
+        )
+    if mask is None:
+        return jnp.ones(shape, bool)
+    mask = jnp.asarray(mask)
+    if mask.dtype != jnp.bool_:
+        raise TypeError(
+            f"{_CALLER}: mask must be boolean, True where attended to, got "
+            f"{mask.dtype}."
+        )
+    try:
+        return jnp.broadcast_to(mask, shape)
+    except ValueError:
+        raise ValueError(
+            f"{_CALLER}: mask has shape {mask.shape}, which does not broadcast to the "
+            f"shape {shape} of the weights."
+        ) from None

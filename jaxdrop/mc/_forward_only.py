@@ -1,0 +1,39 @@
+"""The identity, of which a reverse-mode gradient is an error that says why.
+
+A primitive, as nothing else in JAX may be batched, differentiated forwards, and refuse
+to be transposed.
+"""
+
+# mypy: disable-error-code="no-untyped-call"
+
+from typing import NoReturn
+
+import jax.numpy as jnp
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+
+from jaxdrop._typing import Array
+
+
+def forward_only(x: Array, /) -> Array:
+    """Returns a result of sampling until a tolerance is reached."""
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        return x
+    same: Array = _FORWARD_ONLY.bind(x)
+    return same
+
+
+def _refuse(cotangent: object, x: object) -> NoReturn:
+    del cotangent, x
+    raise ValueError(
+        "mc.predict with tol= has no reverse-mode gradient, as the number of samples "
+        "is not known before; use a fixed num_samples and tol=None."
+    )
+
+
+_FORWARD_ONLY = Primitive("jaxdrop.mc.forward_only")
+_FORWARD_ONLY.def_impl(lambda x: x)
+_FORWARD_ONLY.def_abstract_eval(lambda x: x)
+ad.deflinear2(_FORWARD_ONLY, _refuse)
+batching.defvectorized(_FORWARD_ONLY)
+mlir.register_lowering(_FORWARD_ONLY, lambda _, x: [x])

@@ -1,0 +1,182 @@
+"""In the attention modules of Flax: its masks, its results, at less memory."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from attention import formula
+from flax import linen, nnx
+
+import jaxdrop
+from jaxdrop.linen._attention import attention_fn as linen_fn
+from jaxdrop.nnx._attention import attention_fn as nnx_fn
+
+FUNCTIONS = {  # ours and Flax's
+    "nnx": (nnx_fn, nnx.dot_product_attention),
+    "linen": (linen_fn, linen.dot_product_attention),
+}
+for_both = pytest.mark.parametrize("framework", FUNCTIONS)
+
+
+def transparent(length=16):
+    """Arrays of which the output is the weights themselves."""
+    arrays = formula.inputs(2, length, length, 4, 4, length)
+    eye = np.eye(length, dtype=np.float32)[None, :, None]
+    arrays["value"] = np.broadcast_to(eye, arrays["value"].shape)
+    return [jnp.asarray(x) for x in arrays.values()]
+
+
+@for_both
+@pytest.mark.parametrize("shared", [True, False])
+def test_the_masks_are_flaxs_own_bit_for_bit(key, framework, shared):
+    options = {
+        "dropout_rng": key,
+        "dropout_rate": 0.4,
+        "broadcast_dropout": shared,
+        "mask": jnp.tril(jnp.ones((1, 1, 16, 16))),  # of floats, as Flax makes them
+    }
+    ours, flaxs = (f(*transparent(), **options) for f in FUNCTIONS[framework])
+    np.testing.assert_array_equal(ours > 0, flaxs > 0)
+    np.testing.assert_allclose(ours, flaxs, rtol=1e-5, atol=1e-6)
+    first = np.moveaxis(ours, 2, 1)[:1, :1] > 0
+    assert (first == (np.moveaxis(ours, 2, 1) > 0)).all() == shared
+
+
+@for_both
+def test_any_number_of_batch_axes_is_one(key, framework):
+    arrays = [x.reshape(2, 1, *x.shape[1:]) for x in transparent()]
+    arrays = [jnp.concatenate([x, 0.5 * x], axis=1) for x in arrays]
+    mask = jnp.tril(jnp.ones((2, 1, 1, 16, 16), bool))
+    options = {
+        "dropout_rng": key,
+        "dropout_rate": 0.4,
+        "broadcast_dropout": False,
+        "mask": mask,
+    }
+    ours, flaxs = (f(*arrays, **options) for f in FUNCTIONS[framework])
+    assert ours.shape == (2, 2, 16, 4, 16)
+    np.testing.assert_array_equal(ours > 0, flaxs > 0)
+
+
+@for_both
+@pytest.mark.parametrize("off", [{"deterministic": True}, {"dropout_rate": 0.0}])
+def test_evaluation_is_jaxs_attention_operation_for_operation(framework, off):
+    ours, _ = FUNCTIONS[framework]
+    options = {"dropout_rate": 0.1, **off}
+    arrays = transparent()
+    run = jax.make_jaxpr(lambda *x: ours(*x, **options))
+    jaxs = jax.make_jaxpr(jax.nn.dot_product_attention)
+    assert str(run(*arrays)) == str(jaxs(*arrays))
+
+
+@for_both
+@pytest.mark.parametrize("off", [True, False])
+def test_a_precision_reaches_the_products(key, framework, off):
+    ours, _ = FUNCTIONS[framework]
+    options = {"dropout_rng": key, "dropout_rate": 0.1, "deterministic": off}
+    options["precision"] = jax.lax.Precision.HIGHEST
+    program = jax.make_jaxpr(lambda *x: ours(*x, **options))(*transparent())
+    assert "Precision.HIGHEST" in str(program)
+
+
+def x_of(key):
+    return jax.random.normal(key, (2, 16, 16))
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_an_nnx_module_trains_as_with_flaxs_function(key, shared):
+    def outputs(**attention):
+        layer = nnx.MultiHeadAttention(
+            num_heads=4,
+            in_features=16,
+            num_kv_heads=2,
+            dropout_rate=0.4,
+            broadcast_dropout=shared,
+            decode=False,
+            rngs=nnx.Rngs(0),
+            **attention,
+        )
+        training = layer(x_of(key), deterministic=False, is_causal=True)
+        return training, layer(x_of(key), deterministic=True, is_causal=True)
+
+    ours, flaxs = outputs(attention_fn=nnx_fn), outputs()
+    for a, b in zip(ours, flaxs, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+    assert jnp.abs(ours[0] - ours[1]).max() > 0.01
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_linen_module_trains_as_with_flaxs_function(key, shared):
+    def outputs(**attention):
+        layer = linen.MultiHeadDotProductAttention(
+            num_heads=4, dropout_rate=0.4, broadcast_dropout=shared, **attention
+        )
+        variables = layer.init(jax.random.key(1), x_of(key), deterministic=True)
+        run = lambda off: layer.apply(
+            variables,
+            x_of(key),
+            mask=linen.make_causal_mask(jnp.ones((2, 16))),
+            deterministic=off,
+            rngs={"dropout": key},
+        )
+        return run(False), run(True)
+
+    ours, flaxs = outputs(attention_fn=linen_fn), outputs()
+    for a, b in zip(ours, flaxs, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+    assert jnp.abs(ours[0] - ours[1]).max() > 0.01
+
+
+@for_both
+def test_a_rate_may_be_traced_and_a_wrong_one_is_refused(key, framework):
+    ours, _ = FUNCTIONS[framework]
+    run = jax.jit(lambda rate: ours(*transparent(), dropout_rng=key, dropout_rate=rate))
+    assert jnp.isnan(run(jnp.float32(2))).all()
+    assert jnp.isfinite(run(jnp.float32(0.4))).all() and run._cache_size() == 1
+    with pytest.raises(ValueError, match="rate is the probability"):
+        ours(*transparent(), dropout_rng=key, dropout_rate=2.0)
+    with pytest.raises(ValueError, match="needs a PRNG key"):
+        ours(*transparent(), dropout_rate=0.4)
+
+
+def test_weights_are_recorded_where_nnx_asks_for_them(key):
+    layer = nnx.MultiHeadAttention(
+        num_heads=4,
+        in_features=16,
+        dropout_rate=0.4,
+        decode=False,
+        attention_fn=nnx_fn,
+        rngs=nnx.Rngs(0),
+    )
+    _, recorded = nnx.capture(layer, nnx.Intermediate)(
+        x_of(key), deterministic=True, sow_weights=True
+    )
+    assert jax.tree.leaves(recorded)[0].shape == (2, 4, 16, 16)
+
+
+def test_weights_are_recorded_and_products_replaced_where_linen_asks_for_it(key):
+    calls = []
+
+    def einsum(*args):
+        calls.append(args[0])
+        return jnp.einsum(*args)
+
+    layer = linen.MultiHeadDotProductAttention(
+        num_heads=4,
+        deterministic=True,
+        attention_fn=linen_fn,
+        qk_attn_weights_einsum_cls=lambda: einsum,
+        attn_weights_value_einsum_cls=lambda: einsum,
+    )
+    variables = layer.init(key, x_of(key))
+    calls.clear()
+    _, state = layer.apply(
+        variables, x_of(key), sow_weights=True, mutable=["intermediates"]
+    )
+    assert len(calls) == 2
+    assert jax.tree.leaves(state["intermediates"])[0].shape == (2, 4, 16, 16)
+
+
+def test_the_adapters_are_public():
+    assert jaxdrop.nnx.attention_fn is nnx_fn
+    assert jaxdrop.linen.attention_fn is linen_fn

@@ -1,0 +1,178 @@
+"""What is planned before anything is traced: nothing missed, nothing done twice."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+import jaxdrop
+from jaxdrop._attention import _plan, _tiles
+
+VIEWS = [
+    (queries, keys, is_causal, window)
+    for queries, keys in ((96, 96), (70, 41), (33, 90), (1, 50), (50, 1))
+    for is_causal in (False, True)
+    for window in (None, (0, 0), (5, 0), (3, 9), (40, 2))
+]
+
+
+def plan_of(queries, keys, is_causal=False, window=None, block=(8, 8), heads=1):
+    weights = (1, heads, queries, keys)
+    return _plan.make_plan(
+        weights,
+        key_heads=heads,
+        drawn=weights,
+        is_causal=is_causal,
+        window=window,
+        block=block,
+    )
+
+
+@pytest.mark.parametrize("queries, keys, is_causal, window", VIEWS)
+def test_every_key_that_a_query_sees_is_in_one_pane(queries, keys, is_causal, window):
+    plan = plan_of(queries, keys, is_causal, window)
+    computed = np.zeros(np.multiply(plan.grid, plan.pane), int)
+    for i, j in plan.panes:
+        rows = slice(i * plan.pane[0], (i + 1) * plan.pane[0])
+        computed[rows, j * plan.pane[1] : (j + 1) * plan.pane[1]] += 1
+    assert computed.max() == 1
+
+    query, key = np.arange(queries)[:, None], np.arange(keys)[None]
+    seen = np.ones((queries, keys), bool)
+    if is_causal:
+        seen &= key <= query
+    if window is not None:
+        seen &= (key >= query - window[0]) & (key <= query + window[1])
+    seen[~seen.any(axis=1)] = True  # sees nothing: attends to everything alike
+    assert computed[:queries, :keys][seen].all()
+
+
+def share(plan):
+    """Of all weights, how many are computed."""
+    return len(plan.panes) * np.prod(plan.pane) / (plan.queries * plan.keys)
+
+
+def test_what_nobody_sees_is_skipped():
+    automatic = (None, None)
+    assert share(plan_of(2048, 2048, block=automatic)) == 1
+    assert share(plan_of(2048, 2048, True, block=automatic)) <= 0.625
+    assert share(plan_of(8192, 8192, True, block=automatic)) <= 0.57
+    for length in (8192, 65536):
+        plan = plan_of(length, length, True, (256, 256), block=automatic)
+        assert share(plan) * length <= 4 * 256 + 32  # linear in the length
+        assert len(plan.panes) * plan.pane[0] <= 3 * length  # copies of the keys
+
+
+def test_blocks_fit_what_is_held_at_once(monkeypatch):
+    monkeypatch.setattr(jax, "device_count", lambda: 1)
+    limit = _plan._TILE_ENTRIES["cpu"]
+    for queries, keys in ((128, 128), (2048, 2048), (300, 70000), (131072, 131072)):
+        plan = plan_of(queries, keys, block=(None, None), heads=8)
+        assert np.prod(plan.rows) * np.prod(plan.block) <= limit
+        assert min(plan.block) >= 16
+
+
+def test_rows_keep_whole_what_devices_may_share(monkeypatch):
+    monkeypatch.setattr(jax, "device_count", lambda: 8)
+    plan = _plan.make_plan(
+        (12, 6, 4096, 4096),
+        key_heads=2,
+        drawn=(12, 6, 4096, 4096),
+        is_causal=False,
+        window=None,
+    )
+    assert plan.rows == (4, 2) and plan.steps == (3, 1)
+
+
+def test_positions_beyond_one_word_are_those_of_python():
+    """The mask of weights that no machine holds: 2**45 of them, and its last tile."""
+    shape = (2048, 16, 32768, 32768)
+    plan = _plan.Plan(
+        batch=2048,
+        key_heads=8,
+        group=2,
+        queries=32768,
+        keys=32768,
+        drawn=shape,
+        is_causal=False,
+        window=None,
+        rows=(1, 1),
+        pane=(32768, 32768),
+        panes=((0, 0),),
+        block=(16, 32),
+    )
+    example, key_head, first_query, first_key = 2047, 7, 32760, 32736
+    tile = {
+        "query": jnp.zeros((2, 8, 4)),
+        "key": jnp.zeros((32, 4)),
+        "first_row": jnp.uint32(((example * 16 + 2 * key_head) * 32768) + first_query),
+        "first_query": jnp.uint32(first_query),
+        "first_key": jnp.uint32(first_key),
+    }
+    high, low = (np.asarray(word, object) for word in _tiles._counters(plan, tile))
+    for group, query, key in np.ndindex(2, 8, 32):
+        place = (example, 2 * key_head + group, first_query + query, first_key + key)
+        position = np.ravel_multi_index(place, shape)
+        assert (
+            int(high[group, query, key]) << 32 | int(low[group, query, key]) == position
+        )
+
+
+def temporary_bytes(attend, length, heads=1):
+    """What a training step holds besides inputs and outputs; compiled only."""
+    shape = jax.ShapeDtypeStruct((1, length, heads, 64), jnp.float32)
+
+    def loss(key, *arrays):
+        return attend(key, *arrays).sum()
+
+    run = jax.jit(jax.grad(loss, argnums=(1, 2, 3)))
+    key = jax.eval_shape(jax.random.key, 0)
+    compiled = run.lower(key, shape, shape, shape).compile()
+    return compiled.memory_analysis().temp_size_in_bytes
+
+
+@pytest.mark.parametrize(
+    "is_causal, lengths",
+    [
+        (False, (1024, 4096, 16384)),
+        (True, (4096, 8192, 16384)),  # all with the same number of panes
+    ],
+)
+def test_memory_is_linear_in_the_length_of_sequences(monkeypatch, is_causal, lengths):
+    monkeypatch.setattr(jax, "device_count", lambda: 1)
+
+    def attend(key, *arrays):
+        return jaxdrop.dot_product_attention(
+            key, *arrays, rate=0.1, is_causal=is_causal
+        )
+
+    held = [temporary_bytes(attend, length) for length in lengths]
+    for i in (1, 2):
+        assert held[i] <= 1.2 * held[i - 1] * lengths[i] / lengths[i - 1]
+    assert held[2] <= 4 * lengths[2] ** 2 / 4  # a quarter of one matrix of weights
+
+
+def test_memory_is_a_twentieth_of_holding_the_weights(monkeypatch):
+    monkeypatch.setattr(jax, "device_count", lambda: 1)
+
+    def ours(key, *arrays):
+        return jaxdrop.dot_product_attention(key, *arrays, rate=0.1)
+
+    def flaxs(key, *arrays):
+        return nnx.dot_product_attention(
+            *arrays, dropout_rng=key, dropout_rate=0.1, broadcast_dropout=False
+        )
+
+    assert temporary_bytes(ours, 2048, 8) <= temporary_bytes(flaxs, 2048, 8) / 20
+
+
+def test_heads_share_what_is_held_for_one_of_them(monkeypatch):
+    monkeypatch.setattr(jax, "device_count", lambda: 1)
+
+    def attend(key, *arrays):
+        return jaxdrop.dot_product_attention(key, *arrays, rate=0.1, is_causal=True)
+
+    one, four = (temporary_bytes(attend, 2048, heads) for heads in (1, 4))
+    each = 4 * 2048 * 64  # bytes of the queries of a head
+    assert (four - one) / 3 <= 8 * each

@@ -1,0 +1,275 @@
+"""The studies: one program for all runs, a choice that does not see test images."""
+
+import csv
+import itertools
+import json
+import sys
+
+import compare_regularizers
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from comparison import conduct, studies, study_figures, sweep
+from comparison.evaluation import evaluate
+from comparison.methods import ALL_METHODS
+from comparison.studies import Budget, Measured
+from comparison.study_report import gains
+from comparison.training import TRAIN_SIZE, Program, Recipe, train
+from data import Split, load
+
+METHOD = {method.key: method for method in ALL_METHODS}
+RECIPE = Recipe(
+    hidden=(8,),
+    rates=(0.1, 0.5),
+    standardize=False,
+    epochs=2,
+    batch_size=32,
+    learning_rate=1e-2,
+)
+BUDGET = Budget(num_seeds=2, num_samples=3)
+SWEPT = ("dropout+max-norm", "concrete-dropout", "elastic-net")
+
+
+@pytest.fixture(scope="module")
+def images():
+    images = load("digits", train_size=100)
+    return images._replace(test=images.test.take(slice(200)))
+
+
+def test_a_grid_has_every_combination():
+    grid = sweep.grid(rate=(0.1, 0.5), l2=(1.0, 2.0, 3.0))
+    pairs = set(zip(grid["rate"].tolist(), grid["l2"].tolist(), strict=True))
+    expected = itertools.product(np.float32([0.1, 0.5]).tolist(), (1.0, 2.0, 3.0))
+    assert pairs == set(expected) and sweep.size(grid) == 6
+    assert sweep.size(sweep.grid()) == 1
+
+
+def test_runs_are_all_pairs_of_strengths_and_seeds():
+    def run(strength, seed, both, common):
+        return strength["a"] * seed + both + common
+
+    strengths, seeds = {"a": jnp.arange(3.0)}, jnp.arange(1.0, 5.0)
+    both = jax.random.normal(jax.random.key(0), (3, 4))
+    roles = ("strength", "seed", "run", "common")
+    result = sweep.runs(run, 3, *roles)(strengths, seeds, both, 0.5)
+    expected = np.outer(np.arange(3), np.arange(1, 5)) + np.asarray(both) + 0.5
+    np.testing.assert_allclose(result, expected, rtol=1e-6)
+
+
+def test_the_choice_is_the_least_error_then_the_least_loss():
+    error = np.array([[0.3, 0.1], [0.1, 0.1], [0.1, 0.1], [np.nan, 0.0]])
+    loss = np.array([[0.0, 0.0], [0.4, 0.4], [0.3, 0.4], [0.0, 0.0]])
+    assert sweep.choose(error, loss) == 2
+
+
+@pytest.mark.parametrize("name", SWEPT)
+def test_a_sweep_gives_what_its_runs_give_alone(name, images):
+    seeds = jax.random.split(jax.random.key(3), 2)
+    method, seen = METHOD[name], images
+    values = {field: numbers[:2] for field, numbers in method.grid.items()}
+    grid = sweep.grid(**values)
+    together = train(method, RECIPE, seen, seeds, lambda: None, grid)
+    last = {field: numbers[-1:] for field, numbers in values.items()}
+    alone = train(method, RECIPE, seen, seeds[1:], lambda: None, sweep.grid(**last))
+    for a, b in zip(
+        jax.tree.leaves(together.states.params),
+        jax.tree.leaves(alone.states.params),
+        strict=True,
+    ):
+        assert a.shape[:2] == (sweep.size(grid), 2)
+        np.testing.assert_allclose(a[-1, 1], b[0, 0], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(
+        together.curves.validation[-1, 1], alone.curves.validation[0, 0], rtol=1e-3
+    )
+
+
+def test_a_strength_is_what_the_method_has_when_it_is_fixed(images):
+    seeds = jax.random.split(jax.random.key(3), 2)
+    method = METHOD["dropout+l2"]
+    usual = train(method, RECIPE, images, seeds, lambda: None)
+    grid = sweep.grid(rate=(RECIPE.rates[1],), l2=(method.l2,))
+    swept = train(method, RECIPE, images, seeds, lambda: None, grid)
+    np.testing.assert_allclose(usual.curves.train, swept.curves.train, rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["dropout+max-norm", "early-stopping"])
+def test_a_method_is_traced_once_whatever_its_strengths_and_seeds(
+    name, images, monkeypatch
+):
+    traces = []
+    plain = Program.epoch
+
+    def counted(self, *args):
+        traces.append(self.method.name)
+        return plain(self, *args)
+
+    monkeypatch.setattr(Program, "epoch", counted)
+    studies.examine(METHOD[name], RECIPE, images, BUDGET)
+    assert traces == [METHOD[name].name]
+
+
+def test_test_images_have_no_say_in_the_choice(images):
+    nonsense = Split(images.test.x[::-1] * 7, (images.test.y + 3) % 10)
+    first = studies.examine(METHOD["dropout"], RECIPE, images, BUDGET)
+    second = studies.examine(
+        METHOD["dropout"], RECIPE, images._replace(test=nonsense), BUDGET
+    )
+    assert first.search.choice == second.search.choice
+    assert (first.search.error == second.search.error).all()
+    assert (first.curves.validation == second.curves.validation).all()
+    assert (
+        first.scores["weight scaling"].error != second.scores["weight scaling"].error
+    ).any()
+
+
+def test_scores_are_those_of_the_chosen_strength(images):
+    outcome = studies.examine(METHOD["l2-penalty"], RECIPE, images, BUDGET)
+    (strength,) = outcome.search.chosen.values()
+    alone = train(
+        METHOD["l2-penalty"],
+        RECIPE,
+        images,
+        BUDGET.seeds,
+        lambda: None,
+        sweep.grid(l2=(strength,)),
+    )
+    scores = evaluate(BUDGET.test_keys, sweep.at(alone.states, 0), images.test)
+    np.testing.assert_allclose(
+        outcome.scores["weight scaling"].nll, scores.nll, rtol=1e-3
+    )
+
+
+def test_a_smaller_number_of_images_is_their_first(images):
+    program = Program(METHOD["dropout"], RECIPE, *images.train.x.shape)
+    rows = program.batches({TRAIN_SIZE: jnp.float32(7)}, jax.random.key(0))
+    assert set(rows.ravel().tolist()) == set(range(7))
+    whole = program.batches({}, jax.random.key(0))
+    assert whole.shape == rows.shape == (3, 32)
+    assert len(set(whole.ravel().tolist())) == 96
+
+
+def test_no_dropout_is_a_rate_of_zero_in_the_same_program(images):
+    measured = studies.by_size((10, 100), RECIPE, images, BUDGET)
+    (_, small, _), (size, none, dropout) = gains(measured)
+    assert size == 100 and (none != dropout).any() and (small != none).any()
+    grid = sweep.grid(rate=(0.0,))
+    alone = train(METHOD["dropout"], RECIPE, images, BUDGET.seeds, lambda: None, grid)
+    networks = sweep.at(alone.states, 0)
+    scores = [
+        evaluate(BUDGET.test_keys, networks, images.test, num_samples=number)
+        for number in (None, 3)
+    ]
+    for score in scores:  # samples do not differ
+        np.testing.assert_allclose(score.error, none, atol=1e-6)
+
+
+def measured_sizes():
+    """Errors that are easy to recognise: 10 % less with dropout, and less with more."""
+    grid = sweep.grid(train_size=(10.0, 100.0), rate=(0.0, 0.5))
+    error = np.array([0.4, 0.3, 0.2, 0.1])[:, None] + np.array([0.0, 0.02])
+    splits = {split: error for split in ("train", "validation", "test")}
+    return Measured(grid, splits, splits, 1.0, 1.0)
+
+
+def test_gains_pair_no_dropout_with_dropout():
+    points = list(gains(measured_sizes()))
+    assert [size for size, _, _ in points] == [10, 100]
+    for _, without, dropout in points:
+        np.testing.assert_allclose(without - dropout, 0.1)
+
+
+def test_the_figure_of_sizes_shows_errors_and_gains():
+    figure = study_figures.sizes(measured_sizes(), title="a title")
+    assert [axes.get_xscale() for axes in figure.axes] == ["log", "log"]
+    assert len(figure.axes[0].containers) == 2 and len(figure.axes[1].containers) == 1
+
+
+def run(monkeypatch, tmp_path, *arguments):
+    arguments = ["compare_regularizers.py", *arguments, "--output", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", arguments)
+    compare_regularizers.main()
+
+
+def read_csv(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_quick_study_of_strengths_writes_every_number(monkeypatch, tmp_path, capsys):
+    methods = ("none", "dropout", "l1")
+    run(
+        monkeypatch,
+        tmp_path,
+        *("--study", "strengths", "--quick", "--methods", *methods),
+    )
+    output = capsys.readouterr().out
+    assert "s in all." in output
+    folder = tmp_path / "strengths-digits"
+    assert {path.name for path in folder.iterdir()} == {
+        "results.csv",
+        "results.json",
+        "strengths.png",
+        "representations.png",
+        "learning_curves.png",
+        "reliability_diagrams.png",
+    }
+    content = json.loads((folder / "results.json").read_text())
+    rows = read_csv(folder / "results.csv")
+    assert content["study"] == "strengths" and content["recipe"]["epochs"] == 2
+    assert [record["method"] for record in content["results"]] == [
+        "none",
+        "dropout",
+        "L1",
+    ]
+    assert len(rows) == 2 + 4 + 2
+    for record in content["results"]:
+        grid = METHOD[record["method"].lower()].grid
+        number = len(next(iter(grid.values()), (None,)))
+        assert np.shape(record["validation_error"]) == (number, 2)
+        means = np.mean(record["validation_error"], axis=1)
+        for name, values in record["strengths"].items():
+            chosen = means[values.index(record["chosen"][name])]
+            assert chosen == means.min()
+        for prediction, scores in record["test"].items():
+            in_file = [
+                float(row["error"])
+                for row in rows
+                if (row["method"], row["prediction"]) == (record["method"], prediction)
+            ]
+            assert in_file == pytest.approx(scores["error"], rel=1e-5)
+
+
+@pytest.mark.parametrize(("study", "number"), [("rate", 10 * 2), ("size", 2 * 2 * 2)])
+def test_a_quick_study_of_rates_and_of_sizes(
+    study, number, monkeypatch, tmp_path, capsys
+):
+    run(monkeypatch, tmp_path, "--study", study, "--quick")
+    assert "training images" in capsys.readouterr().out
+    folder = tmp_path / f"{study}-digits"
+    names = {f"{study}.png", "results.csv", "results.json"}
+    assert {path.name for path in folder.iterdir()} == names
+    rows = read_csv(folder / "results.csv")
+    content = json.loads((folder / "results.json").read_text())
+    assert len(rows) == number
+    errors = np.ravel(content["results"]["errors"]["test"])
+    in_file = [float(row["test_error"]) for row in rows]
+    np.testing.assert_allclose(in_file, errors, rtol=1e-4)
+
+
+def test_table_9_has_settings_for_both_data_sets_and_known_fields():
+    assert {("table9", "digits"), ("table9", "mnist")} <= set(conduct.SETTINGS)
+    names = [method.name for method in studies.table_9()]
+    assert names[0] == "none" and names[-1] == "dropout + max-norm"
+    for method in (*studies.table_9(), *ALL_METHODS):
+        strength = {name: values[0] for name, values in method.grid.items()}
+        assert method.at(strength, (0.1, 0.2)).name == method.name
+
+
+def test_a_data_set_without_a_setting_is_an_error_that_names_the_others(
+    monkeypatch, tmp_path, capsys
+):
+    with pytest.raises(SystemExit):
+        run(monkeypatch, tmp_path, "--study", "rate", "--dataset", "notmnist")
+    assert "--study rate takes digits or mnist." in capsys.readouterr().err
