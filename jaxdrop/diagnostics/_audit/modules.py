@@ -26,6 +26,12 @@ def technique_of(kind: type, /) -> str:
     return kind.__name__
 
 
+def shares_heads(module: Any, /) -> bool:
+    """Whether a module is an attention that gives all its heads one mask."""
+    shares = getattr(module, "broadcast_dropout", False)
+    return bool(shares) and getattr(module, "num_heads", 1) > 1
+
+
 def rate_of(module: Any, kwargs: dict[str, Any], /) -> Any:
     """The rate of a call of a module; None if it has no rate."""
     if kwargs.get("rate") is not None:
