@@ -9,7 +9,7 @@ from flax import linen as nn
 
 from jaxdrop._typing import PyTree
 from jaxdrop.diagnostics._audit.models import Visit
-from jaxdrop.diagnostics._audit.modules import rate_of, technique_of
+from jaxdrop.diagnostics._audit.modules import rate_of, shares_heads, technique_of
 from jaxdrop.diagnostics._audit.places import marker
 from jaxdrop.linen._cells import RecurrentModule
 from jaxdrop.linen._module import Stochastic
@@ -56,7 +56,8 @@ def watching(models: list[Any], tell: Callable[[Visit], None], /) -> Iterator[No
         if context.method_name == "__call__" and isinstance(module, _STOCHASTIC):
             rate = rate_of(module, kwargs)
             if not _draws_elsewhere(module, rate):
-                tell(Visit(name, technique_of(type(module)), rate))
+                technique = technique_of(type(module))
+                tell(Visit(name, technique, rate, shares_heads(module)))
         with jax.named_scope(marker(name)):
             return method(*args, **kwargs)
 

@@ -11,7 +11,7 @@ from flax import nnx
 
 from jaxdrop._typing import PyTree
 from jaxdrop.diagnostics._audit.models import Visit
-from jaxdrop.diagnostics._audit.modules import rate_of, technique_of
+from jaxdrop.diagnostics._audit.modules import rate_of, shares_heads, technique_of
 from jaxdrop.diagnostics._audit.places import marker
 from jaxdrop.nnx._module import StochasticModule
 
@@ -86,7 +86,7 @@ def _told(kind: type, name: str) -> Callable[..., Any]:
         if tell is not None and name == "__call__" and isinstance(self, _STOCHASTIC):
             rate = rate_of(self, kwargs)
             if not (isinstance(self, nnx.MultiHeadAttention) and rate == 0):
-                tell(Visit(path, technique_of(kind), rate))
+                tell(Visit(path, technique_of(kind), rate, shares_heads(self)))
         with jax.named_scope(marker(path)):
             return method(self, *args, **kwargs)
 

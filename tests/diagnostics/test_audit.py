@@ -39,9 +39,10 @@ def test_every_technique_is_seen_with_its_rate_and_mask(row, key):
     assert site.mode == "active"
     assert site.rate == 0.25
     assert site.steps == 1
-    assert site.random_bits == 32 * np.prod(site.mask_shape)
-    noise = site.technique == "gaussian_dropout"
-    assert site.memory == (4 if noise else 1) * np.prod(site.mask_shape)
+    draws = 3 if row.shakes else 1  # which, and by what forward and backward
+    assert site.random_bits == 32 * draws * np.prod(site.mask_shape)
+    noise = {"gaussian_dropout": 4, "shake_drop": 1 + 4 + 4}
+    assert site.memory == noise.get(site.technique, 1) * np.prod(site.mask_shape)
     assert site.source.startswith("family.py:")
     assert not audit(lambda x: row(None, x, 0.25, True), x).active
 
@@ -99,6 +100,11 @@ def with_derivative(transform):
     return function
 
 
+def attend(key, x):
+    q = x.reshape(1, 4, 2, 4)
+    return jaxdrop.dot_product_attention(key, q, q, q, rate=0.5).reshape(x.shape)
+
+
 TRANSFORMED = {
     "plain": (drop, 1),
     "jit": (nested, 1),
@@ -148,6 +154,34 @@ def test_a_site_is_seen_under_any_transformation(name):
     assert site.steps == steps
     assert site.random_bits == 32 * steps * np.prod(site.mask_shape)
     assert "unused" not in audit(function, KEY, X).kinds
+
+
+def over_layers(function, key, x):
+    layer = lambda x, k: (function(k, x) @ W, None)
+    return lax.scan(jax.checkpoint(layer), x, jax.random.split(key, 3))[0].sum()
+
+
+@pytest.mark.parametrize("function", [drop, attend], ids=["dropout", "attention"])
+def test_what_is_drawn_again_for_a_gradient_is_listed_once(function):
+    plain = lambda k, x: jax.grad(lambda x: (function(k, x) @ W).sum())(x)
+    again = jax.checkpoint(function)
+    kept = lambda k, x: jax.grad(lambda x: (again(k, x) @ W).sum())(x)
+    stacked = lambda k, x: jax.grad(functools.partial(over_layers, function, k))(x)
+    for step in (plain, kept, stacked):
+        result = audit(step, KEY, X)
+        assert len(result.sites) == 1
+        assert "same key" not in result.kinds
+    assert audit(stacked, KEY, X).sites[0].steps == 3
+
+
+def test_attention_draws_its_weights_and_keeps_no_mask():
+    q = jnp.ones((1, 1000, 2, 4))
+    run = lambda k, q: jaxdrop.dot_product_attention(k, q, q, q, rate=0.1)
+    site = only_site(run, KEY, q)
+    assert (site.technique, site.rate, site.memory) == ("dot_product_attention", 0.1, 0)
+    assert 0.95 < site.random_bits / (32 * 2 * 1000 * 1000) < 1.2
+    allowed = lambda k: jaxdrop.drop_key(k, (2, 3, 4, 4), rate=0.2)
+    assert only_site(allowed, KEY).mask_shape == (2, 3, 4, 4)
 
 
 def test_a_site_inside_shard_map_is_seen():
@@ -397,8 +431,8 @@ def test_cells_of_linen_are_on_in_training_and_off_in_evaluation():
     variables = Reader(True).init(KEY, TOKENS)
     training = audit(Reader(False), variables, TOKENS, rngs={"dropout": KEY})
     assert [(s.technique, s.mask_shape, s.steps) for s in training.sites] == [
-        ("prng.random_bits", (2, 8), 1),
-        ("prng.random_bits", (2, 8), 1),
+        ("sequence_mask", (2, 8), 1),
+        ("sequence_mask", (2, 8), 1),
         ("zoneout", (2, 8), 5),
     ]
     assert not training.findings
@@ -410,7 +444,7 @@ def test_cells_of_linen_are_on_in_training_and_off_in_evaluation():
         return Reader(False).apply(variables, TOKENS, rngs={"dropout": KEY}).sum()
 
     rates = {s.rate for s in audit(jax.grad(loss), variables).active}
-    assert rates <= {None, 0.2}
+    assert rates <= {None, 0.2, 0.3}
 
 
 def test_cells_of_nnx_draw_when_a_sequence_starts():
@@ -421,11 +455,39 @@ def test_cells_of_nnx_draw_when_a_sequence_starts():
     model = nnx.RNN(cell)
     sites = audit(model, TOKENS).sites
     assert [(s.name, s.technique, s.mode) for s in sites] == [
-        ("cell", "variational_cell", "active"),
-        ("cell (2)", "variational_cell", "active"),
+        ("cell", "sequence_mask", "active"),
+        ("cell (2)", "sequence_mask", "active"),
     ]
     model.eval()
     assert [s.mode for s in audit(model, TOKENS).sites] == ["evaluation"]
+
+
+def every_nnx_module():
+    rngs = nnx.Rngs(0)
+    rows, maps = jnp.ones((4, 8)), jnp.ones((2, 6, 6, 8))
+    modules, concrete = jaxdrop.nnx, {"weight_regularizer": 0, "dropout_regularizer": 0}
+    yield modules.AlphaDropout(0.5, rngs=rngs), rows
+    yield (
+        modules.ConcreteDropout(nnx.Linear(8, 4, rngs=rngs), rngs=rngs, **concrete),
+        rows,
+    )
+    yield modules.DropBlock(0.1, block_size=3, rngs=rngs), maps
+    yield modules.DropConnectConv(8, 4, (3, 3), rate=0.5, rngs=rngs), maps
+    yield modules.DropConnectLinear(8, 4, rate=0.5, rngs=rngs), rows
+    yield modules.L0Linear(8, 4, rngs=rngs), rows
+    yield modules.ShakeDrop(0.5, rngs=rngs), rows
+    yield modules.StochasticDepth(0.5, rngs=rngs), rows
+    yield modules.VariationalConv(8, 4, (3, 3), rngs=rngs), maps
+    yield modules.VariationalLinear(8, 4, rngs=rngs), rows
+
+
+def test_a_module_is_called_alike_in_training_and_in_evaluation():
+    for module, x in every_nnx_module():
+        on = only_site(module, x)
+        module.eval()
+        off = only_site(module, x)
+        assert (on.name, on.technique, on.rate) == (off.name, off.technique, off.rate)
+        assert (on.mode, off.mode) == ("active", "evaluation")
 
 
 def test_a_training_step_of_nnx_is_read_and_the_model_keeps_its_weights():
@@ -551,21 +613,18 @@ def test_a_program_without_draws_has_no_sites():
 
 
 def test_auditing_leaves_programs_as_they_are():
+    """Names and lines in the program, too: nothing of an audit stays in a cache."""
     module, variables = transformer()
-    train = jax.jit(lambda v, x, k: module.apply(v, x, train=True, rngs={"dropout": k}))
-    audit(train, variables, TOKENS, KEY)
-    after = train.lower(variables, TOKENS, KEY).as_text(debug_info=True)
-    assert "[" not in "".join(part for part in after.split('"') if "Block_0/" in part)
-    jax.clear_caches()
-    assert (
-        train.lower(variables, TOKENS, KEY).as_text()
-        == train.lower(variables, TOKENS, KEY).as_text()
-    )
-    fresh = jax.jit(lambda v, x, k: module.apply(v, x, train=True, rngs={"dropout": k}))
-    assert (
-        fresh.lower(variables, TOKENS, KEY).as_text()
-        == train.lower(variables, TOKENS, KEY).as_text()
-    )
+    texts = []
+    for audited in (False, True):
+        train = jax.jit(
+            lambda v, x, k: module.apply(v, x, train=True, rngs={"dropout": k})
+        )
+        if audited:
+            audit(train, variables, TOKENS, KEY)
+        lowered = train.lower(variables, TOKENS, KEY)
+        texts.append(lowered.as_text(debug_info=True))
+    assert texts[0] == texts[1]
 
 
 def test_threads_audit_side_by_side():

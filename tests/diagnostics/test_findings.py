@@ -358,8 +358,11 @@ def test_an_output_that_is_thrown_away(drop):
     assert not kinds(lambda k, x: drop(k, x) @ W, KEY, X)
 
 
+@pytest.mark.parametrize("ours", [True, False])
 @pytest.mark.parametrize("shared", [True, False])
-def test_one_mask_for_all_heads(shared):
+def test_one_mask_for_all_heads(shared, ours):
+    rooms = (jaxdrop.nnx, jaxdrop.linen)
+    fns = [{"attention_fn": room.attention_fn} if ours else {} for room in rooms]
     module = nnx.MultiHeadAttention(
         num_heads=2,
         in_features=8,
@@ -368,10 +371,15 @@ def test_one_mask_for_all_heads(shared):
         decode=False,
         deterministic=False,
         rngs=nnx.Rngs(0),
+        **fns[0],
     )
     assert kinds(module, TOKENS) == ({"heads"} if shared else set())
     layer = linen.MultiHeadDotProductAttention(
-        2, dropout_rate=0.1, broadcast_dropout=shared, deterministic=False
+        2,
+        dropout_rate=0.1,
+        broadcast_dropout=shared,
+        deterministic=False,
+        **fns[1],
     )
     variables = layer.init({"params": KEY, "dropout": KEY}, TOKENS)
     found = kinds(layer, variables, TOKENS, rngs={"dropout": KEY})

@@ -93,6 +93,9 @@ def audit(fn_or_model: Any, /, *args: Any, **kwargs: Any) -> Audit:
             draw.faults.add("unused")
     draws = list(walk.draws.values())
     visits = {visit.module: visit for visit in program.visits}
+    for draw in draws:
+        if _name(draw) in visits and visits[_name(draw)].shares_heads:
+            draw.faults.add("heads")
     drawing = [_site(draw, walk, visits) for draw in draws]
     seen = {_name(draw) for draw in draws}
     silent = [_silent(v) for name, v in visits.items() if name not in seen]

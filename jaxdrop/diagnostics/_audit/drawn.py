@@ -76,15 +76,15 @@ def with_output(drawn: Drawn, equation: core.JaxprEqn, /) -> Drawn:
 def _drawn_in(jaxpr: core.Jaxpr) -> Drawn:
     """What a program draws; noise, of which bits become floats, takes four bytes."""
     total = _sum(drawn_by(equation) for equation in jaxpr.eqns)
-    if any(_makes_floats(equation) for equation in jaxpr.eqns):
-        return total._replace(memory=4 * math.prod(total.shape))
-    return total
+    noise = sum(_floats_made(equation) for equation in jaxpr.eqns)
+    return total._replace(memory=total.memory + 3 * noise)
 
 
-def _makes_floats(equation: core.JaxprEqn) -> bool:
-    return equation.primitive.name == "bitcast_convert_type" and np.issubdtype(
-        equation.params["new_dtype"], np.floating
-    )
+def _floats_made(equation: core.JaxprEqn) -> int:
+    if equation.primitive.name != "bitcast_convert_type":
+        return 0
+    made = np.issubdtype(equation.params["new_dtype"], np.floating)
+    return int(aval_of(equation.outvars[0]).size) if made else 0
 
 
 def _sum(parts: Iterable[Drawn]) -> Drawn:

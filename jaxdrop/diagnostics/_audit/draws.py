@@ -138,10 +138,13 @@ def _is_scalar(aval: Any) -> bool:
     return bool(jnp.issubdtype(dtype, jnp.floating)) and not aval.ndim
 
 
-def cost_of(equation: core.JaxprEqn, package: str, /) -> Drawn:
+def cost_of(equation: core.JaxprEqn, package: str, function: str, /) -> Drawn:
     """What one step of a draw costs."""
     drawn = drawn_by(equation)
-    return drawn if package == "jaxdrop" else with_output(drawn, equation)
+    if package == "jax.random":
+        return with_output(drawn, equation)
+    again = function == "dot_product_attention"  # it draws for the backward pass again
+    return drawn._replace(memory=0) if again else drawn
 
 
 def static_rate(

@@ -22,11 +22,13 @@ class Visit(NamedTuple):
       module: its path in the model.
       technique: what it is for.
       rate: its rate, or None if it has none.
+      shares_heads: whether it is an attention that gives all its heads one mask.
     """
 
     module: str
     technique: str
     rate: Any
+    shares_heads: bool
 
 
 class Room(Protocol):

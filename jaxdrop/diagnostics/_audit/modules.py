@@ -3,6 +3,14 @@
 import re
 from typing import Any
 
+_LAYERS = {  # whose names are not those of what they draw for
+    "DropConnectConv": "drop_connect",
+    "DropConnectDense": "drop_connect",
+    "DropConnectLinear": "drop_connect",
+    "L0Dense": "hard_concrete",
+    "L0Linear": "hard_concrete",
+    "VariationalLinear": "variational_dense",
+}
 _RATES = ("rate", "dropout_rate")
 
 
@@ -11,10 +19,17 @@ def technique_of(kind: type, /) -> str:
     for base in kind.__mro__:
         package = base.__module__.split(".")
         if package[0] == "jaxdrop":
-            return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", base.__name__).lower()
+            snake = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", base.__name__).lower()
+            return _LAYERS.get(base.__name__, snake)
         if package[0] == "flax":
             return f"{package[0]}.{package[1]}.{base.__name__}"
     return kind.__name__
+
+
+def shares_heads(module: Any, /) -> bool:
+    """Whether a module is an attention that gives all its heads one mask."""
+    shares = getattr(module, "broadcast_dropout", False)
+    return bool(shares) and getattr(module, "num_heads", 1) > 1
 
 
 def rate_of(module: Any, kwargs: dict[str, Any], /) -> Any:

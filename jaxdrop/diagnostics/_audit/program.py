@@ -139,10 +139,10 @@ class Walk:
         key = next(
             o for o, a in zip(operands, equation.invars, strict=True) if is_key(a)
         )
-        index = self._index(function, key, place)
+        index = self._index(equation, function, key, place)
         if index not in self.draws:
             keep = keep_of(equation, package, function)
-            drawn = cost_of(equation, package)
+            drawn = cost_of(equation, package, function)
             self.draws[index] = Draw(
                 function=function,
                 package=package,
@@ -157,18 +157,28 @@ class Walk:
                 branches=dict(place.branches),
             )
         draw = self.draws[index]
-        draw.key = key  # what is known of it may have grown with a further round
         data = data_of(equation, package)
-        if data is not None:
+        if not place.recomputes:
+            draw.key = key  # what is known of it may have grown with a further round
+        if data is not None and not place.recomputes:
             self._fed(draw, operands[data], equation.invars[data].aval, place)
         return self._drawn(equation, operands, index, data)
 
-    def _index(self, function: str, key: Value, place: _Place) -> int:
-        """The number of a draw; a forward pass that is computed again is the same."""
+    def _index(
+        self, equation: core.JaxprEqn, function: str, key: Value, place: _Place
+    ) -> int:
+        """The number of a draw; one that a backward pass draws again is the same.
+
+        A loop backward reads its keys anew, so that only the line of code is left to
+        tell.
+        """
         if place.recomputes:
-            for index, draw in self.draws.items():
-                if (draw.function, draw.key.number) == (function, key.number):
-                    return index
+            source = source_of(equation)
+            like = [i for i, d in self.draws.items() if d.function == function]
+            again = [i for i in like if self.draws[i].key.number == key.number]
+            again += [i for i in like if self.draws[i].source == source]
+            if again:
+                return again[0]
         return self.numbers.of("draw", place.chain)
 
     def _drawn(
@@ -340,8 +350,11 @@ _RULES = {
 
 
 def _within(place: _Place, equation: core.JaxprEqn) -> _Place:
+    scope = scope_of(equation, place.scope)
     return place._replace(
-        chain=(*place.chain, id(equation)), scope=scope_of(equation, place.scope)
+        chain=(*place.chain, id(equation)),
+        scope=scope,
+        recomputes=place.recomputes or "transpose(" in scope,
     )
 
 

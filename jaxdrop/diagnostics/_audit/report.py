@@ -15,14 +15,15 @@ class Site(NamedTuple):
         Flax, or a function of ``jax.random``.
       rate: the drop probability, a number, or the numbers of an array in row-major
         order; None where there is none, or where traced data decide it.
-      mask_shape: the shape of what is drawn in one step, 1 along shared axes; None if
-        nothing is.
+      mask_shape: the shape of what is drawn in one step, 1 along shared axes; of
+        attention, one of the blocks in which it draws. None if nothing is drawn.
       mode: ``"active"``, or why nothing is drawn: ``"rate 0"`` or ``"evaluation"``.
       steps: how often the pass draws it: the lengths of the loops around it. A loop of
         unknown length counts once.
       random_bits: how many random bits one pass draws, over all steps.
       memory: how many bytes the mask or noise of one pass takes, if all of it is kept
-        for the backward pass, as it is without ``jax.checkpoint``.
+        for the backward pass, as it is without ``jax.checkpoint``; 0 where it is drawn
+        again, as in :func:`jaxdrop.dot_product_attention`.
       source: the line of code, ``"file.py:12"``.
     """
 
