@@ -68,7 +68,7 @@ def sums(plan: Plan, drop: Drop, inside: bool, tile: Operands) -> Sums:
       tile: ``query`` (scaled), ``key``, ``value``; maybe ``bias``, ``mask`` and
         ``lengths``; and ``first_row``, ``first_query`` and ``first_key``, where it is.
     """
-    logits = _logits(plan, inside, tile)
+    logits = logits_of(plan, inside, tile)
     # Where a bias is minus infinity throughout, other tiles may have more to say.
     top = jnp.maximum(logits.max(-1), float(np.finfo(logits.dtype).min))
     weights = jnp.exp(logits - top[..., None])
@@ -109,13 +109,13 @@ def changes(plan: Plan, drop: Drop, inside: bool, tile: Operands) -> Changes:
 
     @partial(jax.checkpoint, prevent_cse=False)
     def changed(drop: Drop, tile: Operands) -> Changes:
-        logits = _logits(plan, inside, tile)
+        logits = logits_of(plan, inside, tile)
         weights = jnp.exp(logits - tile["top"][..., None])
         survives = _survives(plan, drop, tile)
         values, total = jnp.zeros_like(tile["query"]), jnp.zeros_like(tile["top"])
         change = _change_of_logits(tile)
         if change is not None:
-            attended = _attended(plan, tile)
+            attended = attended_in(plan, tile)
             if attended is not None:
                 change = jnp.where(attended, change, 0)
             change = weights * change
@@ -145,7 +145,7 @@ def over_unattended(
 
     @partial(jax.checkpoint, prevent_cse=False)
     def summed(drop: Drop, tile: Operands) -> Changes:
-        attended = _attended(plan, tile)
+        attended = attended_in(plan, tile)
         free = jnp.ones((), bool) if attended is None else jnp.logical_not(attended)
         if not inside:
             free &= _exists(plan, tile)
@@ -183,11 +183,11 @@ def _change_of_logits(tile: Operands) -> Array | None:
     return sum(terms[1:], terms[0]) if terms else None
 
 
-def _logits(plan: Plan, inside: bool, tile: Operands) -> Array:
+def logits_of(plan: Plan, inside: bool, tile: Operands) -> Array:
     logits = _product(tile["query"], tile["key"], 1)
     if "bias" in tile:
         logits = logits + tile["bias"].astype(logits.dtype)
-    attended = _attended(plan, tile)
+    attended = attended_in(plan, tile)
     if attended is not None:
         logits = jnp.where(attended, logits, MASKED)
     if not inside:
@@ -195,7 +195,7 @@ def _logits(plan: Plan, inside: bool, tile: Operands) -> Array:
     return logits
 
 
-def _attended(plan: Plan, tile: Operands) -> Array | None:
+def attended_in(plan: Plan, tile: Operands) -> Array | None:
     """Which keys a query may attend to, or None where it is all."""
     query, key = _positions(tile)
     conditions = []
@@ -230,14 +230,14 @@ def _survives(plan: Plan, drop: Drop, tile: Operands) -> Array:
     """
 
     def drawing(key: Key, keep: Array) -> Array:
-        high, low = _counters(plan, tile)
+        high, low = counters_of(plan, tile)
         return masks.survives(prng.bits_at(key, low, high=high), keep=keep)
 
     size = plan.group * tile["query"].shape[1] * tile["key"].shape[0]
     return masks.hold(drawing, *drop, size=size)
 
 
-def _counters(plan: Plan, tile: Operands) -> tuple[Array, Array]:
+def counters_of(plan: Plan, tile: Operands) -> tuple[Array, Array]:
     """The row-major position of each weight among all, as two uint32 words.
 
     To the position of the first key of each row of weights an ``iota`` is added and

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jaxdrop import masks
-from jaxdrop._attention import _arguments, _rows
+from jaxdrop._attention import _arguments, _flash, _rows
 from jaxdrop._attention._attend import Inputs, Masking, attend, wide_dtype
 from jaxdrop._attention._plan import Plan, make_plan
 from jaxdrop._attention._tiles import Drop
@@ -36,7 +36,7 @@ def dot_product_attention(
     local_window_size: int | tuple[int, int] | None = None,
     broadcast_dims: Axes = (),
     block_size: int | tuple[int, int] | None = None,
-    implementation: Literal["xla", "cudnn"] | None = None,
+    implementation: Literal["xla", "cudnn", "pallas"] | None = None,
     deterministic: Flag = False,
 ) -> Array:
     """Attends with dropout on weights that are never held for all queries at once.
@@ -82,8 +82,13 @@ def dot_product_attention(
         Static.
       block_size: how many queries, or how many queries and keys, of a head are computed
         at once; by default chosen from the shapes. It never changes the mask. Static.
-      implementation: of :func:`jax.nn.dot_product_attention`, used where nothing is
-        dropped. Static.
+      implementation: ``"xla"`` or ``"cudnn"``, of
+        :func:`jax.nn.dot_product_attention`, used where nothing is dropped; or
+        ``"pallas"``, a flash attention kernel for GPUs with the same mask. It takes no
+        ``bias``, ``mask`` or ``local_window_size``, computes in single precision, is
+        differentiable once, and is not spread over devices outside ``jax.shard_map``.
+        On a CPU it is interpreted, which is slow, and the only way in which it has
+        been verified. Static.
       deterministic: drop nothing; may be traced.
 
     Returns:
@@ -115,7 +120,7 @@ def dot_product_attention(
     """
     check_rate(rate, caller=_CALLER)
     if implementation is not None:
-        check_choice(implementation, ("xla", "cudnn"), name="implementation")
+        check_choice(implementation, ("xla", "cudnn", "pallas"), name="implementation")
     is_causal = _arguments.check_causal(is_causal)
     window = _arguments.check_window(local_window_size)
     block = _arguments.check_block(block_size)
@@ -130,6 +135,10 @@ def dot_product_attention(
         )
     )
     drawn = _arguments.drawn_shape(arrays.weights, broadcast_dims, jnp.ndim(query))
+    in_kernels = implementation == "pallas"
+    if in_kernels:
+        _flash.check_kernel(arrays, window, block)
+        implementation = None
     if is_identity(rate, deterministic, caller=_CALLER):
         return jax.nn.dot_product_attention(  # type: ignore[misc]
             query,
@@ -142,7 +151,7 @@ def dot_product_attention(
             query_seq_lengths=query_lengths,
             key_value_seq_lengths=key_lengths,
             local_window_size=window,
-            implementation=implementation,
+            implementation=implementation,  # type: ignore[arg-type]
         )
     key = require_key(key, caller=_CALLER)
     if arrays.query.size == 0:
@@ -156,7 +165,9 @@ def dot_product_attention(
         block=block,
     )
     keep = masks.keep_probability(rate, deterministic=deterministic)
-    attention = partial(_attention, plan=plan)
+    if in_kernels:
+        plan = _flash.with_blocks(plan, block)
+    attention = partial(_attention, plan=plan, in_kernels=in_kernels)
     sharding = masks.sharding_of(arrays.query)
     if sharding is not None:  # the loops are the compiler's to spread
         attention = jax.sharding.auto_axes(attention, out_sharding=sharding)
@@ -164,7 +175,7 @@ def dot_product_attention(
     return jnp.reshape(output, jnp.shape(query))
 
 
-@site("jaxdrop.dot_product_attention", static=("plan",))
+@site("jaxdrop.dot_product_attention", static=("plan", "in_kernels"))
 def _attention(
     key: Key,
     keep: Any,
@@ -174,25 +185,37 @@ def _attention(
     key_lengths: Array | None,
     *,
     plan: Plan,
+    in_kernels: bool,
 ) -> Array:
     dtype = arrays.query.dtype
     wide = wide_dtype(dtype)
-    keep = jnp.asarray(keep, wide)
+    keep, scale = jnp.asarray(keep, wide), jnp.asarray(scale, wide)
+    attend = _flash.attend if in_kernels else _attend_in_rows
+    output = attend(plan, arrays, scale, key_lengths, Drop(key, keep))
+    if query_lengths is not None:
+        padding = jnp.arange(plan.queries)[None] >= query_lengths[:, None]
+        nothing = jnp.where(jnp.isnan(keep), jnp.nan, 0).astype(wide)
+        output = jnp.where(padding[..., None, None], nothing, output)
+    return output.astype(dtype)
+
+
+def _attend_in_rows(
+    plan: Plan,
+    arrays: _arguments.Arguments,
+    scale: Array,
+    key_lengths: Array | None,
+    drop: Drop,
+) -> Array:
     inputs = Inputs(
         query=_rows.query_rows(plan, arrays.query),
         key=_rows.key_rows(plan, arrays.key),
         value=_rows.key_rows(plan, arrays.value),
-        scale=jnp.asarray(scale, wide),
+        scale=scale,
         bias=None if arrays.bias is None else _rows.weight_rows(plan, arrays.bias),
     )
     if key_lengths is not None:
         key_lengths = jnp.maximum(key_lengths, 0).astype(jnp.uint32)
         key_lengths = _rows.example_rows(plan, key_lengths)
     mask = None if arrays.mask is None else _rows.weight_rows(plan, arrays.mask)
-    output = attend(plan, inputs, Masking(mask, key_lengths), Drop(key, keep)).output
-    output = _rows.outputs(plan, output)
-    if query_lengths is not None:
-        padding = jnp.arange(plan.queries)[None] >= query_lengths[:, None]
-        nothing = jnp.where(jnp.isnan(keep), jnp.nan, 0).astype(wide)
-        output = jnp.where(padding[..., None, None], nothing, output)
-    return output.astype(dtype)
+    attended = attend(plan, inputs, Masking(mask, key_lengths), drop)
+    return _rows.outputs(plan, attended.output)

@@ -99,12 +99,16 @@ def bits_at(key: Key, counters: Array, /, *, high: Array | None = None) -> Array
 
 @site("jaxdrop.prng.bits_at")
 def _bits_at(key: Key, low: Array, high: Array) -> Array:
-    if not _is_threefry(key):
-        words = jax.random.bits(key, (2,), jnp.uint32)
-    else:
-        words = jax.random.key_data(key)
-    x, y = _threefry.threefry2x32(words, high, low)
+    x, y = _threefry.threefry2x32(counter_words(key), high, low)
     return x ^ y
+
+
+def counter_words(key: Key) -> Array:
+    """The two words of the threefry key by which :func:`bits_at` draws."""
+    if not _is_threefry(key):
+        return jax.random.bits(key, (2,), jnp.uint32)
+    words: Array = jax.random.key_data(key)
+    return words
 
 
 def uniform(key: Key, shape: tuple[int, ...], /, *, out_sharding: Any = None) -> Array:

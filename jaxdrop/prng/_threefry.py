@@ -23,7 +23,9 @@ _PARITY = 0x1BD11BDA
 _WORD = 1 << 32
 
 
-def threefry2x32(key: Array, high: Array, low: Array) -> tuple[Array, Array]:
+def threefry2x32(
+    key: Array | tuple[Array, Array], high: Array, low: Array
+) -> tuple[Array, Array]:
     """Twenty rounds of Threefry on counters given as two words.
 
     Args:

@@ -110,7 +110,7 @@ def test_positions_beyond_one_word_are_those_of_python():
         "first_query": jnp.uint32(first_query),
         "first_key": jnp.uint32(first_key),
     }
-    high, low = (np.asarray(word, object) for word in _tiles._counters(plan, tile))
+    high, low = (np.asarray(word, object) for word in _tiles.counters_of(plan, tile))
     for group, query, key in np.ndindex(2, 8, 32):
         place = (example, 2 * key_head + group, first_query + query, first_key + key)
         position = np.ravel_multi_index(place, shape)
