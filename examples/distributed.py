@@ -55,10 +55,10 @@ def join(args: argparse.Namespace) -> None:
     """Trains as one process of one or more; every process runs this."""
     if args.devices:
         jax.config.update("jax_num_cpu_devices", args.devices)
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
     if args.cluster:
         jax.distributed.initialize()
     elif args.num_processes > 1:
-        jax.config.update("jax_cpu_collectives_implementation", "gloo")
         jax.distributed.initialize(
             args.coordinator,
             args.num_processes,
