@@ -55,10 +55,10 @@ def join(args: argparse.Namespace) -> None:
     """Trains as one process of one or more; every process runs this."""
     if args.devices:
         jax.config.update("jax_num_cpu_devices", args.devices)
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
     if args.cluster:
         jax.distributed.initialize()
     elif args.num_processes > 1:
-        jax.config.update("jax_cpu_collectives_implementation", "gloo")
         jax.distributed.initialize(
             args.coordinator,
             args.num_processes,
@@ -137,12 +137,12 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add, environ = parser.add_argument, os.environ
-    add("--steps", type=int, default=200)
+    add("--steps", type=int, default=100)
     add("--seed", type=int, default=0)
     add("--model-shards", type=int, default=2, help="devices that share the units")
     add("--quick", action="store_true", help="20 steps, to see that all works")
     add("--output", type=Path, default=Path("results"), help="where files are written")
-    add("--timeout", type=int, default=300, help="seconds that a run may take")
+    add("--timeout", type=int, default=600, help="seconds that a run may take")
     one = parser.add_argument_group("one process of a run that somebody else starts")
     add = one.add_argument
     add("--cluster", action="store_true", help="JAX knows the launcher")

@@ -147,8 +147,8 @@ def train(
         x, y = images.train.take(draw.choice(len(images.train.y), size=BATCH_SIZE))
         batch = place(mesh, x, BATCH), place(mesh, y, BATCH)
         params, state, loss = train_step(params, state, *batch, key, jnp.uint32(step))
-        losses.append(loss)
-    return params, np.array([float(loss) for loss in losses])
+        losses.append(float(loss))  # waits, so that no process runs ahead
+    return params, np.array(losses)
 
 
 def error_of(mesh: Mesh, params: Params, images: Images) -> float:
