@@ -136,7 +136,7 @@ class Program:
 
         def loss_of(params: nnx.State) -> tuple[Array, nnx.State]:
             network = state._replace(params=params).network
-            if not method.is_static:
+            if not method.is_static:  # then the strength is a side, or built in
                 network.set_rates(rates, strength)
             loss = optax.softmax_cross_entropy(network(x), labels).mean()
             return loss, nnx.state(network, nnx.Not(nnx.Param))
