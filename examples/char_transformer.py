@@ -2,6 +2,7 @@
 
     python examples/char_transformer.py
     python examples/char_transformer.py --text shakespeare.txt --train-size 200000
+    python examples/char_transformer.py --tune
     export XLA_FLAGS=--xla_force_host_platform_device_count=8  # as if there were 8
 
 Characters, attention weights, what sub-layers add, and whole sub-layers are dropped.
@@ -25,6 +26,7 @@ from flax import nnx
 from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
+from rich.table import Table
 from tqdm import tqdm
 
 from data import DataError, Text, load_text
@@ -44,6 +46,7 @@ RECIPE = Recipe(
     weight_decay=0.1,
 )
 RATES = Rates(embedding=0.1, attention=0.1, residual=0.2, depth=0.1)
+STRENGTHS = (0.0, 0.25, 0.5, 1.0)  # that --tune multiplies them by
 WIDTH, NUM_BLOCKS, HEADS, TRAIN_SIZE = 96, 2, 4, 20_000
 
 
@@ -57,12 +60,16 @@ def main() -> None:
     recipe = replace(RECIPE, rounds=args.rounds or (3 if args.quick else RECIPE.rounds))
     if args.quick:
         recipe = replace(recipe, steps=10)
-    num_seeds = args.seeds or (2 if args.quick else 3)
+    num_seeds = args.seeds or (1 if args.tune else 2 if args.quick else 3)
+    seeds = jax.random.split(jax.random.key(0), num_seeds)
     rates = Rates(*(args.strength * rate for rate in RATES))
 
     console = Console()
     console.print(f"Running on {jax.default_backend()}: {jax.devices()}")
-    trainer = trainer_of(recipe, rates, text, num_seeds)
+    if args.tune:
+        tune(recipe, text, seeds, console)
+        return
+    trainer = trainer_of(recipe, rates, text, seeds)
     console.print(f"{trainer.program.mesh.size} of them share each batch.")
     methods = schedules_of(recipe.num_steps)
     outcomes, states = train(trainer, methods)
@@ -99,7 +106,7 @@ def trainer_of(
     recipe: Recipe,
     rates: Rates,
     text: Text,
-    num_seeds: int,
+    seeds: jax.Array,
     devices: list[jax.Device] | None = None,
 ) -> Trainer:
     """Trains transformers, one for each seed, on some or all devices."""
@@ -115,7 +122,6 @@ def trainer_of(
             rngs=rngs,
         )
 
-    seeds = jax.random.split(jax.random.key(0), num_seeds)
     return Trainer(build, recipe, text, seeds, devices)
 
 
@@ -132,6 +138,25 @@ def train(
             scores = trainer.test_scores(states[name])
             outcomes.append(report.Outcome(name, curves, scores, seconds))
     return outcomes, states
+
+
+def tune(recipe: Recipe, text: Text, seeds: jax.Array, console: Console) -> None:
+    """Tries all strengths in one program, and looks at validation text only."""
+    repeated = jax.numpy.tile(seeds, len(STRENGTHS))
+    trainer = trainer_of(recipe, RATES, text, repeated)
+    by_name = schedules_of(recipe.num_steps)
+    table = Table(title="best validation bits per character")
+    table.add_column("strength")
+    for strength in STRENGTHS:
+        table.add_column(f"{strength:g}", justify="right")
+    with tqdm(total=2 * recipe.rounds, unit="round") as bar:
+        for name in ("dropout", "early dropout"):
+            bar.set_description(name)
+            strengths = np.repeat(STRENGTHS, len(seeds))[:, None] * by_name[name]
+            curves = trainer.run(strengths, bar.update)[1]
+            best = curves.validation.min(1).reshape(len(STRENGTHS), len(seeds))
+            table.add_row(name, *map(report.with_error, best))
+    console.print(table)
 
 
 def continue_text(states: State, text: Text, recipe: Recipe, *, count: int) -> str:
@@ -153,6 +178,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = parser_of(__doc__, train_size=TRAIN_SIZE, round_steps=RECIPE.steps)
     add = parser.add_argument
     add("--strength", type=float, default=1.0, help="what all rates are multiplied by")
+    tune = "try strengths on validation text; the test text is left alone"
+    add("--tune", action="store_true", help=tune)
     add("--characters", type=positive, default=400, help="how many are written")
     return parser
 
