@@ -67,7 +67,7 @@ def site(
                     f"site: {argument} must be a scalar, got shape {value.shape}; use "
                     f"jax.vmap for one key per {argument}."
                 )
-            folded = jax.random.fold_in(jax.random.fold_in(folded, salt), value)
+            folded = _fold(jax.random.fold_in(folded, salt), value)
     return _kind_of(key, folded)
 
 
@@ -101,7 +101,7 @@ def example(key: Key, ids: ArrayLike, /) -> Key:
     """
     base = require_key(key, caller="example")
     ids = _integers(ids, name="ids", caller="example")
-    fold = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
+    fold = jax.vmap(_fold, in_axes=(None, 0))
     keys = fold(base, ids.ravel()).reshape(ids.shape)
     return _kind_of(key, keys)
 
@@ -159,9 +159,26 @@ def _integers(values: ArrayLike, *, name: str, caller: str) -> Array:
     array = values if isinstance(values, jax.Array) else np.asarray(values)
     if not jnp.issubdtype(array.dtype, jnp.integer):
         raise TypeError(f"{caller}: {name} must be integers, got {values!r}.")
-    if isinstance(array, np.ndarray) and (array >= 2**32).any():
+    if isinstance(array, jax.Array):
+        return array
+    if (array >= 2**32).any():
         raise ValueError(f"{caller}: {name} must be below 2**32, got {values!r}.")
+    if (array < -(2**31)).any():
+        raise ValueError(f"{caller}: {name} must be at least -2**31, got {values!r}.")
     return jnp.asarray(array.astype(np.uint32))
+
+
+def _fold(key: Key, value: Array) -> Key:
+    """Folds an integer in: its low word, and its high word if it has one.
+
+    So a number gives one key, whatever the width of its dtype is.
+    """
+    folded = jax.random.fold_in(key, value.astype(jnp.uint32))
+    if value.dtype.itemsize < 8:
+        return folded
+    high = (value >> 32).astype(jnp.uint32)
+    fits = (high == 0) | ((value < 0) & (value >= -(2**31)))
+    return jnp.where(fits, folded, jax.random.fold_in(folded, high))
 
 
 def _kind_of(key: Key, folded: Key) -> Key:

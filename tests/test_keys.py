@@ -173,3 +173,23 @@ def test_an_address_is_no_reuse_of_its_base_key():
         key = jax.random.key(3)
         for step in range(3):
             drop(keys.site(key, "a", step=step), x)
+
+
+def test_a_number_gives_one_key_whatever_its_dtype(key):
+    def words(step):
+        return tuple(jax.random.key_data(keys.site(key, "a", step=step)).tolist())
+
+    narrow = {step: words(step) for step in (0, 5, -1, 2**32 - 1, -(2**31))}
+    with jax.enable_x64(True):
+        for step, expected in narrow.items():
+            assert words(jnp.asarray(step, jnp.int64)) == expected
+        far = [words(jnp.asarray(step, jnp.int64)) for step in (2**32 + 5, 2**33 + 5)]
+        ids = jnp.array([5, 2**32 + 5], jnp.int64)
+        near, distant = jax.random.key_data(keys.example(key, ids)).tolist()
+    assert len({*far, narrow[5]}) == 3
+    assert near != distant
+    np.testing.assert_array_equal(
+        near, jax.random.key_data(keys.example(key, jnp.array([5])))[0]
+    )
+    with pytest.raises(ValueError, match=r"step must be at least -2\*\*31"):
+        keys.site(key, "a", step=-(2**31) - 1)

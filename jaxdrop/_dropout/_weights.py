@@ -16,6 +16,26 @@ def is_array(params: PyTree, /) -> bool:
     return jax.tree_util.all_leaves([params])
 
 
+def check_where(where: Any, /, *, caller: str) -> None:
+    """Raises unless ``where`` is a function, or None."""
+    if where is not None and not callable(where):
+        raise TypeError(
+            f"{caller}: where must be a function of a path and a leaf, for example "
+            f'lambda path, leaf: path.endswith("kernel"), got {where!r}.'
+        )
+
+
+def check_like(params: PyTree, reference: PyTree, /, *, caller: str) -> None:
+    """Raises unless the two trees have one structure."""
+    ours: Any = jax.tree.structure(params)
+    theirs: Any = jax.tree.structure(reference)
+    if ours != theirs:
+        raise ValueError(
+            f"{caller}: params and reference must have one structure, got {ours} and "
+            f"{theirs}."
+        )
+
+
 def map_weights(
     function: Callable[..., Array],
     key: Key,

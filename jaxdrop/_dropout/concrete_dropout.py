@@ -9,7 +9,7 @@ from jax.typing import ArrayLike
 
 from jaxdrop import masks
 from jaxdrop._checks import (
-    as_axes,
+    check_axes,
     check_flag,
     check_inexact,
     is_number,
@@ -45,7 +45,8 @@ def concrete_dropout(
       key: a PRNG key; may be ``None`` where nothing is drawn.
       x: the data, floating point or complex, of any shape.
       logit_rate: ``log(rate / (1 - rate))``, unbounded and learned; a scalar, or an
-        array that broadcasts against ``x``. Gradients reach it.
+        array that broadcasts against ``x``. Gradients reach it. Minus infinity keeps
+        everything, infinity nothing.
       temperature: of the relaxation, positive.
       broadcast_dims: axes along which one draw is shared. Static.
       deterministic: return ``x`` untouched; may be traced.
@@ -82,9 +83,8 @@ def concrete_dropout(
     key = require_key(key, caller="concrete_dropout")
     logits = jnp.asarray(logit_rate, masks.real_dtype(x))
     logits = masks.align(logits, x.shape, caller="concrete_dropout", name="logit_rate")
-    noisy = _concrete_dropout(
-        key, x, logits, temperature, broadcast_dims=as_axes(broadcast_dims)
-    )
+    shared = check_axes(broadcast_dims, x.ndim, name="concrete_dropout: broadcast_dims")
+    noisy = _concrete_dropout(key, x, logits, temperature, broadcast_dims=shared)
     return select(flag, x, noisy)
 
 
@@ -107,8 +107,11 @@ def _concrete_dropout(
     )
     noise = logistic(key, shape, dtype=logits.dtype, out_sharding=sharding)
     logits = jnp.reshape(logits, (1,) * (x.ndim - logits.ndim) + logits.shape)
+    certain = logits == jnp.inf  # a rate of 1
+    logits = jnp.where(certain, 0, logits)
     drop = (logits + noise) / jnp.asarray(temperature, logits.dtype)
     # (1 - sigmoid(drop)) / (1 - sigmoid(logits)), finite for every logit
     factor = jnp.exp(jax.nn.softplus(logits) - jax.nn.softplus(drop))
+    factor = jnp.where(certain, 0, factor)
     wide = masks.wide_dtype(x)
     return (x.astype(wide) * factor.astype(wide)).astype(x.dtype)

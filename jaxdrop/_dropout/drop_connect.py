@@ -4,7 +4,7 @@ from typing import Any
 
 from jaxdrop import masks
 from jaxdrop._checks import check_inexact, check_rate, is_identity, require_key
-from jaxdrop._dropout._weights import is_array, map_weights
+from jaxdrop._dropout._weights import check_where, is_array, map_weights
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, PyTree, Rate, Where
 
@@ -68,6 +68,7 @@ def drop_connect(
       True
     """
     check_rate(rate, caller="drop_connect")
+    check_where(where, caller="drop_connect")
     if is_array(params):
         params = check_inexact(params, caller="drop_connect")
     if is_identity(rate, deterministic, caller="drop_connect"):

@@ -3,7 +3,7 @@
 from typing import Any
 
 from jaxdrop import masks
-from jaxdrop._checks import as_axes, check_dropout, is_identity, require_key
+from jaxdrop._checks import check_axes, check_dropout, is_identity, require_key
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Axes, Flag, Key, Rate
 
@@ -66,7 +66,8 @@ def dropout(
     key = require_key(key, caller="dropout")
     keep = masks.keep_probability(rate, deterministic=deterministic)
     keep = masks.align(keep, x.shape, caller="dropout")
-    return _dropout(key, x, keep, broadcast_dims=as_axes(broadcast_dims))
+    shared = check_axes(broadcast_dims, x.ndim, name="dropout: broadcast_dims")
+    return _dropout(key, x, keep, broadcast_dims=shared)
 
 
 @site("jaxdrop.dropout", static=("broadcast_dims",))

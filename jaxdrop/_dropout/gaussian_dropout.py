@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from jaxdrop import masks, prng
-from jaxdrop._checks import as_axes, check_dropout, is_identity, require_key
+from jaxdrop._checks import check_axes, check_dropout, is_identity, require_key
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Axes, Flag, Key, Rate
 
@@ -69,7 +69,8 @@ def gaussian_dropout(
     key = require_key(key, caller="gaussian_dropout")
     keep = masks.keep_probability(rate, deterministic=deterministic)
     keep = masks.align(keep, x.shape, caller="gaussian_dropout")
-    return _gaussian_dropout(key, x, keep, broadcast_dims=as_axes(broadcast_dims))
+    shared = check_axes(broadcast_dims, x.ndim, name="gaussian_dropout: broadcast_dims")
+    return _gaussian_dropout(key, x, keep, broadcast_dims=shared)
 
 
 @site("jaxdrop.gaussian_dropout", static=("broadcast_dims",))

@@ -1,5 +1,6 @@
 """LayerDrop: leaving out whole layers (Fan et al., 2020)."""
 
+from numbers import Integral
 from typing import Any
 
 import jax.numpy as jnp
@@ -41,7 +42,7 @@ def layer_drop(
     Raises:
       ValueError: if ``rate`` is out of range or of another length, ``num_layers`` is
         negative, or a key is missing.
-      TypeError: if ``rate`` is no number.
+      TypeError: if ``rate`` is no number, or ``num_layers`` no integer.
 
     References:
       Fan, Grave, Joulin, `Reducing transformer depth on demand with structured dropout
@@ -64,6 +65,11 @@ def layer_drop(
       (2, 4)
     """
     check_rate(rate, caller="layer_drop", scalar=False)
+    if isinstance(num_layers, bool) or not isinstance(num_layers, Integral):
+        raise TypeError(
+            f"layer_drop: num_layers must be an integer, got {num_layers!r}."
+        )
+    num_layers = int(num_layers)
     if num_layers < 0:
         raise ValueError(f"layer_drop: num_layers must not be negative: {num_layers}.")
     keep = masks.keep_probability(rate, deterministic=deterministic)

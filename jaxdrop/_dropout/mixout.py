@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jaxdrop import masks
 from jaxdrop._checks import check_inexact, check_rate, is_identity, require_key
-from jaxdrop._dropout._weights import is_array, map_weights
+from jaxdrop._dropout._weights import check_like, check_where, is_array, map_weights
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, PyTree, Rate, Where
 
@@ -68,6 +68,7 @@ def mixout(
       [0.0, 2.0]
     """
     check_rate(rate, caller="mixout")
+    check_where(where, caller="mixout")
     if is_array(params):
         params = check_inexact(params, caller="mixout")
     if is_identity(rate, deterministic, caller="mixout"):
@@ -77,6 +78,7 @@ def mixout(
     mix = partial(_mix, keep=keep)
     if is_array(params):
         return mix(key, params, reference)
+    check_like(params, reference, caller="mixout")
     return map_weights(mix, key, params, reference, where=where)
 
 

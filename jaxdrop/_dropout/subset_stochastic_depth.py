@@ -11,6 +11,8 @@ from jaxdrop._checks import check_axis, check_flag, check_inexact, require_key
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, PyTree, Rate
 
+_BATCH_AXIS = "subset_stochastic_depth: batch_axis"
+
 
 def subset_stochastic_depth(
     key: Key | None,
@@ -99,7 +101,7 @@ def _rows(key: Key, *, size: int, kept: int) -> Array:
 
 
 def _take(leaf: Array, rows: Array, batch_axis: int) -> Array:
-    axis = check_axis(batch_axis, leaf.ndim, name="batch_axis")
+    axis = check_axis(batch_axis, leaf.ndim, name=_BATCH_AXIS)
     sharding = masks.sharding_of(leaf)
     if sharding is not None and sharding.spec[axis : axis + 1] not in ((), (None,)):
         raise ValueError(
@@ -117,7 +119,7 @@ def _take(leaf: Array, rows: Array, batch_axis: int) -> Array:
 
 def _put(out: Array, rows: Array, batch_axis: int, *, size: int) -> Array:
     """Spreads the rows of ``out`` over a batch of zeros, scaled by their share."""
-    axis = check_axis(batch_axis, out.ndim, name="batch_axis")
+    axis = check_axis(batch_axis, out.ndim, name=_BATCH_AXIS)
     kept = rows.shape[0]
     if out.shape[axis] != kept:
         raise ValueError(
@@ -139,7 +141,7 @@ def _at(rows: Array, axis: int) -> tuple[Any, ...]:
 
 def _batch_size(x: PyTree, batch_axis: int) -> int:
     sizes = {
-        jnp.shape(leaf)[check_axis(batch_axis, jnp.ndim(leaf), name="batch_axis")]
+        jnp.shape(leaf)[check_axis(batch_axis, jnp.ndim(leaf), name=_BATCH_AXIS)]
         for leaf in jax.tree.leaves(x)
     }
     if len(sizes) != 1:

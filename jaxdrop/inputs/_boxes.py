@@ -45,7 +45,7 @@ def layout(
         channel_axis=channel_axis,
         caller=caller,
     )
-    channel = check_axis(channel_axis, len(shape), name="channel_axis")
+    channel = check_axis(channel_axis, len(shape), name=f"{caller}: channel_axis")
     others = {*spatial, channel}
     batch = tuple(axis for axis in range(len(shape)) if axis not in others)
     return Layout(shape, spatial, batch)

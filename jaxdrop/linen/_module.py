@@ -1,5 +1,6 @@
 """What Linen modules share: a mode, a collection of keys, and mostly a rate."""
 
+import dataclasses
 from typing import Any
 
 from flax import linen as nn
@@ -14,6 +15,14 @@ class Stochastic(nn.Module):
     The fields are declared by the classes that inherit this, since their order is part
     of a Linen module's signature.
     """
+
+    def __post_init__(self) -> None:
+        """Makes lists tuples, so that modules can be hashed."""
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name, None)
+            if isinstance(value, list):
+                object.__setattr__(self, field.name, tuple(value))
+        super().__post_init__()
 
     def mode(self, deterministic: Flag | None) -> bool | Array:
         """The mode, given as an attribute or at call time, but not both."""

@@ -26,7 +26,7 @@ def spatial_axes(
             f"{caller}: with num_spatial_dims={num_spatial_dims} x needs at least "
             f"{num_spatial_dims + 1} axes, got shape {shape}."
         )
-    channel = check_axis(channel_axis, len(shape), name="channel_axis")
+    channel = check_axis(channel_axis, len(shape), name=f"{caller}: channel_axis")
     others = tuple(axis for axis in range(len(shape)) if axis != channel)
     return others[-num_spatial_dims:]
 

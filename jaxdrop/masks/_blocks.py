@@ -125,7 +125,7 @@ def layout_blocks(
             f'{caller}: with seeds="valid" a block must fit into the map, and {sides} '
             f'does not fit into {room}; use a smaller block_size or seeds="padded".'
         )
-    channel = check_axis(channel_axis, len(shape), name="channel_axis")
+    channel = check_axis(channel_axis, len(shape), name=f"{caller}: channel_axis")
     return Blocks(spatial, sides, channel, bool(shared_channels), seeds)
 
 

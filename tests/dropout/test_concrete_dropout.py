@@ -94,3 +94,16 @@ def test_rejects_what_is_no_temperature_rate_or_key(key):
         jaxdrop.concrete_dropout(None, jnp.ones(3), 0.0)
     with pytest.raises(TypeError, match="floating"):
         jaxdrop.concrete_dropout(key, jnp.ones(3, jnp.int32), 0.0)
+
+
+def test_infinite_logits_are_rates_of_0_and_1(key):
+    x = jnp.ones((3, 4))
+    logits = jnp.array([-jnp.inf, jnp.inf, 0.0, -jnp.inf])
+    run = lambda x, logits: jaxdrop.concrete_dropout(key, x, logits)
+    y = run(x, logits)
+    np.testing.assert_array_equal(y[:, :2], [[1.0, 0.0]] * 3)
+    slopes = jax.grad(lambda *args: run(*args).sum(), argnums=(0, 1))(x, logits)
+    np.testing.assert_array_equal(slopes[0], y)
+    np.testing.assert_array_equal(slopes[1][:2], 0)
+    assert np.isfinite(slopes[1]).all()
+    assert np.isnan(run(x, jnp.nan)).all()

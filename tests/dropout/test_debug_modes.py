@@ -150,3 +150,17 @@ def test_a_new_process_warns_of_nothing():
     )
     assert result.returncode == 0, result.stderr
     assert not result.stderr
+
+
+def test_errors_about_axes_name_the_function_and_the_argument(key):
+    x = jnp.ones((2, 3, 4, 5))
+    for name in ("dropout", "gaussian_dropout", "alpha_dropout"):
+        with pytest.raises(ValueError, match=f"{name}: broadcast_dims: axis 4"):
+            getattr(jaxdrop, name)(key, x, rate=0.5, broadcast_dims=(4,))
+    with pytest.raises(ValueError, match="concrete_dropout: broadcast_dims: axis 4"):
+        jaxdrop.concrete_dropout(key, x, 0.0, broadcast_dims=(4,))
+    for name in ("spatial_dropout", "drop_block"):
+        with pytest.raises(ValueError, match=f"{name}: channel_axis: axis 4"):
+            getattr(jaxdrop, name)(key, x, rate=0.5, channel_axis=4)
+    with pytest.raises(ValueError, match="subset_stochastic_depth: batch_axis: axis 4"):
+        jaxdrop.subset_stochastic_depth(key, jnp.sin, x, rate=0.5, batch_axis=4)

@@ -98,3 +98,10 @@ def test_rejects_what_is_no_stack(key):
 def test_flags_are_a_plain_bernoulli_mask(key):
     flags = jaxdrop.layer_drop(key, 40, rate=0.3)
     np.testing.assert_array_equal(flags, jax.random.bernoulli(key, 0.7, (40,)))
+
+
+@pytest.mark.parametrize("count", [2.0, "2", None, True])
+def test_a_count_that_is_no_integer_is_named(key, count):
+    with pytest.raises(TypeError, match="layer_drop: num_layers must be an integer"):
+        jaxdrop.layer_drop(key, count, rate=0.5)
+    assert jaxdrop.layer_drop(key, np.int64(3), rate=0.5).shape == (3,)

@@ -76,3 +76,15 @@ def test_rejects_a_reference_of_another_shape(key):
         jaxdrop.mixout(key, jnp.ones((4, 3)), jnp.ones((3,)), rate=0.5)
     with pytest.raises(ValueError, match="bias"):
         jaxdrop.mixout(key, {"bias": jnp.ones(3)}, {"other": jnp.ones(3)}, rate=0.5)
+
+
+def test_trees_that_differ_and_a_choice_that_is_no_function_are_named(key):
+    a, b = {"a": jnp.ones(3)}, {"a": jnp.ones(3), "b": jnp.ones(3)}
+    with pytest.raises(ValueError, match="mixout: params and reference must have one"):
+        jaxdrop.mixout(key, a, b, rate=0.5)
+    for call in (
+        lambda: jaxdrop.mixout(key, a, a, rate=0.5, where="kernel"),
+        lambda: jaxdrop.drop_connect(key, a, rate=0.5, where="kernel"),
+    ):
+        with pytest.raises(TypeError, match="where must be a function"):
+            call()

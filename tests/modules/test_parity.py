@@ -203,3 +203,12 @@ def test_modules_show_their_rate(row, name):
     assert "0.4" in repr(in_nnx(name, row)) and "0.4" in repr(in_linen(name, row))
     assert inspect.getdoc(getattr(jaxdrop.nnx, name)).startswith(":func:`jaxdrop.")
     assert inspect.getdoc(getattr(jaxdrop.linen, name)).startswith(":func:`jaxdrop.")
+
+
+def test_lists_of_knobs_are_taken_as_tuples_so_that_modules_can_be_hashed():
+    from_list = jaxdrop.linen.DropBlock(0.1, block_size=[3, 2])
+    assert from_list == jaxdrop.linen.DropBlock(0.1, block_size=(3, 2))
+    assert hash(from_list) == hash(jaxdrop.linen.DropBlock(0.1, block_size=(3, 2)))
+    assert hash(jaxdrop.linen.Dropout(0.1, [0])) == hash(
+        jaxdrop.linen.Dropout(0.1, (0,))
+    )
