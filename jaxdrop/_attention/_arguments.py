@@ -43,23 +43,7 @@ def check_arrays(
     query: Any, key: Any, value: Any, bias: Any, mask: Any, /
 ) -> Arguments:
     """Raises unless shapes and dtypes fit together."""
-    query, key, value = (check_real(x, caller=CALLER) for x in (query, key, value))
-    if query.ndim not in (3, 4):
-        raise ValueError(
-            f"{CALLER}: query must have the axes ([batch], length, heads, features), "
-            f"got shape {query.shape}."
-        )
-    for name, x in (("key_", key), ("value", value)):
-        if x.ndim != query.ndim:
-            raise ValueError(
-                f"{CALLER}: {name} must have the axes of query, whose shape is "
-                f"{query.shape}; got shape {x.shape}."
-            )
-        if x.dtype != query.dtype:
-            raise TypeError(
-                f"{CALLER}: {name} must have query's dtype {query.dtype}, got "
-                f"{x.dtype}; cast with astype."
-            )
+    query, key, value = _check_kinds(query, key, value)
     query, key, value = (as_4d(x) for x in (query, key, value))
     if value.shape != key.shape:
         raise ValueError(
@@ -90,6 +74,28 @@ def check_arrays(
             f"{mask.dtype}; what is to be added to the logits is a bias."
         )
     return Arguments(query, key, value, bias, mask)
+
+
+def _check_kinds(query: Any, key: Any, value: Any) -> tuple[Array, Array, Array]:
+    """Raises unless there are as many axes everywhere, and one dtype."""
+    query, key, value = (check_real(x, caller=CALLER) for x in (query, key, value))
+    if query.ndim not in (3, 4):
+        raise ValueError(
+            f"{CALLER}: query must have the axes ([batch], length, heads, features), "
+            f"got shape {query.shape}."
+        )
+    for name, x in (("key_", key), ("value", value)):
+        if x.ndim != query.ndim:
+            raise ValueError(
+                f"{CALLER}: {name} must have the axes of query, whose shape is "
+                f"{query.shape}; got shape {x.shape}."
+            )
+        if x.dtype != query.dtype:
+            raise TypeError(
+                f"{CALLER}: {name} must have query's dtype {query.dtype}, got "
+                f"{x.dtype}; cast with astype."
+            )
+    return query, key, value
 
 
 def _check_weights(

@@ -43,10 +43,11 @@ def expected(key, arrays, options):
 @pytest.mark.parametrize(
     "view",
     [
+        {},
         {"is_causal": True},
         pytest.param({"local_window_size": (4, 2)}, marks=pytest.mark.slow),
     ],
-    ids=["causal", "window"],
+    ids=["all", "causal", "window"],
 )
 def test_gives_what_jax_gives_with_the_same_weights_dropped(key, cause, view):
     arrays = list(formula.inputs(2, LENGTH, LENGTH, 4, 4, 4).values())

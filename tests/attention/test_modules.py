@@ -83,7 +83,7 @@ def x_of(key):
     return jax.random.normal(key, (2, 16, 16))
 
 
-@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("shared", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_an_nnx_module_trains_as_with_flaxs_function(key, shared):
     def outputs(**attention):
         layer = nnx.MultiHeadAttention(
@@ -105,7 +105,7 @@ def test_an_nnx_module_trains_as_with_flaxs_function(key, shared):
     assert jnp.abs(ours[0] - ours[1]).max() > 0.01
 
 
-@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("shared", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_linen_module_trains_as_with_flaxs_function(key, shared):
     def outputs(**attention):
         layer = linen.MultiHeadDotProductAttention(
@@ -125,6 +125,35 @@ def test_a_linen_module_trains_as_with_flaxs_function(key, shared):
     for a, b in zip(ours, flaxs, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
     assert jnp.abs(ours[0] - ours[1]).max() > 0.01
+
+
+def layer_of(framework, key, **options):
+    """A module of Flax as a function of its input and the mode."""
+    if framework == "nnx":
+        return nnx.MultiHeadAttention(
+            num_heads=4, in_features=16, decode=False, rngs=nnx.Rngs(0), **options
+        )
+    layer = linen.MultiHeadDotProductAttention(num_heads=4, **options)
+    variables = layer.init(key, x_of(key), deterministic=True)
+    return lambda x, deterministic: layer.apply(
+        variables, x, deterministic=deterministic
+    )
+
+
+@for_both
+def test_a_module_in_evaluation_calls_jaxs_attention_and_no_other(key, framework):
+    """Flax itself leaves it for a path of its own where the rate is positive."""
+
+    def program(attention_fn):
+        layer = layer_of(framework, key, dropout_rate=0.1, attention_fn=attention_fn)
+        run = lambda x: layer(x, deterministic=True)
+        return str(jax.make_jaxpr(run)(x_of(key)))
+
+    def jaxs(query, key, value, *_, **__):
+        return jax.nn.dot_product_attention(query, key, value)
+
+    ours, flaxs = FUNCTIONS[framework]
+    assert program(ours) == program(jaxs) != program(flaxs)
 
 
 @for_both

@@ -136,7 +136,7 @@ def temporary_bytes(attend, length, heads=1):
     "is_causal, lengths",
     [
         (False, (1024, 4096, 16384)),
-        (True, (4096, 8192, 16384)),  # all with the same number of panes
+        (True, (4096, 16384)),  # both with the same number of panes
     ],
 )
 def test_memory_is_linear_in_the_length_of_sequences(monkeypatch, is_causal, lengths):
@@ -148,9 +148,9 @@ def test_memory_is_linear_in_the_length_of_sequences(monkeypatch, is_causal, len
         )
 
     held = [temporary_bytes(attend, length) for length in lengths]
-    for i in (1, 2):
+    for i in range(1, len(lengths)):
         assert held[i] <= 1.2 * held[i - 1] * lengths[i] / lengths[i - 1]
-    assert held[2] <= 4 * lengths[2] ** 2 / 4  # a quarter of one matrix of weights
+    assert held[-1] <= 4 * lengths[-1] ** 2 / 4  # a quarter of one matrix of weights
 
 
 def test_memory_is_a_twentieth_of_holding_the_weights(monkeypatch):
