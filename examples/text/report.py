@@ -76,7 +76,7 @@ def table(outcomes: list[Outcome], *, title: str, round_steps: int) -> Table:
                 for each in values
             ]
         )
-    report.add_column("last\ntraining", justify="right")
+    report.add_column("last\ntrain", justify="right", no_wrap=True)
     columns.append([f"{o.curves.train[:, -1].mean():.2f}" for o in outcomes])
     report.add_column("step", justify="right", vertical="bottom")
     rounds = [1 + o.curves.validation.argmin(1).mean() for o in outcomes]

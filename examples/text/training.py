@@ -82,7 +82,12 @@ class State(NamedTuple):
 
 
 class Curves(NamedTuple):
-    """Bits per character of the network without noise, ``(runs, rounds)``."""
+    """Bits per character of the network without noise, ``(runs, rounds)``.
+
+    Attributes:
+      train: of the last part of the training text, as long as the validation text.
+      validation: of the validation text.
+    """
 
     train: np.ndarray
     validation: np.ndarray
