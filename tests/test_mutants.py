@@ -154,6 +154,18 @@ MUTANTS = {  # file, line as it is, line as it must not be, tests that notice
         '("step", _STEP, None)',
         ["tests/test_keys.py", "-k", "every_part"],
     ),
+    "attention's backward pass without its mask": (
+        "jaxdrop/_attention/_tiles.py",
+        "kept = jnp.where(survives, change, 0)",
+        "kept = change",
+        ["tests/attention/test_formula.py", "-k", "gradients_are_the_formulas"],
+    ),
+    "queries that lost all keys forgotten": (
+        "jaxdrop/_attention/_attend.py",
+        "return plan.skips and bool(",
+        "return False and bool(",
+        ["tests/attention/test_masked_queries.py", "-k", "gives_what"],
+    ),
 }
 
 
