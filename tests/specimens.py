@@ -104,7 +104,7 @@ def _of_nnx() -> dict[str, Specimen]:
             lambda rngs, **mode: room.SubsetStochasticDepth(
                 nnx.Linear(5, 5, rngs=rngs), 0.5, rngs=rngs, **mode
             ),
-            (jnp.asarray(numbers(8, 5)),),
+            (numbers(8, 5),),
         ),
         "VariationalCell": Specimen(
             lambda rngs, **mode: nnx.RNN(
@@ -166,7 +166,7 @@ def _of_linen() -> dict[str, Specimen]:
     return (
         droppers(room)
         | {
-            name: Specimen(make, (jnp.asarray(rows),), pickles=False)
+            name: Specimen(make, (rows,), pickles=False)
             for name, make in layers.items()
         }
         | {
