@@ -174,7 +174,7 @@ def _strengths(
 
 def _print(*tables: Table) -> None:
     for table in tables:
-        Console(width=max(100, Console().width)).print(table)
+        Console(width=max(120, Console().width)).print(table)
 
 
 def _save(

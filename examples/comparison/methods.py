@@ -8,7 +8,7 @@ import jaxdrop
 from comparison.method import Method
 from jaxdrop import schedules
 
-_RATES = (0.1, 0.2, 0.35, 0.5, 0.65, 0.8)
+_RATES = (0.05, 0.1, 0.2, 0.35, 0.5, 0.65)
 _DECAYS = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 _L2 = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3)
 _NORMS = (0.7, 1.0, 1.5, 2.0, 3.0, 4.0)
@@ -60,7 +60,7 @@ FURTHER_METHODS = (
     Method(
         name="concrete dropout",
         learned_rates=1e-4,
-        grid={"learned_rates": (3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3)},
+        grid={"learned_rates": (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 0.01)},
     ),
     Method(name="L1", l1=0.01, grid={"l1": (1e-3, 3e-3, 0.01, 0.03, 0.1, 0.2)}),
     Method(
@@ -72,7 +72,7 @@ FURTHER_METHODS = (
     Method(
         name="group lasso",
         group_lasso=0.01,
-        grid={"group_lasso": (1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03)},
+        grid={"group_lasso": (0.003, 0.01, 0.03, 0.1, 0.2, 0.3)},
     ),
     Method(
         name="orthogonal",
