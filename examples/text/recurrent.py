@@ -18,7 +18,8 @@ Layer = Callable[[int, int, Rate, nnx.Rngs], nnx.Module]
 class StepDropoutCell(jaxdrop.nnx.StochasticModule, nnx.RNNCellBase):
     """What one writes first: a mask of its own for the hidden state at every step.
 
-    Over many steps no unit survives, so the network cannot remember much.
+    What the gates see is dropped; the memory of an LSTM passes, so that it still can
+    remember. Gal and Ghahramani advise against masks that change from step to step.
     """
 
     def __init__(self, cell: nnx.RNNCellBase, rate: Rate, *, rngs: nnx.Rngs) -> None:

@@ -107,7 +107,7 @@ def write_csv(path: Path, outcomes: list[Outcome]) -> None:
 def learning_curves(outcomes: list[Outcome], *, title: str, round_steps: int) -> Figure:
     """Training and validation text side by side, a line for each method."""
     figure = Figure(figsize=(9, 4), layout="constrained")
-    panels = figure.subplots(1, 2, sharey=True)
+    panels = figure.subplots(1, 2)
     for axes, part in zip(panels, Curves._fields, strict=True):
         history = {o.name: getattr(o.curves, part) for o in outcomes}
         steps = round_steps * np.arange(1, 1 + outcomes[0].curves.train.shape[1])
@@ -118,9 +118,9 @@ def learning_curves(outcomes: list[Outcome], *, title: str, round_steps: int) ->
         axes.set_title(f"{name} text, no noise", fontsize=10)
         axes.grid(color="0.92", lw=0.6)
         axes.get_legend().remove()
-    lowest = min(curve.min() for o in outcomes for curve in o.curves)
-    highest = max(o.curves.validation[:, -1].mean() for o in outcomes)
-    panels[0].set_ylim(lowest - 0.1, max(highest, lowest + 1) + 0.7)
+        values = np.concatenate([getattr(o.curves, part) for o in outcomes])
+        lowest, highest = values.min(), values[:, -1].max()
+        axes.set_ylim(lowest - 0.1, max(highest, lowest + 0.5) + 0.3)
     panels[1].set_ylabel("")
     handles, labels = panels[1].get_legend_handles_labels()
     figure.suptitle(title, fontsize=11)
