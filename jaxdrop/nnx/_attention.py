@@ -43,7 +43,8 @@ def attention_fn(
       mask: what may be attended to, broadcasting as ``bias``.
       broadcast_dropout: one mask for all examples and heads.
       dropout_rng: the key of the mask.
-      dropout_rate: the probability of dropping a weight; may be traced.
+      dropout_rate: the probability of dropping a weight; may be traced here, but not in
+        Flax's modules, which compare it with 0 in Python.
       deterministic: drop nothing; may be traced.
       dtype: what to compute in; by default what the arrays promote to.
       precision: of the products, see ``jax.lax.Precision``.
