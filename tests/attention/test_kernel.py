@@ -93,6 +93,7 @@ def test_a_key_without_counters_gives_the_plain_paths_mask():
     np.testing.assert_allclose(got, plain, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_under_vmap_each_row_has_the_mask_of_its_own_call(key):
     arrays, _ = data("grouped")
     keys = jax.random.split(key, 2)
@@ -125,6 +126,7 @@ def test_a_traced_rate_compiles_once_and_is_nan_where_it_is_no_probability(key):
     assert run._cache_size() == 1
 
 
+@pytest.mark.slow
 def test_the_scale_may_be_learned_and_no_gradient_flows_into_the_rate(key):
     arrays, _ = data("grouped")
 

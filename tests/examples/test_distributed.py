@@ -98,6 +98,7 @@ def whole(runs):
     return {site: parts[0].kept for site, parts in runs["one"].parts.items()}
 
 
+@pytest.mark.slow
 def test_all_meshes_learn_the_same_from_the_same_masks(runs, whole):
     for run in runs.values():
         np.testing.assert_allclose(run.losses, runs["one"].losses, rtol=1e-5)
@@ -113,6 +114,7 @@ def test_all_meshes_learn_the_same_from_the_same_masks(runs, whole):
     assert runs["one"].losses[-1] < runs["one"].losses[0]
 
 
+@pytest.mark.slow
 def test_a_device_draws_no_more_than_it_holds(runs):
     shapes = {
         name: {site: parts[0].kept.shape for site, parts in run.parts.items()}
@@ -126,6 +128,7 @@ def test_a_device_draws_no_more_than_it_holds(runs):
     }
 
 
+@pytest.mark.slow
 def test_a_mask_that_is_another_or_not_whole_is_noticed(runs, whole):
     parts = runs["both"].parts["hidden"]
     with_parts = lambda parts: runs["both"]._replace(parts={"hidden": parts})
@@ -141,6 +144,7 @@ def test_devices_that_do_not_fit_are_refused():
         network.make_mesh(3)
 
 
+@pytest.mark.slow
 def test_tables_and_the_figure_show_all_runs(runs, whole):
     assert len(tables.by_run(runs, whole).columns) == 3
     columns = tables.by_run(runs, whole).columns

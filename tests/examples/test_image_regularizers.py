@@ -148,6 +148,7 @@ def trained(trainer):
     return one
 
 
+@pytest.mark.slow
 def test_all_seeds_and_strengths_are_one_program(trainer, trained):
     weaker = trainer.train(0, 0.0, lambda: None)
     other = trainer.train(1, 0.5, lambda: None)
@@ -161,11 +162,13 @@ def test_all_seeds_and_strengths_are_one_program(trainer, trained):
         assert any(bool((a != b).any()) for a, b in pairs)
 
 
+@pytest.mark.slow
 def test_rates_in_the_end_are_those_of_the_last_step(trained):
     rates = [float(rate[...]) for rate in trained.state.network.rates]
     assert rates == pytest.approx([0.25, 0.5])
 
 
+@pytest.mark.slow
 def test_normalizations_have_seen_data_and_checks_are_of_the_network(trained, images):
     network = trained.state.network
     assert (network.stem_norm.mean[...] != 0).any()
@@ -175,6 +178,7 @@ def test_normalizations_have_seen_data_and_checks_are_of_the_network(trained, im
     assert trained.seconds > 0
 
 
+@pytest.mark.slow
 def test_scores_in_chunks_are_those_of_the_whole(trained, images):
     scores = evaluate(trained.state, images.test)
     logits = predict(trained.state, images.test.x)

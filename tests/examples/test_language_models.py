@@ -169,6 +169,7 @@ def trained(text, seeds):
     return trainer, by_share
 
 
+@pytest.mark.slow
 def test_schedules_share_one_compilation_and_differ(trained):
     trainer, by_share = trained
     assert trainer.num_traces == 1
@@ -176,6 +177,7 @@ def test_schedules_share_one_compilation_and_differ(trained):
     assert len(set(last)) == 3
 
 
+@pytest.mark.slow
 def test_at_a_strength_of_zero_nothing_is_dropped(trained, text):
     states = trained[1][1.0][0]
     state = jax.tree.map(lambda leaf: leaf[0], states)
@@ -271,6 +273,7 @@ def test_writing_goes_on_from_the_prompt(key):
     assert ids.tolist() == [5, 6, 7, 8, 9, 0, 1, 2]
 
 
+@pytest.mark.slow
 def test_what_is_written_is_of_the_alphabet(trained, text):
     state = trained[1][1.0][0]
     written = char_transformer.continue_text(state, text, TINY, count=20)

@@ -64,6 +64,7 @@ def test_the_choice_is_the_least_error_then_the_least_loss():
     assert sweep.choose(error, loss) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SWEPT)
 def test_a_sweep_gives_what_its_runs_give_alone(name, images):
     seeds = jax.random.split(jax.random.key(3), 2)
@@ -94,6 +95,7 @@ def test_a_strength_is_what_the_method_has_when_it_is_fixed(images):
     np.testing.assert_allclose(usual.curves.train, swept.curves.train, rtol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["dropout+max-norm", "early-stopping"])
 def test_a_method_is_traced_once_whatever_its_strengths_and_seeds(
     name, images, monkeypatch
@@ -124,6 +126,7 @@ def test_test_images_have_no_say_in_the_choice(images):
     ).any()
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_the_chosen_strength(images):
     outcome = studies.examine(METHOD["l2-penalty"], RECIPE, images, BUDGET)
     (strength,) = outcome.search.chosen.values()
@@ -150,6 +153,7 @@ def test_a_smaller_number_of_images_is_their_first(images):
     assert len(set(whole.ravel().tolist())) == 96
 
 
+@pytest.mark.slow
 def test_no_dropout_is_a_rate_of_zero_in_the_same_program(images):
     measured = studies.by_size((10, 100), RECIPE, images, BUDGET)
     (_, small, _), (size, none, dropout) = gains(measured)
@@ -197,6 +201,7 @@ def read_csv(path):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_a_quick_study_of_strengths_writes_every_number(monkeypatch, tmp_path, capsys):
     methods = ("none", "dropout", "l1")
     run(
@@ -241,6 +246,7 @@ def test_a_quick_study_of_strengths_writes_every_number(monkeypatch, tmp_path, c
             assert in_file == pytest.approx(scores["error"], rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("study", "number"), [("rate", 10 * 2), ("size", 2 * 2 * 2)])
 def test_a_quick_study_of_rates_and_of_sizes(
     study, number, monkeypatch, tmp_path, capsys

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import orbax.checkpoint as ocp
+import pytest
 from flax import linen as nn
 from flax import nnx
 
@@ -151,6 +152,7 @@ def resume(folder):
     np.savez(Path(folder) / "end.npz", **run.arrays())
 
 
+@pytest.mark.slow
 def test_training_goes_on_in_a_new_process_as_if_nothing_had_happened(tmp_path):
     run = Run(seed=0)
     run.train(range(HALF))

@@ -46,7 +46,7 @@ def test_it_is_the_hash_of_jax_for_both_words_of_the_counter():
 def test_wide_products_are_those_of_integers(stride):
     rng = np.random.default_rng(1)
     index, high, low = rng.integers(0, 2**32, (3, 10_000), dtype=np.uint32)
-    got_high, got_low = _threefry._add_product(
+    got_high, got_low = _threefry.add_product(
         jnp.asarray(high), jnp.asarray(low), jnp.asarray(index), stride
     )
     for values in zip(high, low, index, got_high, got_low, strict=True):
