@@ -7,6 +7,22 @@ jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
+QUICKLY_COMPILED = (
+    *("diagnostics", "examples", "inputs"),
+    *("mc", "metrics", "modules", "penalties"),
+)
+"""Folders whose tests mostly wait for the compiler, and say nothing of its output."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Leaves out XLA's optimizations where compiling is most of the work.
+
+    What masks, techniques and attention compute is tested as it is compiled for users.
+    """
+    quickly = item.path.parent.name in QUICKLY_COMPILED
+    jax.config.update("jax_disable_most_optimizations", quickly)
+
 
 @pytest.fixture
 def key() -> jax.Array:

@@ -34,6 +34,9 @@ CALLS = {  # queries, keys, heads, key heads, features, dtype, options
 }
 
 
+SLOW = pytest.mark.slow
+
+
 def data(call):
     *sizes, dtype, options = CALLS[call]
     arrays = formula.inputs(2, *sizes)
@@ -45,7 +48,13 @@ def random_like(x, seed):
     return jnp.asarray(values, x.dtype)
 
 
-@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(
+    "call",
+    [
+        call if call in ("causal", "grouped") else pytest.param(call, marks=SLOW)
+        for call in CALLS
+    ],
+)
 def test_outputs_and_gradients_are_those_of_the_plain_path(key, call):
     arrays, options = data(call)
 

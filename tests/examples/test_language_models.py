@@ -211,6 +211,7 @@ def test_seeds_trained_together_are_as_each_trained_alone(text, seeds):
     assert (together.train[0] != together.train[1]).all()
 
 
+@pytest.mark.slow
 def test_training_learns_and_the_best_parameters_are_those_of_the_best_round(
     trained, text
 ):

@@ -112,6 +112,7 @@ def test_a_method_is_traced_once_whatever_its_strengths_and_seeds(
     assert traces == [METHOD[name].name]
 
 
+@pytest.mark.slow
 def test_test_images_have_no_say_in_the_choice(images):
     nonsense = Split(images.test.x[::-1] * 7, (images.test.y + 3) % 10)
     first = studies.examine(METHOD["dropout"], RECIPE, images, BUDGET)
