@@ -17,7 +17,9 @@ from comparison.training import TRAIN_SIZE
 
 def show(strength: dict[str, float]) -> str:
     """A strength as it is read: ``rate 0.35, l2 1e-05``."""
-    named = (f"{name} {value:.3g}" for name, value in strength.items())
+    named = (
+        f"{name.replace('_', ' ')} {value:.3g}" for name, value in strength.items()
+    )
     return ", ".join(named) or "–"
 
 
@@ -31,7 +33,10 @@ def _table(title: str, caption: str, *columns: str) -> Table:
         pad_edge=False,
     )
     for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number else "left", no_wrap=True)
+        wraps = column == "strength"
+        table.add_column(
+            column, justify="right" if number else "left", no_wrap=not wraps
+        )
     return table
 
 
@@ -42,14 +47,13 @@ def scores_table(outcomes: list[Outcome], *, title: str, num_samples: int) -> Ta
         f"validation error. MC: the mean of {num_samples} passes with noise. zero: "
         "weights that are exactly 0. s: seconds to train all strengths and seeds."
     )
-    columns = ("strength", "error %", "NLL", "ECE %", "zero %", "runs", "s")
+    columns = ("strength", "error %", "NLL", "ECE %", "zero %", "s")
     table = _table(title, caption, "method", *columns)
     for outcome in outcomes:
         search = outcome.search
         heads = [outcome.method.name, show(search.chosen)]
         tails = [
             f"{100 * outcome.representation.zeros.mean():.1f}",
-            str(search.error.size),
             f"{outcome.seconds:.0f}",
         ]
         for scores in outcome.scores.values():
@@ -60,7 +64,7 @@ def scores_table(outcomes: list[Outcome], *, title: str, num_samples: int) -> Ta
                 with_error(scores.ece, percent=True, digits=1),
                 *tails,
             )
-            heads, tails = ["", "MC"], ["", "", ""]
+            heads, tails = ["", "MC"], ["", ""]
     return table
 
 
