@@ -18,10 +18,13 @@ QUICKLY_COMPILED = (
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Leaves out XLA's optimizations where compiling is most of the work.
 
-    What masks, techniques and attention compute is tested as it is compiled for users.
+    What masks, techniques and attention compute is tested as it is compiled for users,
+    by programs of their own: the last bits of others may differ.
     """
     quickly = item.path.parent.name in QUICKLY_COMPILED
-    jax.config.update("jax_disable_most_optimizations", quickly)
+    if jax.config.jax_disable_most_optimizations != quickly:
+        jax.clear_caches()
+        jax.config.update("jax_disable_most_optimizations", quickly)
 
 
 @pytest.fixture
