@@ -22,7 +22,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     by programs of their own: the last bits of others may differ.
     """
     quickly = item.path.parent.name in QUICKLY_COMPILED
-    if jax.config.jax_disable_most_optimizations != quickly:
+    if jax.config.read("jax_disable_most_optimizations") != quickly:
         jax.clear_caches()
         jax.config.update("jax_disable_most_optimizations", quickly)
 
