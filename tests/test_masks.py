@@ -260,6 +260,24 @@ def test_held_and_fused_masks_are_alike_under_every_transform(key, shape):
     np.testing.assert_allclose(steps, y, rtol=1e-6)
 
 
+def test_a_gradient_holds_half_of_what_it_does_with_a_mask_of_jaxs(key):
+    kernels, x = 12 * [jnp.ones((128, 128))], jnp.ones((256, 128))
+
+    def held(drop):
+        def loss(kernels, x, key):
+            for site, kernel in enumerate(kernels):
+                x = drop(jax.random.fold_in(key, site), jnp.tanh(x @ kernel))
+            return jnp.sum(x**2)
+
+        program = jax.jit(jax.grad(loss)).lower(kernels, x, key).compile()
+        return program.memory_analysis().temp_size_in_bytes
+
+    def plain(key, x):
+        return jnp.where(jax.random.bernoulli(key, 0.5, x.shape), x / 0.5, 0)
+
+    assert held(lambda key, x: jaxdrop.dropout(key, x, rate=0.5)) < 0.6 * held(plain)
+
+
 def test_held_masks_lower_for_every_platform_and_survive_export(key):
     x = jnp.ones(HELD)
     step = jax.jit(jax.grad(lambda x, key: drop(key, x).sum()))
