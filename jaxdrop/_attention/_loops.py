@@ -61,6 +61,8 @@ def over_keys(plan: Plan, visit: Visit[_T], merge: Merge[_T], row: Operands) -> 
     split = _panes(plan, row, panes)
     first = jnp.asarray(panes * np.asarray(plan.pane), jnp.uint32)[:, None, None]
     split["first_query"], split["first_key"] = first[..., 0], first[..., 1]
+    # Where tiles do not divide a pane, the last one ends in keys of the next pane.
+    split["end_key"] = jnp.minimum(first[..., 1] + plan.pane[1], plan.keys)
     split["first_row"] = _moved(plan, row["first_row"], split["first_query"])
     parts = _each(partial(_pane, plan, visit, merge), split)
     return _join(merge(parts, panes[:, 0], plan.grid[0]), plan.queries)

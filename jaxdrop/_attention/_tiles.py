@@ -66,7 +66,8 @@ def sums(plan: Plan, drop: Drop, inside: bool, tile: Operands) -> Sums:
       drop: what is dropped.
       inside: whether all keys of the tile are known to exist. Static.
       tile: ``query`` (scaled), ``key``, ``value``; maybe ``bias``, ``mask`` and
-        ``lengths``; and ``first_row``, ``first_query`` and ``first_key``, where it is.
+        ``lengths``; and ``first_row``, ``first_query``, ``first_key`` and ``end_key``,
+        where it is, and where its pane ends.
     """
     logits = logits_of(plan, inside, tile)
     # Where a bias is minus infinity throughout, other tiles may have more to say.
@@ -148,7 +149,7 @@ def over_unattended(
         attended = attended_in(plan, tile)
         free = jnp.ones((), bool) if attended is None else jnp.logical_not(attended)
         if not inside:
-            free &= _exists(plan, tile)
+            free &= _exists(tile)
         shape = (*tile["query"].shape[:2], tile["key"].shape[0])
         weights = jnp.broadcast_to(free, shape).astype(tile["query"].dtype)
         kept = jnp.where(_survives(plan, drop, tile), weights, 0)
@@ -191,7 +192,7 @@ def logits_of(plan: Plan, inside: bool, tile: Operands) -> Array:
     if attended is not None:
         logits = jnp.where(attended, logits, MASKED)
     if not inside:
-        logits = jnp.where(_exists(plan, tile), logits, -jnp.inf)
+        logits = jnp.where(_exists(tile), logits, -jnp.inf)
     return logits
 
 
@@ -211,9 +212,9 @@ def attended_in(plan: Plan, tile: Operands) -> Array | None:
     return functools.reduce(jnp.logical_and, conditions) if conditions else None
 
 
-def _exists(plan: Plan, tile: Operands) -> Array:
-    """Which keys of a tile are in the array."""
-    return _positions(tile)[1] < np.uint32(plan.keys)
+def _exists(tile: Operands) -> Array:
+    """Which keys of a tile are in its pane, and so in the array."""
+    return _positions(tile)[1] < tile["end_key"]
 
 
 def _positions(tile: Operands) -> tuple[Array, Array]:

@@ -168,6 +168,11 @@ def test_outputs_and_gradients_are_the_formulas(key, row):
     assert_output_and_gradients_are_the_formulas(key, *row)
 
 
+def test_tiles_need_not_divide_a_pane(key):
+    row = ("causal", "none", "grouped", "equal", (16, 8), "float32")
+    assert_output_and_gradients_are_the_formulas(key, *row)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("masking", MASKINGS)
 @pytest.mark.parametrize("dynamic", DYNAMIC)
