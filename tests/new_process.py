@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
+
 ROOT = Path(__file__).parents[1]
 _CALL = """
 import importlib, sys
@@ -25,12 +27,14 @@ def call_in_new_process(module: str, function: str, *arguments: object) -> None:
       AssertionError: if it fails; the message is what the process has printed.
     """
     found = os.environ.get("PYTHONPATH", "")
+    quickly = jax.config.read("jax_disable_most_optimizations")
     run = subprocess.run(
         [sys.executable, "-c", _CALL, module, function, *map(str, arguments)],
         env=os.environ
         | {
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests"), found]),
             "JAX_NUM_CPU_DEVICES": "8",  # as in conftest.py
+            "JAX_DISABLE_MOST_OPTIMIZATIONS": str(quickly),
         },
         capture_output=True,
         text=True,
