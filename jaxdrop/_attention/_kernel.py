@@ -159,6 +159,7 @@ def _operands(
         "first_row": scalars.first_row + (np.uint32(0) if shared else first_query),
         "first_query": first_query,
         "first_key": _first(block, plan.block[1]),
+        "end_key": jnp.asarray(plan.keys, jnp.uint32),
     }
 
 
