@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,9 +35,14 @@ class Timing:
 
 
 def keep_freed_memory() -> None:
-    """Tells glibc not to return memory to the system; elsewhere does nothing."""
+    """Tells glibc not to return memory to the system; elsewhere does nothing.
+
+    Call it before anything is computed. One arena is for all threads, since those of
+    other threads than the first never hold blocks of more than 64 MB.
+    """
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
+        libc.mallopt(_M_ARENA_MAX, 1)
         libc.mallopt(_M_MMAP_THRESHOLD, 1 << 30)
         libc.mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
 
