@@ -33,10 +33,8 @@ def test_a_shared_draw_does_not_depend_on_the_batch(net, key):
         net.apply, key, net.params, x, num_samples=4, draws="shared"
     )
     whole = run(net.x)
-    for rows in (slice(2, 5), slice(5, 0, -2)):
+    for rows in (slice(2, 5), slice(5, 0, -2), slice(0, 1)):
         np.testing.assert_array_equal(run(net.x[rows]), whole[:, rows])
-    alone = run(net.x[:1])  # a product of one row is rounded in another order
-    np.testing.assert_allclose(alone, whole[:, :1], rtol=1e-5, atol=1e-5)
 
 
 def test_the_masks_of_a_shared_draw_are_the_same_for_every_batch(key):
