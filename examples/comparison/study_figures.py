@@ -32,9 +32,11 @@ def strengths(outcomes: list[Outcome], *, title: str) -> Figure:
         axes.set_title(outcome.method.name, fontsize=10)
     for axes in grid.flat[len(swept) :]:
         axes.remove()
-    highest = max(100 * outcome.search.error.mean(1).min() for outcome in outcomes)
-    lowest = min(100 * outcome.search.error.mean(1).min() for outcome in outcomes)
-    grid.flat[0].set_ylim(max(0, lowest - 0.5), 2 * highest - 0.5 * lowest + 0.5)
+    means = [100 * outcome.search.error.mean(1) for outcome in outcomes]
+    highest, lowest = max(map(min, means)), min(map(min, means))
+    ceiling = 2 * highest - 0.5 * lowest  # what diverges must not flatten the others
+    top = min(ceiling, max(map(max, means)))
+    grid.flat[0].set_ylim(max(0, lowest - 0.5), top + 0.5)
     figure.suptitle(title, fontsize=11)
     figure.supylabel("validation error in percent", fontsize=10)
     if fixed:
