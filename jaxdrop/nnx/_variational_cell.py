@@ -33,6 +33,9 @@ class VariationalCell(RecurrentModule):
     undamped. Of a cell that is not Flax's own, the inputs and the last array of the
     carry are masked.
 
+    Without ``rngs`` a key comes with each call, ``nnx.RNN(cell)(x, rngs=key)``. Of one
+    key ``nnx.Bidirectional`` makes the same masks in both directions.
+
     The usual rates are 0.2 to 0.5, for inputs and state alike. An
     :func:`jaxdrop.embedding_dropout` goes before the network and a
     :func:`jaxdrop.locked_dropout` after it.
@@ -87,20 +90,21 @@ class VariationalCell(RecurrentModule):
     def initialize_carry(
         self, input_shape: tuple[int, ...], rngs: Any = None, *args: Any
     ) -> MaskedCarry:
-        """Starts sequences: the carry of the cell, and masks from the module's stream.
+        """Starts sequences: the carry of the cell, and masks.
 
         Args:
           input_shape: the shape of the inputs of one step, ``(*batch, features)``.
-          rngs: for the carry of the cell.
+          rngs: a key or ``nnx.Rngs``, for masks and the carry of the cell; a stream is
+            for the carry alone, and masks come from the module's own.
           *args: what else the cell takes.
 
         Returns:
           A :class:`MaskedCarry`.
         """
-        carry = self.cell.initialize_carry(input_shape, rngs, *args)
         flag = self.mode(None)
         input_rate, state_rate = value_of(self.input_rate), value_of(self.state_rate)
-        key = self.start_key(flag, input_rate, state_rate)
+        key, rngs = self.sources(rngs, flag, input_rate, state_rate)
+        carry = self.cell.initialize_carry(input_shape, rngs, *args)
         of_inputs, of_state = (None, None) if key is None else jax.random.split(key)
         gates = _num_gates(self.cell) if self.per_gate else None
         return MaskedCarry(
