@@ -31,7 +31,7 @@ class VariationalCell(RecurrentModule):
     state, and serve all of its time steps. What is masked is what the products of the
     cell multiply: in an LSTM, a GRU or a residual cell the memory itself passes
     undamped. Of a cell that is not Flax's own, the inputs and the last array of the
-    carry are masked.
+    carry that is floating point are masked.
 
     Without ``rngs`` a key comes with each call, ``nnx.RNN(cell)(x, rngs=key)``. Of one
     key ``nnx.Bidirectional`` makes the same masks in both directions.

@@ -327,6 +327,36 @@ def test_zoneout_goes_around_a_variational_cell(x):
         )
 
 
+@pytest.mark.parametrize("per_step", [False, True])
+@pytest.mark.parametrize("framework", ["nnx", "linen"])
+def test_a_variational_cell_goes_around_recurrent_dropout(x, key, framework, per_step):
+    """At a rate of 0 inside it is what it is around a plain LSTM; and both draw."""
+    if framework == "nnx":
+        around = lambda cell: jaxdrop.nnx.VariationalCell(cell, **RATES)
+        of = lambda rate: around(
+            jaxdrop.nnx.RecurrentDropoutLSTMCell(
+                INPUTS, UNITS, rate, per_step=per_step, rngs=nnx.Rngs(1)
+            )
+        )
+        run = lambda cell: nnx.RNN(cell)(x, rngs=key)
+    else:
+        of = lambda rate: jaxdrop.linen.VariationalCell(
+            jaxdrop.linen.RecurrentDropoutLSTMCell(
+                UNITS, rate, per_step=per_step, deterministic=False
+            ),
+            **RATES,
+            deterministic=False,
+        )
+        keys = {"params": key, "dropout": key}
+        run = lambda cell: nn.RNN(cell).init_with_output(keys, x)[0]
+    close = partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
+    if framework == "nnx":
+        plain = nnx.OptimizedLSTMCell(INPUTS, UNITS, rngs=nnx.Rngs(1))
+        close(run(of(0.0)), run(around(plain)))
+    assert (run(of(0.5)) != run(of(0.0))).any()
+    assert np.isfinite(run(of(0.5))).all()
+
+
 def nnx_models():
     inner = lambda: nnx_gru()[0]
     semeniuta = jaxdrop.nnx.RecurrentDropoutLSTMCell
