@@ -20,7 +20,7 @@ from jaxdrop._dropout._sequences import (
 from jaxdrop._typing import Array, Key
 from jaxdrop._typing import Rate as RateLike
 from jaxdrop.nnx._linear import require_rngs
-from jaxdrop.nnx._module import KeySource, Mode, Rate, StochasticModule
+from jaxdrop.nnx._module import KeySource, Mode, Rate, StochasticModule, value_of
 
 _orthogonal = nnx.initializers.orthogonal()
 
@@ -273,8 +273,3 @@ class ZoneoutCell(RecurrentModule):
     def num_feature_axes(self) -> int:
         """How many axes of the inputs are features."""
         return self.cell.num_feature_axes
-
-
-def value_of(rate: RateLike | Rate, /) -> Any:
-    """The number or array that a rate is at the moment."""
-    return rate[...] if isinstance(rate, nnx.Variable) else rate

@@ -16,8 +16,8 @@ from jaxdrop._dropout._sequences import (
 )
 from jaxdrop._typing import Array
 from jaxdrop._typing import Rate as RateLike
-from jaxdrop.nnx._cells import RecurrentModule, ZoneoutCell, value_of
-from jaxdrop.nnx._module import Mode, Rate
+from jaxdrop.nnx._cells import RecurrentModule, ZoneoutCell
+from jaxdrop.nnx._module import Mode, Rate, value_of
 
 _OF_INPUTS = {"ii": 0, "if_": 1, "ig": 2, "io": 3, "dense_i": None}
 _OF_STATE = {"hi": 0, "hf": 1, "hg": 2, "ho": 3, "dense_h": None}
