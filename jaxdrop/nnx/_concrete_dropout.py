@@ -105,6 +105,11 @@ class ConcreteDropout(StochasticModule):
 
     def penalty(self) -> Array:
         """What this layer adds to the loss, :func:`jaxdrop.concrete_penalty`."""
+        if not isinstance(self.layer, nnx.Module):
+            raise TypeError(
+                "ConcreteDropout: layer must be a module with a kernel, such as "
+                f"nnx.Linear, to have a penalty; got {type(self.layer).__name__}."
+            )
         params: Any = nnx.state(self.layer, nnx.Param)
         return concrete_penalty(
             self.logit_rate[...],

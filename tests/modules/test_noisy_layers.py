@@ -431,7 +431,13 @@ def test_nnx_layers_follow_the_mode_of_their_model(x):
     np.testing.assert_array_equal(twin(x), drop_connect()(x))
 
 
-def test_errors_say_what_is_wrong():
+def test_errors_say_what_is_wrong(x, key):
+    with pytest.raises(TypeError, match=r"layer must be a module .* got function"):
+        concrete(lambda x: x).penalty()
+    with pytest.raises(TypeError, match=r"layer must be a module .* got function"):
+        jaxdrop.linen.ConcreteDropout(lambda x: x, **REGULARIZERS).apply(
+            {"params": {"logit_rate": jnp.float32(0)}}, x, True, mutable="penalties"
+        )
     with pytest.raises(ValueError, match=r"per_example needs .* got shape \(8,\)"):
         drop_connect(per_example=True)(jnp.ones(8))
     with pytest.raises(ValueError, match="per_example needs inputs with 4 axes"):
