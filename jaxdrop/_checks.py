@@ -191,6 +191,13 @@ def check_axis(axis: int, ndim: int, /, *, name: str) -> int:
     return index % ndim
 
 
+def check_count(count: Any, /, *, caller: str, name: str) -> int:
+    """Returns a whole number as a Python int, or raises naming the argument."""
+    if isinstance(count, bool) or not isinstance(count, Integral):
+        raise TypeError(f"{caller}: {name} must be an integer, got {count!r}.")
+    return int(count)
+
+
 def check_choice(choice: str, choices: Sequence[str], /, *, name: str) -> None:
     """Raises ``ValueError`` naming the argument unless ``choice`` is offered."""
     if choice not in choices:

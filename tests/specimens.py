@@ -1,7 +1,7 @@
 """The table of modules: a specimen of each public one, in both frameworks.
 
-A new module is one row here, and every promise of ``modules/test_persistence.py`` is
-tested on it.
+A new module is one row here, and every promise of ``modules/test_persistence.py`` and
+``modules/test_plain_transforms.py`` is tested on it.
 """
 
 import dataclasses

@@ -88,6 +88,11 @@ def _dropped_product(
         return product(
             x, drop_connect(key, kernel, rate=rate, deterministic=deterministic)
         )
+    if x.ndim < kernel.ndim:
+        raise ValueError(
+            f"DropConnect: per_example needs inputs with {kernel.ndim} axes or more, "
+            f"the examples in front, got shape {x.shape}."
+        )
     tiled = jnp.broadcast_to(kernel, (x.shape[0], *kernel.shape))
     kernels = drop_connect(key, tiled, rate=rate, deterministic=deterministic)
     return jax.vmap(product)(x, kernels)

@@ -28,8 +28,8 @@ def log_alpha(mean: Array, log_variance: Array, /) -> Array:
 
 def prune(mean: Array, log_variance: Array, /, *, threshold: ArrayLike) -> Array:
     """The means of weights that are worth keeping, 0 for those that are noise."""
-    relevant = log_alpha(mean, log_variance) < threshold
-    return jnp.where(relevant, mean, jnp.zeros((), mean.dtype))
+    is_noise = log_alpha(mean, log_variance) >= threshold
+    return jnp.where(is_noise, jnp.zeros((), mean.dtype), mean)
 
 
 def draw_output(key: Key, mean: Array, variance: Array, /) -> Array:

@@ -53,15 +53,22 @@ class KeyedCarry(NamedTuple):
 
 
 def state_of(carry: Any, /) -> Array:
-    """The hidden state of a cell of Flax: the last array of its carry."""
-    state: Array = jax.tree.leaves(carry)[-1]
+    """The hidden state of a cell: the last floating point array of its carry."""
+    leaves = jax.tree.leaves(carry)
+    state: Array = leaves[_last_inexact(leaves)]
     return state
 
 
 def drop_last(carry: Any, drop: Callable[[Array], Array], /) -> Any:
     """A carry whose state is dropped: what a cell sees that is not known better."""
-    *memory, state = jax.tree.leaves(carry)
-    return jax.tree.unflatten(jax.tree.structure(carry), (*memory, drop(state)))
+    leaves = jax.tree.leaves(carry)
+    at = _last_inexact(leaves)
+    leaves[at] = drop(leaves[at])
+    return jax.tree.unflatten(jax.tree.structure(carry), leaves)
+
+
+def _last_inexact(leaves: list[Any]) -> int:
+    return max(i for i, leaf in enumerate(leaves) if is_inexact(leaf))
 
 
 def draw_mask(

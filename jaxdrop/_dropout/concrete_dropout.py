@@ -114,4 +114,5 @@ def _concrete_dropout(
     factor = jnp.exp(jax.nn.softplus(logits) - jax.nn.softplus(drop))
     factor = jnp.where(certain, 0, factor)
     wide = masks.wide_dtype(x)
-    return (x.astype(wide) * factor.astype(wide)).astype(x.dtype)
+    noisy = (x.astype(wide) * factor.astype(wide)).astype(x.dtype)
+    return jnp.where(factor == 0, jnp.zeros((), x.dtype), noisy)

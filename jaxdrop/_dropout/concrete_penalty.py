@@ -88,8 +88,9 @@ def _concrete_penalty(
 ) -> Array:
     weights = sum((_squares(kernel) for kernel in kernels), start=jnp.float32(0))
     logit = jnp.asarray(logit_rate, weights.dtype)
-    rate, keep = jax.nn.sigmoid(logit), jax.nn.sigmoid(-logit)
-    entropy = rate * jax.nn.softplus(-logit) + keep * jax.nn.softplus(logit)
+    near = jnp.clip(logit, -100, 100)  # beyond, the entropy is 0 and has no slope
+    rate, keep = jax.nn.sigmoid(near), jax.nn.sigmoid(-near)
+    entropy = rate * jax.nn.softplus(-near) + keep * jax.nn.softplus(near)
     of_weights = jnp.asarray(weight_regularizer, weights.dtype)
     of_dropout = jnp.asarray(dropout_regularizer, weights.dtype)
     inverse_keep = 1 + jnp.exp(logit)

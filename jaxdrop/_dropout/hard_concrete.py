@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxdrop import masks
-from jaxdrop._checks import check_flag, check_inexact, require_key, select
+from jaxdrop._checks import check_flag, check_real, require_key, select
 from jaxdrop._dropout._logistic import logistic
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key
@@ -52,7 +52,7 @@ def hard_concrete(
       >>> jaxdrop.hard_concrete(None, sure, deterministic=True).tolist()
       [0.0, 1.0]
     """
-    log_alpha = check_inexact(log_alpha, caller="hard_concrete")
+    log_alpha = check_real(log_alpha, caller="hard_concrete")
     flag = check_flag(deterministic, caller="hard_concrete")
     if flag is True:
         return _gates(log_alpha)

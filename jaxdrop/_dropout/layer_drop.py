@@ -1,12 +1,11 @@
 """LayerDrop: leaving out whole layers (Fan et al., 2020)."""
 
-from numbers import Integral
 from typing import Any
 
 import jax.numpy as jnp
 
 from jaxdrop import masks
-from jaxdrop._checks import check_rate, is_identity, require_key
+from jaxdrop._checks import check_count, check_rate, is_identity, require_key
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, Rate
 
@@ -65,11 +64,7 @@ def layer_drop(
       (2, 4)
     """
     check_rate(rate, caller="layer_drop", scalar=False)
-    if isinstance(num_layers, bool) or not isinstance(num_layers, Integral):
-        raise TypeError(
-            f"layer_drop: num_layers must be an integer, got {num_layers!r}."
-        )
-    num_layers = int(num_layers)
+    num_layers = check_count(num_layers, caller="layer_drop", name="num_layers")
     if num_layers < 0:
         raise ValueError(f"layer_drop: num_layers must not be negative: {num_layers}.")
     keep = masks.keep_probability(rate, deterministic=deterministic)

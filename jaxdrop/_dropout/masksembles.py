@@ -57,6 +57,8 @@ def masksembles(x: Array, masks: ArrayLike, /, *, axis: int = -1) -> Array:
             f"masksembles: masks must have shape (num_masks, {x.shape[along]}), got "
             f"{table.shape}."
         )
+    if not table.shape[0]:
+        raise ValueError("masksembles: masks has shape (0, features): no masks.")
     if x.shape[0] % table.shape[0]:
         raise ValueError(
             f"masksembles: {table.shape[0]} masks do not divide a batch of "

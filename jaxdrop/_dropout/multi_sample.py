@@ -1,13 +1,12 @@
 """Multi-sample dropout: one head, several masks (Inoue, 2019)."""
 
-import operator
 from collections.abc import Callable
 from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 
-from jaxdrop._checks import require_key
+from jaxdrop._checks import check_count, require_key
 from jaxdrop._typing import Key
 
 _T = TypeVar("_T")
@@ -47,11 +46,7 @@ def multi_sample(key: Key, fn: Callable[[Key], _T], /, *, num_samples: int) -> _
       (8, 4, 3)
     """
     key = require_key(key, caller="multi_sample")
-    if isinstance(num_samples, bool):
-        raise TypeError(
-            f"multi_sample: num_samples must be a count, got {num_samples}."
-        )
-    count = operator.index(num_samples)
+    count = check_count(num_samples, caller="multi_sample", name="num_samples")
     if count < 1:
         raise ValueError(f"multi_sample: num_samples must be positive, got {count}.")
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(count))

@@ -29,13 +29,18 @@ def subset_stochastic_depth(
     What :func:`jaxdrop.stochastic_depth` computes and throws away is not computed here:
     the work of the branch falls in proportion to the rate, forward and backward. The
     place and the usual rates are the same,
-    ``x + subset_stochastic_depth(key, branch, x, rate=rate)``, and ``branch`` must
-    treat examples independently. The number of examples is fixed, so that sizes are
-    static, and kept outputs are scaled by its inverse share; the mean over keys is that
-    of the whole batch.
+    ``x + subset_stochastic_depth(key, branch, x, rate=rate)``. The number of examples
+    is fixed, so that sizes are static, and kept outputs are scaled by its inverse
+    share; the mean over keys is that of the whole batch, if ``branch`` treats examples
+    independently. Batch normalisation in ``branch`` does not: it sees the statistics of
+    the subset alone, in its output and in its running averages, and those of a small
+    subset are noisy. At rate 1 ``branch`` is called for what it does to its own state;
+    what else it computes is left out by ``jax.jit``.
 
-    Picking examples moves them between devices if the batch is spread over several. Use
-    it inside ``jax.shard_map``, where each device picks from its own examples.
+    A batch that is spread over devices: on an automatic mesh every device gathers the
+    examples that are picked and computes all of them, and on an explicit mesh the batch
+    is refused. In ``jax.shard_map`` each device picks from its own examples and nothing
+    moves; give each a key of its own with :func:`jaxdrop.keys.shard`.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is dropped.
@@ -85,9 +90,7 @@ def subset_stochastic_depth(
     if flag or kept == size:
         return branch(x)
     if kept == 0:
-        return jax.tree.map(
-            lambda out: jnp.zeros(out.shape, out.dtype), jax.eval_shape(branch, x)
-        )
+        return jnp.zeros_like(branch(x))  # not eval_shape: branch may update a module
     key = require_key(key, caller=caller)
     rows = _rows(key, size=size, kept=kept)
     taken = jax.tree.map(lambda leaf: _take(jnp.asarray(leaf), rows, batch_axis), x)

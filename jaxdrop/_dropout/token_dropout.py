@@ -5,7 +5,13 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxdrop import masks
-from jaxdrop._checks import check_axis, check_flag, check_inexact, require_key
+from jaxdrop._checks import (
+    check_axis,
+    check_count,
+    check_flag,
+    check_inexact,
+    require_key,
+)
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, Rate
 
@@ -47,7 +53,7 @@ def token_dropout(
       ValueError: if ``rate``, ``num_prefix_tokens`` or ``token_axis`` is out of range,
         or a key is missing.
       TypeError: if ``x`` is not floating point, or ``rate`` or ``deterministic`` is
-        traced.
+        traced, or ``num_prefix_tokens`` is no integer.
 
     References:
       Liu, Matsoukas, Strand, Azizpour, Smith, `PatchDropout: economizing vision
@@ -64,7 +70,10 @@ def token_dropout(
     """
     x = check_inexact(x, caller="token_dropout")
     axis = check_axis(token_axis, x.ndim, name="token_dropout: token_axis")
-    patches = _num_patches(x.shape[axis], num_prefix_tokens)
+    prefix = check_count(
+        num_prefix_tokens, caller="token_dropout", name="num_prefix_tokens"
+    )
+    patches = _num_patches(x.shape[axis], prefix)
     kept = masks.kept_count(
         patches,
         rate=rate,
@@ -81,7 +90,7 @@ def token_dropout(
         indices = jnp.arange(x.shape[axis], dtype=jnp.int32)
         return x, jnp.broadcast_to(indices, x.shape[: axis + 1])
     key = require_key(key, caller="token_dropout")
-    return _token_dropout(key, x, axis=axis, prefix=num_prefix_tokens, kept=kept)
+    return _token_dropout(key, x, axis=axis, prefix=prefix, kept=kept)
 
 
 @site("jaxdrop.token_dropout", static=("axis", "prefix", "kept"))

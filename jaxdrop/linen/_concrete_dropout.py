@@ -1,9 +1,9 @@
 """A learned dropout rate around a layer, as a Linen module."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import jax.numpy as jnp
+from flax import linen as nn
 from jax.typing import ArrayLike
 
 from jaxdrop._dropout.concrete_dropout import concrete_dropout, initial_logit
@@ -86,10 +86,14 @@ class ConcreteDropout(StochasticModule):
 
     def penalty(self) -> Array:
         """What this layer adds to the loss, :func:`jaxdrop.concrete_penalty`."""
-        layer: Any = self.layer
+        if not isinstance(self.layer, nn.Module):
+            raise TypeError(
+                "ConcreteDropout: layer must be a module with a kernel, such as "
+                f"nn.Dense, to have a penalty; got {type(self.layer).__name__}."
+            )
         return concrete_penalty(
             self.logit_rate,
-            layer.variables["params"],
+            self.layer.variables["params"],
             weight_regularizer=self.weight_regularizer,
             dropout_regularizer=self.dropout_regularizer,
             num_inputs=self.num_inputs,

@@ -39,7 +39,7 @@ class VariationalCell(RecurrentModule):
     state, and serve all of its time steps. What is masked is what the products of the
     cell multiply: in an LSTM, a GRU or a residual cell the memory itself passes
     undamped. Of a cell that is not Flax's own, the inputs and the last array of the
-    carry are masked.
+    carry that is floating point are masked.
 
     The usual rates are 0.2 to 0.5, for inputs and state alike. An
     :func:`jaxdrop.embedding_dropout` goes before the network and a

@@ -47,6 +47,8 @@ def masksembles(
             "masksembles: features and num_masks must be positive and scale finite and "
             f"1 or more, got {features}, {num_masks} and {scale}."
         )
+    if seed < 0:
+        raise ValueError(f"masksembles: seed must not be negative, got {seed}.")
     positions, kept = _sizes(features, num_masks, scale)
     generator = np.random.default_rng(seed)
     for _ in range(_TRIES):

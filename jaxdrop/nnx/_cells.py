@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Unpack
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 
@@ -19,24 +20,51 @@ from jaxdrop._dropout._sequences import (
 from jaxdrop._typing import Array, Key
 from jaxdrop._typing import Rate as RateLike
 from jaxdrop.nnx._linear import require_rngs
-from jaxdrop.nnx._module import Mode, Rate, StochasticModule
+from jaxdrop.nnx._module import KeySource, Mode, Rate, StochasticModule, value_of
 
 _orthogonal = nnx.initializers.orthogonal()
 
 
 class RecurrentModule(StochasticModule, nnx.RNNCellBase):
-    """A recurrent cell that draws when a sequence starts, from its own stream.
+    """A recurrent cell that draws when a sequence starts.
 
-    The mode and the keys are those of the module: ``flax.nnx.RNN`` hands on neither,
-    and the stream that it passes to ``initialize_carry`` is the same in every model.
+    It takes its key from its own stream, unless a key is given with the start of the
+    sequence. The mode is that of the module: ``flax.nnx.RNN`` hands on none, and the
+    stream that it passes to ``initialize_carry`` is the same in every model.
     """
 
-    def start_key(self, flag: bool | Array, *rates: RateLike) -> Key | None:
-        """The key of a sequence; none is drawn that nobody needs."""
+    def sources(
+        self, rngs: KeySource | None, flag: bool | Array, *rates: RateLike
+    ) -> tuple[Key | None, KeySource | None]:
+        """What a sequence draws from: the key of its masks, and what feeds its memory.
+
+        A key, or ``nnx.Rngs`` with the stream of this module, serves both. A stream is
+        for the memory alone. No key of masks is drawn from the module's stream that
+        nobody needs.
+        """
         unused = flag is True or all(is_zero(rate) for rate in rates)
-        if unused:
-            return None
-        return require_key(self.draw_key(), caller=type(self).__name__)
+        caller = type(self).__name__
+        if not self._draws_from(rngs):
+            return None if unused else require_key(self._own_key(), caller=caller), rngs
+        key = require_key(self.draw_key(rngs), caller=caller)
+        of_masks, of_memory = jax.random.split(key)
+        return None if unused else of_masks, nnx.Rngs(of_memory)
+
+    def _draws_from(self, rngs: KeySource | None) -> bool:
+        if isinstance(rngs, nnx.Rngs):
+            return self.rng_collection in rngs or "default" in rngs
+        return not (rngs is None or isinstance(rngs, nnx.RngStream))
+
+    def _own_key(self) -> Key:
+        if self.rngs is None:
+            raise ValueError(
+                f"{type(self).__name__} is in training mode and has no keys: pass "
+                f"rngs=nnx.Rngs({self.rng_collection}=0) to its constructor; pass a "
+                "key as rngs= to the call of nnx.RNN or to initialize_carry, since a "
+                "stream, and what nnx.RNN makes of nnx.Rngs, is for the memory alone; "
+                "or use model.eval()."
+            )
+        return self.draw_key()
 
     def hold_rate(self, rate: RateLike | Rate, name: str) -> RateLike | Rate:
         """Returns a rate that was checked."""
@@ -115,21 +143,22 @@ class RecurrentDropoutLSTMCell(RecurrentModule, nnx.OptimizedLSTMCell):
     def initialize_carry(  # type: ignore[override]
         self, input_shape: tuple[int, ...], rngs: Any = None, carry_init: Any = None
     ) -> MaskedCarry | KeyedCarry:
-        """Starts sequences: memory and state, and what the module's stream gives.
+        """Starts sequences: memory and state, and masks or keys.
 
         Args:
           input_shape: the shape of the inputs of one step, ``(*batch, features)``.
-          rngs: for memory and state.
+          rngs: a key or ``nnx.Rngs``, for masks, memory and state; a stream is for
+            memory and state alone, and masks come from the module's own.
           carry_init: the initializer of memory and state, zeros by default.
 
         Returns:
           A :class:`MaskedCarry`, or a :class:`KeyedCarry` with ``per_step``.
         """
+        flag, rate = self.mode(None), value_of(self.rate)
+        key, rngs = self.sources(rngs, flag, rate)
         carry = nnx.OptimizedLSTMCell.initialize_carry(
             self, input_shape, rngs, carry_init
         )
-        flag, rate = self.mode(None), value_of(self.rate)
-        key = self.start_key(flag, rate)
         if self.per_step:
             return start(carry, key, tuple(input_shape[:-1]))
         mask = draw_mask(key, carry[1].shape, rate=rate, flag=flag)
@@ -204,19 +233,20 @@ class ZoneoutCell(RecurrentModule):
     def initialize_carry(
         self, input_shape: tuple[int, ...], rngs: Any = None, *args: Any
     ) -> KeyedCarry:
-        """Starts sequences: the carry of the cell, and keys from the module's stream.
+        """Starts sequences: the carry of the cell, and keys of the steps.
 
         Args:
           input_shape: the shape of the inputs of one step, ``(*batch, features)``.
-          rngs: for the carry of the cell.
+          rngs: a key or ``nnx.Rngs``, for zones and the carry of the cell; a stream is
+            for the carry alone, and zones come from the module's own.
           *args: what else the cell takes.
 
         Returns:
           A :class:`KeyedCarry`.
         """
-        carry = self.cell.initialize_carry(input_shape, rngs, *args)
         rates = value_of(self.memory_rate), value_of(self.state_rate)
-        key = self.start_key(self.mode(None), *rates)
+        key, rngs = self.sources(rngs, self.mode(None), *rates)
+        carry = self.cell.initialize_carry(input_shape, rngs, *args)
         return start(carry, key, tuple(input_shape[: -self.num_feature_axes]))
 
     def __call__(self, carry: KeyedCarry, inputs: Array) -> tuple[KeyedCarry, Array]:
@@ -243,8 +273,3 @@ class ZoneoutCell(RecurrentModule):
     def num_feature_axes(self) -> int:
         """How many axes of the inputs are features."""
         return self.cell.num_feature_axes
-
-
-def value_of(rate: RateLike | Rate, /) -> Any:
-    """The number or array that a rate is at the moment."""
-    return rate[...] if isinstance(rate, nnx.Variable) else rate

@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 from jaxdrop._dropout.concrete_dropout import concrete_dropout, initial_logit
 from jaxdrop._dropout.concrete_penalty import concrete_penalty
 from jaxdrop._typing import Array, Flag
-from jaxdrop.nnx._module import KeySource, Mode, StochasticModule
+from jaxdrop.nnx._module import KeySource, Mode, StochasticModule, value_of
 
 
 class ConcreteDropout(StochasticModule):
@@ -21,8 +21,9 @@ class ConcreteDropout(StochasticModule):
 
     Args:
       layer: a module with a kernel, such as ``nnx.Linear`` or ``nnx.Conv``.
-      weight_regularizer: as for :func:`jaxdrop.concrete_penalty`.
-      dropout_regularizer: as for :func:`jaxdrop.concrete_penalty`.
+      weight_regularizer: as for :func:`jaxdrop.concrete_penalty`; in an
+        ``nnx.Variable`` it may change without recompiling.
+      dropout_regularizer: likewise.
       num_inputs: as for :func:`jaxdrop.concrete_penalty`.
       init_rate: the rate to start from, between 0 and 1.
       temperature: of the relaxation; 0.1, or 2/3 where channels are dropped.
@@ -51,8 +52,8 @@ class ConcreteDropout(StochasticModule):
         self,
         layer: Callable[[Array], Array],
         *,
-        weight_regularizer: ArrayLike,
-        dropout_regularizer: ArrayLike,
+        weight_regularizer: ArrayLike | nnx.Variable[Any],
+        dropout_regularizer: ArrayLike | nnx.Variable[Any],
         num_inputs: int | None = None,
         init_rate: float = 0.1,
         temperature: ArrayLike = 0.1,
@@ -104,11 +105,16 @@ class ConcreteDropout(StochasticModule):
 
     def penalty(self) -> Array:
         """What this layer adds to the loss, :func:`jaxdrop.concrete_penalty`."""
+        if not isinstance(self.layer, nnx.Module):
+            raise TypeError(
+                "ConcreteDropout: layer must be a module with a kernel, such as "
+                f"nnx.Linear, to have a penalty; got {type(self.layer).__name__}."
+            )
         params: Any = nnx.state(self.layer, nnx.Param)
         return concrete_penalty(
             self.logit_rate[...],
             params,
-            weight_regularizer=self.weight_regularizer,
-            dropout_regularizer=self.dropout_regularizer,
+            weight_regularizer=value_of(self.weight_regularizer),
+            dropout_regularizer=value_of(self.dropout_regularizer),
             num_inputs=self.num_inputs,
         )

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.typing import ArrayLike
 
 from jaxdrop._checks import check_flag, check_rate, is_zero
 from jaxdrop._typing import Array, Flag, Key
@@ -43,6 +44,11 @@ class Rate(nnx.Variable[Any]):
     def __init__(self, value: RateLike, **metadata: Any) -> None:
         check_rate(value, caller="Rate", scalar=False)
         super().__init__(jnp.asarray(value, jnp.float32), **metadata)
+
+
+def value_of(number: ArrayLike | nnx.Variable[Any], /) -> Any:
+    """The number or array that a rate, or another knob, is at the moment."""
+    return number[...] if isinstance(number, nnx.Variable) else number
 
 
 class StochasticModule(nnx.Module):
@@ -121,7 +127,7 @@ class StochasticModule(nnx.Module):
     ) -> tuple[Key | None, RateLike, bool | Array]:
         """The key, rate and mode of a call; no key is drawn that nobody needs."""
         flag = self.mode(deterministic)
-        value: Any = rate[...] if isinstance(rate, nnx.Variable) else rate
+        value = value_of(rate)
         unused = flag is True or is_zero(value)
         return None if unused else self.draw_key(rngs), value, flag
 

@@ -16,8 +16,8 @@ from jaxdrop._dropout._sequences import (
 )
 from jaxdrop._typing import Array
 from jaxdrop._typing import Rate as RateLike
-from jaxdrop.nnx._cells import RecurrentModule, ZoneoutCell, value_of
-from jaxdrop.nnx._module import Mode, Rate
+from jaxdrop.nnx._cells import RecurrentModule, ZoneoutCell
+from jaxdrop.nnx._module import Mode, Rate, value_of
 
 _OF_INPUTS = {"ii": 0, "if_": 1, "ig": 2, "io": 3, "dense_i": None}
 _OF_STATE = {"hi": 0, "hf": 1, "hg": 2, "ho": 3, "dense_h": None}
@@ -31,7 +31,10 @@ class VariationalCell(RecurrentModule):
     state, and serve all of its time steps. What is masked is what the products of the
     cell multiply: in an LSTM, a GRU or a residual cell the memory itself passes
     undamped. Of a cell that is not Flax's own, the inputs and the last array of the
-    carry are masked.
+    carry that is floating point are masked.
+
+    Without ``rngs`` a key comes with each call, ``nnx.RNN(cell)(x, rngs=key)``. Of one
+    key ``nnx.Bidirectional`` makes the same masks in both directions.
 
     The usual rates are 0.2 to 0.5, for inputs and state alike. An
     :func:`jaxdrop.embedding_dropout` goes before the network and a
@@ -87,20 +90,21 @@ class VariationalCell(RecurrentModule):
     def initialize_carry(
         self, input_shape: tuple[int, ...], rngs: Any = None, *args: Any
     ) -> MaskedCarry:
-        """Starts sequences: the carry of the cell, and masks from the module's stream.
+        """Starts sequences: the carry of the cell, and masks.
 
         Args:
           input_shape: the shape of the inputs of one step, ``(*batch, features)``.
-          rngs: for the carry of the cell.
+          rngs: a key or ``nnx.Rngs``, for masks and the carry of the cell; a stream is
+            for the carry alone, and masks come from the module's own.
           *args: what else the cell takes.
 
         Returns:
           A :class:`MaskedCarry`.
         """
-        carry = self.cell.initialize_carry(input_shape, rngs, *args)
         flag = self.mode(None)
         input_rate, state_rate = value_of(self.input_rate), value_of(self.state_rate)
-        key = self.start_key(flag, input_rate, state_rate)
+        key, rngs = self.sources(rngs, flag, input_rate, state_rate)
+        carry = self.cell.initialize_carry(input_shape, rngs, *args)
         of_inputs, of_state = (None, None) if key is None else jax.random.split(key)
         gates = _num_gates(self.cell) if self.per_gate else None
         return MaskedCarry(

@@ -107,3 +107,6 @@ def test_infinite_logits_are_rates_of_0_and_1(key):
     np.testing.assert_array_equal(slopes[1][:2], 0)
     assert np.isfinite(slopes[1]).all()
     assert np.isnan(run(x, jnp.nan)).all()
+    bad = jnp.array([[jnp.inf, jnp.nan]])
+    value, slopes = jax.value_and_grad(lambda x: run(x, jnp.inf).sum())(bad)
+    assert value == 0 and not slopes.any()

@@ -46,6 +46,13 @@ def test_it_is_finite_at_extreme_rates(logit_rate):
     assert np.isfinite(value) and np.isfinite(gradient)
 
 
+def test_a_rate_of_0_costs_the_weights_alone_and_teaches_nothing():
+    of = lambda logit: jaxdrop.concrete_penalty(logit, jnp.ones((4, 2)), **COEFFICIENTS)
+    value, gradient = jax.value_and_grad(of)(-jnp.inf)
+    np.testing.assert_allclose(value, of(-100.0), rtol=1e-6)
+    assert gradient == 0 and np.isnan(of(jnp.nan))
+
+
 def test_half_precision_weights_are_summed_in_single():
     kernel = jnp.ones((300, 400), jnp.bfloat16)
     penalty = jaxdrop.concrete_penalty(

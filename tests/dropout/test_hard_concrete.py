@@ -99,3 +99,5 @@ def test_rejects_a_missing_key_and_whole_numbers(key):
         jaxdrop.hard_concrete(None, jnp.zeros(3))
     with pytest.raises(TypeError, match="floating"):
         jaxdrop.hard_concrete(key, jnp.zeros(3, jnp.int32))
+    with pytest.raises(TypeError, match="hard_concrete needs real floating input"):
+        jaxdrop.hard_concrete(key, jnp.zeros(3, jnp.complex64))

@@ -83,6 +83,10 @@ def test_rejects_masks_that_do_not_fit():
         jaxdrop.masksembles(jnp.ones((3, 8)), masks, axis=0)
     with pytest.raises(TypeError, match="must be boolean"):
         jaxdrop.masksembles(jnp.ones((3, 8)), masks.astype(np.float32))
+    with pytest.raises(ValueError, match="no masks"):
+        jaxdrop.masksembles(jnp.ones((3, 8)), masks[:0])
+    with pytest.raises(ValueError, match="seed must not be negative, got -1"):
+        jaxdrop.masks.masksembles(-1, 8, 3, 2.0)
     for wrong in ((0, 0, 4, 2.0), (0, 8, 0, 2.0), (0, 8, 4, 0.5), (0, 8, 4, np.nan)):
         with pytest.raises(ValueError, match="must be positive"):
             jaxdrop.masks.masksembles(*wrong)

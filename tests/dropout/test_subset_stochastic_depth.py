@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
+from flax import nnx
 
 import jaxdrop
 from chance import assert_mean, assert_uniform_counts
@@ -67,11 +69,34 @@ def test_at_least_one_example_runs_below_rate_one(key, size, rate, kept):
     assert seen == [kept] and float(y.sum()) == pytest.approx(size * 3)
 
 
-def test_rate_one_runs_nothing_and_has_zero_gradients(key):
+def test_rate_one_compiles_to_zeros_and_has_zero_gradients(key):
     run = lambda x: jaxdrop.subset_stochastic_depth(key, jnp.log, x, rate=1.0)
     x = jnp.zeros((4, 3))
     assert not run(x).any() and run(x).shape == x.shape
     assert not jax.grad(lambda x: run(x).sum())(x).any()
+    product = lambda x: jaxdrop.subset_stochastic_depth(
+        key, lambda x: x @ jnp.ones((3, 3)), x, rate=1.0
+    )
+    assert "dot" not in jax.jit(product).lower(x).compile().as_text()
+
+
+@pytest.mark.parametrize("rate", [0.5, 1.0])
+def test_batch_norm_in_a_branch_sees_the_examples_on_which_it_runs(key, rate):
+    """Also at rate 1 its state stays an array; there it is that of all examples."""
+    x = jax.random.normal(key, (8, 3))
+    seen = []
+    branch = lambda norm: lambda x: norm((seen.append(x), x)[1])
+    norm = nnx.BatchNorm(3, momentum=0.0, rngs=nnx.Rngs(0))
+    y = jaxdrop.nnx.SubsetStochasticDepth(branch(norm), rate)(x, rngs=key)
+    assert len(seen[-1]) == (8 if rate == 1 else 4)
+    assert y.any() == (rate < 1)
+    np.testing.assert_allclose(norm.mean[...], seen[-1].mean(0), rtol=1e-5, atol=1e-6)
+    module = jaxdrop.linen.SubsetStochasticDepth(
+        nn.BatchNorm(use_running_average=False, momentum=0.0), rate, deterministic=False
+    )
+    variables = module.init({"params": key, "dropout": key}, x)
+    _, new = module.apply(variables, x, rngs={"dropout": key}, mutable=["batch_stats"])
+    assert np.isfinite(new["batch_stats"]["branch"]["mean"]).all()
 
 
 def test_rows_go_where_they_came_from_on_any_axis_and_from_any_tree(key):
@@ -132,3 +157,15 @@ def test_an_explicit_mesh_keeps_features_and_refuses_a_spread_batch(key):
         batch = jax.device_put(x, jax.NamedSharding(mesh, jax.P("d")))
         with pytest.raises(ValueError, match=r"use jax\.shard_map"):
             jaxdrop.subset_stochastic_depth(key, jnp.negative, batch, rate=0.5)
+
+
+def test_an_automatic_mesh_gathers_a_spread_batch(key):
+    mesh = jax.make_mesh((4,), ("d",), axis_types=(jax.sharding.AxisType.Auto,))
+    x = jax.random.normal(key, (8, 16))
+    run = jax.jit(
+        lambda x: jaxdrop.subset_stochastic_depth(key, jnp.negative, x, rate=0.5)
+    )
+    batch = jax.device_put(x, jax.NamedSharding(mesh, jax.P("d")))
+    np.testing.assert_array_equal(run(batch), run(x))
+    program = run.lower(batch).compile().as_text()
+    assert "all-reduce" in program or "all-gather" in program

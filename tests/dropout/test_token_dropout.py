@@ -95,6 +95,11 @@ def test_rejects_what_is_no_count(key):
         jaxdrop.masks.exact(key, (4, 7), num_dropped=jnp.float32(2))
     with pytest.raises(ValueError, match=r"num_prefix_tokens must be in \[0, 5\]"):
         jaxdrop.token_dropout(key, jnp.ones((5, 1)), rate=0.5, num_prefix_tokens=6)
+    for wrong in (1.0, "1", None, True):
+        with pytest.raises(TypeError, match="num_prefix_tokens must be an integer"):
+            jaxdrop.token_dropout(
+                key, jnp.ones((5, 1)), rate=0.5, num_prefix_tokens=wrong
+            )
 
 
 def test_rejects_what_cannot_be_static(key):

@@ -47,6 +47,17 @@ def test_evaluation_prunes_what_is_noise(layer):
     np.testing.assert_allclose(evaluate(), at_three, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("bad", ["mean", "log_variance"])
+def test_nan_is_no_reason_to_prune(layer, bad):
+    """A diverged weight shows in evaluation; a noise of NaN is not known to be high."""
+    x, mean, log_variance = layer
+    weights = {"mean": mean, "log_variance": log_variance}
+    weights[bad] = weights[bad].at[0, 0].set(jnp.nan)
+    y = jaxdrop.variational_dense(None, x, *weights.values(), deterministic=True)
+    assert np.isnan(y[:, 0]).all() == (bad == "mean")
+    assert np.isfinite(y[:, 1:]).all()
+
+
 def test_a_traced_flag_selects_between_both(key, layer):
     run = jax.jit(
         lambda flag: jaxdrop.variational_dense(key, *layer, deterministic=flag)

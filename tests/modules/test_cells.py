@@ -145,7 +145,7 @@ def test_nnx_products_see_one_mask_at_all_steps_and_memory_sees_none(x, name, pe
         plain, **RATES, per_gate=per_gate, rngs=nnx.Rngs(0)
     )
     twin = copy.deepcopy(cell)  # draws what the cell will draw
-    start = twin.initialize_carry((BATCH, INPUTS), nnx.Rngs(0))
+    start = twin.initialize_carry((BATCH, INPUTS), nnx.Rngs(0).carry)
     assert start.inputs.shape == (BATCH, *([gates] if per_gate else []), INPUTS)
     masks_x = factors(start.inputs, 0.4, gates)
     masks_h = factors(start.state, 0.5, gates)
@@ -178,7 +178,7 @@ def test_masks_differ_over_sequences_examples_and_gates_and_have_the_rate(key):
     cell = jaxdrop.nnx.VariationalCell(
         nnx.GRUCell(30, 40, rngs=nnx.Rngs(0)), **RATES, per_gate=True, rngs=nnx.Rngs(0)
     )
-    carries = [cell.initialize_carry((30, 30), nnx.Rngs(0)) for _ in range(2)]
+    carries = [cell.initialize_carry((30, 30), nnx.Rngs(0).carry) for _ in range(2)]
     first, second = (np.asarray(carry.state) for carry in carries)
     assert first.shape == (30, 3, 40)
     assert_frequency(first, 0.5)
@@ -327,12 +327,119 @@ def test_zoneout_goes_around_a_variational_cell(x):
         )
 
 
+@pytest.mark.parametrize("per_step", [False, True])
+@pytest.mark.parametrize("framework", ["nnx", "linen"])
+def test_a_variational_cell_goes_around_recurrent_dropout(x, key, framework, per_step):
+    """At a rate of 0 inside it is what it is around a plain LSTM; and both draw."""
+    if framework == "nnx":
+        around = lambda cell: jaxdrop.nnx.VariationalCell(cell, **RATES)
+        of = lambda rate: around(
+            jaxdrop.nnx.RecurrentDropoutLSTMCell(
+                INPUTS, UNITS, rate, per_step=per_step, rngs=nnx.Rngs(1)
+            )
+        )
+        run = lambda cell: nnx.RNN(cell)(x, rngs=key)
+    else:
+        of = lambda rate: jaxdrop.linen.VariationalCell(
+            jaxdrop.linen.RecurrentDropoutLSTMCell(
+                UNITS, rate, per_step=per_step, deterministic=False
+            ),
+            **RATES,
+            deterministic=False,
+        )
+        keys = {"params": key, "dropout": key}
+        run = lambda cell: nn.RNN(cell).init_with_output(keys, x)[0]
+    close = partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
+    if framework == "nnx":
+        plain = nnx.OptimizedLSTMCell(INPUTS, UNITS, rngs=nnx.Rngs(1))
+        close(run(of(0.0)), run(around(plain)))
+    assert (run(of(0.5)) != run(of(0.0))).any()
+    assert np.isfinite(run(of(0.5))).all()
+
+
 def nnx_models():
     inner = lambda: nnx_gru()[0]
     semeniuta = jaxdrop.nnx.RecurrentDropoutLSTMCell
     yield jaxdrop.nnx.VariationalCell(inner(), **RATES, rngs=nnx.Rngs(0))
     yield jaxdrop.nnx.ZoneoutCell(inner(), state_rate=0.3, rngs=nnx.Rngs(0))
     yield semeniuta(INPUTS, UNITS, 0.5, rngs=nnx.Rngs(0))
+
+
+def stateless_models():
+    """Cells without a stream; one of them goes around another."""
+    inner = lambda: nnx_gru()[0]
+    semeniuta = jaxdrop.nnx.RecurrentDropoutLSTMCell(
+        INPUTS, UNITS, 0.5, rngs=nnx.Rngs(0)
+    )
+    semeniuta.rngs = None
+    yield jaxdrop.nnx.VariationalCell(inner(), **RATES)
+    yield jaxdrop.nnx.ZoneoutCell(inner(), state_rate=0.3)
+    yield semeniuta
+    yield jaxdrop.nnx.ZoneoutCell(
+        jaxdrop.nnx.VariationalCell(inner(), **RATES), state_rate=0.3
+    )
+
+
+def normals(rngs):
+    """The memory of a cell that starts at random."""
+    cell = nnx.SimpleCell(INPUTS, UNITS, rngs=nnx.Rngs(1))
+    cell.carry_init = nnx.initializers.normal(1.0)
+    return jaxdrop.nnx.VariationalCell(cell, **RATES).initialize_carry(
+        (2000, INPUTS), rngs
+    )
+
+
+@pytest.mark.parametrize("index", range(4))
+def test_a_key_is_all_that_a_cell_without_a_stream_needs(x, index):
+    cell = list(stateless_models())[index]
+    rnn, keys = nnx.RNN(cell), jax.random.split(jax.random.key(5))
+    first = rnn(x, rngs=keys[0])
+    close = partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
+    close(rnn(x, rngs=keys[0]), first)
+    assert np.abs(rnn(x, rngs=keys[1]) - first).max() > 0.01
+    raw = jax.random.key_data(keys[0])
+    close(rnn(x, rngs=raw), first)
+    close(rnn(x, rngs=np.asarray(raw)), first)
+    close(nnx.jit(lambda rnn, k: rnn(x, rngs=k))(rnn, keys[0]), first)
+    for rngs in (keys[0], raw, nnx.Rngs(4), nnx.Rngs(dropout=4)):
+        carry = cell.initialize_carry((BATCH, INPUTS), rngs=rngs)
+        assert cell(carry, x[:, 0])[1].shape == (BATCH, UNITS)
+    evaluation = nnx.view(rnn, deterministic=True)
+    close(evaluation(x, rngs=keys[0]), evaluation(x))
+
+
+@pytest.mark.parametrize("index", range(3))
+def test_what_a_call_gives_goes_before_the_stream_of_the_cell(x, index):
+    own, free = list(nnx_models())[index], list(stateless_models())[index]
+    k = jax.random.key(3)
+    given = nnx.RNN(own)(x, rngs=k)
+    np.testing.assert_allclose(given, nnx.RNN(free)(x, rngs=k), rtol=1e-5, atol=1e-6)
+    assert own.rngs.count[...] == 0
+    own.initialize_carry((BATCH, INPUTS), nnx.Rngs(dropout=1))
+    assert own.rngs.count[...] == 0
+    for count, rngs in enumerate((nnx.Rngs(1).carry, nnx.Rngs(carry=1))):
+        own.initialize_carry((BATCH, INPUTS), rngs)
+        assert own.rngs.count[...] == count + 1
+
+
+def test_the_memory_and_the_masks_of_one_key_are_independent():
+    carry = normals(jax.random.key(0))
+    assert_uncorrelated(carry.cell > 0, carry.state)
+    assert_uncorrelated(carry.inputs, carry.state[:, :INPUTS])
+    assert (normals(jax.random.key(1)).cell != carry.cell).any()
+
+
+def test_cells_refuse_what_is_no_source_of_keys(x):
+    for cell in stateless_models():
+        for rngs in (None, nnx.Rngs(0)):  # RNN makes a stream of both
+            with pytest.raises(ValueError, match=r"has no keys.*nnx\.RNN"):
+                nnx.RNN(cell)(x, rngs=rngs)
+        with pytest.raises(TypeError, match=r"rngs must be nnx\.Rngs.* got int"):
+            cell.initialize_carry((BATCH, INPUTS), rngs=3)
+        with pytest.raises(ValueError, match="takes one key"):
+            cell.initialize_carry((BATCH, INPUTS), jax.random.split(jax.random.key(0)))
+        with pytest.raises(TypeError, match="key must be a PRNG key"):
+            cell.initialize_carry((BATCH, INPUTS), jnp.ones(2))
 
 
 @pytest.mark.parametrize("index", range(3))

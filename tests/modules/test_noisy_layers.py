@@ -188,6 +188,51 @@ def test_linen_concrete_dropout_sows_its_penalty(x, key):
     np.testing.assert_array_equal(module.apply(variables, x, True), plain)
 
 
+def test_the_prices_may_be_traced(x, key):
+    """As in a sweep over strengths, compiled once."""
+
+    def in_nnx(price):
+        prices = {"weight_regularizer": price, "dropout_regularizer": 2 * price}
+        layer = nnx.Linear(8, 4, rngs=nnx.Rngs(0))
+        return jaxdrop.nnx.ConcreteDropout(layer, **prices).penalty()
+
+    def in_linen(price):
+        prices = {"weight_regularizer": price, "dropout_regularizer": 2 * price}
+        module = jaxdrop.linen.ConcreteDropout(nn.Dense(4), **prices)
+        variables = module.init(key, x, True)
+        sown = module.apply(variables, x, True, mutable="penalties")[1]
+        return sown["penalties"]["value"]
+
+    strengths = jnp.array([1e-3, 1e-1])
+    for penalty in (in_nnx, in_linen):
+        expected = [penalty(float(price)) for price in strengths]
+        np.testing.assert_allclose(
+            jax.jit(jax.vmap(penalty))(strengths), expected, rtol=1e-5
+        )
+        assert np.isfinite(jax.grad(penalty)(0.1))
+
+
+def test_a_price_in_a_variable_changes_without_recompiling():
+    price = nnx.Variable(jnp.float32(0.0))
+    module = jaxdrop.nnx.ConcreteDropout(
+        nnx.Linear(8, 4, rngs=nnx.Rngs(1)),
+        weight_regularizer=price,
+        dropout_regularizer=0.0,
+    )
+    traces = []
+
+    @nnx.jit
+    def penalty(module):
+        traces.append(1)
+        return module.penalty()
+
+    assert penalty(module) == 0
+    price[...] = jnp.float32(1.0)
+    assert penalty(module) > 0 and len(traces) == 1
+    gradient = nnx.grad(lambda module: module.penalty())(module)
+    assert set(gradient) == {"layer", "logit_rate"}
+
+
 def test_a_layer_that_is_called_twice_has_one_price(x, key):
     class Twice(nn.Module):
         @nn.compact
@@ -386,7 +431,19 @@ def test_nnx_layers_follow_the_mode_of_their_model(x):
     np.testing.assert_array_equal(twin(x), drop_connect()(x))
 
 
-def test_errors_say_what_is_wrong():
+def test_errors_say_what_is_wrong(x, key):
+    with pytest.raises(TypeError, match=r"layer must be a module .* got function"):
+        concrete(lambda x: x).penalty()
+    with pytest.raises(TypeError, match=r"layer must be a module .* got function"):
+        jaxdrop.linen.ConcreteDropout(lambda x: x, **REGULARIZERS).apply(
+            {"params": {"logit_rate": jnp.float32(0)}}, x, True, mutable="penalties"
+        )
+    with pytest.raises(ValueError, match=r"per_example needs .* got shape \(8,\)"):
+        drop_connect(per_example=True)(jnp.ones(8))
+    with pytest.raises(ValueError, match="per_example needs inputs with 4 axes"):
+        jaxdrop.nnx.DropConnectConv(
+            2, 3, (3, 3), 0.5, per_example=True, rngs=nnx.Rngs(0)
+        )(jnp.ones((5, 5, 2)))
     with pytest.raises(ValueError, match="init_rate must be between 0 and 1"):
         concrete(nnx.Linear(8, 4, rngs=nnx.Rngs(0)), init_rate=0.0)
     with pytest.raises(ValueError, match='evaluation="moments" is of the activation'):

@@ -1,9 +1,11 @@
 """Modules under JAX's own transformations, with keys as arguments.
 
-A module without ``rngs`` holds no state: a model that holds such modules is a constant,
-or a pytree of parameters, for ``jax.jit``, ``grad``, ``vmap``, ``lax.scan``,
+A module that is given a key advances no stream: a model that holds such modules is a
+constant, or a pytree of parameters, for ``jax.jit``, ``grad``, ``vmap``, ``lax.scan``,
 ``lax.while_loop`` and ``jax.checkpoint``. With a stream of keys inside these raise.
 """
+
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -13,53 +15,62 @@ from flax import linen, nnx
 from jax import lax
 
 import jaxdrop
+from specimens import LINEN, NNX
 
-MODULES = {  # one of each make; test_parity.py tells the others are made alike
-    "Dropout": {},
-    "GaussianDropout": {},
-    "DropBlock": {"block_size": (2,), "num_spatial_dims": 1},
-}
 STEPS, SIZE = 3, 4
 X = jnp.ones((2, 3, SIZE))
 KEY = jax.random.key(7)
 KEYS = jax.random.split(KEY, STEPS)
-both_frameworks = pytest.mark.parametrize("framework", ["nnx", "linen"])
-every_module = pytest.mark.parametrize("name", MODULES)
+SPECIMENS = {"nnx": NNX, "linen": LINEN}
+CELLS = ("RecurrentDropoutLSTMCell", "VariationalCell", "ZoneoutCell")
+every_module = pytest.mark.parametrize(
+    "framework, name",
+    [("nnx", name) for name in NNX]
+    + [("linen", name) for name in LINEN if name not in CELLS]
+    + [pytest.param("linen", name, marks=pytest.mark.slow) for name in CELLS],
+)
+every_cell = pytest.mark.parametrize("name", CELLS)
 
 
 class NNXBlock(nnx.Module):
-    """A layer and a site."""
+    """A factor that is learned, and a module."""
 
-    def __init__(self, name, rngs):
-        self.linear = nnx.Linear(SIZE, SIZE, rngs=rngs)
-        self.drop = getattr(jaxdrop.nnx, name)(0.4, **MODULES[name])
+    def __init__(self, specimen):
+        self.factor = nnx.Param(jnp.float32(1.5))
+        self.site = specimen.make(rngs=nnx.Rngs(0))
+        self.draws = specimen.draws
 
-    def __call__(self, x, key):
-        """Drops with an explicit key."""
-        return self.drop(jnp.tanh(self.linear(x)), rngs=key)
+    def __call__(self, x, *more, key):
+        """Calls the module with an explicit key."""
+        x = self.factor[...] * x
+        return self.site(x, *more, rngs=key) if self.draws else self.site(x, *more)
 
 
 class LinenBlock(linen.Module):
     """The same in Linen."""
 
-    site: str
+    site: linen.Module
 
     @linen.compact
-    def __call__(self, x):
-        """Drops with the key of the call."""
-        x = jnp.tanh(linen.Dense(SIZE)(x))
-        drop = getattr(jaxdrop.linen, self.site)(0.4, **MODULES[self.site])
-        return drop(x, deterministic=False)
+    def __call__(self, x, *more):
+        """Calls the module with the key of the call."""
+        factor = self.param("factor", linen.initializers.constant(1.5), ())
+        return self.site(factor * x, *more)
 
 
+@cache
 def block(framework, name):
-    """A function of parameters, an input and a key; and the parameters."""
+    """A function of parameters and a key, that returns an array; and the parameters."""
+    specimen = SPECIMENS[framework][name]
     if framework == "linen":
-        module = LinenBlock(name)
-        params = module.init({"params": KEY, "dropout": KEY}, X)
-        return lambda p, x, k: module.apply(p, x, rngs={"dropout": k}), params
-    graph, state = nnx.split(NNXBlock(name, nnx.Rngs(0)))
-    return lambda p, x, k: nnx.merge(graph, p)(x, k), state
+        module = LinenBlock(specimen.make(deterministic=False))
+        keys = {"params": KEY, "dropout": KEY}
+        params = jax.jit(module.init)(keys, *specimen.data)
+        call = lambda p, k: module.apply(p, *specimen.data, rngs={"dropout": k})
+    else:
+        graph, params, rest = nnx.split(NNXBlock(specimen), nnx.Param, ...)
+        call = lambda p, k: nnx.merge(graph, p, rest, copy=True)(*specimen.data, key=k)
+    return lambda p, k: jax.tree.leaves(call(p, k))[0], params
 
 
 def assert_close(a, b):
@@ -68,91 +79,117 @@ def assert_close(a, b):
     )
 
 
-@both_frameworks
 @every_module
-def test_scan_over_time_is_a_loop(framework, name):
+def test_loops_and_vmap_over_keys_give_what_calls_give(framework, name):
     run, params = block(framework, name)
-    scanned = lax.scan(lambda x, k: (run(params, x, k), None), X, KEYS)[0]
-    looped = X
-    for k in KEYS:
-        looped = run(params, looped, k)
-    assert_close(scanned, looped)
-    assert (run(params, X, KEYS[0]) != run(params, X, KEYS[1])).any()
+    one = jax.jit(run)
+    calls = jnp.stack([one(params, k) for k in KEYS])
+    draws = SPECIMENS[framework][name].draws
+    assert (calls[0] != calls[1]).any() == draws
+
+    def body(loop):
+        i, ys = loop
+        return i + 1, ys.at[i].set(run(params, KEYS[i]))
+
+    assert_close(lax.scan(lambda _, k: (None, run(params, k)), None, KEYS)[1], calls)
+    empty = (0, jnp.zeros_like(calls))
+    assert_close(lax.while_loop(lambda loop: loop[0] < STEPS, body, empty)[1], calls)
+    assert_close(jax.vmap(run, (None, 0))(params, KEYS), calls)
 
 
-@both_frameworks
 @every_module
-def test_while_loop_is_a_loop(framework, name):
+def test_gradients_through_checkpoints_and_stacked_layers(framework, name):
     run, params = block(framework, name)
-    step = lambda s: (s[0] + 1, run(params, s[1], KEYS[s[0]]))
-    last = lax.while_loop(lambda s: s[0] < 2, step, (0, X))[1]
-    assert_close(last, run(params, run(params, X, KEYS[0]), KEYS[1]))
-
-
-@both_frameworks
-@every_module
-def test_gradients_of_a_merged_model_under_jit_and_checkpoint(framework, name):
-    run, params = block(framework, name)
-    loss = lambda p, k: jnp.sum(run(p, X, k) ** 2)
-    plain = jax.grad(loss)(params, KEY)
-    assert jax.tree.structure(plain) == jax.tree.structure(params)
-    assert all(np.isfinite(g).all() for g in jax.tree.leaves(plain))
-    assert any((g != 0).any() for g in jax.tree.leaves(plain))
-    assert_close(jax.jit(jax.grad(loss))(params, KEY), plain)
-    assert_close(jax.jit(jax.grad(jax.checkpoint(loss)))(params, KEY), plain)
-
-
-@both_frameworks
-@every_module
-def test_vmap_over_keys_and_over_models(framework, name):
-    run, params = block(framework, name)
-    mapped = jax.vmap(run, (None, None, 0))(params, X, KEYS)
-    assert_close(mapped, jnp.stack([run(params, X, k) for k in KEYS]))
-    models = jax.tree.map(lambda p: jnp.stack([p, 2 * p, 3 * p]), params)
-    each = jax.vmap(run, (0, None, 0))(models, X, KEYS)
-    second = jax.tree.map(lambda p: 2 * p, params)
-    assert_close(each[1], run(second, X, KEYS[1]))
-
-
-@both_frameworks
-@every_module
-def test_gradient_through_a_scan_over_stacked_layers(framework, name):
-    run, params = block(framework, name)
+    loss = lambda p, k: jnp.sum(jnp.tanh(run(p, k)))
+    one = jax.jit(jax.grad(loss))
     layers = jax.tree.map(lambda p: jnp.stack([p, 0.5 * p, 2 * p]), params)
+    slopes = [
+        one(jax.tree.map(lambda p, i=i: p[i], layers), k) for i, k in enumerate(KEYS)
+    ]
+    assert jax.tree.structure(slopes[0]) == jax.tree.structure(params)
+    assert all(np.isfinite(g).all() for g in jax.tree.leaves(slopes))
+    assert any((g != 0).any() for g in jax.tree.leaves(slopes))
 
-    def loss(layers, keys):
-        def layer(x, inputs):
-            return jax.checkpoint(run)(inputs[0], x, inputs[1]), None
+    def of_layers(layers):
+        layer = lambda total, at: (total + jax.checkpoint(loss)(*at), None)
+        return lax.scan(layer, jnp.float32(0), (layers, KEYS))[0]
 
-        return jnp.sum(lax.scan(layer, X, (layers, keys))[0] ** 2)
-
-    def unrolled(layers, keys):
-        x = X
-        for i in range(STEPS):
-            x = run(jax.tree.map(lambda p, i=i: p[i], layers), x, keys[i])
-        return jnp.sum(x**2)
-
-    assert_close(
-        jax.jit(jax.grad(loss))(layers, KEYS), jax.grad(unrolled)(layers, KEYS)
-    )
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *slopes)
+    assert_close(jax.jit(jax.grad(of_layers))(layers), stacked)
+    assert_close(jax.jit(jax.vmap(jax.grad(loss)))(layers, KEYS), stacked)
 
 
-@every_module
-def test_a_model_without_streams_may_be_closed_over(name):
-    model = NNXBlock(name, nnx.Rngs(0))
-    expected = [model(X, k) for k in KEYS]
-    assert_close(jax.jit(lambda k: model(X, k))(KEYS[0]), expected[0])
-    assert_close(jax.vmap(lambda k: model(X, k))(KEYS), jnp.stack(expected))
-    scanned = lax.scan(lambda _, k: (None, model(X, k)), None, KEYS)[1]
+def cell_of(framework, name):
+    """How a cell starts with a key, and its step; with the module closed over."""
+    specimen = SPECIMENS[framework][name]
+    (x,) = specimen.data
+    if framework == "nnx":
+        cell = specimen.make(rngs=nnx.Rngs(0)).cell
+        return lambda key: cell.initialize_carry(x[:, 0].shape, key), cell
+    cell = specimen.make(deterministic=False).cell
+    start = lambda key: cell.initialize_carry(key, x[:, 0].shape)
+    variables = jax.jit(cell.init)(KEY, start(KEY), x[:, 0])
+    return start, partial(cell.apply, variables)
+
+
+@every_cell
+@pytest.mark.parametrize("framework", SPECIMENS)
+def test_cells_in_a_scan_over_time_give_what_steps_give(framework, name):
+    start, step = cell_of(framework, name)
+    x = jnp.swapaxes(SPECIMENS[framework][name].data[0], 0, 1)
+    scan = lambda k, x, step=step: lax.scan(step, start(k), x)[1]
+
+    def by_hand(k):
+        carry, ys = start(k), []
+        for inputs in x:
+            carry, y = step(carry, inputs)
+            ys.append(y)
+        return jnp.stack(ys)
+
+    expected = jnp.stack([by_hand(k) for k in KEYS])
+    assert_close(jax.jit(scan)(KEYS[0], x), expected[0])
+    assert_close(jax.vmap(scan, (0, None))(KEYS, x), expected)
+    slope = jax.grad(lambda x: jnp.sum(scan(KEY, x) ** 2))(x)
+    rematerialized = partial(scan, KEY, step=jax.checkpoint(step))
+    again = jax.jit(jax.grad(lambda x: jnp.sum(rematerialized(x) ** 2)))(x)
+    assert slope.any()
+    assert_close(again, slope)
+    if framework == "nnx":
+        rnn = NNX[name].make(rngs=nnx.Rngs(0))
+        assert_close(
+            jnp.swapaxes(rnn(*NNX[name].data, rngs=KEYS[0]), 0, 1), expected[0]
+        )
+
+
+@pytest.mark.parametrize("name", [name for name in NNX if name not in CELLS])
+def test_a_model_may_be_closed_over(name):
+    """Except by ``nnx.RNN``, which writes its cell back."""
+    model, data = NNXBlock(NNX[name]), NNX[name].data
+    run = lambda k: jax.tree.leaves(model(*data, key=k))[0]
+    expected = [run(k) for k in KEYS]
+    assert_close(jax.jit(run)(KEYS[0]), expected[0])
+    scanned = lax.scan(lambda _, k: (None, run(k)), None, KEYS)[1]
     assert_close(scanned, jnp.stack(expected))
-    assert not jax.tree.leaves(nnx.state(model, nnx.RngState))
+
+
+class Block(nnx.Module):
+    """A layer, and a module without a stream."""
+
+    def __init__(self):
+        self.linear = nnx.Linear(SIZE, SIZE, rngs=nnx.Rngs(0))
+        self.drop = jaxdrop.nnx.Dropout(0.4)
+
+    def __call__(self, x, key):
+        """Drops with an explicit key."""
+        return self.drop(jnp.tanh(self.linear(x)), rngs=key)
 
 
 def test_a_model_is_a_pytree_of_its_parameters():
-    model = NNXBlock("Dropout", nnx.Rngs(0))
+    model = Block()
+    assert not jax.tree.leaves(nnx.state(model, nnx.RngState))
     slopes = jax.grad(lambda m: jnp.sum(m(X, KEY) ** 2))(model)
     twice = jax.tree.map(lambda p, g: p - 0.1 * g, model, slopes)
-    assert isinstance(twice, NNXBlock)
+    assert isinstance(twice, Block)
     assert (twice.linear.kernel[...] != model.linear.kernel[...]).any()
     assert twice(X, KEY).shape == X.shape
 
