@@ -13,6 +13,7 @@ from jaxdrop.diagnostics._audit.places import name_in
 from jaxdrop.diagnostics._audit.program import Walk
 from jaxdrop.diagnostics._audit.report import Audit, Site
 from jaxdrop.diagnostics._audit.tracing import traced
+from jaxdrop.masks._draw import LEVELS
 
 _EVALUATING = {
     **dict.fromkeys(("deterministic", "eval", "inference"), True),
@@ -194,6 +195,8 @@ def _name(draw: Draw) -> str:
 def _rate(walk: Walk, number: int) -> float | tuple[float, ...] | None:
     """1 less the keep probability, without the digits that single precision adds."""
     keep = walk.numbers.evaluate(number)
+    if keep is not None and keep.dtype == np.uint32:  # what bits are compared with
+        keep = keep / np.float64(LEVELS)
     if keep is None or not ((keep >= 0) & (keep <= 1)).all():
         return None
     rates = tuple(
