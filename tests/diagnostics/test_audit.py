@@ -712,3 +712,10 @@ def test_a_model_that_is_half_on_or_throws_its_masks_away_is_not_active():
         diagnostics.assert_active(forgotten, KEY, X)
     zero = lambda k, x: jaxdrop.dropout(None, drop(k, x), rate=0.0)
     diagnostics.assert_active(zero, KEY, X)
+
+
+def test_a_model_that_is_closed_over_is_named():
+    model = nnx.Sequential(jaxdrop.nnx.Dropout(0.5, rngs=nnx.Rngs(0)))
+    with pytest.raises(ValueError, match=r"closes over\. Pass the model"):
+        audit(lambda x: model(x), X)
+    assert audit(lambda model, x: model(x), model, X).active
