@@ -18,6 +18,9 @@ from jaxdrop.masks._axes import drawn_shape
 
 _WORTH_HOLDING = 1 << 12
 
+LEVELS = 2**23
+"""How many values random bits are compared with a rate as."""
+
 
 def keep_probability(rate: Rate, /, *, deterministic: Flag = False) -> Any:
     """``1 - rate``, from which every mask and every scale is computed.
@@ -191,7 +194,7 @@ def survives(bits: Array, /, *, keep: Any) -> Array:
     :func:`apply` can make it NaN.
     """
     keep = jnp.asarray(keep, jnp.float32)
-    steps = jnp.where(jnp.isnan(keep), 1, keep) * 2**23
+    steps = jnp.where(jnp.isnan(keep), 1, keep) * LEVELS
     threshold = jnp.ceil(steps).astype(jnp.uint32)
     return (bits >> jnp.uint32(9)) < threshold
 

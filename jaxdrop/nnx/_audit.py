@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable, Iterator
 from contextvars import ContextVar
 from typing import Any, cast
 
+import flax.errors
 import jax
 from flax import nnx
 
@@ -61,6 +62,12 @@ def watching(models: list[Any], tell: Callable[[Visit], None], /) -> Iterator[No
     told = _TELL.set(tell)
     try:
         yield
+    except flax.errors.TraceContextError as error:
+        raise ValueError(
+            "audit: the function changes an NNX model that it closes over. Pass the "
+            "model itself, audit(model, x), or as an argument, audit(function, model, "
+            "x), so that a copy of it can be traced."
+        ) from error
     finally:
         _TELL.reset(told)
 

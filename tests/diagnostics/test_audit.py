@@ -161,6 +161,46 @@ def over_layers(function, key, x):
     return lax.scan(jax.checkpoint(layer), x, jax.random.split(key, 3))[0].sum()
 
 
+def by_hand(key, x):
+    return jnp.where(jax.random.bernoulli(key, 0.5, x.shape), 2 * x, 0)
+
+
+def by_flax(key, x):
+    layer = linen.Dropout(0.5, deterministic=False)
+    return layer.apply({}, x, rngs={"dropout": key})
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["kept", "recomputed"])
+@pytest.mark.parametrize("function", [drop, attend, by_hand, by_flax])
+def test_the_rate_is_read_from_the_gradient_of_a_scan(function, kept):
+    def loss(weights, key, x):
+        layer = lambda x, k: (function(k, x) @ weights, None)
+        layer = layer if kept else jax.checkpoint(layer)
+        return lax.scan(layer, x, jax.random.split(key, 3))[0].sum()
+
+    for step in (jax.grad(loss), jax.jit(jax.grad(loss))):
+        result = audit(step, W, KEY, X)
+        assert {(site.rate, site.steps) for site in result.sites} == {(0.5, 3)}
+        assert "high rate" not in result.kinds
+
+
+@for_the_family
+def test_a_rate_is_right_or_unknown_in_a_gradient(row, key):
+    def once(scale, key, x):
+        return row(key, x * scale, 0.3).sum()
+
+    def often(scale, key, x):
+        layer = lambda x, k: (row(k, x * scale, 0.3), None)
+        return lax.scan(layer, x, jax.random.split(key, 3))[0].sum()
+
+    for loss in (once, often, jax.checkpoint(often)):
+        (rate,) = {
+            s.rate for s in audit(jax.grad(loss), 0.5, key, jnp.ones(row.shape)).sites
+        }
+        unknown = ("drop_block", "embedding_dropout", "gaussian_dropout")
+        assert rate == 0.3 or (rate is None and row.function.__name__ in unknown)
+
+
 @pytest.mark.parametrize("function", [drop, attend], ids=["dropout", "attention"])
 def test_what_is_drawn_again_for_a_gradient_is_listed_once(function):
     plain = lambda k, x: jax.grad(lambda x: (function(k, x) @ W).sum())(x)
@@ -672,3 +712,10 @@ def test_a_model_that_is_half_on_or_throws_its_masks_away_is_not_active():
         diagnostics.assert_active(forgotten, KEY, X)
     zero = lambda k, x: jaxdrop.dropout(None, drop(k, x), rate=0.0)
     diagnostics.assert_active(zero, KEY, X)
+
+
+def test_a_model_that_is_closed_over_is_named():
+    model = nnx.Sequential(jaxdrop.nnx.Dropout(0.5, rngs=nnx.Rngs(0)))
+    with pytest.raises(ValueError, match=r"closes over\. Pass the model"):
+        audit(lambda x: model(x), X)
+    assert audit(lambda model, x: model(x), model, X).active

@@ -4,6 +4,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from flax import linen, nnx
 from jax import lax
@@ -85,6 +86,37 @@ def test_only_statistics_over_the_batch_count(norm, seen):
     assert ("batch norm" in found.kinds) == seen
     assert not seen or found.findings[0].sites == ("drop",)
     assert not kinds(Normalized(norm, before=False), TOKENS)
+
+
+def test_batch_statistics_over_a_named_axis():
+    def one(key, x, *, first):
+        x = drop(key, x) if first else x
+        mean = lax.pmean(x, "batch")
+        variance = lax.pmean((x - mean) ** 2, "batch")
+        x = (x - mean) / jnp.sqrt(variance + 1e-5)
+        return (x if first else drop(key, x)) @ W
+
+    keys = jax.random.split(KEY, 4)
+    for first in (True, False):
+        function = functools.partial(one, first=first)
+        found = kinds(jax.vmap(function, axis_name="batch"), keys, X)
+        assert found == ({"batch norm"} if first else set())
+
+
+def test_batch_statistics_over_devices():
+    mesh = jax.make_mesh((4,), ("batch",), (jax.sharding.AxisType.Auto,))
+    spec = jax.sharding.PartitionSpec
+
+    def norm(x, *, axis):
+        mean = lax.pmean(x.mean(axis, keepdims=True), "batch")
+        variance = lax.pmean(((x - mean) ** 2).mean(axis, keepdims=True), "batch")
+        return (x - mean) / jnp.sqrt(variance + 1e-5)
+
+    for axis, expected in ((0, {"batch norm"}), (-1, set())):
+        run = lambda k, x, axis=axis: norm(drop(k, x), axis=axis) @ W
+        specs = (spec(), spec("batch"))
+        sharded = jax.shard_map(run, mesh=mesh, in_specs=specs, out_specs=spec("batch"))
+        assert kinds(sharded, KEY, jnp.ones((8, 8))) == expected
 
 
 def test_batch_normalisation_of_linen_and_its_evaluation():
@@ -229,6 +261,20 @@ def test_a_scan_over_layers_is_no_recurrence():
     assert not kinds(network, KEY, X, jnp.ones((5, 8, 8)))
 
 
+def test_a_scan_over_layers_of_shared_weights_is_no_recurrence():
+    def network(key, x, scales):
+        def layer(x, inputs):
+            k, scale = inputs
+            x = jnp.tanh(drop(k, x) @ W)
+            return x * jnp.broadcast_to(scale, x.shape), None
+
+        return lax.scan(layer, x, (jax.random.split(key, 5), scales))[0]
+
+    for scales in (jnp.ones(5), jnp.ones((5, 8))):
+        assert not kinds(network, KEY, X, scales)
+    assert kinds(network, KEY, X[0], jnp.ones((5, 8))) == {"recurrent"}
+
+
 class Recurrent(nnx.Module):
     """An RNN over tokens whose cell drops its state, once a step or once a sequence."""
 
@@ -358,6 +404,30 @@ def test_an_output_that_is_thrown_away(drop):
     assert not kinds(lambda k, x: drop(k, x) @ W, KEY, X)
 
 
+class Step(linen.Module):
+    """A step of a recurrence, which drops its input."""
+
+    @linen.compact
+    def __call__(self, state, x):
+        """Runs it."""
+        x = jaxdrop.linen.Dropout(0.5, deterministic=False)(x)
+        state = linen.Dense(8)(x + state)
+        return state, state
+
+
+@pytest.mark.parametrize("split", [True, False])
+def test_what_linen_traces_twice_is_one_site(split):
+    splits = {"params": False, "dropout": split}
+    scanned = linen.scan(
+        Step, variable_broadcast="params", split_rngs=splits, in_axes=1, out_axes=1
+    )()
+    start = jnp.zeros((2, 8))
+    variables = scanned.init({"params": KEY, "dropout": KEY}, start, TOKENS)
+    result = diagnostics.audit(scanned, variables, start, TOKENS, rngs={"dropout": KEY})
+    assert [site.steps for site in result.sites] == [5]
+    assert "unused" not in result.kinds
+
+
 @pytest.mark.parametrize("ours", [True, False])
 @pytest.mark.parametrize("shared", [True, False])
 def test_one_mask_for_all_heads(shared, ours):
@@ -426,7 +496,8 @@ def test_a_call_that_says_it_evaluates():
     ).sum()
     ignores = lambda k, x, *, train: drop(k, x).sum()
     assert not kinds(ignores, KEY, X, train=True)
-    assert kinds(ignores, KEY, X, train=False) == {"evaluation"}
+    for off in (False, np.False_):
+        assert kinds(ignores, KEY, X, train=off) == {"evaluation"}
     assert not kinds(follows, KEY, X, train=False)
 
 

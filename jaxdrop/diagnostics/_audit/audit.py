@@ -13,6 +13,7 @@ from jaxdrop.diagnostics._audit.places import name_in
 from jaxdrop.diagnostics._audit.program import Walk
 from jaxdrop.diagnostics._audit.report import Audit, Site
 from jaxdrop.diagnostics._audit.tracing import traced
+from jaxdrop.masks._draw import LEVELS
 
 _EVALUATING = {
     **dict.fromkeys(("deterministic", "eval", "inference"), True),
@@ -61,7 +62,11 @@ def audit(fn_or_model: Any, /, *args: Any, **kwargs: Any) -> Audit:
 
     Returns:
       The sites and findings. ``print`` shows them as a table. Models are left as they
-      are: no stream of keys advances.
+      are: no stream of keys advances. A test that accepts some findings names them:
+      ``assert audit(model, x).kinds <= {"convolution"}``.
+
+    Raises:
+      ValueError: if the function closes over an NNX model whose streams it advances.
 
     Examples:
       >>> import jax, jax.numpy as jnp, jaxdrop
@@ -87,11 +92,7 @@ def audit(fn_or_model: Any, /, *args: Any, **kwargs: Any) -> Audit:
     for value in outputs[: program.num_results]:
         for index in value.direct:
             walk.draws[index].faults.add("output")
-    used = frozenset().union(*(value.sites for value in outputs))
-    for index, draw in walk.draws.items():
-        if index not in used:
-            draw.faults.add("unused")
-    draws = list(walk.draws.values())
+    draws = _listed(walk.draws, frozenset().union(*(v.sites for v in outputs)))
     visits = {visit.module: visit for visit in program.visits}
     for draw in draws:
         if _name(draw) in visits and visits[_name(draw)].shares_heads:
@@ -100,7 +101,10 @@ def audit(fn_or_model: Any, /, *args: Any, **kwargs: Any) -> Audit:
     seen = {_name(draw) for draw in draws}
     silent = [_silent(v) for name, v in visits.items() if name not in seen]
     sites = _told_apart([*drawing, *silent])
-    in_evaluation = any(kwargs.get(name) is flag for name, flag in _EVALUATING.items())
+    in_evaluation = any(
+        isinstance(kwargs.get(name), bool | np.bool_) and kwargs[name] == flag
+        for name, flag in _EVALUATING.items()
+    )
     found = findings(walk, sites, draws, in_evaluation=in_evaluation)
     return Audit(tuple(sites), found)
 
@@ -161,6 +165,19 @@ def assert_inactive(fn_or_model: Any, /, *args: Any, **kwargs: Any) -> None:
         raise AssertionError(f"assert_inactive: {names} draws.\n\n{result}")
 
 
+def _listed(draws: dict[int, Draw], used: frozenset[int]) -> list[Draw]:
+    """All draws, but not what is traced a second time and thrown away.
+
+    Linen traces the body of a scan once more, to see what does not change in it.
+    """
+    places = {i: (_name(d), d.source, d.function) for i, d in draws.items()}
+    seen = {places[index] for index in used}
+    for index, draw in draws.items():
+        if index not in used:
+            draw.faults.add("unused")
+    return [d for i, d in draws.items() if i in used or places[i] not in seen]
+
+
 def _site(draw: Draw, walk: Walk, visits: dict[str, Visit]) -> Site:
     name = _name(draw)
     visit = visits.get(name)
@@ -194,6 +211,8 @@ def _name(draw: Draw) -> str:
 def _rate(walk: Walk, number: int) -> float | tuple[float, ...] | None:
     """1 less the keep probability, without the digits that single precision adds."""
     keep = walk.numbers.evaluate(number)
+    if keep is not None and keep.dtype == np.uint32:  # what bits are compared with
+        keep = keep / np.float64(LEVELS)
     if keep is None or not ((keep >= 0) & (keep <= 1)).all():
         return None
     rates = tuple(

@@ -34,6 +34,13 @@ _DERIVES = frozenset(
         *("random_unwrap", "random_wrap"),
     }
 )
+# Functions of ours that compare no bits, or not with the rate.
+_COMPARE_OTHERS = frozenset(
+    {
+        *("concrete_dropout", "drop_block", "gaussian_dropout", "hard_concrete"),
+        *("shake_shake", "variational_dense"),
+    }
+)
 # What multiplies entries or channels of activations by noise.
 ON_ACTIVATIONS = frozenset(
     {
@@ -115,27 +122,35 @@ def data_of(equation: core.JaxprEqn, package: str, /) -> int | None:
 
 
 def keep_of(equation: core.JaxprEqn, package: str, function: str, /) -> int | None:
-    """Which operand holds the keep probability.
+    """Which operand holds the keep probability, or None if one cannot tell.
 
-    Where JAX has derived a program from another, the names of arguments are gone, and
-    the first scalar that could be one is taken.
+    Where JAX has derived a program from another, the names of arguments are gone. What
+    is left is the limit with which ours compare their bits, the one unsigned scalar
+    among the operands, or the one scalar from which it is computed.
     """
-    if package == "jax.random":
-        return 1 if function == "bernoulli" else None
-    names = _argument_names(equation)
-    if "keep" in names:
-        return names.index("keep")
-    if names or function.endswith(("concrete", "concrete_dropout")):
+    ours = package == "jaxdrop"
+    if not ours and function != "bernoulli":
         return None
-    scalars = [
-        index for index, atom in enumerate(equation.invars) if _is_scalar(aval_of(atom))
-    ]
-    return scalars[0] if scalars else None
+    names = _argument_names(equation)
+    if names:
+        name = "keep" if ours else "p"
+        return names.index(name) if name in names else None
+    if function in _COMPARE_OTHERS:
+        return None
+    for kind in (jnp.uint32, jnp.floating):
+        scalars = [
+            index
+            for index, atom in enumerate(equation.invars)
+            if _is_scalar(aval_of(atom), kind)
+        ]
+        if scalars:
+            return scalars[0] if len(scalars) == 1 else None
+    return None
 
 
-def _is_scalar(aval: Any) -> bool:
+def _is_scalar(aval: Any, kind: Any) -> bool:
     dtype = getattr(aval, "dtype", jnp.bool_)
-    return bool(jnp.issubdtype(dtype, jnp.floating)) and not aval.ndim
+    return not aval.ndim and bool(jnp.issubdtype(dtype, kind))
 
 
 def cost_of(equation: core.JaxprEqn, package: str, function: str, /) -> Drawn:

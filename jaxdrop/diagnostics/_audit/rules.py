@@ -135,14 +135,18 @@ def _statistic(equation: core.JaxprEqn, operands: Sequence[Value]) -> frozenset[
     """Sums over the batch, but not over all axes, and what is computed from them.
 
     A statistic over the first axis is one of the batch: normalisation of layers, groups
-    and instances never takes one.
+    and instances never takes one. A ``psum`` over an axis that ``vmap`` has named is a
+    sum over the first one too; over devices, it passes on the statistics of each.
     """
     name = equation.primitive.name
-    if name == "reduce_sum":
+    over_axis_names = name in ("psum", "psum_invariant")
+    if name == "reduce_sum" or over_axis_names:
         axes, ndim = equation.params["axes"], aval_of(equation.invars[0]).ndim
-        return operands[0].noisy if 0 in axes and len(axes) < ndim else frozenset()
+        if 0 in axes and len(axes) < ndim:
+            return operands[0].noisy
     dependent = [operand for operand in operands if operand.noisy]
-    if name not in LAYOUT | ELEMENTWISE or not all(o.statistic for o in dependent):
+    passes = over_axis_names or name in LAYOUT | ELEMENTWISE
+    if not passes or not all(o.statistic for o in dependent):
         return frozenset()
     return union(operand.statistic for operand in dependent)
 

@@ -20,8 +20,15 @@ _NONE: frozenset[Any] = frozenset()
 LAYOUT = frozenset(
     {
         *("broadcast_in_dim", "convert_element_type", "copy", "copy_p", "name"),
-        *("optimization_barrier", "reduce_precision", "reshape", "reshard", "rev"),
-        *("sharding_constraint", "slice", "squeeze", "stop_gradient", "transpose"),
+        *("optimization_barrier", "pvary", "reduce_precision", "reshape", "reshard"),
+        *(
+            "rev",
+            "sharding_constraint",
+            "slice",
+            "squeeze",
+            "stop_gradient",
+            "transpose",
+        ),
     }
 )
 ELEMENTWISE = frozenset(
