@@ -21,14 +21,8 @@ LAYOUT = frozenset(
     {
         *("broadcast_in_dim", "convert_element_type", "copy", "copy_p", "name"),
         *("optimization_barrier", "pvary", "reduce_precision", "reshape", "reshard"),
-        *(
-            "rev",
-            "sharding_constraint",
-            "slice",
-            "squeeze",
-            "stop_gradient",
-            "transpose",
-        ),
+        *("rev", "sharding_constraint", "slice", "squeeze", "stop_gradient"),
+        "transpose",
     }
 )
 ELEMENTWISE = frozenset(
