@@ -60,12 +60,12 @@ def arguments(dynamic, heads, lengths, dtype):
     generator = np.random.default_rng(1)
     queries, keys = LENGTHS[lengths]
     arrays = formula.inputs(2, queries, keys, 4, KEY_HEADS[heads], 8)
-    if dynamic == "mask":
+    if dynamic in ("mask", "all"):
         arrays["mask"] = generator.random((2, 1, queries, keys)) < 0.4
-    if dynamic == "lengths":
+    if dynamic in ("lengths", "all"):
         arrays["query_seq_lengths"] = np.int32([queries, queries // 2])
         arrays["key_value_seq_lengths"] = np.int32([keys // 3, keys])
-    if dynamic == "bias":
+    if dynamic in ("bias", "all"):
         arrays["bias"] = generator.normal(size=(1, 4, queries, keys)).astype("float32")
     return in_dtype(arrays, jnp.dtype(dtype))
 
@@ -131,15 +131,10 @@ def test_outputs_are_the_formulas(key, masking, dynamic, heads, lengths, block, 
     assert_as_exact_as_the_formula(jax.jit(attend)(floating), arrays, key, masking)
 
 
-def assert_output_and_gradients_are_the_formulas(
-    key, masking, dynamic, heads, lengths, block, dtype
-):
-    arrays = arguments(dynamic, heads, lengths, dtype)
+def assert_output_and_gradients_are_the_formulas(key, arrays, masking, block):
     attend, floating = ours(key, arrays, masking, block)
-    shape = arrays["query"].shape
-    cotangent = (
-        np.cos(np.arange(np.prod(shape))).reshape(shape).astype(jnp.dtype(dtype))
-    )
+    shape, dtype = arrays["query"].shape, arrays["query"].dtype
+    cotangent = np.cos(np.arange(np.prod(shape))).reshape(shape).astype(dtype)
 
     @jax.jit
     def run(floating, cotangent):
@@ -165,12 +160,24 @@ def assert_output_and_gradients_are_the_formulas(
     "row", [row for row in PAIRS if row[-1] == "float32"], ids=lambda row: row[:3]
 )
 def test_outputs_and_gradients_are_the_formulas(key, row):
-    assert_output_and_gradients_are_the_formulas(key, *row)
+    masking, dynamic, heads, lengths, block, dtype = row
+    arrays = arguments(dynamic, heads, lengths, dtype)
+    assert_output_and_gradients_are_the_formulas(key, arrays, masking, block)
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 1, 22), (2, 1, 37, 1), (1, 4, 37, 22), (2, 4, 1, 22)], ids=str
+)
+@pytest.mark.parametrize("masking, block", [("causal", (16, 8)), ("window", None)])
+def test_mask_lengths_and_bias_at_once(key, masking, block, shape):
+    arrays = arguments("all", "grouped", "more queries", "float32")
+    arrays["bias"] = np.random.default_rng(2).normal(size=shape).astype("float32")
+    assert_output_and_gradients_are_the_formulas(key, arrays, masking, block)
 
 
 def test_tiles_need_not_divide_a_pane(key):
-    row = ("causal", "none", "grouped", "equal", (16, 8), "float32")
-    assert_output_and_gradients_are_the_formulas(key, *row)
+    arrays = arguments("none", "grouped", "equal", "float32")
+    assert_output_and_gradients_are_the_formulas(key, arrays, "causal", (16, 8))
 
 
 @pytest.mark.slow
@@ -188,4 +195,6 @@ def test_all_combinations_give_the_formulas_output(key, masking, dynamic):
     "row", [row for row in PAIRS if row[-1] != "float32"], ids=lambda row: row[:3]
 )
 def test_gradients_in_half_precision_are_the_formulas(key, row):
-    assert_output_and_gradients_are_the_formulas(key, *row)
+    masking, dynamic, heads, lengths, block, dtype = row
+    arrays = arguments(dynamic, heads, lengths, dtype)
+    assert_output_and_gradients_are_the_formulas(key, arrays, masking, block)
