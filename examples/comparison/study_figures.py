@@ -146,15 +146,15 @@ def sizes(measured: Measured, *, title: str) -> Figure:
     plots.rate_sweep(
         numbers, series, xlabel=label, ylabel="test error in percent", ax=left
     )
-    gain = without - dropout
+    gain = 100 * (1 - dropout / without)
     plots.rate_sweep(
-        numbers, gain, xlabel=label, ylabel="gain in points of percent", ax=right
+        numbers, gain, xlabel=label, ylabel="gain in percent of the error", ax=right
     )
     right.axhline(0, color=_GREY, lw=1)
     left.set_yscale("log")
     for axes in (left, right):
         axes.set_xscale("log")
-        axes.set_xticks(numbers, [f"{number:g}" for number in numbers])
+        axes.set_xticks(numbers, [f"{number:g}" for number in numbers], rotation=30)
         axes.minorticks_off()
     error_ticks = [t for t in (1, 2, 3, 5, 10, 20, 30, 50) if _inside(t, left)]
     left.set_yticks(error_ticks, [str(tick) for tick in error_ticks])

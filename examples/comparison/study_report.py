@@ -109,11 +109,13 @@ def size_table(measured: Measured, *, title: str) -> Table:
     """Test errors for each number of images, with the gain of the same seeds."""
     caption = (
         "Test errors in percent, mean ± standard error over seeds; the gain is that of "
-        "each seed."
+        "each seed, in points and in percent of the error without dropout."
     )
-    table = _table(title, caption, "images", "none", "dropout", "gain")
+    columns = ("images", "none", "dropout", "gain", "relative gain")
+    table = _table(title, caption, *columns)
     for size, without, dropout in gains(measured):
-        cells = (without, dropout, without - dropout)
+        gain = without - dropout
+        cells = (without, dropout, gain, gain / without)
         table.add_row(f"{size:g}", *(with_error(cell, percent=True) for cell in cells))
     return table
 
