@@ -89,12 +89,22 @@ def check_real(x: Any, /, *, caller: str) -> Array:
     return array
 
 
-def require_key(key: Key | None, /, *, caller: str) -> Key:
-    """Returns ``key`` as one typed key, or raises in the name of ``caller``."""
+def require_key(
+    key: Key | None,
+    /,
+    *,
+    caller: str,
+    instead: str = "deterministic=True; or a rate of 0",
+) -> Key:
+    """Returns ``key`` as one typed key, or raises in the name of ``caller``.
+
+    The message names what may be passed ``instead`` of a key, if anything may.
+    """
     if key is None:
+        other = f"; or pass {instead}" if instead else ""
         raise ValueError(
-            f"{caller} needs a PRNG key: pass one, for example jax.random.key(0); or "
-            "pass deterministic=True; or a rate of 0."
+            f"{caller} needs a PRNG key: pass one, for example jax.random.key(0)"
+            f"{other}."
         )
     if isinstance(key, np.ndarray) and key.dtype == np.uint32:
         key = jnp.asarray(key)

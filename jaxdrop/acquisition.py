@@ -19,6 +19,7 @@ from jax.typing import ArrayLike
 
 from jaxdrop._checks import require_key
 from jaxdrop._typing import Array, Key
+from jaxdrop.mc._reducer import as_index, unless
 from jaxdrop.metrics._compiled import compiled
 from jaxdrop.metrics._entropy import entropy, log_mean_exp
 from jaxdrop.metrics._examples import as_float
@@ -120,7 +121,7 @@ def variation_ratio(logits: ArrayLike, /) -> Array:
     log_probs = _log_probs(logits)
     number = log_probs.shape[-1]
     cast: Array = jax.nn.one_hot(log_probs.argmax(-1), number, dtype=log_probs.dtype)
-    return 1 - cast.mean(0).max(-1)
+    return unless(jnp.isnan(log_probs).any((0, -1)), 1 - cast.mean(0).max(-1))
 
 
 @compiled()
@@ -134,6 +135,9 @@ def margin(logits: ArrayLike, /) -> Array:
     Returns:
       The scores ``(points,)``: 1 where two classes tie, 0 where one is certain.
 
+    Raises:
+      ValueError: if there is one class.
+
     References:
       Scheffer, Decomain, Wrobel, `Active hidden Markov models for information
       extraction <https://doi.org/10.1007/3-540-44816-0_31>`_, 2001.
@@ -145,6 +149,8 @@ def margin(logits: ArrayLike, /) -> Array:
       '0.80'
     """
     probs = jnp.exp(log_mean_exp(_log_probs(logits)))
+    if probs.shape[-1] < 2:
+        raise ValueError("margin: logits must have at least two classes, got one.")
     best, _ = lax.top_k(probs, 2)
     return 1 - (best[..., 0] - best[..., 1])
 
@@ -179,7 +185,9 @@ def batch_bald(
       The indices in the order of choice, and what each of them added.
 
     Raises:
-      ValueError: if there are fewer points than are to be chosen, or a key is missing.
+      ValueError: if there are fewer points than are to be chosen, a count is not
+        positive, or a key is missing.
+      TypeError: if a count is no integer.
 
     References:
       Kirsch, van Amersfoort, Gal, `BatchBALD: efficient and diverse batch acquisition
@@ -197,7 +205,11 @@ def batch_bald(
     """
     log_probs = _log_probs(logits)
     _, pool, classes = log_probs.shape
-    if not 1 <= num_points <= pool:
+    num_points = as_index(num_points, name="num_points", least=1)
+    num_configurations = as_index(
+        num_configurations, name="num_configurations", least=1
+    )
+    if num_points > pool:
         raise ValueError(
             f"num_points must be from 1 to the number of points, {pool}, got "
             f"{num_points}."
@@ -212,7 +224,7 @@ def batch_bald(
         greedy.choose()
     if exact == num_points:
         return greedy.selection()
-    key = require_key(key, caller="batch_bald")
+    key = require_key(key, caller="batch_bald", instead="")
     return greedy.draw_on(key, num_points - exact, num_configurations)
 
 
@@ -232,7 +244,7 @@ def epig(logits: ArrayLike, target_logits: ArrayLike, /) -> Array:
       The scores ``(points,)`` in nats, never negative.
 
     Raises:
-      ValueError: if the numbers of samples differ.
+      ValueError: if the numbers of samples differ, or there are no targets.
 
     References:
       Bickford Smith, Kirsch, Farquhar, Gal, Foster, Rainforth, `Prediction-oriented
@@ -251,6 +263,10 @@ def epig(logits: ArrayLike, target_logits: ArrayLike, /) -> Array:
         raise ValueError(
             "logits and target_logits must come from the same samples, got "
             f"{len(pool)} and {len(targets)}."
+        )
+    if not targets.shape[1]:
+        raise ValueError(
+            f"epig: target_logits must have targets, got shape {targets.shape}."
         )
     targets = targets.astype(pool.dtype)
     target_probs = jnp.exp(targets)
@@ -363,7 +379,7 @@ def _over_points(function: Callable[[Array], Array], samples: Array) -> Array:
 
 
 def _entropy_of_probs(probs: Array) -> Array:
-    some = probs > 0
+    some = probs != 0
     return -jnp.where(some, probs * jnp.log(jnp.where(some, probs, 1)), 0).sum(-1)
 
 

@@ -58,7 +58,8 @@ def site(
         raise TypeError(f"site: name must be a string, got {name!r}.")
     if not name:
         raise ValueError("site: name must not be empty; it tells sites apart.")
-    folded = jax.random.fold_in(require_key(key, caller="site"), path_hash(name))
+    base = require_key(key, caller="site", instead="")
+    folded = jax.random.fold_in(base, path_hash(name))
     for argument, salt, value in (("index", _INDEX, index), ("step", _STEP, step)):
         if value is not None:
             value = _integers(value, name=argument, caller="site")
@@ -99,7 +100,7 @@ def example(key: Key, ids: ArrayLike, /) -> Key:
       >>> bool((a[0] == b[2]).all()), bool((a[2] == b[0]).all())
       (True, True)
     """
-    base = require_key(key, caller="example")
+    base = require_key(key, caller="example", instead="")
     ids = _integers(ids, name="ids", caller="example")
     fold = jax.vmap(_fold, in_axes=(None, 0))
     keys = fold(base, ids.ravel()).reshape(ids.shape)
@@ -137,7 +138,7 @@ def shard(key: Key, axis_names: str | Sequence[str], /) -> Key:
       >>> drop(jax.random.key(0), jnp.ones((4, 8))).shape
       (4, 8)
     """
-    folded = require_key(key, caller="shard")
+    folded = require_key(key, caller="shard", instead="")
     names = (axis_names,) if isinstance(axis_names, str) else tuple(axis_names)
     if len(set(names)) != len(names):
         raise ValueError(f"shard: axis_names names an axis twice: {names}.")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import special
 
+from chance import assert_mean
 from jaxdrop import acquisition, mc
 
 
@@ -108,6 +109,34 @@ def test_drawn_labels_give_what_all_labels_would(key):
     assert (bias <= 4 * error + 1e-6).all()
 
 
+def test_drawn_labels_estimate_what_a_point_adds_without_bias(key):
+    samples = logits(50, 3, 3, scale=3)
+    drawn = jax.jit(
+        jax.vmap(
+            lambda key: acquisition.batch_bald(
+                key, samples, num_points=3, num_configurations=4
+            )
+        )
+    )(jax.random.split(key, 2000))
+    order = drawn.indices[0]
+    assert (drawn.indices == order[None]).all()  # the last one is the one left
+    exact = joint_information(samples, order) - joint_information(samples, order[:2])
+    assert_mean(drawn.gains[:, 2], exact)
+
+
+def test_what_diverged_is_neither_certain_nor_the_best_choice():
+    samples = logits(5, 4, 3)
+    samples[1, 2, 0] = np.nan
+    scores = {
+        name: getattr(acquisition, name)(samples)
+        for name in ("bald", "margin", "max_entropy", "variation_ratio")
+    }
+    scores["epig"] = acquisition.epig(samples, logits(5, 2, 3, seed=1))
+    for name, score in scores.items():
+        np.testing.assert_array_equal(np.isnan(score), np.arange(4) == 2, name)
+    assert np.isnan(acquisition.batch_bald(None, samples, num_points=2).gains).all()
+
+
 def test_a_copy_of_a_point_adds_less():
     samples = np.repeat(logits(100, 1, 3, scale=4), 3, axis=1)
     gains = acquisition.batch_bald(None, samples, num_points=3).gains
@@ -147,11 +176,8 @@ def test_a_key_is_only_needed_to_draw_labels():
     acquisition.batch_bald(None, samples, num_points=2)
     with pytest.raises(ValueError, match="batch_bald needs a PRNG key"):
         acquisition.batch_bald(None, samples, num_points=4, num_configurations=16)
-    for wrong in (0, 7):
-        with pytest.raises(
-            ValueError, match=f"from 1 to the number of points, 6, got {wrong}"
-        ):
-            acquisition.batch_bald(None, samples, num_points=wrong)
+    with pytest.raises(ValueError, match="from 1 to the number of points, 6, got 7"):
+        acquisition.batch_bald(None, samples, num_points=7)
 
 
 def test_epig_is_the_information_about_targets():
@@ -214,3 +240,24 @@ def test_shapes_that_do_not_fit_are_named():
         acquisition.epig(np.zeros((3, 2, 2)), np.zeros((4, 2, 2)))
     with pytest.raises(TypeError, match="logits must hold real numbers"):
         acquisition.margin(np.zeros((3, 2, 2), complex))
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda x: acquisition.margin(x[..., :1]), "at least two classes"),
+        (lambda x: acquisition.epig(x, x[:, :0]), "must have targets"),
+        (lambda x: acquisition.batch_bald(None, x, num_points=2.5), "num_points"),
+        (lambda x: acquisition.batch_bald(None, x, num_points=True), "num_points"),
+        (lambda x: acquisition.batch_bald(None, x, num_points=0), "num_points"),
+        (
+            lambda x: acquisition.batch_bald(
+                None, x, num_points=2, num_configurations=0
+            ),
+            "num_configurations",
+        ),
+    ],
+)
+def test_says_what_is_wrong(call, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        call(logits(4, 3, 2))

@@ -78,7 +78,7 @@ def weight_scaling_gap(
         raise ValueError(
             f"weight_scaling_gap: num_samples must be at least 2, got {num_samples}."
         )
-    key = require_key(key, caller="weight_scaling_gap")
+    key = require_key(key, caller="weight_scaling_gap", instead="")
     single = deterministic(*args)
     zeros = jax.tree.map(lambda y: jnp.zeros_like(widened(jnp.asarray(y))), single)
 

@@ -82,7 +82,7 @@ def cutout(
     flag = check_flag(deterministic, caller="cutout")
     if flag is True:
         return x
-    key = require_key(key, caller="cutout")
+    key = require_key(key, caller="cutout", instead="deterministic=True")
     erased = _cutout(key, x, fill, images=images, sizes=sizes, num_holes=num_holes)
     return select(flag, x, erased)
 

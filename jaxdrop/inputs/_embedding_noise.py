@@ -76,7 +76,7 @@ def embedding_noise(
     flag = check_flag(deterministic, caller="embedding_noise")
     if flag is True or is_zero(alpha):
         return embedded
-    key = require_key(key, caller="embedding_noise")
+    key = require_key(key, caller="embedding_noise", instead="deterministic=True")
     noisy = _embedding_noise(key, embedded, alpha, real.astype(bool))
     return select(flag, embedded, noisy)
 

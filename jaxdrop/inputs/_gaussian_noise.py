@@ -63,7 +63,7 @@ def gaussian_noise(
     flag = check_flag(deterministic, caller="gaussian_noise")
     if flag is True or is_zero(stddev):
         return x
-    key = require_key(key, caller="gaussian_noise")
+    key = require_key(key, caller="gaussian_noise", instead="deterministic=True")
     return select(flag, x, _gaussian_noise(key, x, stddev))
 
 

@@ -87,7 +87,7 @@ def random_erasing(
     )
     if is_identity(rate, deterministic, caller="random_erasing"):
         return x
-    key = require_key(key, caller="random_erasing")
+    key = require_key(key, caller="random_erasing", instead="deterministic=True")
     keep = masks.keep_probability(rate, deterministic=deterministic)
     knobs: dict[str, Any] = {
         "images": images,

@@ -48,7 +48,7 @@ def exact(
       >>> mask.sum(axis=-1).tolist()
       [7, 7, 7, 7]
     """
-    key = require_key(key, caller="exact")
+    key = require_key(key, caller="exact", instead="")
     along = check_axis(axis, len(shape), name="exact: axis")
     if not isinstance(num_dropped, jax.Array):
         num_dropped = operator.index(num_dropped)

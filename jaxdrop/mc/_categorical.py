@@ -8,7 +8,13 @@ import jax.numpy as jnp
 
 from jaxdrop._checks import check_choice
 from jaxdrop._typing import Array
-from jaxdrop.mc._jackknife import Groups, deal, jackknife_errors, no_groups
+from jaxdrop.mc._jackknife import (
+    Groups,
+    deal,
+    jackknife_errors,
+    merge_groups,
+    no_groups,
+)
 from jaxdrop.mc._moments import (
     Moments,
     error_of_mean,
@@ -55,10 +61,11 @@ class Categorical(NamedTuple):
 
 
 class Votes(NamedTuple):
-    """How many samples there were, and how many voted for each class."""
+    """How many samples there were, voted for each class, and had a NaN instead."""
 
     number: Array
     votes: Array
+    missing: Array
 
 
 def categorical(
@@ -152,7 +159,7 @@ negative_log_likelihood` takes.
             log_sum=jnp.logaddexp(a.log_sum, b.log_sum),
             log_total=a.log_total + b.log_total,
             entropy=merge_moments(a.entropy, b.entropy),
-            groups=jax.tree.map(jnp.add, a.groups, b.groups),
+            groups=merge_groups(a.groups, b.groups, a.probs.number),
         )
 
     def finalize(state: Categorical) -> Stats:
@@ -161,7 +168,7 @@ negative_log_likelihood` takes.
         var = variance_of(state.probs, ddof=1)
         stats = _judge((mean_of(state.probs), mean_of(state.entropy)), log_mean)
         if debias:
-            share = jnp.where(state.probs.mean > 0, var / state.probs.mean, 0)
+            share = jnp.where(state.probs.mean != 0, var / state.probs.mean, 0)
             missing = share.sum(-1) / (2 * count)
             stats["predictive_entropy"] += missing
             stats["mutual_information"] += missing
@@ -175,6 +182,12 @@ negative_log_likelihood` takes.
 
     def stderr(state: Categorical) -> Stats:
         errors = jackknife_errors(state.groups, _judge) if num_groups else {}
+        if (
+            num_groups
+        ):  # one sample tells nothing of disagreement, and nor do two halves
+            unknown = state.probs.number <= 2
+            error = errors["mutual_information"]
+            errors["mutual_information"] = unless(unknown, error)
         return {
             **errors,
             "mean": error_of_mean(state.probs),
@@ -216,18 +229,26 @@ def votes(*, of: Of = None) -> Reducer:
 
     def init(logits: jax.ShapeDtypeStruct) -> Votes:
         _check_classes(logits.shape)
-        return Votes(jnp.zeros((), jnp.int32), jnp.zeros(logits.shape, jnp.int32))
+        shapes = (), logits.shape, logits.shape[:-1]
+        return Votes(*(jnp.zeros(shape, jnp.int32) for shape in shapes))
 
     def of_samples(logits: Array, valid: Array) -> Votes:
         cast = jax.nn.one_hot(logits.argmax(-1), logits.shape[-1], dtype=jnp.int32)
-        return Votes(count_of(valid), keep_valid(cast, valid).sum(0, dtype=jnp.int32))
+        missing = (logits != logits).any(-1).astype(jnp.int32)
+        cast, missing = keep_valid(cast, valid), keep_valid(missing, valid)
+        return Votes(
+            count_of(valid),
+            cast.sum(0, dtype=jnp.int32),
+            missing.sum(0, dtype=jnp.int32),
+        )
 
     def merge(a: Votes, b: Votes) -> Votes:
-        return Votes(a.number + b.number, a.votes + b.votes)
+        total: Votes = jax.tree.map(jnp.add, a, b)
+        return total
 
     def finalize(state: Votes) -> Stats:
         count = state.number.astype(jnp.float32)
-        number = state.votes.astype(jnp.float32)
+        number = unless(state.missing[..., None] > 0, state.votes.astype(jnp.float32))
         pairs = unless(count <= 1, count * (count - 1))
         return {
             "votes": number / count,
@@ -239,6 +260,7 @@ def votes(*, of: Of = None) -> Reducer:
     def stderr(state: Votes) -> Stats:
         count = state.number.astype(jnp.float32)
         share = state.votes.astype(jnp.float32) / count
+        share = unless(state.missing[..., None] > 0, share)
         others = unless(count <= 1, count - 1)
         error = safe_sqrt(share * (1 - share) / others)
         mode = share.argmax(-1, keepdims=True)
@@ -253,9 +275,8 @@ def _judge(means: tuple[Array, Array], log_probs: Array | None = None) -> Stats:
     """The statistics that follow from the mean probabilities and the mean entropy."""
     probs, expected = means
     if log_probs is None:
-        log_probs = jnp.log(jnp.where(probs > 0, probs, 1)) + jnp.where(
-            probs > 0, 0, -jnp.inf
-        )
+        some = probs != 0
+        log_probs = jnp.where(some, jnp.log(jnp.where(some, probs, 1)), -jnp.inf)
     total = entropy(log_probs)
     top = probs.max(-1)
     margin = top - jax.lax.top_k(probs, 2)[0][..., 1] if probs.shape[-1] > 1 else top
@@ -270,7 +291,7 @@ def _judge(means: tuple[Array, Array], log_probs: Array | None = None) -> Stats:
 
 
 def _reverse(log_mean: Array, mean_log: Array) -> Array:
-    possible = log_mean > -jnp.inf
+    possible = log_mean != -jnp.inf
     gap = jnp.where(possible, log_mean, 0) - jnp.where(possible, mean_log, 0)
     return jnp.where(possible, jnp.exp(log_mean) * gap, 0).sum(-1)
 

@@ -50,6 +50,18 @@ def deal(groups: Groups, start: Array, samples: PyTree, valid: Array, /) -> Grou
     )
 
 
+def merge_groups(a: Groups, b: Groups, start: Array, /) -> Groups:
+    """Adds groups that were dealt from 0 on as if they had been from ``start`` on.
+
+    So each sample is in the group that its number tells, wherever it was drawn.
+    """
+    if not a.number.size:
+        return a
+    shift = lambda x, y: x + jnp.roll(y, start % a.number.size, axis=0)
+    merged: Groups = jax.tree.map(shift, a, b)
+    return merged
+
+
 def jackknife_errors(groups: Groups, statistics: Callable[[PyTree], Stats], /) -> Stats:
     """Standard errors, from how much leaving out one group changes the statistics.
 

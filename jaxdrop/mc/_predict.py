@@ -11,7 +11,7 @@ from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 from jax.typing import ArrayLike
 
-from jaxdrop._checks import check_choice
+from jaxdrop._checks import check_choice, check_nonnegative
 from jaxdrop._typing import Array, Key, PyTree
 from jaxdrop.mc._categorical import categorical
 from jaxdrop.mc._forward_only import forward_only
@@ -162,6 +162,8 @@ def predict(
     chunk_size = as_index(chunk_size, name="chunk_size", least=1)
     if mesh is not None:
         axis_name = _axis_of(mesh, axis_name)
+    if tol is not None:
+        check_nonnegative(tol, caller="mc.predict", name="tol")
     plan = Plan(chunk_size, keep_samples, axis_name)
 
     def run(

@@ -125,7 +125,9 @@ def quantiles(
         count = (state.filled + state.folded).astype(q.dtype)
         step = jnp.sqrt(q * (1 - q) / count)
         low, high = (at(state, jnp.clip(q + s, 0, 1)) for s in (-step, step))
-        return {"quantiles": unless(count <= 1, (high - low) / 2)}
+        ends = (q == 0) | (q == 1)  # of which samples do not tell how far they are
+        error = unless(count <= 1, (high - low) / 2)
+        return {"quantiles": unless(along(ends, error), error)}
 
     of_array = Reducer(init, update, merge, finalize, stderr)
     return leafwise(of_array, Sketch, of=of)

@@ -234,6 +234,6 @@ def arrays_of(
 
 def as_given(key: Key, *, caller: str) -> Key:
     """A checked key, typed or raw as the caller has it."""
-    typed = require_key(key, caller=caller)
+    typed = require_key(key, caller=caller, instead="")
     raw = not jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
     return jax.random.key_data(typed) if raw else typed

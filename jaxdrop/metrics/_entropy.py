@@ -8,7 +8,7 @@ from jaxdrop._typing import Array
 
 def entropy(log_probs: Array, /) -> Array:
     """``-sum p log p`` over the last axis, in nats; impossible classes add nothing."""
-    possible = log_probs > -jnp.inf
+    possible = log_probs != -jnp.inf  # NaN stays NaN
     finite = jnp.where(possible, log_probs, 0)
     return -jnp.where(possible, jnp.exp(finite) * finite, 0).sum(-1)
 

@@ -44,7 +44,7 @@ def mc_apply(key: Key, model: nnx.Module, /, *args: Any, **kwargs: Any) -> Any:
       >>> run(keys, model, jnp.ones((2, 4))).shape
       (10, 2, 8)
     """
-    key = require_key(key, caller="mc_apply")
+    key = require_key(key, caller="mc_apply", instead="")
     twin = nnx.merge(*nnx.split(model), copy=True)
     twin.eval()  # type: ignore[no-untyped-call]
     _switch_on(twin, key)

@@ -43,7 +43,7 @@ def random_bits(
       >>> bool((bits == jax.random.bits(key, (2, 3), "uint32")).all())
       True
     """
-    key = require_key(key, caller="random_bits")
+    key = require_key(key, caller="random_bits", instead="")
     return _random_bits(key, shape=tuple(shape), out_sharding=out_sharding)
 
 
@@ -86,7 +86,7 @@ def bits_at(key: Key, counters: Array, /, *, high: Array | None = None) -> Array
       >>> bool((part == whole.ravel()[jnp.array([9, 31])]).all())
       True
     """
-    key = require_key(key, caller="bits_at")
+    key = require_key(key, caller="bits_at", instead="")
     counters = jnp.asarray(counters)
     for name, words in (("counters", counters), ("high", high)):
         if words is not None and not jnp.issubdtype(words.dtype, jnp.integer):

@@ -1,5 +1,7 @@
 """Entropies of class probabilities: exact cases, identities, bias and errors."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -66,9 +68,41 @@ def test_entropies_obey_their_bounds_at_all_extremes(reduce):
     for name, value in stats.items():
         assert not np.isnan(value).any(), name
     total, expected = stats["predictive_entropy"], stats["expected_entropy"]
-    assert (stats["mutual_information"] >= 0).all()
     assert (total <= np.log(5) + 1e-6).all() and (expected <= total + 1e-6).all()
     assert (expected >= 0).all()
+
+
+def test_what_diverged_is_not_certain(reduce):
+    logits = np.random.default_rng(0).normal(size=(8, 3, 4)).astype(np.float32)
+    logits[5, 1, 0] = np.nan
+    diverged = np.arange(3) == 1
+    for reducer in (mc.categorical(), mc.categorical(debias="analytic"), mc.votes()):
+        for found in reduce(reducer, logits, chunks=2):
+            for name, value in found.items():
+                if name != "mode":
+                    axes = tuple(range(1, value.ndim))
+                    np.testing.assert_array_equal(np.isnan(value).any(axes), diverged)
+
+
+def test_two_samples_tell_no_error_of_the_mutual_information(reduce):
+    logits = np.random.default_rng(0).normal(size=(3, 5, 4)).astype(np.float32)
+    of_two = reduce(mc.categorical(), logits[:2])[1]
+    assert np.isnan(of_two["mutual_information"]).all()
+    assert not np.isnan(of_two["predictive_entropy"]).any()
+    assert (reduce(mc.categorical(), logits)[1]["mutual_information"] > 0).all()
+
+
+@pytest.mark.parametrize("sizes", [(1,) * 8, (3, 5), (7, 1)])
+def test_merged_states_know_the_errors_of_one(sizes):
+    logits = np.random.default_rng(0).normal(size=(8, 5, 4)).astype(np.float32)
+    reducer = mc.categorical(num_groups=6)
+    start = reducer.init(jax.ShapeDtypeStruct((5, 4), jnp.float32))
+    fill = lambda rows: reducer.update(start, rows, jnp.ones(len(rows), bool))
+    parts = np.split(logits, np.cumsum(sizes)[:-1])
+    merged = functools.reduce(reducer.merge, map(fill, parts))
+    expected = reducer.stderr(fill(logits))
+    for name, error in reducer.stderr(merged).items():
+        np.testing.assert_allclose(error, expected[name], rtol=1e-3, err_msg=name)
 
 
 def test_agreement_ignorance_and_disagreement(reduce):

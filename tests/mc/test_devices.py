@@ -1,5 +1,7 @@
 """Samples spread over devices are the samples of one device."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,8 +26,8 @@ def assert_like_one_device(result, net, key, count):
     )()
     assert result.count == count
     for ours, theirs in zip(
-        jax.tree.leaves((result.stats, result.stderr["moments"])),
-        jax.tree.leaves((single.stats, single.stderr["moments"])),
+        jax.tree.leaves((result.stats, result.stderr)),
+        jax.tree.leaves((single.stats, single.stderr)),
         strict=True,
     ):
         np.testing.assert_allclose(ours, theirs, atol=1e-5, rtol=1e-5)
@@ -76,6 +78,24 @@ def test_resuming_and_stopping_work_on_a_mesh(mesh, net, key):
         net.apply, key, net.params, net.x, num_samples=400, tol=0.6, check_every=10
     )
     assert stopped.count == alone.count and stopped.converged
+
+
+@pytest.mark.parametrize("check_every", [8, 16])
+def test_sampling_stops_as_on_one_device(check_every, mesh, key):
+    predict = functools.partial(
+        mc.predict,
+        lambda key: 3 * jax.random.normal(key, (2, 3)),
+        key,
+        num_samples=200,
+        reducers="classification",
+        tol=0.05,
+        tol_stat="predictive_entropy",
+        check_every=check_every,
+    )
+    alone, spread = predict(), predict(mesh=mesh, axis_name="samples")
+    assert spread.converged and spread.count == alone.count < 200
+    for name, error in alone.stderr.items():
+        np.testing.assert_allclose(spread.stderr[name], error, rtol=1e-3, atol=1e-6)
 
 
 def test_the_data_axis_stays_with_the_data(mesh, net, key):

@@ -119,3 +119,9 @@ def test_outputs_that_are_no_pair_are_named(samples, targets, reduce):
     picked = mc.gaussian_mixture(of=lambda out: (out["mean"], out["variance"]))
     found = reduce(picked, {"mean": mean, "variance": variance})[0]
     np.testing.assert_allclose(found["mean"], mean.mean(0), atol=1e-6)
+
+
+@pytest.mark.parametrize("noise", [-1.0, float("nan")])
+def test_noise_is_a_variance(noise):
+    with pytest.raises(ValueError, match="gaussian_mixture: noise must be finite"):
+        mc.gaussian_mixture(noise=noise)

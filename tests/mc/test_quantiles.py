@@ -79,3 +79,14 @@ def test_levels_are_checked():
         mc.quantiles((5, 95))
     with pytest.raises(ValueError, match="capacity must be at least 1, got 0"):
         mc.quantiles(capacity=0)
+
+
+def test_the_ends_have_no_error(reduce):
+    samples = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
+    found, errors = reduce(mc.quantiles((0, 0.5, 1)), samples)
+    lowest, _, highest = found["quantiles"]
+    np.testing.assert_allclose(lowest, samples.min(0))
+    np.testing.assert_allclose(highest, samples.max(0))
+    of_lowest, of_median, of_highest = errors["quantiles"]
+    assert np.isnan(of_lowest).all() and np.isnan(of_highest).all()
+    assert (of_median > 0).all()
