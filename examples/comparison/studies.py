@@ -198,13 +198,13 @@ def by_size(
 
 def table_9() -> list[Method]:
     """The methods of table 9 of the same paper that need no other network."""
-    l2, norms, rates = (1e-5, 1e-4, 1e-3), (1.0, 1.5, 2.0), (0.2, 0.35, 0.5)
+    norms, rates = (1.0, 1.5, 2.0), (0.2, 0.35, 0.5)
     grids = {
         "none": {},
-        "l2-penalty": {"l2": l2},
+        "l2-penalty": {"l2": (1e-4, 1e-3, 3e-3)},
         "max-norm": {"max_norm": norms},
         "dropout": {"rate": rates},
-        "dropout+l2": {"rate": rates[1:], "l2": l2[:2]},
+        "dropout+l2": {"rate": rates[1:], "l2": (1e-5, 1e-4)},
         "dropout+max-norm": {"rate": rates[1:], "max_norm": norms[:2]},
     }
     return [replace(METHOD[key], grid=grid) for key, grid in grids.items()]
