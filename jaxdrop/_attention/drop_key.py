@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from numbers import Integral
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from jaxdrop import masks, prng
@@ -38,7 +39,8 @@ def drop_key(
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.
-      shape: the shape of the attention weights, ``(…, queries, keys)``. Static.
+      shape: the shape of the attention weights, ``(…, queries, keys)``. Static; sizes
+        may be symbolic in :mod:`jax.export`.
       rate: the probability of dropping a key from what a query attends to: a number or
         a scalar array. A traced rate that is no probability drops nothing.
       mask: what may be attended to, boolean, broadcasting to ``shape``; for example
@@ -90,7 +92,11 @@ def _drop_key(key: Key, keep: Any, allowed: Array) -> Array:
 
 def _check_mask(mask: Any, shape: Any) -> Array:
     shape = tuple(shape) if isinstance(shape, Sequence) else (shape,)
-    counts = all(isinstance(size, Integral) and int(size) >= 0 for size in shape)
+    counts = all(
+        jax.export.is_symbolic_dim(size)
+        or (isinstance(size, Integral) and int(size) >= 0)
+        for size in shape
+    )
     if len(shape) < 2 or not counts or shape[-1] < 1:
         raise ValueError(
             f"{_CALLER}: shape must be (…, queries, keys) with keys, got {shape}."

@@ -52,7 +52,7 @@ def subset_stochastic_depth(
     Raises:
       ValueError: if ``rate`` or ``batch_axis`` is out of range, batch sizes differ,
         ``branch`` changes the batch size, a key is missing, or the batch axis is
-        spread over an explicit mesh.
+        spread over an explicit mesh or of symbolic size.
       TypeError: if ``rate`` or ``deterministic`` is traced, or the output of ``branch``
         is not floating point.
 
@@ -73,16 +73,21 @@ def subset_stochastic_depth(
     """
     caller = "subset_stochastic_depth"
     size = _batch_size(x, batch_axis)
-    kept = masks.kept_count(
-        size, rate=rate, caller=caller, instead="jaxdrop.stochastic_depth"
-    )
     flag = check_flag(deterministic, caller=caller)
     if isinstance(flag, jax.Array):
         raise TypeError(
             f"{caller}: deterministic decides a shape and must be a Python bool; for a "
             "traced one use jaxdrop.stochastic_depth."
         )
-    if flag or kept == size:
+    kept = masks.kept_count(
+        size,
+        rate=rate,
+        deterministic=flag,
+        axis="batch_axis",
+        caller=caller,
+        instead="jaxdrop.stochastic_depth",
+    )
+    if kept == size:
         return branch(x)
     if kept == 0:
         return jax.tree.map(
@@ -147,6 +152,6 @@ def _batch_size(x: PyTree, batch_axis: int) -> int:
     if len(sizes) != 1:
         raise ValueError(
             "subset_stochastic_depth: the arrays of x must share one batch size, got "
-            f"{sorted(sizes)}."
+            f"{sorted(sizes, key=str)}."
         )
-    return int(sizes.pop())
+    return sizes.pop()

@@ -65,19 +65,21 @@ def token_dropout(
     x = check_inexact(x, caller="token_dropout")
     axis = check_axis(token_axis, x.ndim, name="token_dropout: token_axis")
     patches = _num_patches(x.shape[axis], num_prefix_tokens)
-    kept = masks.kept_count(
-        patches,
-        rate=rate,
-        caller="token_dropout",
-        instead="jaxdrop.dropout with broadcast_dims=(-1,), which zeroes tokens",
-    )
     flag = check_flag(deterministic, caller="token_dropout")
     if isinstance(flag, jax.Array):
         raise TypeError(
             "token_dropout: deterministic decides a shape and must be a Python bool; "
             "for a traced one use jaxdrop.dropout with broadcast_dims=(-1,)."
         )
-    if flag or kept == patches:
+    kept = masks.kept_count(
+        patches,
+        rate=rate,
+        deterministic=flag,
+        axis="token_axis",
+        caller="token_dropout",
+        instead="jaxdrop.dropout with broadcast_dims=(-1,), which zeroes tokens",
+    )
+    if kept == patches:
         indices = jnp.arange(x.shape[axis], dtype=jnp.int32)
         return x, jnp.broadcast_to(indices, x.shape[: axis + 1])
     key = require_key(key, caller="token_dropout")

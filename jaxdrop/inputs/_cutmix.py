@@ -99,7 +99,8 @@ def _cutmix(
     per_example: bool,
 ) -> tuple[Array, PyTree]:
     of_share, of_place, of_partner = jax.random.split(key, 3)
-    number = len(x) if per_example else 1
+    batch = x.shape[0]  # symbolic in export, for which there is no len
+    number = batch if per_example else 1
     share = symmetric_beta(of_share, (number,), alpha=alpha)
     starts, stops, area = [], [], jnp.ones((number,), jnp.float32)
     for place, side in zip(
@@ -109,9 +110,9 @@ def _cutmix(
         start, stop = around(positions(place, side), cut)
         start, stop = jnp.clip(start, 0, side), jnp.clip(stop, 0, side)
         area = area * (stop - start).astype(jnp.float32) / side
-        starts.append(jnp.broadcast_to(start, len(x)))
-        stops.append(jnp.broadcast_to(stop, len(x)))
-    partner = partners(of_partner, len(x))
+        starts.append(jnp.broadcast_to(start, batch))
+        stops.append(jnp.broadcast_to(stop, batch))
+    partner = partners(of_partner, batch)
     inside = covered(images, starts, stops)
     pasted = jnp.where(inside, jnp.take(x, partner, axis=0), x)
     return pasted, jax.tree.map(lambda label: mixed(label, partner, 1 - area), labels)

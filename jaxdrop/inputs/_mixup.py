@@ -75,7 +75,8 @@ def _mixup(
     key: Key, x: Array, labels: PyTree, alpha: ArrayLike, per_example: bool
 ) -> tuple[Array, PyTree]:
     of_share, of_partner = jax.random.split(key)
-    share = symmetric_beta(of_share, (len(x) if per_example else 1,), alpha=alpha)
-    partner = partners(of_partner, len(x))
+    batch = x.shape[0]  # symbolic in export, for which there is no len
+    share = symmetric_beta(of_share, (batch if per_example else 1,), alpha=alpha)
+    partner = partners(of_partner, batch)
     mixed_x = mixed(x, partner, share)
     return mixed_x, jax.tree.map(lambda label: mixed(label, partner, share), labels)
