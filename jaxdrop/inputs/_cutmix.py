@@ -15,7 +15,13 @@ from jaxdrop._checks import (
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, PyTree
 from jaxdrop.inputs._boxes import Layout, around, covered, layout, positions
-from jaxdrop.inputs._mixing import check_batch, mixed, partners, symmetric_beta
+from jaxdrop.inputs._mixing import (
+    check_batch,
+    mixed,
+    of_partners,
+    partners,
+    symmetric_beta,
+)
 
 
 def cutmix(
@@ -34,7 +40,8 @@ def cutmix(
     A share from Beta(alpha, alpha) gives the box, of the image's proportions and with
     a uniform center; the labels are mixed by the share of pixels that is really left,
     once the box has been cut off at the border. A loss for them is
-    ``optax.softmax_cross_entropy``, without further label smoothing.
+    ``optax.softmax_cross_entropy``, without further label smoothing. Where the batch is
+    spread over devices, they exchange it; inside ``jax.shard_map`` each mixes its own.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.
@@ -114,5 +121,5 @@ def _cutmix(
         stops.append(jnp.broadcast_to(stop, batch))
     partner = partners(of_partner, batch)
     inside = covered(images, starts, stops)
-    pasted = jnp.where(inside, jnp.take(x, partner, axis=0), x)
+    pasted = jnp.where(inside, of_partners(x, partner), x)
     return pasted, jax.tree.map(lambda label: mixed(label, partner, 1 - area), labels)

@@ -29,7 +29,8 @@ def mixup(
 
     ``share * x[i] + (1 - share) * x[j]`` with a share from Beta(alpha, alpha) and ``j``
     from a random permutation of the batch. Mixed labels are soft; a loss for them is
-    ``optax.softmax_cross_entropy``, without further label smoothing.
+    ``optax.softmax_cross_entropy``, without further label smoothing. Where the batch is
+    spread over devices, they exchange it; inside ``jax.shard_map`` each mixes its own.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.

@@ -73,6 +73,12 @@ UNKNOWN = [
         r"query may have a symbolic batch only.*\(1, batch, 2, 4\); export with",
     ),
     (
+        lambda key, x: jaxdrop.dot_product_attention(
+            key, *(x[..., None],) * 3, implementation="pallas", **HALF
+        ),
+        "takes no symbolic batch; leave implementation out",
+    ),
+    (
         lambda key, x: jaxdrop.dot_product_attention(key, LONG, x, x, **HALF),
         r"key_ may have a symbolic batch only.*\(1, batch, 2, 4\); export with",
     ),
