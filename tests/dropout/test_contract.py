@@ -407,10 +407,11 @@ def test_the_mean_over_keys_is_the_input(row, key):
 
 
 @for_the_family
-def test_no_key_is_used_twice(row):
+@pytest.mark.parametrize("impl", ["threefry2x32", "rbg"])
+def test_no_key_is_used_twice(row, impl):
     with jax.debug_key_reuse(True):
-        row(jax.random.key(11), inputs(row), 0.5)
+        row(jax.random.key(11, impl=impl), inputs(row), 0.5)
         with pytest.raises(jax.errors.KeyReuseError):
-            key = jax.random.key(12)
+            key = jax.random.key(12, impl=impl)
             row(key, inputs(row), 0.5)
             row(key, inputs(row), 0.5)

@@ -9,7 +9,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import jaxdrop
-from family import ROWS, for_the_family
+from family import ROWS, Row, for_the_family
 
 COLLECTIVES = ("all-gather", "all-reduce", "collective-permute", "all-to-all")
 P = PartitionSpec
@@ -151,6 +151,44 @@ def test_one_draw_may_be_shared_along_an_axis_that_is_spread(name, knobs, kind, 
     assert_like_alone(y, drop(key, x))
     assert y.sharding.is_equivalent_to(spread_x.sharding, y.ndim)
     assert not collectives(program)
+
+
+@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
+def test_devices_that_share_heads_do_not_ask_each_other_which_are_left(kind, key):
+    """Each knows the fate of all heads, and so whether its own is the last."""
+    row = Row(jaxdrop.drop_head, {}, (4, 3, 8, 2))
+    x = jax.random.normal(key, row.shape)
+    step = jax.jit(both_passes(row))
+    spread_x, mesh = spread(x, (8,), ("model",), P(None, None, "model"), kind)
+    with jax.set_mesh(mesh):
+        program = step.lower(key, spread_x, 0.8).compile()
+        outputs = program(key, spread_x, 0.8)
+    for y, expected in zip(outputs, step(key, x, 0.8), strict=True):
+        assert_like_alone(y, expected)
+        assert y.sharding.is_equivalent_to(spread_x.sharding, y.ndim)
+    assert not collectives(program)
+
+
+@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
+@pytest.mark.parametrize("of_ids", [P(), P("data")], ids=str)
+def test_a_device_hashes_the_ids_of_its_own_vectors_alone(of_ids, kind, key):
+    x = jax.random.normal(key, (1024, 16, 4))
+    ids = jax.random.randint(key, x.shape[:-1], 0, 100)
+    drop = jax.jit(functools.partial(jaxdrop.embedding_dropout, rate=0.4))
+    whole = drop.lower(key, x, ids).compile()
+    spread_x, mesh = spread(x, (8,), ("data",), P("data"), kind)
+    with jax.set_mesh(mesh):
+        spread_ids = jax.device_put(ids, NamedSharding(mesh, of_ids))
+        program = drop.lower(key, spread_x, spread_ids).compile()
+        y = program(key, spread_x, spread_ids)
+    np.testing.assert_array_equal(y, drop(key, x, ids))
+    assert not collectives(program)
+    assert share_of_work(program, whole) < 1.15 / 8
+
+
+def share_of_work(part, whole):
+    """Of the floating point operations of a program, how many another does."""
+    return part.cost_analysis()["flops"] / whole.cost_analysis()["flops"]
 
 
 def test_data_parallel_training_is_that_of_one_device(key):
