@@ -22,6 +22,7 @@ def drop_key(
     *,
     rate: Rate,
     mask: Array | None = None,
+    out_sharding: Any = None,
     deterministic: Flag = False,
 ) -> Array:
     """Draws a mask in which each query of an attention layer loses some of its keys.
@@ -45,6 +46,8 @@ def drop_key(
         a scalar array. A traced rate that is no probability drops nothing.
       mask: what may be attended to, boolean, broadcasting to ``shape``; for example
         causal. A query that may attend to nothing is left so.
+      out_sharding: the sharding of the result on an explicit mesh; by default that of
+        ``mask``. Static.
       deterministic: drop nothing; may be traced.
 
     Returns:
@@ -73,6 +76,8 @@ def drop_key(
     """
     check_rate(rate, caller=_CALLER)
     allowed = _check_mask(mask, shape)
+    if out_sharding is not None:
+        allowed = jax.sharding.reshard(allowed, out_sharding)  # type: ignore[no-untyped-call]
     if is_identity(rate, deterministic, caller=_CALLER):
         return allowed
     key = require_key(key, caller=_CALLER)
