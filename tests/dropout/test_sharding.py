@@ -31,8 +31,12 @@ def both_passes(row):
 
 
 def wide(row):
-    """Data large enough that the work of an entry outweighs that of a key."""
-    shape = (1024, *row.shape[1:-1], 8 * row.shape[-1])
+    """Data large enough that masks are held, also where an example has one draw.
+
+    So the work of an entry outweighs that of a key, and no mask is drawn once for each
+    pass on many devices and once for both on one.
+    """
+    shape = (4096, *row.shape[1:-1], 8 * row.shape[-1])
     return jax.random.normal(jax.random.key(7), shape)
 
 
