@@ -107,18 +107,16 @@ def _rows(key: Key, *, size: int, kept: int) -> Array:
 
 def _take(leaf: Array, rows: Array, batch_axis: int) -> Array:
     axis = check_axis(batch_axis, leaf.ndim, name=_BATCH_AXIS)
-    sharding = masks.sharding_of(leaf)
-    if sharding is not None and sharding.spec[axis : axis + 1] not in ((), (None,)):
+    if masks.is_spread(leaf, axis):
         raise ValueError(
-            f"subset_stochastic_depth: the batch axis of x is spread over the mesh, "
-            f"{sharding.spec}; use jax.shard_map, where each device picks examples of "
-            "its own."
+            f"subset_stochastic_depth: batch_axis {axis} of x is spread over the mesh; "
+            "use jax.shard_map, where each device picks examples of its own."
         )
     return leaf.at[_at(rows, axis)].get(
         mode="promise_in_bounds",
         indices_are_sorted=True,
         unique_indices=True,
-        out_sharding=sharding,
+        out_sharding=masks.sharding_of(leaf),
     )
 
 

@@ -45,7 +45,8 @@ def token_dropout(
 
     Raises:
       ValueError: if ``rate``, ``num_prefix_tokens`` or ``token_axis`` is out of range,
-        or a key is missing.
+        a key is missing, or the token axis is spread over an explicit mesh or of
+        symbolic size.
       TypeError: if ``x`` is not floating point, or ``rate`` or ``deterministic`` is
         traced.
 
@@ -82,6 +83,12 @@ def token_dropout(
     if kept == patches:
         indices = jnp.arange(x.shape[axis], dtype=jnp.int32)
         return x, jnp.broadcast_to(indices, x.shape[: axis + 1])
+    if masks.is_spread(x, axis):
+        raise ValueError(
+            f"token_dropout: token_axis {axis} of x is spread over the mesh; use "
+            "jax.shard_map, where each device picks tokens of its own, or "
+            "jaxdrop.dropout with broadcast_dims=(-1,), which zeroes tokens."
+        )
     key = require_key(key, caller="token_dropout")
     return _token_dropout(key, x, axis=axis, prefix=num_prefix_tokens, kept=kept)
 

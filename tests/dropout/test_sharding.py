@@ -193,6 +193,21 @@ def test_a_device_hashes_the_ids_of_its_own_vectors_alone(of_ids, kind, key):
     assert share_of_work(program, whole) < 1.15 / 8
 
 
+@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
+def test_blocks_reach_over_the_borders_of_parts(kind, key):
+    """Edges are exchanged, or, on explicit axes, whole maps are drawn instead."""
+    drop = jax.jit(functools.partial(jaxdrop.drop_block, rate=0.4, block_size=3))
+    x = jax.random.normal(key, (2, 16, 5, 3))
+    spread_x, mesh = spread(x, (8,), ("rows",), P(None, "rows"), kind)
+    with jax.set_mesh(mesh):
+        program = drop.lower(key, spread_x).compile()
+        y = program(key, spread_x)
+    assert_like_alone(y, drop(key, x))
+    assert y.sharding.is_equivalent_to(spread_x.sharding, y.ndim)
+    edges = ["collective-permute"] if kind == AxisType.Auto else []
+    assert collectives(program) == edges
+
+
 def test_data_parallel_training_is_that_of_one_device(key):
     """Twenty steps: the same masks, and losses equal up to the order of sums."""
     rng = np.random.default_rng(0)
