@@ -13,7 +13,7 @@ from jax.ad_checkpoint import print_saved_residuals
 
 import jaxdrop
 from chance import assert_mean
-from family import OTHER_RELATIVES, ROWS, Row, for_the_family
+from family import OTHER_RELATIVES, RELATIVES, ROWS, Row, for_the_family
 
 
 @functools.cache
@@ -53,6 +53,11 @@ def test_every_public_function_has_a_row():
     }
     rows = {row.function for row in ROWS.values()}
     assert public == rows | OTHER_RELATIVES.keys()
+    others = {
+        f.__name__ for f, why in OTHER_RELATIVES.items() if why != "draws nothing"
+    }
+    others |= {f"inputs.{name}" for name in vars(jaxdrop.inputs) if name[0] != "_"}
+    assert others == {name.split("-")[0] for name in RELATIVES if name[:3] != "mc."}
 
 
 @for_the_family
