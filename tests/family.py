@@ -5,6 +5,7 @@ on it.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -176,4 +177,143 @@ OTHER_RELATIVES = {  # tested in files of their own: not from an array to an arr
     jaxdrop.subset_stochastic_depth: "runs a branch; the rate is static",
     jaxdrop.token_dropout: "fewer tokens; the rate is static",
 }
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Call:
+    """A function of other data, in training, called with a key and an array alone.
+
+    Attributes:
+      function: gives an array or a tree from a key and an array.
+      shape: the shape of a small input, with its batch in front.
+      of_batch: whether the batch may be of any number: it is known to be of one where
+        it decides how many are kept.
+      has_slope: whether its output can be differentiated by the array.
+      folds: whether it draws with keys that are folded of the one given, which JAX does
+        not count as a use.
+      to_the_bit: whether two compilations give the same bits; sums may not.
+    """
+
+    function: Callable[[Any, Any], Any]
+    shape: tuple[int, ...]
+    of_batch: bool = True
+    has_slope: bool = True
+    folds: bool = False
+    to_the_bit: bool = True
+
+
+def _attend(key, x, **knobs):
+    return jaxdrop.dot_product_attention(
+        key, x, x[:, :, :1], x[:, :, -1:], rate=0.4, **knobs
+    )
+
+
+def _drop_key(key, x):
+    allowed = jnp.broadcast_to(jnp.tril(jnp.ones((5, 5), bool)), (x.shape[0], 2, 5, 5))
+    return jaxdrop.drop_key(key, allowed.shape, rate=0.4, mask=allowed)
+
+
+def _shares(x):
+    """Labels: what each example has of two classes."""
+    share = jnp.arange(x.shape[0]).astype(x.dtype)[:, None] / 8
+    return jnp.concatenate([share, 1 - share], 1)
+
+
+def _sampled(reducer):
+    return lambda key, x: (
+        jaxdrop.mc.predict(
+            functools.partial(jaxdrop.dropout, rate=0.4),
+            key,
+            x,
+            num_samples=4,
+            reducers=reducer,
+        ).stats
+    )
+
+
+IMAGES = (4, 9, 11, 3)
+RELATIVES = {
+    "dot_product_attention": Call(_attend, (3, 6, 2, 4)),
+    "dot_product_attention-causal": Call(
+        functools.partial(_attend, is_causal=True, block_size=8), (3, 24, 2, 4)
+    ),
+    "dot_product_attention-window": Call(
+        lambda key, x: _attend(
+            key,
+            x,
+            bias=x[:, :1, :, :1].swapaxes(1, 2),
+            local_window_size=3,
+            key_value_seq_lengths=jnp.full(x.shape[0], 9),
+            broadcast_dims=(0, 1),
+            block_size=(4, 4),
+        ),
+        (3, 24, 2, 4),
+    ),
+    "drop_key": Call(_drop_key, (3, 4), has_slope=False),
+    "concrete_dropout": Call(
+        lambda key, x: jaxdrop.concrete_dropout(key, x, jnp.float32(-1)), (6, 5)
+    ),
+    "variational_dense": Call(
+        lambda key, x: jaxdrop.variational_dense(
+            key, x, jnp.full((5, 4), 0.5), jnp.full((5, 4), -3.0)
+        ),
+        (6, 5),
+    ),
+    "hard_concrete": Call(
+        lambda key, x: x * jaxdrop.hard_concrete(key, jnp.zeros(5))[None], (6, 5)
+    ),
+    "layer_drop": Call(
+        lambda key, x: jnp.where(jaxdrop.layer_drop(key, 5, rate=0.4)[None], x, 0),
+        (6, 5),
+    ),
+    "shake_shake": Call(lambda key, x: jaxdrop.shake_shake(key, x, -x), (6, 5)),
+    "multi_sample": Call(
+        lambda key, x: jaxdrop.multi_sample(
+            key, lambda key: jaxdrop.dropout(key, x, rate=0.4), num_samples=3
+        ),
+        (6, 5),
+        folds=True,
+    ),
+    "subset_stochastic_depth": Call(
+        lambda key, x: jaxdrop.subset_stochastic_depth(key, jnp.sin, x, rate=0.4),
+        (6, 5),
+        of_batch=False,
+    ),
+    "token_dropout": Call(
+        lambda key, x: jaxdrop.token_dropout(key, x, rate=0.4)[0], (3, 9, 2)
+    ),
+    "inputs.gaussian_noise": Call(
+        lambda key, x: jaxdrop.inputs.gaussian_noise(key, x, stddev=0.3), (6, 5)
+    ),
+    "inputs.embedding_noise": Call(
+        lambda key, x: jaxdrop.inputs.embedding_noise(key, x, alpha=5.0), (4, 5, 6)
+    ),
+    "inputs.cutout": Call(lambda key, x: jaxdrop.inputs.cutout(key, x, size=4), IMAGES),
+    "inputs.random_erasing": Call(
+        lambda key, x: jaxdrop.inputs.random_erasing(key, x, rate=0.9), IMAGES
+    ),
+    "inputs.mixup": Call(
+        lambda key, x: jaxdrop.inputs.mixup(key, x, _shares(x), alpha=0.4), (6, 5)
+    ),
+    "inputs.mixup-each": Call(
+        lambda key, x: jaxdrop.inputs.mixup(
+            key, x, _shares(x), alpha=0.4, per_example=True
+        ),
+        (6, 5),
+    ),
+    "inputs.cutmix": Call(
+        lambda key, x: jaxdrop.inputs.cutmix(key, x, _shares(x)), IMAGES
+    ),
+    "inputs.cutmix-each": Call(
+        lambda key, x: jaxdrop.inputs.cutmix(key, x, _shares(x), per_example=True),
+        IMAGES,
+    ),
+    "mc.moments": Call(_sampled(jaxdrop.mc.moments()), (6, 5), folds=True),
+    "mc.categorical": Call(
+        _sampled(jaxdrop.mc.categorical()), (6, 5), folds=True, to_the_bit=False
+    ),
+}
+for_the_relatives = pytest.mark.parametrize(
+    "call", RELATIVES.values(), ids=RELATIVES.keys()
+)
 for_the_family = pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())

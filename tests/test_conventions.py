@@ -22,7 +22,10 @@ RELATIVES = {  # other data, a tree, or no rate: positional names, then keywords
             *("block_size", "implementation", "deterministic"),
         ],
     ),
-    "drop_key": (["key", "shape"], ["rate", "mask", "deterministic"]),
+    "drop_key": (
+        ["key", "shape"],
+        ["rate", "mask", "out_sharding", "deterministic"],
+    ),
     "concrete_dropout": (
         ["key", "x", "logit_rate"],
         ["temperature", "broadcast_dims", "deterministic"],

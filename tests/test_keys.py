@@ -11,6 +11,7 @@ from jax.sharding import PartitionSpec as P
 
 import jaxdrop
 from jaxdrop import keys
+from jaxdrop._paths import path_hash
 
 x = jnp.ones((8, 64))
 drop = functools.partial(jaxdrop.dropout, rate=0.5)
@@ -128,6 +129,54 @@ def test_the_order_of_axis_names_does_not_matter(key, mesh):
     )
 
 
+KINDS = {
+    "typed": jax.random.key,
+    "raw": jax.random.PRNGKey,
+    "fused": lambda seed: jaxdrop.prng.fuse(jax.random.key(seed)),
+}
+
+
+@pytest.mark.parametrize("manual", [{"data", "model"}, {"data"}], ids=len)
+@pytest.mark.parametrize("make", KINDS.values(), ids=KINDS.keys())
+def test_keys_of_every_kind_are_sharded_alike_and_stay_of_it(make, manual, mesh):
+    """Also where an axis is left to the compiler, along which features are spread."""
+
+    def local(key, x):
+        own = keys.shard(key, "data")
+        assert own.dtype == key.dtype
+        return drop(own, x)
+
+    run = jax.jit(
+        jax.shard_map(
+            local,
+            mesh=mesh,
+            in_specs=(P(), P("data")),
+            out_specs=P("data"),
+            axis_names=manual,
+        )
+    )
+    spec = P("data") if "model" in manual else P("data", "model")
+    y = run(make(3), jax.device_put(x, NamedSharding(mesh, spec)))
+    first = jax.random.fold_in(jax.random.key(3), path_hash("data"))
+    for shard, part in enumerate(y.reshape(4, 2, 64)):
+        np.testing.assert_array_equal(
+            part, drop(jax.random.fold_in(first, shard), x[:2])
+        )
+
+
+def test_an_axis_that_the_compiler_spreads_is_no_axis_of_shards(key, mesh):
+    local = lambda key, x: drop(keys.shard(key, "model"), x)
+    run = jax.shard_map(
+        local,
+        mesh=mesh,
+        in_specs=(P(), P("data")),
+        out_specs=P("data"),
+        axis_names={"data"},
+    )
+    with pytest.raises(ValueError, match="no mesh axis 'model' is mapped here"):
+        jax.jit(run)(key, x)
+
+
 def test_each_shard_can_draw_its_part_of_the_global_mask(key, mesh):
     """The recipe: bits at the positions that a shard holds, and one threshold."""
 
@@ -193,3 +242,14 @@ def test_a_number_gives_one_key_whatever_its_dtype(key):
     )
     with pytest.raises(ValueError, match=r"step must be at least -2\*\*31"):
         keys.site(key, "a", step=-(2**31) - 1)
+
+
+def test_names_with_one_hash_are_found_by_an_audit(key):
+    def model(key, x):
+        return jnp.tanh(drop(keys.site(key, "buckeroo"), step(key, x)))
+
+    def step(key, x):
+        return drop(keys.site(key, "plumless"), x)
+
+    assert words(keys.site(key, "plumless")) == words(keys.site(key, "buckeroo"))
+    assert jaxdrop.diagnostics.audit(model, key, x).kinds == {"same key"}

@@ -76,6 +76,16 @@ def check_arrays(
     return Arguments(query, key, value, bias, mask)
 
 
+def check_known(arrays: Arguments, /) -> None:
+    """Raises if a size other than that of the batch is symbolic: it decides a plan."""
+    for name, x in (("query", arrays.query), ("key_", arrays.key)):
+        if any(jax.export.is_symbolic_dim(size) for size in x.shape[1:]):
+            raise ValueError(
+                f"{CALLER}: {name} may have a symbolic batch only, got shape "
+                f"{x.shape}; export with numbers for lengths, heads and features."
+            )
+
+
 def _check_kinds(query: Any, key: Any, value: Any) -> tuple[Array, Array, Array]:
     """Raises unless there are as many axes everywhere, and one dtype."""
     query, key, value = (check_real(x, caller=CALLER) for x in (query, key, value))

@@ -49,6 +49,7 @@ def check_kernel(
         "mask": arrays.mask is not None,
         "local_window_size": window is not None,
         "float64": arrays.query.dtype == jnp.float64,
+        "symbolic batch": jax.export.is_symbolic_dim(arrays.query.shape[0]),
     }
     for name, given in found.items():
         if given:

@@ -111,11 +111,10 @@ def _each(
     over: Callable[[Callable[[Operands], _T], Operands], _T] = lax.map,
 ) -> _T:
     """Maps over the first axis; operands of length 1 there are shared by all steps."""
-    length = max(x.shape[0] for x in operands.values())
     shared = {name: x[0] for name, x in operands.items() if x.shape[0] == 1}
-    if length == 1:
-        return jax.tree.map(lambda x: x[None], visit(shared))
     looped = {name: x for name, x in operands.items() if name not in shared}
+    if not looped:
+        return jax.tree.map(lambda x: x[None], visit(shared))
     return over(lambda step: visit(shared | step), looped)
 
 

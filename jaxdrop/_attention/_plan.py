@@ -110,14 +110,19 @@ def make_plan(
     width = min(width, pane[1])
     # Whatever axis is spread over devices must not be looped over.
     devices = jax.device_count()
-    examples, together = math.gcd(batch, devices), math.gcd(key_heads, devices)
-    room = devices * _tile_entries() // (examples * together * group * width)
+    together = math.gcd(key_heads, devices)
+    symbolic = jax.export.is_symbolic_dim(batch)  # of any number: all at once
+    examples, least = batch, devices
+    if not symbolic:
+        examples = least = math.gcd(batch, devices)
+    room = devices * _tile_entries() // (least * together * group * width)
     length = min(block[0] or max(16, room - room % 16), pane[0])
     room //= 2  # products of many small matrices gain less from each other
     if length == pane[0] and room >= 2 * length:
         more = _divisor(key_heads // together, room // length)
         together *= more
-        examples *= _divisor(batch // examples, room // (length * more))
+        if not symbolic:
+            examples *= _divisor(batch // examples, room // (length * more))
     return Plan(
         batch=batch,
         key_heads=key_heads,

@@ -6,7 +6,6 @@ spread over devices along examples or heads so keeps that axis whole in each ste
 """
 
 import jax.numpy as jnp
-import numpy as np
 
 from jaxdrop._attention._plan import Plan
 from jaxdrop._typing import Array
@@ -34,8 +33,8 @@ def key_rows(plan: Plan, x: Array) -> Array:
 def weight_rows(plan: Plan, x: Array) -> Array:
     """What broadcasts to ``(batch, heads, queries, keys)`` to rows, not broadcast."""
     batch, heads, queries, keys = x.shape
-    examples = _examples(plan) if batch > 1 else (1, 1)
-    grouped = (*_heads(plan), plan.group) if heads > 1 else (1, 1, 1)
+    examples = _examples(plan) if batch != 1 else (1, 1)
+    grouped = (*_heads(plan), plan.group) if heads != 1 else (1, 1, 1)
     x = x.reshape(*examples, *grouped, queries, keys)
     return x.transpose(1, 3, 0, 2, 4, 5, 6)
 
@@ -52,13 +51,12 @@ def first_rows(plan: Plan) -> Array:
     be held anyway.
     """
     batch, heads, queries, _ = plan.drawn
-    example = np.arange(plan.batch) if batch > 1 else np.zeros(1, int)
-    head = plan.group * np.arange(plan.key_heads) if heads > 1 else np.zeros(1, int)
-    first = (example[:, None] * heads + head) * queries
-    examples = _examples(plan) if batch > 1 else (1, 1)
-    grouped = _heads(plan) if heads > 1 else (1, 1)
-    first = first.reshape(*examples, *grouped).transpose(1, 3, 0, 2)
-    return jnp.asarray(first.astype(np.uint32))
+    example = jnp.arange(plan.batch if batch != 1 else 1, dtype=jnp.uint32)
+    head = jnp.arange(plan.key_heads if heads != 1 else 1, dtype=jnp.uint32)
+    first = (example[:, None] * heads + plan.group * head[None]) * queries
+    examples = _examples(plan) if batch != 1 else (1, 1)
+    grouped = _heads(plan) if heads != 1 else (1, 1)
+    return first.reshape(*examples, *grouped).transpose(1, 3, 0, 2)
 
 
 def _examples(plan: Plan) -> tuple[int, int]:

@@ -255,7 +255,8 @@ def counters_of(plan: Plan, tile: Operands) -> tuple[Array, Array]:
     if keys == 1:
         return jnp.zeros_like(row), row
     key = _iota(tile["key"].shape[0], 2)
-    if math.prod(plan.drawn) <= 1 << 32:
+    symbolic = jax.export.is_symbolic_dim(plan.drawn[0])
+    if not symbolic and math.prod(plan.drawn) <= 1 << 32:
         return jnp.zeros_like(row), row * np.uint32(keys) + tile["first_key"] + key
     high, low = _threefry.add_product(jnp.zeros_like(row), tile["first_key"], row, keys)
     return high + (low + key < key).astype(jnp.uint32), low + key

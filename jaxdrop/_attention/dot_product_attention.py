@@ -97,7 +97,8 @@ def dot_product_attention(
 
     Raises:
       ValueError: if ``rate`` is out of range, a key is missing, or shapes, lengths,
-        window or block do not fit.
+        window or block do not fit, or a size other than that of the batch is
+        symbolic in :mod:`jax.export`.
       TypeError: if dtypes differ or are not floating point.
 
     References:
@@ -156,6 +157,7 @@ def dot_product_attention(
     key = require_key(key, caller=_CALLER)
     if arrays.query.size == 0:
         return jnp.asarray(query)
+    _arguments.check_known(arrays)
     plan = make_plan(
         arrays.weights,
         key_heads=arrays.key.shape[2],

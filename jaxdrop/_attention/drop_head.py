@@ -2,12 +2,15 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from jaxdrop import masks, prng
 from jaxdrop._checks import check_axis, check_dropout, is_identity, require_key
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, Rate
+from jaxdrop.prng._bits import counter_key
+from jaxdrop.prng._threefry import random_words
 
 _CALLER = "drop_head"
 
@@ -85,11 +88,18 @@ def _drop_head(key: Key, x: Array, keep: Any, *, axis: int) -> Array:
     shape, sharding = masks.drawn_shape(
         x.shape, shared, out_sharding=masks.sharding_of(x)
     )
-    bits = prng.random_bits(key, shape, out_sharding=sharding)
     keep = jnp.asarray(keep, jnp.float32)
-    survives = masks.survives(bits, keep=keep)
-    last = (bits == bits.min(axis=axis, keepdims=True)) & (keep > 0)
-    kept = survives | (last & ~survives.any(axis=axis, keepdims=True))
-    share = jnp.mean(kept, axis=axis, keepdims=True, dtype=jnp.float32)
+    # Twice the same, so that nothing is exchanged: spread as the heads are, and whole.
+    key = counter_key(key)
+    own = prng.random_bits(key, shape, out_sharding=sharding)
+    whole = masks.unspread(sharding, (axis,), ndim=x.ndim)
+    first, second = random_words(jax.random.key_data(key), shape, out_sharding=whole)
+    every = first ^ second
+    least = every.min(axis=axis, keepdims=True)
+
+    def kept(bits: Array) -> Array:
+        return masks.survives(bits, keep=keep) | ((bits == least) & (keep > 0))
+
+    share = jnp.mean(kept(every), axis=axis, keepdims=True, dtype=jnp.float32)
     share = jnp.where(jnp.isnan(keep), keep, share)
-    return masks.apply(x, kept, keep=share)
+    return masks.apply(x, kept(own), keep=share)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from numbers import Integral
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from jaxdrop import masks, prng
@@ -21,6 +22,7 @@ def drop_key(
     *,
     rate: Rate,
     mask: Array | None = None,
+    out_sharding: Any = None,
     deterministic: Flag = False,
 ) -> Array:
     """Draws a mask in which each query of an attention layer loses some of its keys.
@@ -38,11 +40,14 @@ def drop_key(
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.
-      shape: the shape of the attention weights, ``(…, queries, keys)``. Static.
+      shape: the shape of the attention weights, ``(…, queries, keys)``. Static; sizes
+        may be symbolic in :mod:`jax.export`.
       rate: the probability of dropping a key from what a query attends to: a number or
         a scalar array. A traced rate that is no probability drops nothing.
       mask: what may be attended to, boolean, broadcasting to ``shape``; for example
         causal. A query that may attend to nothing is left so.
+      out_sharding: the sharding of the result on an explicit mesh; by default that of
+        ``mask``. Static.
       deterministic: drop nothing; may be traced.
 
     Returns:
@@ -71,6 +76,8 @@ def drop_key(
     """
     check_rate(rate, caller=_CALLER)
     allowed = _check_mask(mask, shape)
+    if out_sharding is not None:
+        allowed = jax.sharding.reshard(allowed, out_sharding)  # type: ignore[no-untyped-call]
     if is_identity(rate, deterministic, caller=_CALLER):
         return allowed
     key = require_key(key, caller=_CALLER)
@@ -90,7 +97,11 @@ def _drop_key(key: Key, keep: Any, allowed: Array) -> Array:
 
 def _check_mask(mask: Any, shape: Any) -> Array:
     shape = tuple(shape) if isinstance(shape, Sequence) else (shape,)
-    counts = all(isinstance(size, Integral) and int(size) >= 0 for size in shape)
+    counts = all(
+        jax.export.is_symbolic_dim(size)
+        or (isinstance(size, Integral) and int(size) >= 0)
+        for size in shape
+    )
     if len(shape) < 2 or not counts or shape[-1] < 1:
         raise ValueError(
             f"{_CALLER}: shape must be (…, queries, keys) with keys, got {shape}."

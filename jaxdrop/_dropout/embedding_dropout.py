@@ -2,12 +2,14 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from jaxdrop import masks, prng
 from jaxdrop._checks import check_dropout, is_identity, require_key
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, Rate
+from jaxdrop.prng._bits import counter_key
 
 
 def embedding_dropout(
@@ -77,7 +79,11 @@ def embedding_dropout(
 
 @site("jaxdrop.embedding_dropout")
 def _embedding_dropout(key: Key, embedded: Array, ids: Array, keep: Any) -> Array:
+    key = counter_key(key)
     prng.random_bits(key, (0,))  # none: bits at chosen positions do not count as a use
+    sharding = masks.unspread(masks.sharding_of(embedded), (), ndim=ids.ndim)
+    if sharding is not None:
+        ids = jax.sharding.reshard(ids, sharding)  # type: ignore[no-untyped-call]
     mask = masks.draw_at(key, ids.astype(jnp.uint32), keep=keep)
     mask = jnp.reshape(mask, ids.shape + (1,) * (embedded.ndim - ids.ndim))
     return masks.apply(embedded, mask, keep=keep)

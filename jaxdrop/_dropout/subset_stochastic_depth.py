@@ -57,7 +57,7 @@ def subset_stochastic_depth(
     Raises:
       ValueError: if ``rate`` or ``batch_axis`` is out of range, batch sizes differ,
         ``branch`` changes the batch size, a key is missing, or the batch axis is
-        spread over an explicit mesh.
+        spread over an explicit mesh or of symbolic size.
       TypeError: if ``rate`` or ``deterministic`` is traced, or the output of ``branch``
         is not floating point.
 
@@ -78,16 +78,21 @@ def subset_stochastic_depth(
     """
     caller = "subset_stochastic_depth"
     size = _batch_size(x, batch_axis)
-    kept = masks.kept_count(
-        size, rate=rate, caller=caller, instead="jaxdrop.stochastic_depth"
-    )
     flag = check_flag(deterministic, caller=caller)
     if isinstance(flag, jax.Array):
         raise TypeError(
             f"{caller}: deterministic decides a shape and must be a Python bool; for a "
             "traced one use jaxdrop.stochastic_depth."
         )
-    if flag or kept == size:
+    kept = masks.kept_count(
+        size,
+        rate=rate,
+        deterministic=flag,
+        axis="batch_axis",
+        caller=caller,
+        instead="jaxdrop.stochastic_depth",
+    )
+    if kept == size:
         return branch(x)
     if kept == 0:
         return jnp.zeros_like(branch(x))  # not eval_shape: branch may update a module
@@ -105,18 +110,16 @@ def _rows(key: Key, *, size: int, kept: int) -> Array:
 
 def _take(leaf: Array, rows: Array, batch_axis: int) -> Array:
     axis = check_axis(batch_axis, leaf.ndim, name=_BATCH_AXIS)
-    sharding = masks.sharding_of(leaf)
-    if sharding is not None and sharding.spec[axis : axis + 1] not in ((), (None,)):
+    if masks.is_spread(leaf, axis):
         raise ValueError(
-            f"subset_stochastic_depth: the batch axis of x is spread over the mesh, "
-            f"{sharding.spec}; use jax.shard_map, where each device picks examples of "
-            "its own."
+            f"subset_stochastic_depth: batch_axis {axis} of x is spread over the mesh; "
+            "use jax.shard_map, where each device picks examples of its own."
         )
     return leaf.at[_at(rows, axis)].get(
         mode="promise_in_bounds",
         indices_are_sorted=True,
         unique_indices=True,
-        out_sharding=sharding,
+        out_sharding=masks.sharding_of(leaf),
     )
 
 
@@ -150,6 +153,6 @@ def _batch_size(x: PyTree, batch_axis: int) -> int:
     if len(sizes) != 1:
         raise ValueError(
             "subset_stochastic_depth: the arrays of x must share one batch size, got "
-            f"{sorted(sizes)}."
+            f"{sorted(sizes, key=str)}."
         )
-    return int(sizes.pop())
+    return sizes.pop()

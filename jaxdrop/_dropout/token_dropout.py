@@ -51,7 +51,8 @@ def token_dropout(
 
     Raises:
       ValueError: if ``rate``, ``num_prefix_tokens`` or ``token_axis`` is out of range,
-        or a key is missing.
+        a key is missing, or the token axis is spread over an explicit mesh or of
+        symbolic size.
       TypeError: if ``x`` is not floating point, or ``rate`` or ``deterministic`` is
         traced, or ``num_prefix_tokens`` is no integer.
 
@@ -74,21 +75,29 @@ def token_dropout(
         num_prefix_tokens, caller="token_dropout", name="num_prefix_tokens"
     )
     patches = _num_patches(x.shape[axis], prefix)
-    kept = masks.kept_count(
-        patches,
-        rate=rate,
-        caller="token_dropout",
-        instead="jaxdrop.dropout with broadcast_dims=(-1,), which zeroes tokens",
-    )
     flag = check_flag(deterministic, caller="token_dropout")
     if isinstance(flag, jax.Array):
         raise TypeError(
             "token_dropout: deterministic decides a shape and must be a Python bool; "
             "for a traced one use jaxdrop.dropout with broadcast_dims=(-1,)."
         )
-    if flag or kept == patches:
+    kept = masks.kept_count(
+        patches,
+        rate=rate,
+        deterministic=flag,
+        axis="token_axis",
+        caller="token_dropout",
+        instead="jaxdrop.dropout with broadcast_dims=(-1,), which zeroes tokens",
+    )
+    if kept == patches:
         indices = jnp.arange(x.shape[axis], dtype=jnp.int32)
         return x, jnp.broadcast_to(indices, x.shape[: axis + 1])
+    if masks.is_spread(x, axis):
+        raise ValueError(
+            f"token_dropout: token_axis {axis} of x is spread over the mesh; use "
+            "jax.shard_map, where each device picks tokens of its own, or "
+            "jaxdrop.dropout with broadcast_dims=(-1,), which zeroes tokens."
+        )
     key = require_key(key, caller="token_dropout")
     return _token_dropout(key, x, axis=axis, prefix=prefix, kept=kept)
 

@@ -15,7 +15,13 @@ from jaxdrop._checks import (
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, PyTree
 from jaxdrop.inputs._boxes import Layout, around, covered, layout, positions
-from jaxdrop.inputs._mixing import check_batch, mixed, partners, symmetric_beta
+from jaxdrop.inputs._mixing import (
+    check_batch,
+    mixed,
+    of_partners,
+    partners,
+    symmetric_beta,
+)
 
 
 def cutmix(
@@ -34,7 +40,8 @@ def cutmix(
     A share from Beta(alpha, alpha) gives the box, of the image's proportions and with
     a uniform center; the labels are mixed by the share of pixels that is really left,
     once the box has been cut off at the border. A loss for them is
-    ``optax.softmax_cross_entropy``, without further label smoothing.
+    ``optax.softmax_cross_entropy``, without further label smoothing. Where the batch is
+    spread over devices, they exchange it; inside ``jax.shard_map`` each mixes its own.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.
@@ -99,7 +106,8 @@ def _cutmix(
     per_example: bool,
 ) -> tuple[Array, PyTree]:
     of_share, of_place, of_partner = jax.random.split(key, 3)
-    number = len(x) if per_example else 1
+    batch = x.shape[0]  # symbolic in export, for which there is no len
+    number = batch if per_example else 1
     share = symmetric_beta(of_share, (number,), alpha=alpha)
     starts, stops, area = [], [], jnp.ones((number,), jnp.float32)
     for place, side in zip(
@@ -109,9 +117,9 @@ def _cutmix(
         start, stop = around(positions(place, side), cut)
         start, stop = jnp.clip(start, 0, side), jnp.clip(stop, 0, side)
         area = area * (stop - start).astype(jnp.float32) / side
-        starts.append(jnp.broadcast_to(start, len(x)))
-        stops.append(jnp.broadcast_to(stop, len(x)))
-    partner = partners(of_partner, len(x))
+        starts.append(jnp.broadcast_to(start, batch))
+        stops.append(jnp.broadcast_to(stop, batch))
+    partner = partners(of_partner, batch)
     inside = covered(images, starts, stops)
-    pasted = jnp.where(inside, jnp.take(x, partner, axis=0), x)
+    pasted = jnp.where(inside, of_partners(x, partner), x)
     return pasted, jax.tree.map(lambda label: mixed(label, partner, 1 - area), labels)

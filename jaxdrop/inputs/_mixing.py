@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxdrop import prng
+from jaxdrop import masks, prng
 from jaxdrop._checks import check_inexact
 from jaxdrop._typing import Array, Key, PyTree
 from jaxdrop._weights import widened
@@ -60,8 +60,17 @@ def mixed(x: Array, partner: Array, share: Array, /) -> Array:
     """
     wide = widened(x)
     weight = share.reshape(-1, *(1 for _ in x.shape[1:])).astype(wide.dtype)
-    other = jnp.take(wide, partner, axis=0)
+    other = of_partners(wide, partner)
     return (weight * wide + (1 - weight) * other).astype(x.dtype)
+
+
+def of_partners(x: Array, partner: Array, /) -> Array:
+    """The partner of each example; devices exchange them where the batch is spread."""
+    return x.at[partner].get(
+        mode="promise_in_bounds",
+        unique_indices=True,
+        out_sharding=masks.sharding_of(x),
+    )
 
 
 def check_batch(x: Array, labels: PyTree, /, *, caller: str) -> tuple[Array, PyTree]:

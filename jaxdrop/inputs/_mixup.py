@@ -29,7 +29,8 @@ def mixup(
 
     ``share * x[i] + (1 - share) * x[j]`` with a share from Beta(alpha, alpha) and ``j``
     from a random permutation of the batch. Mixed labels are soft; a loss for them is
-    ``optax.softmax_cross_entropy``, without further label smoothing.
+    ``optax.softmax_cross_entropy``, without further label smoothing. Where the batch is
+    spread over devices, they exchange it; inside ``jax.shard_map`` each mixes its own.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.
@@ -75,7 +76,8 @@ def _mixup(
     key: Key, x: Array, labels: PyTree, alpha: ArrayLike, per_example: bool
 ) -> tuple[Array, PyTree]:
     of_share, of_partner = jax.random.split(key)
-    share = symmetric_beta(of_share, (len(x) if per_example else 1,), alpha=alpha)
-    partner = partners(of_partner, len(x))
+    batch = x.shape[0]  # symbolic in export, for which there is no len
+    share = symmetric_beta(of_share, (batch if per_example else 1,), alpha=alpha)
+    partner = partners(of_partner, batch)
     mixed_x = mixed(x, partner, share)
     return mixed_x, jax.tree.map(lambda label: mixed(label, partner, share), labels)

@@ -12,6 +12,7 @@ from jaxdrop.masks._apply import apply_gaussian as apply_gaussian
 from jaxdrop.masks._apply import real_dtype as real_dtype
 from jaxdrop.masks._apply import wide_dtype as wide_dtype
 from jaxdrop.masks._axes import drawn_shape as drawn_shape
+from jaxdrop.masks._axes import is_spread as is_spread
 from jaxdrop.masks._axes import sharding_of as sharding_of
 from jaxdrop.masks._axes import spatial_axes as spatial_axes
 from jaxdrop.masks._axes import unspread as unspread

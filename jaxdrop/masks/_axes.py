@@ -59,3 +59,9 @@ def sharding_of(x: Array, /) -> NamedSharding | None:
     sharding = jax.typeof(x).sharding
     explicit = any(kind == AxisType.Explicit for kind in sharding.mesh.axis_types)
     return sharding if explicit and not sharding.mesh.empty else None
+
+
+def is_spread(x: Array, axis: int, /) -> bool:
+    """Whether an axis, counted from the front, is spread over an explicit mesh."""
+    sharding = sharding_of(x)
+    return sharding is not None and sharding.spec[axis : axis + 1] not in ((), (None,))

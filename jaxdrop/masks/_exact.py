@@ -96,15 +96,31 @@ def kept_indices(
     return jnp.sort(first, axis=-1).astype(jnp.int32)
 
 
-def kept_count(size: int, /, *, rate: Rate, caller: str, instead: str) -> int:
+def kept_count(
+    size: int,
+    /,
+    *,
+    rate: Rate,
+    deterministic: bool,
+    axis: str,
+    caller: str,
+    instead: str,
+) -> int:
     """How many of ``size`` a static rate keeps: the nearest number, and one at least.
 
     Only rate 1 keeps none.
 
+    Args:
+      size: of how many.
+      rate: the share that is dropped, a number.
+      deterministic: keep all.
+      axis: the argument that says along which axis ``size`` is counted.
+      caller: the public function on whose behalf errors are raised.
+      instead: what errors recommend.
+
     Raises:
-      ValueError: if ``rate`` is out of range.
-      TypeError: if ``rate`` is no number, or an array, which cannot decide a shape;
-        ``instead`` is what the error recommends.
+      ValueError: if ``rate`` is out of range, or ``size`` is symbolic.
+      TypeError: if ``rate`` is no number, or an array, which cannot decide a shape.
     """
     if isinstance(rate, jax.Array):
         raise TypeError(
@@ -112,5 +128,13 @@ def kept_count(size: int, /, *, rate: Rate, caller: str, instead: str) -> int:
             f"array; for a traced rate use {instead}."
         )
     check_rate(rate, caller=caller)
-    keep = keep_probability(rate)
+    keep = keep_probability(rate, deterministic=deterministic)
+    if keep == 1:
+        return size
+    if jax.export.is_symbolic_dim(size):
+        raise ValueError(
+            f"{caller}: rate decides how many are kept along {axis}, whose size "
+            f"must be known, got the symbolic {size}; export with a number, or "
+            f"use {instead}."
+        )
     return min(size, max(int(keep * size + 0.5), 1 if keep > 0 else 0))

@@ -103,11 +103,17 @@ def _bits_at(key: Key, low: Array, high: Array) -> Array:
     return x ^ y
 
 
+def counter_key(key: Key) -> Key:
+    """The threefry key by which :func:`bits_at` draws: ``key``, or a derived one."""
+    if _is_threefry(key):
+        return key
+    words = jax.random.bits(key, (2,), jnp.uint32)
+    return jax.random.wrap_key_data(words, impl=fused_threefry)
+
+
 def counter_words(key: Key) -> Array:
-    """The two words of the threefry key by which :func:`bits_at` draws."""
-    if not _is_threefry(key):
-        return jax.random.bits(key, (2,), jnp.uint32)
-    words: Array = jax.random.key_data(key)
+    """The two words of :func:`counter_key`."""
+    words: Array = jax.random.key_data(counter_key(key))
     return words
 
 

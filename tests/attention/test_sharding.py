@@ -70,3 +70,35 @@ def test_within_shard_map_each_shard_has_the_mask_of_its_key(key):
             jax.random.fold_in(key, index), *(x[index : index + 1] for x in arrays)
         )
         np.testing.assert_allclose(got[index], own[0], rtol=1e-5, atol=1e-6)
+
+
+SPREAD_MASKS = [PartitionSpec("data"), PartitionSpec(None, "model", "data")]
+
+
+@pytest.mark.parametrize("of_result", SPREAD_MASKS, ids=str)
+@pytest.mark.parametrize("of_mask", [None, PartitionSpec(), *SPREAD_MASKS], ids=str)
+def test_a_mask_of_drop_key_is_spread_as_is_asked_for(of_mask, of_result, key):
+    shape, mesh = (4, 8, 64, 64), mesh_of(AxisType.Explicit)
+    drop = jax.jit(
+        lambda key, mask, sharding=None: jaxdrop.drop_key(
+            key, shape, rate=0.9, mask=mask, out_sharding=sharding
+        ),
+        static_argnames="sharding",
+    )
+    mask = None if of_mask is None else jnp.tril(jnp.ones(shape, bool))
+    whole = drop.lower(key, mask).compile()
+    with jax.set_mesh(mesh):
+        spread = mask
+        if mask is not None:
+            spread = jax.device_put(mask, NamedSharding(mesh, of_mask))
+        program = drop.lower(key, spread, sharding=of_result).compile()
+        got = program(key, spread)
+    np.testing.assert_array_equal(got, drop(key, mask))
+    expected = NamedSharding(mesh, of_result)
+    assert got.sharding.is_equivalent_to(expected, got.ndim)
+    work, part = (c.cost_analysis()["flops"] for c in (whole, program))
+    share = got.addressable_shards[0].data.size / got.size
+    assert part < 1.15 * share * work
+    if of_mask in (None, PartitionSpec(), of_result):
+        text = program.as_text()
+        assert not [c for c in COLLECTIVES if f"{c}(" in text or f"{c}-start(" in text]

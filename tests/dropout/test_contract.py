@@ -13,7 +13,7 @@ from jax.ad_checkpoint import print_saved_residuals
 
 import jaxdrop
 from chance import assert_mean
-from family import OTHER_RELATIVES, ROWS, Row, for_the_family
+from family import OTHER_RELATIVES, RELATIVES, ROWS, Row, for_the_family
 
 
 @functools.cache
@@ -53,6 +53,11 @@ def test_every_public_function_has_a_row():
     }
     rows = {row.function for row in ROWS.values()}
     assert public == rows | OTHER_RELATIVES.keys()
+    others = {
+        f.__name__ for f, why in OTHER_RELATIVES.items() if why != "draws nothing"
+    }
+    others |= {f"inputs.{name}" for name in vars(jaxdrop.inputs) if name[0] != "_"}
+    assert others == {name.split("-")[0] for name in RELATIVES if name[:3] != "mc."}
 
 
 @for_the_family
@@ -409,10 +414,11 @@ def test_the_mean_over_keys_is_the_input(row, key):
 
 
 @for_the_family
-def test_no_key_is_used_twice(row):
+@pytest.mark.parametrize("impl", ["threefry2x32", "rbg"])
+def test_no_key_is_used_twice(row, impl):
     with jax.debug_key_reuse(True):
-        row(jax.random.key(11), inputs(row), 0.5)
+        row(jax.random.key(11, impl=impl), inputs(row), 0.5)
         with pytest.raises(jax.errors.KeyReuseError):
-            key = jax.random.key(12)
+            key = jax.random.key(12, impl=impl)
             row(key, inputs(row), 0.5)
             row(key, inputs(row), 0.5)

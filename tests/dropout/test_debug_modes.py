@@ -16,13 +16,17 @@ import numpy as np
 import pytest
 
 import jaxdrop
-from family import Row, for_the_family
+from family import Call, Row, for_the_family, for_the_relatives
 
 RATE = jnp.float32(0.3)
+MODES = [
+    *(lambda: jax.debug_nans(True), lambda: jax.debug_infs(True)),
+    *(lambda: jax.enable_checks(True), lambda: jax.legacy_prng_key("error")),
+]
 
 
 @functools.cache
-def data(row: Row) -> jax.Array:
+def data(row: Row | Call) -> jax.Array:
     return jnp.cos(jnp.arange(np.prod(row.shape), dtype=jnp.float32)).reshape(row.shape)
 
 
@@ -107,12 +111,58 @@ def test_checks_find_nothing_at_any_rate(row, key):
     """NaN, infinity, JAX's internal checks, and no key of the old kind."""
     x, step = data(row), jax.jit(value_and_slope(row))
     rates = [jnp.float32(rate) for rate in ((0, 0.3, 1) if row.unit_rate else (0, 0.3))]
-    modes = [jax.debug_nans(True), jax.debug_infs(True), jax.enable_checks(True)]
     with contextlib.ExitStack() as stack:
-        for mode in (*modes, jax.legacy_prng_key("error")):
-            stack.enter_context(mode)
+        for mode in MODES:
+            stack.enter_context(mode())
         slopes = [step(key, x, rate)[1] for rate in rates]
     np.testing.assert_array_equal(slopes[0], jax.grad(lambda x: jnp.sin(x).sum())(x))
+
+
+# What is no dropper: attention and its relatives, inputs, Monte-Carlo dropout.
+
+
+def loss_and_slope(call: Call):
+    """Everything it returns, and, if it has one, the slope by its array."""
+
+    def loss(x, key):
+        leaves = jax.tree.leaves(call.function(key, x))
+        return sum(jnp.sum(jnp.sin(leaf.astype(x.dtype))) for leaf in leaves)
+
+    def step(key, x):
+        if not call.has_slope:
+            return loss(x, key), x
+        return jax.value_and_grad(loss)(x, key)
+
+    return step
+
+
+@for_the_relatives
+def test_relatives_leak_no_tracer(call, key):
+    with jax.checking_leaks():
+        xs, keys = jnp.stack([data(call)] * 2), jax.random.split(key, 2)
+        jax.make_jaxpr(jax.jit(jax.vmap(loss_and_slope(call))))(keys, xs)
+
+
+@for_the_relatives
+def test_checks_find_nothing_in_relatives(call, key):
+    x, step = data(call), jax.jit(loss_and_slope(call))
+    with contextlib.ExitStack() as stack:
+        for mode in MODES:
+            stack.enter_context(mode())
+        value, slope = step(key, x)
+    assert jnp.isfinite(value) and jnp.isfinite(slope).all()
+
+
+@for_the_relatives
+def test_relatives_use_no_key_twice(call):
+    x = data(call)
+    with jax.debug_key_reuse(True):
+        call.function(jax.random.key(11), x)
+        key = jax.random.key(12)
+        call.function(key, x)
+        reuse = pytest.raises(jax.errors.KeyReuseError)
+        with contextlib.nullcontext() if call.folds else reuse:
+            call.function(key, x)
 
 
 @for_the_family

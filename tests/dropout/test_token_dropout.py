@@ -110,7 +110,7 @@ def test_rejects_what_cannot_be_static(key):
         jaxdrop.token_dropout(key, x, rate=0.5, deterministic=jnp.array(False))
 
 
-def test_an_explicit_mesh_keeps_its_sharding(key):
+def test_an_explicit_mesh_keeps_its_sharding_and_refuses_spread_tokens(key):
     explicit = (jax.sharding.AxisType.Explicit,)
     mesh = jax.make_mesh((4,), ("d",), axis_types=explicit)
     x = jax.random.normal(key, (8, 6, 4))
@@ -123,3 +123,7 @@ def test_an_explicit_mesh_keeps_its_sharding(key):
     assert jax.typeof(tokens).sharding.spec == jax.P("d", None, None)
     np.testing.assert_array_equal(tokens, plain[0])
     np.testing.assert_array_equal(indices, plain[1])
+    with jax.set_mesh(mesh):
+        lengthwise = jax.device_put(x[:, :4], jax.NamedSharding(mesh, jax.P(None, "d")))
+        with pytest.raises(ValueError, match=r"token_axis 1 .* use jax\.shard_map"):
+            jaxdrop.token_dropout(key, lengthwise, rate=0.5)
