@@ -90,7 +90,7 @@ def cutmix(
     flag = check_flag(deterministic, caller="cutmix")
     if flag is True or is_zero(alpha):
         return x, labels
-    key = require_key(key, caller="cutmix")
+    key = require_key(key, caller="cutmix", instead="deterministic=True")
     pasted = _cutmix(key, x, labels, alpha, images=images, per_example=per_example)
     return select(flag, (x, labels), pasted)
 

@@ -67,7 +67,7 @@ def mixup(
     flag = check_flag(deterministic, caller="mixup")
     if flag is True or is_zero(alpha):
         return x, labels
-    key = require_key(key, caller="mixup")
+    key = require_key(key, caller="mixup", instead="deterministic=True")
     return select(flag, (x, labels), _mixup(key, x, labels, alpha, per_example))
 
 
