@@ -12,7 +12,6 @@ and twice as long.
 """
 
 import argparse
-import dataclasses
 import importlib.util
 import pathlib
 from collections.abc import Callable
@@ -27,10 +26,12 @@ from rich.table import Table
 
 import jaxdrop
 from timing import (
+    Goal,
     Timing,
     describe_machine,
     interleaved,
     keep_freed_memory,
+    print_goals,
     print_table,
     write_json,
 )
@@ -215,20 +216,6 @@ def print_memory(rows: dict[int, dict[str, int]]) -> None:
     Console(width=110).print(table)
 
 
-@dataclasses.dataclass(frozen=True)
-class Goal:
-    """A ratio that was aimed at, and what was measured."""
-
-    what: str
-    at_most: float
-    measured: float
-
-    @property
-    def holds(self) -> bool:
-        """Whether what was measured is what was aimed at."""
-        return self.measured <= self.at_most
-
-
 def goals(
     times: dict[str, dict[str, Timing]], bytes_held: dict[int, dict[str, int]]
 ) -> list[Goal]:
@@ -269,17 +256,6 @@ def goals_on_gpu(times: dict[str, dict[str, Timing]]) -> list[Goal]:
     return [Goal("bfloat16, forward + backward, of torch's", 1.5, ratio)]
 
 
-def print_goals(found: list[Goal], length: int) -> None:
-    caption = f"aimed at for 2048 queries; measured with {length}"
-    table = Table(title="What was aimed at", caption=caption)
-    for column in ("", "at most", "measured", "holds"):
-        table.add_column(column, justify="right" if column == "measured" else "left")
-    for goal in found:
-        values = f"{goal.at_most:.2f}", f"{goal.measured:.3f}"
-        table.add_row(goal.what, *values, "yes" if goal.holds else "no")
-    Console(width=100).print(table)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="short, few rounds")
@@ -304,7 +280,7 @@ def main() -> None:
     bytes_held = memory(lengths)
     print_memory(bytes_held)
     found = goals(times, bytes_held) + goals_on_gpu(fused)
-    print_goals(found, length)
+    print_goals(found, f"aimed at for 2048 queries; measured with {length}")
     results = {"run": times, "gpu": fused, "memory": bytes_held, "goals": found}
     write_json(options.output, results)
 

@@ -23,10 +23,12 @@ from rich.table import Table
 import jaxdrop
 from jaxdrop import mc
 from timing import (
+    Goal,
     Timing,
     describe_machine,
     interleaved,
     keep_freed_memory,
+    print_goals,
     print_table,
     write_json,
 )
@@ -149,6 +151,27 @@ def print_memory(memory: dict[int, int]) -> None:
     Console().print(table)
 
 
+def goals(
+    memory: dict[int, int],
+    trunk: dict[str, Timing],
+    loops: dict[str, dict[str, Timing]],
+) -> list[Goal]:
+    """What was aimed at, in ratios of bytes and of medians."""
+    found = [
+        Goal("memory, largest of smallest", 1.01, max(*memory.values()) / memory[8]),
+        Goal("64 samples, of one pass", 10, _ratio(trunk, "64 samples", "one pass")),
+    ]
+    for number, (row, times) in enumerate(loops.items()):
+        program = "predict, chunks of 4"
+        ratio = _ratio(times, program, LOOPED)
+        found.append(Goal(f"{row}: {program}, of a loop", 1 if number else 0.5, ratio))
+    return found
+
+
+def _ratio(times: dict[str, Timing], name: str, other: str) -> float:
+    return times[name].median / times[other].median
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="few rounds")
@@ -169,7 +192,14 @@ def main() -> None:
         for sizes, batch in ((SIZES, 64), (SIZES, 1), (LARGER, 256))
     }
     print_table("100 samples", loops)
-    results = {"temporary_bytes": memory, "trunk": trunk, "loop": loops}
+    found = goals(memory, trunk["10 x 512², batch 256"], loops)
+    print_goals(found)
+    results = {
+        "temporary_bytes": memory,
+        "trunk": trunk,
+        "loop": loops,
+        "goals": found,
+    }
     write_json(options.output, results)
 
 

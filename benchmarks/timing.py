@@ -13,7 +13,7 @@ import json
 import pathlib
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -32,6 +32,20 @@ class Timing:
     median: float
     low: float
     high: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Goal:
+    """A ratio that was aimed at, and what was measured."""
+
+    what: str
+    at_most: float
+    measured: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether what was measured is what was aimed at."""
+        return self.measured <= self.at_most
 
 
 def keep_freed_memory() -> None:
@@ -99,6 +113,17 @@ def print_table(title: str, rows: Mapping[str, Mapping[str, Timing]]) -> None:
             cells.append(f"{median * 1e3:.2f} ({median / first:.2f})")
         table.add_row(row, *cells)
     Console(width=max(100, 22 + 17 * len(names))).print(table)
+
+
+def print_goals(found: Sequence[Goal], caption: str = "") -> None:
+    """Prints which of them hold."""
+    table = Table(title="What was aimed at", caption=caption)
+    for column in ("", "at most", "measured", "holds"):
+        table.add_column(column, justify="right" if column == "measured" else "left")
+    for goal in found:
+        values = f"{goal.at_most:.2f}", f"{goal.measured:.3f}"
+        table.add_row(goal.what, *values, "yes" if goal.holds else "no")
+    Console(width=100).print(table)
 
 
 def write_json(path: pathlib.Path, results: Mapping[str, Any]) -> None:
