@@ -230,6 +230,16 @@ def _wrap(key: Array, *, caller: str) -> Key:
         ) from None
 
 
+def nan_if_negative(value: Any, /) -> Any:
+    """A number as it is; a JAX array with NaN where it is negative.
+
+    What is traced cannot raise, and must not pass in silence.
+    """
+    if not isinstance(value, jax.Array):
+        return value
+    return jnp.where(value >= 0, value, jnp.nan)
+
+
 def check_nonnegative(value: Any, /, *, caller: str, name: str) -> None:
     """Raises unless ``value`` is a number of at least 0 or a scalar JAX array."""
     shape = np.shape(value)

@@ -162,10 +162,24 @@ def moduli(leaf: Array, /) -> Array:
 
 
 def norms(leaf: Array, axes: Axes, /) -> Array:
-    """Euclidean norms over ``axes``, which stay; the gradient of a norm of 0 is 0."""
-    total = jnp.sum(squared(leaf), axis=axes, keepdims=True)
-    positive = total > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, total, 1.0)), 0.0)
+    """Euclidean norms over ``axes``, which stay; the gradient of a norm of 0 is 0.
+
+    Weights are divided by a power of 2 first, so that no square leaves the range.
+    """
+    wide = widened(leaf)
+    largest = jnp.max(jnp.abs(wide), axis=axes, keepdims=True, initial=0)
+    unit = power_of_two(jax.lax.stop_gradient(largest))
+    total = jnp.sum(squared(wide / unit.astype(wide.dtype)), axis=axes, keepdims=True)
+    some = total != 0
+    return unit * jnp.where(some, jnp.sqrt(jnp.where(some, total, 1.0)), 0.0)
+
+
+def power_of_two(values: Array, /) -> Array:
+    """A power of 2 near each value, normal and finite: what divides it exactly."""
+    _, exponent = jnp.frexp(values)
+    limits = np.finfo(values.dtype)
+    exponent = jnp.clip(exponent - 1, int(limits.minexp), int(limits.maxexp) - 1)
+    return jnp.ldexp(jnp.ones_like(values), exponent)
 
 
 def size_of(leaf: Array, axes: Axes, /) -> int:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from jaxdrop._checks import check_nonnegative
+from jaxdrop._checks import check_nonnegative, nan_if_negative
 from jaxdrop._paths import path_name
 from jaxdrop._typing import Array, Path, PyTree, Schedule, Where
 from jaxdrop._weights import (
@@ -335,8 +335,9 @@ def _constraint(
             name = path_name(path)
             wide = widened(leaf)
             goal = wide + update.astype(wide.dtype)
-            bound = jnp.asarray(now).astype(wide.real.dtype)
+            bound = jnp.asarray(nan_if_negative(now)).astype(wide.real.dtype)
             landed = per_layer(lambda w: project(name, w, bound), name, stacked)(goal)
+            landed = jnp.where(jnp.isnan(bound), jnp.nan, landed)
             return jnp.where(
                 landed == goal, update, (landed - wide).astype(update.dtype)
             )

@@ -9,9 +9,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
-from jaxdrop._checks import check_choice, check_nonnegative
+from jaxdrop._checks import check_choice, check_count, check_nonnegative
+from jaxdrop._paths import path_name
 from jaxdrop._typing import Array, PyTree
 
 _FRESH: Any = object()
@@ -58,6 +60,7 @@ class EarlyStopping:
 
     Raises:
       ValueError: if an argument is out of range.
+      TypeError: if a count is no integer.
 
     References:
       Prechelt, `Early stopping - but when?
@@ -90,13 +93,15 @@ class EarlyStopping:
     def __post_init__(self) -> None:
         if self.best is not _FRESH:  # made from another, or from its leaves
             return
-        if self.patience < 1:
+        patience = check_count(self.patience, caller="EarlyStopping", name="patience")
+        if patience < 1:
             raise ValueError(
                 "EarlyStopping: patience must be at least 1 (stop at the first update "
                 f"that does not improve), got {self.patience}."
             )
         check_choice(self.mode, ("min", "max"), name="mode")
         check_nonnegative(self.min_delta, caller="EarlyStopping", name="min_delta")
+        check_count(self.warmup, caller="EarlyStopping", name="warmup")
         check_nonnegative(self.warmup, caller="EarlyStopping", name="warmup")
         worst = math.inf if self.mode == "min" else -math.inf
         for name, value in {
@@ -122,8 +127,8 @@ class EarlyStopping:
           A new value, of the same structure.
 
         Raises:
-          ValueError: if ``metric`` is no scalar, or ``params`` are missing, unexpected
-            or of another structure.
+          ValueError: if ``metric`` is no real scalar, or ``params`` are missing,
+            unexpected, or of another structure or shape.
         """
         metric = jnp.asarray(metric)
         if metric.ndim:
@@ -131,6 +136,8 @@ class EarlyStopping:
                 f"EarlyStopping: metric must be a scalar, got shape {metric.shape}."
             )
         self._check_params(params)
+        if jnp.iscomplexobj(metric):
+            raise ValueError(f"EarlyStopping: metric must be real, got {metric.dtype}.")
         metric = metric.astype(self.best.dtype)
         seen = (self.step >= self.warmup) & ~self.should_stop
         improved = seen & self._is_better(metric)
@@ -163,13 +170,27 @@ class EarlyStopping:
                 "EarlyStopping: update takes parameters like the best_params it was "
                 f"made with, {expected}, got {given}."
             )
+        for (path, old), new in zip(
+            jax.tree.leaves_with_path(self.best_params),
+            jax.tree.leaves(params),
+            strict=True,
+        ):
+            if np.shape(old) != np.shape(new):
+                raise ValueError(
+                    "EarlyStopping: update takes parameters of the shapes of "
+                    f"best_params, {np.shape(old)} at {path_name(path)!r}, got "
+                    f"{np.shape(new)}."
+                )
 
 
 def _choose(improved: Array, new: PyTree, old: PyTree) -> PyTree:
     """``new`` where there was an improvement, else ``old``, leaf by leaf."""
 
     def choose(new: Any, old: Any) -> Any:
-        is_data = hasattr(new, "dtype") or isinstance(new, Number)
-        return jnp.where(improved, new, old) if is_data else new
+        if not (hasattr(new, "dtype") or isinstance(new, Number)):
+            return new
+        if hasattr(old, "dtype") and jnp.issubdtype(old.dtype, jnp.number):
+            new = jnp.asarray(new).astype(old.dtype)
+        return jnp.where(improved, new, old)
 
     return jax.tree.map(choose, new, old)

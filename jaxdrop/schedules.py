@@ -10,7 +10,7 @@ import operator
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jaxdrop._checks import check_choice, check_nonnegative, check_rate
+from jaxdrop._checks import check_choice, check_count, check_nonnegative, check_rate
 from jaxdrop._typing import Array, Rate, Schedule
 
 
@@ -48,7 +48,7 @@ def early(rate: Rate, /, *, cutoff: int, decay: str = "linear") -> Schedule:
     first = jnp.asarray(rate, jnp.float32)
 
     def schedule(step: ArrayLike) -> Array:
-        step = jnp.asarray(step)
+        step = _as_step(step)
         lost = _share(step, cutoff - 1) if decay == "linear" else jnp.float32(0)
         return jnp.where(step < cutoff, first * (1 - lost), 0)
 
@@ -81,7 +81,7 @@ def late(rate: Rate, /, *, cutoff: int) -> Schedule:
     check_rate(rate, caller="late")
     _check_steps(cutoff, caller="late", name="cutoff")
     last = jnp.asarray(rate, jnp.float32)
-    return lambda step: jnp.where(jnp.asarray(step) < cutoff, 0, last)
+    return lambda step: jnp.where(_as_step(step) < cutoff, 0, last)
 
 
 def curriculum(
@@ -121,7 +121,7 @@ def curriculum(
     decay = jnp.asarray(sharpness, jnp.float32) / num_steps
 
     def schedule(step: ArrayLike) -> Array:
-        return -limit * jnp.expm1(-decay * jnp.asarray(step, jnp.float32))
+        return -limit * jnp.expm1(-decay * _as_step(step))
 
     return schedule
 
@@ -154,7 +154,7 @@ def scheduled_drop_path(rate: Rate, /, *, depth: int, num_steps: int) -> Schedul
     check_rate(rate, caller="scheduled_drop_path")
     _check_steps(num_steps, caller="scheduled_drop_path", name="num_steps")
     at_end = depth_rates(rate, depth, mode="linear_from_one")
-    return lambda step: at_end * _share(jnp.asarray(step), num_steps)
+    return lambda step: at_end * _share(_as_step(step), num_steps)
 
 
 def depth_rates(rate: Rate, depth: int, /, *, mode: str = "linear") -> Array:
@@ -207,10 +207,15 @@ def depth_rates(rate: Rate, depth: int, /, *, mode: str = "linear") -> Array:
 
 def _share(step: Array, num_steps: int) -> Array:
     """How much of ``num_steps`` is over at ``step``, from 0 to 1."""
-    done = step.astype(jnp.float32) / max(num_steps, 1)
+    done = step / max(num_steps, 1)
     return jnp.clip(done, 0, 1)
 
 
+def _as_step(step: ArrayLike) -> Array:
+    """A step as a float32 of at least 0, whatever counts it."""
+    return jnp.maximum(jnp.asarray(step).astype(jnp.float32), 0)
+
+
 def _check_steps(number: int, *, caller: str, name: str) -> None:
-    if number < 1:
+    if check_count(number, caller=caller, name=name) < 1:
         raise ValueError(f"{caller}: {name} must be at least 1, got {number}.")

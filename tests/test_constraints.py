@@ -598,3 +598,48 @@ def test_empty_trees_and_integers_are_no_trouble():
         "kernel": False
     }
     assert constraints.decay_mask(jnp.ones((2, 2))) is True
+
+
+@pytest.mark.parametrize("size", [1e-42, 1e-25, 1.0, 100.0])
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_norms_neither_overflow_nor_vanish(size, dtype):
+    params = {"kernel": jnp.array([[size], [0.0]], dtype)}
+    zero = jax.tree.map(jnp.zeros_like, params)
+
+    def landed(constraint):
+        updates, _ = constraint.update(zero, constraint.init(params), params)
+        return optax.apply_updates(params, updates)["kernel"].astype(jnp.float32)
+
+    normal = size > 1e-38  # others are flushed to 0
+    clipped = landed(constraints.max_norm(2.0))[0, 0]
+    np.testing.assert_allclose(clipped, min(size, 2.0), rtol=1e-2, atol=1e-40)
+    unit = landed(constraints.unit_norm())[0, 0]
+    np.testing.assert_allclose(unit, 1.0 if normal else 0.0, rtol=1e-2, atol=1e-40)
+    kept = landed(constraints.group_soft_threshold(0.0))[0, 0]
+    np.testing.assert_allclose(kept, size, rtol=1e-2, atol=1e-40)
+
+
+@pytest.mark.parametrize("limit", [-2.0, np.nan])
+def test_a_traced_limit_out_of_range_gives_nan(limit):
+    params = {"kernel": jnp.array([[3.0], [1.0]])}
+    zero = jax.tree.map(jnp.zeros_like, params)
+    for make in (constraints.max_norm, constraints.soft_threshold):
+        for given in (jnp.float32(limit), lambda step: jnp.float32(limit)):
+            constraint = make(given)
+            updates, _ = constraint.update(zero, constraint.init(params), params)
+            assert np.isnan(updates["kernel"]).all()
+
+
+def test_max_norm_works_in_a_scan():
+    optimizer = optax.chain(optax.sgd(0.5), constraints.max_norm(1.0))
+    params = {"kernel": jnp.full((4, 3), 0.1)}
+
+    def step(carry, _):
+        params, state = carry
+        grads = jax.tree.map(lambda w: -jnp.ones_like(w), params)
+        updates, state = optimizer.update(grads, state, params)
+        params = optax.apply_updates(params, updates)
+        return (params, state), jnp.linalg.norm(params["kernel"], axis=0)
+
+    _, norms = jax.lax.scan(step, (params, optimizer.init(params)), length=5)
+    np.testing.assert_allclose(norms, 1.0, rtol=1e-6)

@@ -247,3 +247,24 @@ def test_a_tree_of_specifications_keeps_its_nones():
     stopper = EarlyStopping(patience=1)
     specs = jax.tree.map(lambda _: None, stopper)
     assert specs.best is None and specs.step is None
+
+
+def test_best_params_keep_their_shapes_and_dtypes():
+    stopper = EarlyStopping(patience=2, best_params={"w": jnp.zeros(2, jnp.bfloat16)})
+    better = stopper.update(1.0, {"w": jnp.ones(2)})
+    assert better.best_params["w"].dtype == jnp.bfloat16
+    assert (better.best_params["w"] == 1).all()
+    with pytest.raises(ValueError, match=r"shapes of best_params, \(2,\) at 'w'"):
+        stopper.update(1.0, {"w": jnp.ones((3, 2))})
+
+
+@pytest.mark.parametrize("number", [2.5, float("nan"), True])
+@pytest.mark.parametrize("name", ["patience", "warmup"])
+def test_counts_are_whole(name, number):
+    with pytest.raises(TypeError, match=f"{name} must be an integer"):
+        EarlyStopping(**{"patience": 2, name: number})
+
+
+def test_a_metric_is_real():
+    with pytest.raises(ValueError, match="metric must be real"):
+        EarlyStopping(patience=2).update(1j)

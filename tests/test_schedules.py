@@ -204,3 +204,22 @@ def test_a_scheduled_rate_drives_dropout_in_a_jitted_step(key):
 def test_rejects_what_makes_no_sense(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_steps_may_be_counted_in_small_integers_and_before_the_start():
+    early, late = schedules.early(0.5, cutoff=1000), schedules.late(0.5, cutoff=1000)
+    curriculum = schedules.curriculum(0.5, num_steps=1000)
+    assert early(jnp.int8(5)) > 0.49 and late(jnp.int8(5)) == 0
+    assert curriculum(-5) == 0 and early(-5) == 0.5
+
+
+@pytest.mark.parametrize("number", [2.5, float("nan"), float("inf"), True, "3", None])
+def test_numbers_of_steps_are_whole(number):
+    for make in (
+        lambda: schedules.early(0.5, cutoff=number),
+        lambda: schedules.late(0.5, cutoff=number),
+        lambda: schedules.curriculum(0.5, num_steps=number),
+        lambda: schedules.depth_rates(0.5, number),
+    ):
+        with pytest.raises(TypeError, match="must be an integer, got"):
+            make()

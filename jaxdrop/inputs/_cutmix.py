@@ -119,6 +119,7 @@ def _cutmix(
         area = area * (stop - start).astype(jnp.float32) / side
         starts.append(jnp.broadcast_to(start, batch))
         stops.append(jnp.broadcast_to(stop, batch))
+    area = jnp.where(jnp.isnan(share), share, area)
     partner = partners(of_partner, batch)
     inside = covered(images, starts, stops)
     pasted = jnp.where(inside, of_partners(x, partner), x)

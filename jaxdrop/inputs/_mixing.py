@@ -25,7 +25,8 @@ def symmetric_beta(key: Key, shape: tuple[int, ...], /, *, alpha: ArrayLike) -> 
       alpha: both parameters of the distribution, a scalar of at least 0.
 
     Returns:
-      float32 numbers in [0, 1], accurate relatively near 0.
+      float32 numbers in [0, 1], accurate relatively near 0; NaN where a traced alpha
+      is negative or NaN.
 
     References:
       Bailey, `Polar generation of random variates with the t-distribution
@@ -42,7 +43,7 @@ def symmetric_beta(key: Key, shape: tuple[int, ...], /, *, alpha: ArrayLike) -> 
     whole = jnp.maximum(power + side, np.finfo(np.float32).tiny)
     smaller = power / whole / (1 + jnp.sqrt(side / whole)) / 2
     draw = jnp.where(cosine < 0, smaller, 1 - smaller)
-    return jnp.where(alpha > 0, draw, 1.0)
+    return jnp.where(alpha == 0, 1.0, jnp.where(alpha > 0, draw, jnp.nan))
 
 
 def partners(key: Key, batch: int, /) -> Array:

@@ -13,12 +13,11 @@ from jaxdrop.metrics._examples import (
     as_classified,
     as_weights,
     is_label,
+    is_probability,
     poison,
     weighted,
     weighted_mean,
 )
-
-_SLACK = 1e-2  # how far above 1 the rounding of bfloat16 may take a probability
 
 
 class CalibrationBins(NamedTuple):
@@ -337,7 +336,7 @@ def classwise_calibration_error(
       0.0
     """
     table, labels = as_classified(probs, labels, name="probs")
-    table = poison(table, _is_probability(table))
+    table = poison(table, is_probability(table))
     classes = jnp.arange(table.shape[1], dtype=labels.dtype)
     counts = as_weights(weights, like=table)
 
@@ -362,13 +361,9 @@ def _top_label(probs: ArrayLike, labels: ArrayLike) -> tuple[Array, Array]:
     confidence = table.max(-1)
     correct = (table.argmax(-1).astype(labels.dtype) == labels).astype(table.dtype)
     return (
-        poison(confidence, _is_probability(confidence)),
+        poison(confidence, is_probability(table).all(-1)),
         poison(correct, is_label(labels, table.shape[-1])),
     )
-
-
-def _is_probability(values: Array) -> Array:
-    return (values >= 0) & (values <= 1 + _SLACK)
 
 
 def _fill(

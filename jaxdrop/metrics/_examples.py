@@ -10,6 +10,8 @@ from jax.typing import ArrayLike
 
 from jaxdrop._typing import Array
 
+_SLACK = 1e-2  # how far above 1 the rounding of bfloat16 may take a probability
+
 
 def as_float(array: Any, /, *, name: str) -> Array:
     """Returns ``array`` as real floats of at least 32 bits, or raises by name."""
@@ -62,7 +64,7 @@ def as_classified(
 
 
 def as_weights(weights: ArrayLike | None, /, *, like: Array) -> Array:
-    """Returns one weight per example, ones if there are none."""
+    """Returns one weight per example, ones if none are given; NaN for a negative."""
     if weights is None:
         return jnp.ones(like.shape[:1], like.dtype)
     flat = as_float(weights, name="weights").ravel()
@@ -71,7 +73,7 @@ def as_weights(weights: ArrayLike | None, /, *, like: Array) -> Array:
             f"weights must hold one number per example, {like.shape[0]} of them, "
             f"got {math.prod(np.shape(weights))}."
         )
-    return flat.astype(like.dtype)
+    return poison(flat, flat >= 0).astype(like.dtype)
 
 
 def weighted(values: Array, weights: Array, /) -> Array:
@@ -87,6 +89,11 @@ def weighted_mean(values: Array, weights: Array, /) -> Array:
 def is_label(labels: Array, num_classes: int, /) -> Array:
     """Where a label names one of the classes."""
     return (labels >= 0) & (labels < num_classes)
+
+
+def is_probability(values: Array, /) -> Array:
+    """Where a number is one, up to rounding."""
+    return (values >= 0) & (values <= 1 + _SLACK)
 
 
 def poison(values: Array, valid: Array, /) -> Array:

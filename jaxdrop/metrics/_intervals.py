@@ -43,7 +43,7 @@ def interval_coverage(
     """
     lower, upper, targets = as_examples(lower=lower, upper=upper, targets=targets)
     inside = ((lower <= targets) & (targets <= upper)).astype(targets.dtype)
-    inside = poison(inside, ~jnp.isnan(lower + upper + targets))
+    inside = poison(inside, ~(jnp.isnan(lower) | jnp.isnan(upper) | jnp.isnan(targets)))
     return weighted_mean(inside, as_weights(weights, like=inside))
 
 

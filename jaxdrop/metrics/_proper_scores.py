@@ -13,6 +13,7 @@ from jaxdrop.metrics._examples import (
     as_classified,
     as_weights,
     is_label,
+    is_probability,
     poison,
     weighted,
     weighted_mean,
@@ -85,6 +86,7 @@ def brier_score(
       1.0
     """
     table, labels = as_classified(probs, labels, name="probs")
+    table = poison(table, is_probability(table))
     scores = jnp.square(table - _truth(table, labels)).sum(-1)
     return weighted_mean(scores, as_weights(weights, like=table))
 
@@ -151,6 +153,7 @@ def brier_decomposition(
       [0.0, 0.0, 0.375, 0.0]
     """
     table, labels = as_classified(probs, labels, name="probs")
+    table = poison(table, is_probability(table))
     counts = as_weights(weights, like=table)
     of_classes = jax.vmap(_decompose, in_axes=(1, 1, None, None))
     parts = of_classes(table, _truth(table, labels), counts, num_bins)

@@ -175,6 +175,7 @@ def _curve(
     confidence: Array, losses: Array, weights: Array
 ) -> tuple[Array, Array, Array]:
     """Coverage and risk by falling confidence, and the weight that each point adds."""
+    losses = poison(losses, ~jnp.isnan(confidence))
     ranking = rank(-confidence)
     order = ranking.order
     step = weights[order]

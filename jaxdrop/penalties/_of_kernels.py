@@ -10,6 +10,7 @@ from jaxdrop._weights import (
     Patterns,
     UnitAxes,
     norms,
+    power_of_two,
     selection,
     size_of,
     squared,
@@ -151,6 +152,7 @@ def _tall_matrix(leaf: Array, axes: Axes) -> Array:
 
 def _top_direction(tall: Array, num_iterations: int | None) -> Array:
     """The right singular vector of the largest singular value, of length 1."""
+    tall = tall / power_of_two(jnp.max(jnp.abs(tall))).astype(tall.dtype)
     if num_iterations is None:
         return jnp.linalg.eigh(_product(tall.conj().T, tall))[1][:, -1]
     # optax.power_iteration divides by the norm of a zero matrix.

@@ -123,7 +123,7 @@ def confidence(
     examples = batch_weights(weights, logits.shape[:-1], caller="confidence")
     log_p = jax.nn.log_softmax(live(widened(logits), examples), axis=-1)
     p = jnp.exp(log_p)
-    possible = p > 0
+    possible = p != 0  # NaN stays NaN
     products = jnp.where(possible, p * jnp.where(possible, log_p, 0), 0)
     mean = weighted_mean(jnp.sum(products, axis=-1), examples)
     return scaled_sum([mean], coefficient)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jaxdrop._checks import check_nonnegative
+from jaxdrop._checks import check_nonnegative, nan_if_negative
 from jaxdrop._paths import map_with_name
 from jaxdrop._typing import Array, PyTree
 from jaxdrop._weights import Patterns, is_inexact, per_layer
@@ -53,7 +53,7 @@ def scaled_sum(terms: list[Array], coefficient: ArrayLike, /) -> Array:
     wide = any(term.dtype == jnp.float64 for term in terms)
     dtype = jnp.float64 if wide else jnp.float32
     total = sum((term.astype(dtype) for term in terms), jnp.zeros((), dtype))
-    return total * jnp.asarray(coefficient).astype(dtype)
+    return total * jnp.asarray(nan_if_negative(coefficient)).astype(dtype)
 
 
 def all_inexact(tree: PyTree, /) -> PyTree:

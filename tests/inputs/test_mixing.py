@@ -149,3 +149,12 @@ def test_a_batch_of_one_is_mixed_with_itself(key):
         y, mixed = function(key, x, labels, alpha=1.0)
         np.testing.assert_allclose(y, x, rtol=1e-6)
         np.testing.assert_allclose(mixed, labels, rtol=1e-6)
+
+
+@pytest.mark.parametrize("alpha", [-0.5, np.nan])
+def test_a_traced_alpha_out_of_range_gives_nan(alpha, key):
+    x = jnp.ones((4, 6, 6, 3))
+    targets = jnp.eye(4)
+    for mix in (inputs.mixup, inputs.cutmix):
+        run = jax.jit(lambda alpha, mix=mix: mix(key, x, targets, alpha=alpha))
+        assert np.isnan(run(jnp.float32(alpha))[1]).all()

@@ -60,3 +60,10 @@ def test_levels_lie_inside(level, data):
         metrics.pinball_loss(lower, y, level=level)
     with pytest.raises(ValueError, match="alpha must be between 0 and 1"):
         metrics.winkler_score(lower, upper, y, alpha=level)
+
+
+def test_the_whole_line_covers_everything():
+    lower, upper = np.float32([-np.inf, -np.inf]), np.float32([np.inf, 0])
+    assert metrics.interval_coverage(lower, upper, np.float32([0.5, 0.5])) == 0.5
+    unknown = np.float32([np.nan, 0.5])
+    assert np.isnan(metrics.interval_coverage(lower, upper, unknown))

@@ -77,3 +77,27 @@ def test_scores_have_gradients():
     for metric in (metrics.brier_score, metrics.negative_log_likelihood):
         gradient = jax.grad(lambda x, m=metric: m(jax.nn.softmax(x), labels))(logits)
         assert jnp.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("row", [[3.0, -2.0], [0.9, -3.0], [1.5, 0.0]])
+def test_what_is_no_probability_gives_nan(row):
+    probs, labels = np.float32([row, [0.5, 0.5]]), np.array([0, 1])
+    assert np.isnan(metrics.brier_score(probs, labels))
+    assert np.isnan(metrics.expected_calibration_error(probs, labels))
+    assert np.isnan(metrics.brier_decomposition(probs, labels)).any()
+    padding = np.float32([0, 1])
+    assert metrics.brier_score(probs, labels, weights=padding) == 0.5
+
+
+def test_a_negative_weight_gives_nan():
+    probs, labels = np.float32([[0.7, 0.3], [0.5, 0.5]]), np.array([0, 1])
+    weights = np.float32([1, -0.5])
+    assert np.isnan(metrics.brier_score(probs, labels, weights=weights))
+    found = metrics.expected_calibration_error(probs, labels, weights=weights)
+    assert np.isnan(found)
+
+
+def test_the_score_of_the_mean_is_not_the_mean_of_the_scores():
+    samples, labels = np.float32([[[1, 0]], [[0, 1]]]), np.array([0])
+    assert metrics.brier_score(samples.mean(0), labels) == 0.5
+    assert np.mean([metrics.brier_score(p, labels) for p in samples]) == 1

@@ -56,3 +56,35 @@ def test_weights_scale_what_an_example_covers():
 def test_kinds_are_offered_by_name():
     with pytest.raises(ValueError, match=r"kind must be one of .*'excess'.*'eaurc'"):
         metrics.aurc(CONFIDENCE, ERRORS, kind="eaurc")
+
+
+def test_a_confidence_that_is_nan_is_not_the_lowest():
+    confidence, wrong = np.float32([0.9, np.nan, 0.5]), np.float32([0, 1, 0])
+    assert np.isnan(metrics.aurc(confidence, wrong))
+    assert np.isnan(metrics.risk_coverage(confidence, wrong).risk).any()
+    padded = metrics.aurc(confidence, wrong, weights=np.float32([1, 0, 1]))
+    assert padded == metrics.aurc(confidence[[0, 2]], wrong[[0, 2]])
+
+
+def test_the_curve_is_that_of_a_loop_over_thresholds():
+    rng = np.random.default_rng(0)
+    confidence = rng.permutation(50).astype(np.float32)
+    losses, weights = rng.exponential(size=(2, 50)).astype(np.float32)
+    curve = metrics.risk_coverage(confidence, losses, weights=weights)
+    for k, threshold in enumerate(np.sort(confidence)[::-1]):
+        kept = confidence >= threshold
+        risk = np.average(losses[kept], weights=weights[kept])
+        np.testing.assert_allclose(curve.risk[k], risk, rtol=1e-5)
+        covered = weights[kept].sum() / weights.sum()
+        np.testing.assert_allclose(curve.coverage[k], covered, rtol=1e-5)
+    area = np.average(curve.risk, weights=weights[np.argsort(-confidence)])
+    np.testing.assert_allclose(
+        metrics.aurc(confidence, losses, weights=weights), area, rtol=1e-5
+    )
+
+
+def test_one_example_is_a_curve_of_one_point():
+    curve = metrics.risk_coverage(np.float32([0.7]), np.float32([0.3]))
+    np.testing.assert_allclose(curve.risk, [0.3])
+    np.testing.assert_allclose(curve.coverage, [1.0])
+    np.testing.assert_allclose(metrics.aurc(np.float32([0.7]), np.float32([0.3])), 0.3)

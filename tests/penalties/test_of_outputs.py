@@ -269,3 +269,9 @@ def test_jacobian_needs_a_key_only_to_draw():
         penalties.jacobian(None, network, x)
     with pytest.raises(ValueError, match="num_projections must be at least 1, got 0"):
         penalties.jacobian(jax.random.key(0), network, x, num_projections=0)
+
+
+def test_the_confidence_of_what_diverged_is_unknown():
+    logits = jnp.array([[jnp.nan, 0.0], [1.0, 2.0]])
+    assert np.isnan(penalties.confidence(logits))
+    assert np.isfinite(penalties.confidence(logits, weights=jnp.array([0.0, 1.0])))

@@ -358,3 +358,24 @@ def test_orthonormal_kernels_cost_nothing_wide_or_tall():
     q, _ = jnp.linalg.qr(normal(8, 5))
     for kernel in (q, q.T):
         assert penalties.orthogonal({"kernel": kernel}) < 1e-11
+
+
+def test_a_traced_coefficient_that_is_negative_gives_nan():
+    params = {"kernel": jnp.ones((4, 3))}
+    for penalty in (penalties.l1, penalties.l2, penalties.group_lasso):
+        assert np.isnan(penalty(params, coefficient=jnp.float32(-1)))
+        assert np.isnan(penalty(params, coefficient=jnp.float32(jnp.nan)))
+    assert np.isnan(penalties.elastic_net(params, l1=jnp.float32(-1), l2=0.0))
+
+
+@pytest.mark.parametrize("size", [1e-25, 1e18])
+def test_norms_of_extreme_weights_are_finite(size):
+    kernel = jnp.diag(jnp.array([size, size / 10]))
+    lasso = penalties.group_lasso({"kernel": kernel})
+    np.testing.assert_allclose(lasso, np.sqrt(2) * 1.1 * size, rtol=1e-5)
+    slope = jax.grad(lambda k: penalties.group_lasso({"kernel": k}))(kernel)
+    np.testing.assert_allclose(slope, np.sqrt(2) * np.eye(2), rtol=1e-5)
+    assert penalties.group_lasso({"kernel": jnp.full((1, 1), 1e30)}) == np.float32(1e30)
+    for number in (None, 20):
+        found = penalties.spectral({"kernel": kernel}, num_iterations=number)
+        np.testing.assert_allclose(found, np.float32(size) ** 2, rtol=1e-4)
