@@ -11,7 +11,6 @@ from jaxdrop.metrics._bins import Bins, equal_mass_bins, uniform_bins
 from jaxdrop.metrics._compiled import compiled
 from jaxdrop.metrics._examples import (
     as_classified,
-    as_weights,
     is_label,
     is_probability,
     poison,
@@ -114,8 +113,7 @@ def calibration_bins(
       >>> f"{both.expected_error:.3f}"  # (0.1 + 0.8 + 0.3) / 3
       '0.400'
     """
-    confidence, correct = _top_label(probs, labels)
-    counts = as_weights(weights, like=correct)
+    confidence, correct, counts = _top_label(probs, labels, weights)
     return _fill(uniform_bins(confidence, num_bins), confidence, correct, counts)
 
 
@@ -286,8 +284,7 @@ def adaptive_calibration_error(
       >>> f"{error:.3f}"
       '0.015'
     """
-    confidence, correct = _top_label(probs, labels)
-    counts = as_weights(weights, like=correct)
+    confidence, correct, counts = _top_label(probs, labels, weights)
     bins = equal_mass_bins(confidence, counts, num_bins)
     return _fill(bins, confidence, correct, counts).expected_error
 
@@ -335,10 +332,9 @@ def classwise_calibration_error(
       >>> float(classwise_calibration_error(probs, jnp.array([0, 0, 1, 2])))
       0.0
     """
-    table, labels = as_classified(probs, labels, name="probs")
+    table, labels, counts = as_classified(probs, labels, weights, name="probs")
     table = poison(table, is_probability(table))
     classes = jnp.arange(table.shape[1], dtype=labels.dtype)
-    counts = as_weights(weights, like=table)
 
     def of_class(p: Array, label: Array) -> tuple[Array, Array]:
         hit = poison((labels == label).astype(p.dtype), is_label(labels, classes.size))
@@ -355,14 +351,20 @@ def classwise_calibration_error(
     return weighted_mean(errors, present)
 
 
-def _top_label(probs: ArrayLike, labels: ArrayLike) -> tuple[Array, Array]:
-    """The confidence of each prediction, and 1 where it is right; NaN if unknown."""
-    table, labels = as_classified(probs, labels, name="probs")
+def _top_label(
+    probs: ArrayLike, labels: ArrayLike, weights: ArrayLike | None
+) -> tuple[Array, Array, Array]:
+    """The confidence of each prediction, 1 where it is right, and its weight.
+
+    NaN for what is not known.
+    """
+    table, labels, counts = as_classified(probs, labels, weights, name="probs")
     confidence = table.max(-1)
     correct = (table.argmax(-1).astype(labels.dtype) == labels).astype(table.dtype)
     return (
         poison(confidence, is_probability(table).all(-1)),
         poison(correct, is_label(labels, table.shape[-1])),
+        counts,
     )
 
 

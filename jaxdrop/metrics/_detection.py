@@ -8,7 +8,6 @@ from jaxdrop._typing import Array
 from jaxdrop.metrics._compiled import compiled
 from jaxdrop.metrics._examples import (
     as_examples,
-    as_weights,
     check_inside,
     poison,
     weighted,
@@ -152,8 +151,7 @@ def _sides(
             "labels must be bools or the integers 0 and 1, got an array of "
             f"{jnp.asarray(labels).dtype}."
         )
-    scores, told = as_examples(scores=scores, labels=labels)
-    counts = as_weights(weights, like=scores)
+    scores, told, counts = as_examples(weights, scores=scores, labels=labels)
     valid = ((told == 0) | (told == 1)) & ~jnp.isnan(scores)
     counts = poison(counts, valid | (counts == 0))
     return scores, jnp.where(told == 0, 0, counts), jnp.where(told == 1, 0, counts)

@@ -7,7 +7,6 @@ from jaxdrop._typing import Array
 from jaxdrop.metrics._compiled import compiled
 from jaxdrop.metrics._examples import (
     as_examples,
-    as_weights,
     check_inside,
     poison,
     weighted_mean,
@@ -41,10 +40,12 @@ def interval_coverage(
       >>> float(interval_coverage(0.0, 1.0, jnp.array([0.0, 0.5, 1.5, 1.0])))
       0.75
     """
-    lower, upper, targets = as_examples(lower=lower, upper=upper, targets=targets)
+    lower, upper, targets, counts = as_examples(
+        weights, lower=lower, upper=upper, targets=targets
+    )
     inside = ((lower <= targets) & (targets <= upper)).astype(targets.dtype)
     inside = poison(inside, ~(jnp.isnan(lower) | jnp.isnan(upper) | jnp.isnan(targets)))
-    return weighted_mean(inside, as_weights(weights, like=inside))
+    return weighted_mean(inside, counts)
 
 
 @compiled()
@@ -67,8 +68,8 @@ def interval_width(
       >>> float(interval_width(jnp.array([0.0, 1.0]), jnp.array([1.0, 4.0])))
       2.0
     """
-    lower, upper = as_examples(lower=lower, upper=upper)
-    return weighted_mean(upper - lower, as_weights(weights, like=lower))
+    lower, upper, counts = as_examples(weights, lower=lower, upper=upper)
+    return weighted_mean(upper - lower, counts)
 
 
 def winkler_score(
@@ -122,10 +123,12 @@ def _winkler(
     alpha: ArrayLike,
     weights: ArrayLike | None,
 ) -> Array:
-    lower, upper, targets = as_examples(lower=lower, upper=upper, targets=targets)
+    lower, upper, targets, counts = as_examples(
+        weights, lower=lower, upper=upper, targets=targets
+    )
     outside = jnp.maximum(lower - targets, 0) + jnp.maximum(targets - upper, 0)
     score = upper - lower + outside * (2 / jnp.asarray(alpha, outside.dtype))
-    return weighted_mean(score, as_weights(weights, like=score))
+    return weighted_mean(score, counts)
 
 
 def pinball_loss(
@@ -174,7 +177,9 @@ def _pinball(
     level: ArrayLike,
     weights: ArrayLike | None,
 ) -> Array:
-    quantiles, targets = as_examples(quantiles=quantiles, targets=targets)
+    quantiles, targets, counts = as_examples(
+        weights, quantiles=quantiles, targets=targets
+    )
     error, q = targets - quantiles, jnp.asarray(level, targets.dtype)
     score = jnp.maximum(q * error, (q - 1) * error)
-    return weighted_mean(score, as_weights(weights, like=score))
+    return weighted_mean(score, counts)

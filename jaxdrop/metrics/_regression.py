@@ -55,14 +55,16 @@ def crps_gaussian(
       >>> f"{crps_gaussian(jnp.zeros(3), jnp.ones(3), jnp.zeros(3)):.4f}"
       '0.2337'
     """
-    mean, std, targets = as_examples(mean=mean, std=std, targets=targets)
+    mean, std, targets, counts = as_examples(
+        weights, mean=mean, std=std, targets=targets
+    )
     error, some = targets - mean, std > 0
     width = jnp.where(some, std, 1)
     z = error / width
     spread = 2 * stats.norm.pdf(z) - 1 / jnp.sqrt(jnp.asarray(np.pi, z.dtype))
     score = error * (2 * stats.norm.cdf(z) - 1) + width * spread
     score = poison(jnp.where(some, score, jnp.abs(error)), std >= 0)
-    return weighted_mean(score, as_weights(weights, like=score))
+    return weighted_mean(score, counts)
 
 
 @compiled("axis", "fair")
@@ -127,7 +129,7 @@ def crps_samples(
         place, jnp.sort(error, axis=0), 1, precision=jax.lax.Precision.HIGHEST
     )
     score = (jnp.abs(error).mean(0) - gaps / pairs).ravel()
-    return weighted_mean(score, as_weights(weights, like=score))
+    return weighted_mean(score, as_weights(weights, truth.shape, score.dtype))
 
 
 @compiled()
@@ -153,8 +155,8 @@ def sharpness(std: ArrayLike, /, *, weights: ArrayLike | None = None) -> Array:
       >>> float(sharpness(jnp.array([1.0, 7.0])))
       5.0
     """
-    (std,) = as_examples(std=std)
-    return jnp.sqrt(weighted_mean(jnp.square(std), as_weights(weights, like=std)))
+    std, counts = as_examples(weights, std=std)
+    return jnp.sqrt(weighted_mean(jnp.square(std), counts))
 
 
 class RegressionCalibration(NamedTuple):
@@ -241,8 +243,9 @@ def regression_calibration(
       >>> bool((too_high.observed >= too_high.levels)[2:].all())
       True
     """
-    mean, std, targets = as_examples(mean=mean, std=std, targets=targets)
-    counts = as_weights(weights, like=mean)
+    mean, std, targets, counts = as_examples(
+        weights, mean=mean, std=std, targets=targets
+    )
     rank_of_target = stats.norm.cdf((targets - mean) / std)
     rank_of_target = poison(rank_of_target, std > 0)
     spaced = np.arange(1, num_levels + 1) / (num_levels + 1)

@@ -8,7 +8,7 @@ from jax.typing import ArrayLike
 from jaxdrop._checks import check_choice
 from jaxdrop._typing import Array
 from jaxdrop.metrics._compiled import compiled
-from jaxdrop.metrics._examples import as_examples, as_weights, poison, weighted
+from jaxdrop.metrics._examples import as_examples, poison, weighted
 from jaxdrop.metrics._ranks import rank
 
 
@@ -74,8 +74,9 @@ def risk_coverage(
       >>> f"{curve.coverage_at(0.3):.1f}"
       '0.2'
     """
-    confidence, losses = as_examples(confidence=confidence, losses=losses)
-    counts = as_weights(weights, like=losses)
+    confidence, losses, counts = as_examples(
+        weights, confidence=confidence, losses=losses
+    )
     coverage, risk, _ = _curve(confidence, losses, counts)
     return RiskCoverage(coverage, risk)
 
@@ -123,8 +124,9 @@ def aurc(
       '0.0000'
     """
     check_choice(kind, ("risk", "excess", "generalized"), name="kind")
-    confidence, losses = as_examples(confidence=confidence, losses=losses)
-    counts = as_weights(weights, like=losses)
+    confidence, losses, counts = as_examples(
+        weights, confidence=confidence, losses=losses
+    )
     if kind == "generalized":
         return _area(confidence, losses, counts, generalized=True)
     area = _area(confidence, losses, counts)
@@ -158,8 +160,9 @@ def accuracy_rejection(
       >>> curve.rejected.tolist(), curve.accuracy.tolist()
       ([0.0, 0.25, 0.5, 0.75], [0.75, 1.0, 1.0, 1.0])
     """
-    confidence, correct = as_examples(confidence=confidence, correct=correct)
-    counts = as_weights(weights, like=correct)
+    confidence, correct, counts = as_examples(
+        weights, confidence=confidence, correct=correct
+    )
     coverage, risk, _ = _curve(confidence, 1 - correct, counts)
     return AccuracyRejection(1 - coverage[::-1], 1 - risk[::-1])
 

@@ -9,7 +9,6 @@ from jaxdrop._typing import Array
 from jaxdrop.metrics._compiled import compiled
 from jaxdrop.metrics._examples import (
     as_classified,
-    as_weights,
     is_label,
     poison,
     weighted_mean,
@@ -53,8 +52,7 @@ def temperature_scaling(
       >>> f"{temperature:.3f}"  # 9 / log(3)
       '8.192'
     """
-    table, labels = as_classified(logits, labels, name="logits")
-    counts = as_weights(weights, like=table)
+    table, labels, counts = as_classified(logits, labels, weights, name="logits")
     table = table - table.max(-1, keepdims=True)
     index = jnp.clip(labels, 0, table.shape[-1] - 1)[:, None]
     right = jnp.take_along_axis(table, index, axis=-1)[:, 0]

@@ -183,7 +183,9 @@ def test_arguments_that_do_not_fit_are_named():
         metrics.expected_calibration_error(probs, labels[:1])
     with pytest.raises(TypeError, match=r"labels must be integers, got .*float32"):
         metrics.expected_calibration_error(probs, labels.astype(np.float32))
-    with pytest.raises(ValueError, match="weights must hold one number per example"):
+    with pytest.raises(
+        ValueError, match="weights must hold one number per example, of shape"
+    ):
         metrics.expected_calibration_error(probs, labels, weights=np.ones(3))
     with pytest.raises(ValueError, match="num_bins must be at least 1, got 0"):
         metrics.expected_calibration_error(probs, labels, num_bins=0)

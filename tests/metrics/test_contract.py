@@ -264,3 +264,12 @@ def test_metrics_remain_functions_with_their_signatures():
         assert inspect.isfunction(public) and public.__name__ == name
         assert kinds == sorted(kinds) and kinds[0] is inspect.Parameter.POSITIONAL_ONLY
         assert list(parameters)[-1] == "weights"
+
+
+@for_every_metric
+def test_weights_have_the_shape_of_the_batch(name):
+    metric, _, data, _ = row(name)
+    weights = np.ones(N, np.float32)
+    for other in (weights[:, None], weights[None], weights[1:], np.float32(1)):
+        with pytest.raises(ValueError, match=r"weights must .* shape .*\(24,\), got"):
+            jax.eval_shape(partial(metric, weights=other), *data)
