@@ -73,7 +73,8 @@ class CalibrationBins(NamedTuple):
         """The mean squared gap, less what chance alone contributes to it."""
         share = self.squared_weight / self.weight**2
         chance = self.accuracy * (1 - self.accuracy) * share / (1 - share)
-        terms = jnp.where(share < 1, self.gap**2 - chance, 0)  # one example: unknown
+        one = 0 * self.gap  # of one example nothing is known, unless its gap is NaN
+        terms = jnp.where(share < 1, self.gap**2 - chance, one)
         return (self.weight * terms).sum() / self.weight.sum()
 
 

@@ -193,3 +193,15 @@ def test_arguments_that_do_not_fit_are_named():
         metrics.adaptive_calibration_error(probs, labels, num_bins=1.5)
     with pytest.raises(TypeError, match="probs must hold real numbers"):
         metrics.brier_score(probs.astype(np.complex64), labels)
+
+
+@pytest.mark.parametrize("row", [[3.0, -2.0], [0.9, -3.0], [np.nan, 0.5]])
+def test_no_calibration_error_hides_what_is_no_probability(row):
+    probs, labels = np.float32([row, [0.55, 0.45]]), np.array([0, 1])
+    bins = metrics.calibration_bins(probs, labels)
+    for field in ("debiased_squared_error", "expected_error", "maximum_error"):
+        assert jnp.isnan(getattr(bins, field))
+    assert jnp.isnan(bins.root_mean_squared_error)
+    assert jnp.isnan(metrics.debiased_calibration_error(probs, np.array([2, 1])))
+    assert jnp.isnan(metrics.adaptive_calibration_error(probs, labels))
+    assert jnp.isnan(metrics.classwise_calibration_error(probs, labels))
