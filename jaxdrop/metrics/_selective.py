@@ -27,7 +27,9 @@ class RiskCoverage(NamedTuple):
         """The largest share that can be answered at no more than this mean loss."""
         good = self.risk <= jnp.asarray(risk, self.risk.dtype)
         best = jnp.where(good, self.coverage, 0).max(initial=0)
-        return poison(best, self.coverage.max(initial=0) > 0)
+        answered = self.coverage > 0  # before the first weight there is no risk
+        known = answered.any() & ~(answered & jnp.isnan(self.risk)).any()
+        return poison(best, known)
 
 
 class AccuracyRejection(NamedTuple):
@@ -141,7 +143,8 @@ def accuracy_rejection(
 
     Args:
       confidence: ``(*batch)``: higher is more certain.
-      correct: ``(*batch)``: true or 1 where the prediction is right.
+      correct: ``(*batch)``: true or 1 where the prediction is right, or how right it
+        is, from 0 to 1; NaN for any other number.
       weights: ``(*batch)``: how much each example counts.
 
     Returns:
@@ -163,6 +166,7 @@ def accuracy_rejection(
     confidence, correct, counts = as_examples(
         weights, confidence=confidence, correct=correct
     )
+    correct = poison(correct, (correct >= 0) & (correct <= 1))
     coverage, risk, _ = _curve(confidence, 1 - correct, counts)
     return AccuracyRejection(1 - coverage[::-1], 1 - risk[::-1])
 
