@@ -8,7 +8,7 @@ from jaxdrop._typing import Array
 from jaxdrop.metrics._compiled import compiled
 from jaxdrop.metrics._examples import (
     as_examples,
-    check_inside,
+    as_level,
     poison,
     weighted,
 )
@@ -105,7 +105,8 @@ def fpr_at_tpr(
       A scalar in ``[0, 1]``; NaN if there are no positives or no negatives.
 
     Raises:
-      ValueError: if the number ``tpr`` is not between 0 and 1.
+      ValueError: if ``tpr`` is not between 0 and 1; a JAX array gives NaN.
+      TypeError: if it is no number.
 
     References:
       Liang, Li, Srikant, `Enhancing the reliability of out-of-distribution image
@@ -119,8 +120,7 @@ def fpr_at_tpr(
       >>> float(fpr_at_tpr(scores, labels))  # finding 0.3 also flags 0.7
       0.5
     """
-    check_inside(tpr, name="tpr")
-    return _fpr(scores, labels, tpr, weights)
+    return _fpr(scores, labels, as_level(tpr, name="tpr"), weights)
 
 
 @compiled()
@@ -133,7 +133,7 @@ def _fpr(
     negatives = alarms.max(initial=0)  # the lowest threshold flags them all
     enough = found >= level - 4 * float(np.finfo(found.dtype).eps)
     false = jnp.where(enough, alarms, jnp.inf).min(initial=jnp.inf) / negatives
-    known = (positive.sum() > 0) & (negatives > 0)
+    known = (positive.sum() > 0) & (negatives > 0) & ~jnp.isnan(level)
     return poison(false, known & ~jnp.isnan(hits.sum() + alarms.sum()))
 
 

@@ -1,13 +1,14 @@
 """Examples, what is known about each of them, and how much each of them counts."""
 
 import math
-from numbers import Real
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from jaxdrop._checks import is_number
 from jaxdrop._typing import Array
 
 _SLACK = 1e-2  # how far above 1 the rounding of bfloat16 may take a probability
@@ -105,7 +106,18 @@ def poison(values: Array, valid: Array, /) -> Array:
     return jnp.where(valid, values, jnp.nan)
 
 
-def check_inside(level: object, /, *, name: str) -> None:
-    """Raises for a number that is not between 0 and 1; an array is data."""
-    if isinstance(level, Real) and not 0 < float(level) < 1:
+def as_level(level: ArrayLike, /, *, name: str) -> ArrayLike:
+    """Returns a number between 0 and 1; what is outside raises, or as data is NaN."""
+    shape = np.shape(level)
+    if shape and isinstance(level, np.ndarray | jax.Array):
+        raise ValueError(
+            f"{name} must be one number, got an array of shape {shape}; use jax.vmap "
+            "for several."
+        )
+    if isinstance(level, jax.Array):
+        return poison(level, (level > 0) & (level < 1))
+    if isinstance(level, bool | np.bool_) or not is_number(level):
+        raise TypeError(f"{name} must be a number between 0 and 1, got {level!r}.")
+    if not 0 < float(level) < 1:
         raise ValueError(f"{name} must be between 0 and 1, got {level}.")
+    return level

@@ -7,7 +7,7 @@ from jaxdrop._typing import Array
 from jaxdrop.metrics._compiled import compiled
 from jaxdrop.metrics._examples import (
     as_examples,
-    check_inside,
+    as_level,
     poison,
     weighted_mean,
 )
@@ -97,7 +97,8 @@ def winkler_score(
       A scalar in the units of the targets, lower is better; NaN without examples.
 
     Raises:
-      ValueError: if the number ``alpha`` is not between 0 and 1.
+      ValueError: if ``alpha`` is not between 0 and 1; a JAX array gives NaN.
+      TypeError: if it is no number.
 
     References:
       Winkler, `A decision-theoretic approach to interval estimation
@@ -111,8 +112,7 @@ def winkler_score(
       >>> float(winkler_score(0.0, 1.0, jnp.array([0.5, 1.5]), alpha=0.5))
       2.0
     """
-    check_inside(alpha, name="alpha")
-    return _winkler(lower, upper, targets, alpha, weights)
+    return _winkler(lower, upper, targets, as_level(alpha, name="alpha"), weights)
 
 
 @compiled()
@@ -154,7 +154,8 @@ def pinball_loss(
       A scalar in the units of the targets, lower is better; NaN without examples.
 
     Raises:
-      ValueError: if the number ``level`` is not between 0 and 1.
+      ValueError: if ``level`` is not between 0 and 1; a JAX array gives NaN.
+      TypeError: if it is no number.
 
     References:
       Koenker, Bassett, `Regression quantiles <https://doi.org/10.2307/1913643>`_,
@@ -166,8 +167,7 @@ def pinball_loss(
       >>> float(pinball_loss(jnp.array([1.0, 1.0]), jnp.array([3.0, 0.0]), level=0.75))
       0.875
     """
-    check_inside(level, name="level")
-    return _pinball(quantiles, targets, level, weights)
+    return _pinball(quantiles, targets, as_level(level, name="level"), weights)
 
 
 @compiled()
