@@ -38,7 +38,7 @@ def uniform_bins(values: Array, num_bins: int, /) -> Bins:
     Values are compared with the edges, rounded as the values are: a confidence of
     ``k / B`` opens bin ``k`` for every ``k``, which ``floor(value * B)`` does not do.
     """
-    num_bins = _as_count(num_bins)
+    num_bins = as_count(num_bins, name="num_bins")
     edges = jnp.asarray(np.arange(1, num_bins) / num_bins, values.dtype)
     index = jnp.searchsorted(edges, values, side="right", method="compare_all")
     return Bins(index.astype(jnp.int32), num_bins)
@@ -50,20 +50,21 @@ def equal_mass_bins(values: Array, weights: Array, num_bins: int, /) -> Bins:
     Equal values share a bin, that of the middle of their ranks, so that the order of
     examples does not matter.
     """
-    num_bins = _as_count(num_bins)
+    num_bins = as_count(num_bins, name="num_bins")
     below, through = rank(values).weight_below(weights)
     middle = (below + through) / (2 * weights.sum())
     index = jnp.clip(jnp.floor(middle * num_bins), 0, num_bins - 1)
     return Bins(index.astype(jnp.int32), num_bins)
 
 
-def _as_count(num_bins: int) -> int:
-    if isinstance(num_bins, bool | np.bool_):
-        raise TypeError(f"num_bins must be an integer, got {num_bins!r}.")
+def as_count(count: int, /, *, name: str) -> int:
+    """Returns how many there are of something, at least one, or raises by name."""
+    if isinstance(count, bool | np.bool_):
+        raise TypeError(f"{name} must be an integer, got {count!r}.")
     try:
-        count = operator.index(num_bins)
+        whole = operator.index(count)
     except TypeError:
-        raise TypeError(f"num_bins must be an integer, got {num_bins!r}.") from None
-    if count < 1:
-        raise ValueError(f"num_bins must be at least 1, got {num_bins}.")
-    return count
+        raise TypeError(f"{name} must be an integer, got {count!r}.") from None
+    if whole < 1:
+        raise ValueError(f"{name} must be at least 1, got {count}.")
+    return whole

@@ -11,6 +11,7 @@ from jaxdrop.metrics._bins import Bins, equal_mass_bins, uniform_bins
 from jaxdrop.metrics._compiled import compiled
 from jaxdrop.metrics._examples import (
     as_classified,
+    as_level,
     is_label,
     is_probability,
     poison,
@@ -290,7 +291,6 @@ def adaptive_calibration_error(
     return _fill(bins, confidence, correct, counts).expected_error
 
 
-@compiled("num_bins", "adaptive")
 def classwise_calibration_error(
     probs: ArrayLike,
     labels: ArrayLike,
@@ -298,7 +298,7 @@ def classwise_calibration_error(
     *,
     num_bins: int = 15,
     adaptive: bool = False,
-    threshold: float | None = None,
+    threshold: ArrayLike | None = None,
     weights: ArrayLike | None = None,
 ) -> Array:
     """The calibration error of every class's probability, averaged over the classes.
@@ -312,13 +312,17 @@ def classwise_calibration_error(
       num_bins: how many bins each class has. Static.
       adaptive: give each bin equally many examples (the adaptive calibration error of
         Nixon et al.) instead of equal width. Static.
-      threshold: leave out probabilities that are not above it (their thresholded
-        error): with many classes nearly all are close to 0.
+      threshold: leave out probabilities that are not above this number from 0 to 1
+        (their thresholded error): with many classes nearly all are close to 0.
       weights: ``(*batch)``: how much each example counts.
 
     Returns:
       A scalar in ``[0, 1]``: the mean over the classes that have a probability above
       the threshold. NaN without examples.
+
+    Raises:
+      ValueError: if ``threshold`` is below 0 or above 1; a JAX array gives NaN.
+      TypeError: if it is no number.
 
     References:
       Kull, Perello-Nieto, Kängsepp, Silva Filho, Song, Flach, `Beyond temperature
@@ -333,13 +337,33 @@ def classwise_calibration_error(
       >>> float(classwise_calibration_error(probs, jnp.array([0, 0, 1, 2])))
       0.0
     """
+    if threshold is not None:
+        threshold = as_level(threshold, name="threshold", ends=True)
+    return _classwise(
+        probs, labels, threshold, weights, num_bins=num_bins, adaptive=adaptive
+    )
+
+
+@compiled("num_bins", "adaptive")
+def _classwise(
+    probs: ArrayLike,
+    labels: ArrayLike,
+    threshold: ArrayLike | None,
+    weights: ArrayLike | None,
+    *,
+    num_bins: int,
+    adaptive: bool,
+) -> Array:
     table, labels, counts = as_classified(probs, labels, weights, name="probs")
     table = poison(table, is_probability(table))
     classes = jnp.arange(table.shape[1], dtype=labels.dtype)
 
     def of_class(p: Array, label: Array) -> tuple[Array, Array]:
         hit = poison((labels == label).astype(p.dtype), is_label(labels, classes.size))
-        kept = counts if threshold is None else jnp.where(p <= threshold, 0, counts)
+        kept = counts
+        if threshold is not None:
+            least = jnp.asarray(threshold, p.dtype)
+            kept = poison(jnp.where(p <= least, 0, counts), ~jnp.isnan(least))
         bins = (
             equal_mass_bins(p, kept, num_bins)
             if adaptive

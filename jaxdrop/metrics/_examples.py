@@ -106,8 +106,11 @@ def poison(values: Array, valid: Array, /) -> Array:
     return jnp.where(valid, values, jnp.nan)
 
 
-def as_level(level: ArrayLike, /, *, name: str) -> ArrayLike:
-    """Returns a number between 0 and 1; what is outside raises, or as data is NaN."""
+def as_level(level: ArrayLike, /, *, name: str, ends: bool = False) -> ArrayLike:
+    """Returns a number between 0 and 1; what is outside raises, or as data is NaN.
+
+    The ``ends`` 0 and 1 are outside, unless they are asked for.
+    """
     shape = np.shape(level)
     if shape and isinstance(level, np.ndarray | jax.Array):
         raise ValueError(
@@ -115,9 +118,10 @@ def as_level(level: ArrayLike, /, *, name: str) -> ArrayLike:
             "for several."
         )
     if isinstance(level, jax.Array):
-        return poison(level, (level > 0) & (level < 1))
+        inside = (level >= 0) & (level <= 1) if ends else (level > 0) & (level < 1)
+        return poison(level, inside)
     if isinstance(level, bool | np.bool_) or not is_number(level):
         raise TypeError(f"{name} must be a number between 0 and 1, got {level!r}.")
-    if not 0 < float(level) < 1:
+    if not (0 < level < 1 or (ends and level in (0, 1))):
         raise ValueError(f"{name} must be between 0 and 1, got {level}.")
     return level

@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 
 from jaxdrop._checks import check_axis
 from jaxdrop._typing import Array
-from jaxdrop.metrics._bins import equal_mass_bins
+from jaxdrop.metrics._bins import as_count, equal_mass_bins
 from jaxdrop.metrics._compiled import compiled
 from jaxdrop.metrics._examples import (
     as_examples,
@@ -143,7 +143,8 @@ def sharpness(std: ArrayLike, /, *, weights: ArrayLike | None = None) -> Array:
       weights: ``(*batch)``: how much each example counts.
 
     Returns:
-      A scalar in the units of the targets, lower is sharper; NaN without examples.
+      A scalar in the units of the targets, lower is sharper; NaN for a negative
+      ``std``, or without examples.
 
     References:
       Kuleshov, Fenner, Ermon, `Accurate uncertainties for deep learning using
@@ -156,6 +157,7 @@ def sharpness(std: ArrayLike, /, *, weights: ArrayLike | None = None) -> Array:
       5.0
     """
     std, counts = as_examples(weights, std=std)
+    std = poison(std, std >= 0)
     return jnp.sqrt(weighted_mean(jnp.square(std), counts))
 
 
@@ -225,7 +227,11 @@ def regression_calibration(
 
     Returns:
       The curve and the bins, with the summaries ``mace``, ``rmsce``, ``ence`` and
-      ``uce``.
+      ``uce``; NaN where a ``std`` is negative.
+
+    Raises:
+      ValueError: if shapes do not fit, or a count is not positive.
+      TypeError: if a count is no integer.
 
     References:
       Kuleshov, Fenner, Ermon, `Accurate uncertainties for deep learning using
@@ -248,6 +254,8 @@ def regression_calibration(
     )
     rank_of_target = stats.norm.cdf((targets - mean) / std)
     rank_of_target = poison(rank_of_target, std > 0)
+    std = poison(std, std >= 0)
+    num_levels = as_count(num_levels, name="num_levels")
     spaced = np.arange(1, num_levels + 1) / (num_levels + 1)
     levels: Array = jnp.asarray(spaced, mean.dtype)
 

@@ -205,3 +205,17 @@ def test_no_calibration_error_hides_what_is_no_probability(row):
     assert jnp.isnan(metrics.debiased_calibration_error(probs, np.array([2, 1])))
     assert jnp.isnan(metrics.adaptive_calibration_error(probs, labels))
     assert jnp.isnan(metrics.classwise_calibration_error(probs, labels))
+
+
+def test_a_threshold_lies_between_0_and_1():
+    probs, labels = two_classes([0.8, 0.9]), np.array([0, 1])
+    error = lambda t: metrics.classwise_calibration_error(probs, labels, threshold=t)
+    for outside in (np.nan, -1, 2.0, np.array(1.5)):
+        with pytest.raises(ValueError, match="threshold must be between 0 and 1, got"):
+            error(outside)
+        assert jnp.isnan(error(jnp.float32(outside)))
+    with pytest.raises(TypeError, match=r"threshold must be a number .* got 'a'"):
+        error("a")
+    assert error(0) == error(1e-9) == error(None)
+    assert jnp.isnan(error(1))  # no probability is above it
+    assert error(0.15) == error(jnp.float32(0.15))
