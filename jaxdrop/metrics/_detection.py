@@ -12,7 +12,7 @@ from jaxdrop.metrics._examples import (
     poison,
     weighted,
 )
-from jaxdrop.metrics._ranks import rank
+from jaxdrop.metrics._ranks import comparable, rank
 
 
 @compiled()
@@ -151,7 +151,9 @@ def _sides(
             "labels must be bools or the integers 0 and 1, got an array of "
             f"{jnp.asarray(labels).dtype}."
         )
-    scores, told, counts = as_examples(weights, scores=scores, labels=labels)
+    scores, told, counts = as_examples(
+        weights, scores=comparable(scores), labels=labels
+    )
     valid = ((told == 0) | (told == 1)) & ~jnp.isnan(scores)
     counts = poison(counts, valid | (counts == 0))
     return scores, jnp.where(told == 0, 0, counts), jnp.where(told == 1, 0, counts)

@@ -9,7 +9,7 @@ from jaxdrop._checks import check_choice
 from jaxdrop._typing import Array
 from jaxdrop.metrics._compiled import compiled
 from jaxdrop.metrics._examples import as_examples, poison, weighted
-from jaxdrop.metrics._ranks import rank
+from jaxdrop.metrics._ranks import comparable, rank
 
 
 class RiskCoverage(NamedTuple):
@@ -77,7 +77,7 @@ def risk_coverage(
       '0.2'
     """
     confidence, losses, counts = as_examples(
-        weights, confidence=confidence, losses=losses
+        weights, confidence=comparable(confidence), losses=losses
     )
     coverage, risk, _ = _curve(confidence, losses, counts)
     return RiskCoverage(coverage, risk)
@@ -127,7 +127,7 @@ def aurc(
     """
     check_choice(kind, ("risk", "excess", "generalized"), name="kind")
     confidence, losses, counts = as_examples(
-        weights, confidence=confidence, losses=losses
+        weights, confidence=comparable(confidence), losses=losses
     )
     if kind == "generalized":
         return _area(confidence, losses, counts, generalized=True)
@@ -164,7 +164,7 @@ def accuracy_rejection(
       ([0.0, 0.25, 0.5, 0.75], [0.75, 1.0, 1.0, 1.0])
     """
     confidence, correct, counts = as_examples(
-        weights, confidence=confidence, correct=correct
+        weights, confidence=comparable(confidence), correct=correct
     )
     correct = poison(correct, (correct >= 0) & (correct <= 1))
     coverage, risk, _ = _curve(confidence, 1 - correct, counts)

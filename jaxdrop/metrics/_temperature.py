@@ -38,7 +38,8 @@ def temperature_scaling(
 
     Returns:
       A scalar between 0.001 and 1000: above 1 for an overconfident model. If every
-      label is the most probable class there is no optimum, and it is 0.001.
+      label is the most probable class there is no optimum, and it is 0.001; if every
+      temperature is as good, it is 1.
 
     References:
       Guo, Pleiss, Sun, Weinberger, `On calibration of modern neural networks
@@ -71,4 +72,6 @@ def temperature_scaling(
 
     limit = jnp.log(jnp.asarray(_LIMIT, table.dtype))
     low, high = lax.fori_loop(0, _STEPS, halve, (-limit, limit))
-    return poison(jnp.exp((low + high) / 2), ~jnp.isnan(slope(jnp.ones_like(limit))))
+    unmoved = ((table == 0) | (table == -jnp.inf)).all(-1)  # by any temperature
+    found = jnp.where((unmoved | (counts == 0)).all(), 1, jnp.exp((low + high) / 2))
+    return poison(found, ~jnp.isnan(slope(jnp.ones_like(limit))))

@@ -105,3 +105,13 @@ def test_what_is_neither_right_nor_wrong_gives_nan(correct):
     np.testing.assert_array_equal(curve.accuracy, [np.nan, 1])
     padded = metrics.accuracy_rejection(confidence, correct, weights=np.float32([0, 1]))
     assert padded.accuracy[0] == 1
+
+
+def test_confidences_that_float32_cannot_tell_apart_are_no_ties():
+    confidence, losses = np.array([2**24, 2**24 + 1]), np.array([1, 0])
+    np.testing.assert_array_equal(
+        metrics.risk_coverage(confidence, losses).risk, [0, 0.5]
+    )
+    assert metrics.aurc(confidence, losses) == 0.25
+    rejected = metrics.accuracy_rejection(confidence, 1 - losses)
+    np.testing.assert_array_equal(rejected.accuracy, [0.5, 1])
