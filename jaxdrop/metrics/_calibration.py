@@ -1,13 +1,16 @@
 """Calibration: whether what is said with confidence 0.8 is right 8 times in 10."""
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jaxdrop._typing import Array
-from jaxdrop.metrics._bins import Bins, equal_mass_bins, uniform_bins
+from jaxdrop.metrics._bins import (
+    CalibrationBins,
+    equal_mass_bins,
+    fill,
+    uniform_bins,
+)
 from jaxdrop.metrics._compiled import compiled
 from jaxdrop.metrics._examples import (
     as_classified,
@@ -15,68 +18,8 @@ from jaxdrop.metrics._examples import (
     is_label,
     is_probability,
     poison,
-    weighted,
     weighted_mean,
 )
-
-
-class CalibrationBins(NamedTuple):
-    """What the calibration errors need to know of any number of examples.
-
-    Each field is a sum over the examples of a bin, so that two sets of bins are added:
-    ``jax.tree.map(jnp.add, a, b)`` are the bins of both batches.
-
-    Attributes:
-      weight: ``(num_bins,)``: how many examples, or their total weight.
-      squared_weight: ``(num_bins,)``: the sum of the squared weights.
-      confidence: ``(num_bins,)``: the sum of the confidences.
-      correct: ``(num_bins,)``: how many were right.
-    """
-
-    weight: Array
-    squared_weight: Array
-    confidence: Array
-    correct: Array
-
-    @property
-    def mean_confidence(self) -> Array:
-        """The mean confidence of each bin; NaN for an empty one."""
-        return self.confidence / self.weight
-
-    @property
-    def accuracy(self) -> Array:
-        """The share of right predictions in each bin; NaN for an empty one."""
-        return self.correct / self.weight
-
-    @property
-    def gap(self) -> Array:
-        """How far accuracy and confidence are apart in each bin; 0 for an empty one."""
-        gap = jnp.abs(self.accuracy - self.mean_confidence)
-        return jnp.where(self.weight == 0, 0, gap)
-
-    @property
-    def expected_error(self) -> Array:
-        """The mean gap over examples."""
-        return (self.weight * self.gap).sum() / self.weight.sum()
-
-    @property
-    def root_mean_squared_error(self) -> Array:
-        """The root of the mean squared gap over examples."""
-        return jnp.sqrt((self.weight * self.gap**2).sum() / self.weight.sum())
-
-    @property
-    def maximum_error(self) -> Array:
-        """The largest gap of any bin that is not empty."""
-        return jnp.where(self.weight.sum() > 0, self.gap.max(), jnp.nan)
-
-    @property
-    def debiased_squared_error(self) -> Array:
-        """The mean squared gap, less what chance alone contributes to it."""
-        share = self.squared_weight / self.weight**2
-        chance = self.accuracy * (1 - self.accuracy) * share / (1 - share)
-        one = 0 * self.gap  # of one example nothing is known, unless its gap is NaN
-        terms = jnp.where(share < 1, self.gap**2 - chance, one)
-        return (self.weight * terms).sum() / self.weight.sum()
 
 
 @compiled("num_bins")
@@ -116,7 +59,7 @@ def calibration_bins(
       '0.400'
     """
     confidence, correct, counts = _top_label(probs, labels, weights)
-    return _fill(uniform_bins(confidence, num_bins), confidence, correct, counts)
+    return fill(uniform_bins(confidence, num_bins), confidence, correct, counts)
 
 
 @compiled("num_bins")
@@ -288,7 +231,7 @@ def adaptive_calibration_error(
     """
     confidence, correct, counts = _top_label(probs, labels, weights)
     bins = equal_mass_bins(confidence, counts, num_bins)
-    return _fill(bins, confidence, correct, counts).expected_error
+    return fill(bins, confidence, correct, counts).expected_error
 
 
 def classwise_calibration_error(
@@ -348,8 +291,8 @@ def classwise_calibration_error(
 def _classwise(
     probs: ArrayLike,
     labels: ArrayLike,
-    threshold: ArrayLike | None,
-    weights: ArrayLike | None,
+    threshold: ArrayLike | None = None,
+    weights: ArrayLike | None = None,
     *,
     num_bins: int,
     adaptive: bool,
@@ -369,7 +312,7 @@ def _classwise(
             if adaptive
             else uniform_bins(p, num_bins)
         )
-        return _fill(bins, p, hit, kept).expected_error, kept.sum()
+        return fill(bins, p, hit, kept).expected_error, kept.sum()
 
     errors, mass = jax.vmap(of_class, in_axes=(1, 0))(table, classes)
     present = (mass > 0).astype(errors.dtype)
@@ -390,15 +333,4 @@ def _top_label(
         poison(confidence, is_probability(table).all(-1)),
         poison(correct, is_label(labels, table.shape[-1])),
         counts,
-    )
-
-
-def _fill(
-    bins: Bins, confidence: Array, correct: Array, weights: Array
-) -> CalibrationBins:
-    return CalibrationBins(
-        weight=bins.sum(weights),
-        squared_weight=bins.sum(jnp.square(weights)),
-        confidence=bins.sum(weighted(confidence, weights)),
-        correct=bins.sum(weighted(correct, weights)),
     )

@@ -125,7 +125,10 @@ def fpr_at_tpr(
 
 @compiled()
 def _fpr(
-    scores: ArrayLike, labels: ArrayLike, tpr: ArrayLike, weights: ArrayLike | None
+    scores: ArrayLike,
+    labels: ArrayLike,
+    tpr: ArrayLike,
+    weights: ArrayLike | None = None,
 ) -> Array:
     hits, alarms, positive = _at_thresholds(scores, labels, weights)
     level = jnp.asarray(tpr, hits.dtype)

@@ -121,7 +121,7 @@ def _winkler(
     upper: ArrayLike,
     targets: ArrayLike,
     alpha: ArrayLike,
-    weights: ArrayLike | None,
+    weights: ArrayLike | None = None,
 ) -> Array:
     lower, upper, targets, counts = as_examples(
         weights, lower=lower, upper=upper, targets=targets
@@ -175,7 +175,7 @@ def _pinball(
     quantiles: ArrayLike,
     targets: ArrayLike,
     level: ArrayLike,
-    weights: ArrayLike | None,
+    weights: ArrayLike | None = None,
 ) -> Array:
     quantiles, targets, counts = as_examples(
         weights, quantiles=quantiles, targets=targets
