@@ -221,6 +221,16 @@ def test_a_weight_of_two_is_an_example_twice(name):
 
 
 @for_every_metric
+def test_one_example_among_padding_is_one_example(name):
+    _, compiled, data, _ = row(name, n=1)
+    alone = compiled(*data)
+    junk, weights = padded(data, np.ones(1))
+    np.testing.assert_allclose(compiled(*junk, weights=weights), alone, rtol=2e-6)
+    needs_both_sides = "auroc" in name  # of positives and negatives
+    assert needs_both_sides or jnp.isfinite(alone).all()
+
+
+@for_every_metric
 def test_weights_are_relative_and_the_order_does_not_matter(name):
     _, compiled, data, _ = row(name)
     junk, weights = padded(data, np.random.default_rng(3).random(N))
