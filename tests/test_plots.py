@@ -166,3 +166,84 @@ def test_a_missing_matplotlib_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ImportError, match=r'pip install "jaxdrop\[plots\]"'):
         plots.rate_sweep(X, X)
+
+
+def test_shapes_that_do_not_belong_together_are_refused():
+    seven = np.ones(7)
+    with pytest.raises(ValueError, match=r"mean must hold one number .* 9, got \(7,\)"):
+        plots.predictive_band(X, seven, X)
+    with pytest.raises(ValueError, match=r"std 'total' must hold .* 9, got \(7,\)"):
+        plots.predictive_band(X, X, {"total": seven})
+    for samples in (np.ones((9, 2)), np.ones(18), X):
+        with pytest.raises(ValueError, match=r"samples must have .* \(S, 9\), got"):
+            plots.predictive_band(X, X, X, samples=samples)
+    with pytest.raises(ValueError, match=r"targets observed must .* 9, got \(7,\)"):
+        plots.predictive_band(X, X, X, observed=(X, seven))
+    with pytest.raises(
+        ValueError, match=r"values must .* \(9,\) or \(repeats, 9\), got"
+    ):
+        plots.rate_sweep(X, np.ones((3, 5)))
+    with pytest.raises(ValueError, match=r"values 'b' must have .* got \(9, 2\)"):
+        plots.rate_sweep(X, {"a": X, "b": np.ones((9, 2))})
+    with pytest.raises(ValueError, match=r"rates must have one axis, got \(1, 9\)"):
+        plots.rate_sweep(X[None], X)
+    with pytest.raises(ValueError, match=r"history 'loss' must .* 9\), got \(2, 4\)"):
+        plots.learning_curves({"loss": np.ones((2, 4))}, steps=X)
+    with pytest.raises(ValueError, match=r"history 'loss' must have .* \(2, 3, 4\)"):
+        plots.learning_curves({"loss": np.ones((2, 3, 4))})
+    with pytest.raises(
+        ValueError, match=r"shapes must be equal, got confidence \(7,\)"
+    ):
+        plots.rejection_curve({"a": CONFIDENCE[:7]}, CORRECT)
+
+
+def test_columns_of_inputs_and_their_samples_are_drawn_as_rows():
+    column = X[::-1, None]
+    drawn = plots.predictive_band(
+        column, column, X**2, samples=np.stack([column, 2 * column])
+    )
+    lines = [line.get_data() for line in drawn.axes[0].get_lines()]
+    np.testing.assert_allclose(lines, [(X, X), (X, 2 * X), (X, X)])
+
+
+@pytest.mark.parametrize(
+    ("name", "draw"),
+    [
+        ("correct", lambda: plots.rejection_curve(CONFIDENCE[:0], CORRECT[:0])),
+        ("x", lambda: plots.predictive_band(X[:0], X[:0], X[:0])),
+        ("kept", lambda: plots.mask(np.ones((0, 4), bool))),
+        ("kept", lambda: plots.mask(np.ones((0, 3, 3), bool))),
+        ("groups", lambda: plots.uncertainty_histogram({})),
+    ],
+)
+def test_what_there_is_nothing_of_is_named(name, draw):
+    with pytest.raises(ValueError, match=f"{name} must hold at least one"):
+        draw()
+
+
+UNKNOWN = {
+    "reliability_diagram": lambda: plots.reliability_diagram(PROBS * np.nan, LABELS),
+    "confidence": lambda: plots.rejection_curve(CONFIDENCE * np.nan, CORRECT),
+    "correct": lambda: plots.rejection_curve(CONFIDENCE, CORRECT * np.nan),
+    "predictive_band": lambda: plots.predictive_band(X, X * np.nan, X),
+    "learning_curves": lambda: plots.learning_curves({"loss": [1, np.nan]}),
+    "rate_sweep": lambda: plots.rate_sweep(X, X * np.nan),
+}
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_values_that_are_not_known_leave_gaps(name):
+    UNKNOWN[name]().savefig(io.BytesIO(), format="png")
+
+
+def test_places_of_a_band_are_known():
+    for unknown in (np.nan, np.inf):
+        with pytest.raises(ValueError, match="x must be finite"):
+            plots.predictive_band(np.append(X[1:], unknown), X, X)
+
+
+def test_bins_of_a_histogram_are_counted():
+    with pytest.raises(ValueError, match="num_bins must be at least 1, got 0"):
+        plots.uncertainty_histogram(X, num_bins=0)
+    with pytest.raises(TypeError, match=r"num_bins must be an integer, got 2\.5"):
+        plots.uncertainty_histogram(X, num_bins=2.5)

@@ -9,7 +9,7 @@ on NumPy and JAX arrays. What cannot be raised under ``jit`` becomes NaN: a labe
 names no class, a probability outside ``[0, 1]``, a batch without examples.
 """
 
-from jaxdrop.metrics._calibration import CalibrationBins as CalibrationBins
+from jaxdrop.metrics._bins import CalibrationBins as CalibrationBins
 from jaxdrop.metrics._calibration import (
     adaptive_calibration_error as adaptive_calibration_error,
 )

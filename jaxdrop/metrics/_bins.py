@@ -3,12 +3,14 @@
 import dataclasses
 import math
 import operator
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxdrop._typing import Array
+from jaxdrop.metrics._examples import weighted
 from jaxdrop.metrics._ranks import rank
 
 
@@ -38,7 +40,7 @@ def uniform_bins(values: Array, num_bins: int, /) -> Bins:
     Values are compared with the edges, rounded as the values are: a confidence of
     ``k / B`` opens bin ``k`` for every ``k``, which ``floor(value * B)`` does not do.
     """
-    num_bins = _as_count(num_bins)
+    num_bins = as_count(num_bins, name="num_bins")
     edges = jnp.asarray(np.arange(1, num_bins) / num_bins, values.dtype)
     index = jnp.searchsorted(edges, values, side="right", method="compare_all")
     return Bins(index.astype(jnp.int32), num_bins)
@@ -50,20 +52,92 @@ def equal_mass_bins(values: Array, weights: Array, num_bins: int, /) -> Bins:
     Equal values share a bin, that of the middle of their ranks, so that the order of
     examples does not matter.
     """
-    num_bins = _as_count(num_bins)
+    num_bins = as_count(num_bins, name="num_bins")
     below, through = rank(values).weight_below(weights)
     middle = (below + through) / (2 * weights.sum())
     index = jnp.clip(jnp.floor(middle * num_bins), 0, num_bins - 1)
     return Bins(index.astype(jnp.int32), num_bins)
 
 
-def _as_count(num_bins: int) -> int:
-    if isinstance(num_bins, bool | np.bool_):
-        raise TypeError(f"num_bins must be an integer, got {num_bins!r}.")
+class CalibrationBins(NamedTuple):
+    """What the calibration errors need to know of any number of examples.
+
+    Each field is a sum over the examples of a bin, so that two sets of bins are added:
+    ``jax.tree.map(jnp.add, a, b)`` are the bins of both batches.
+
+    Attributes:
+      weight: ``(num_bins,)``: how many examples, or their total weight.
+      squared_weight: ``(num_bins,)``: the sum of the squared weights.
+      confidence: ``(num_bins,)``: the sum of the confidences.
+      correct: ``(num_bins,)``: how many were right.
+    """
+
+    weight: Array
+    squared_weight: Array
+    confidence: Array
+    correct: Array
+
+    @property
+    def mean_confidence(self) -> Array:
+        """The mean confidence of each bin; NaN for an empty one."""
+        return self.confidence / self.weight
+
+    @property
+    def accuracy(self) -> Array:
+        """The share of right predictions in each bin; NaN for an empty one."""
+        return self.correct / self.weight
+
+    @property
+    def gap(self) -> Array:
+        """How far accuracy and confidence are apart in each bin; 0 for an empty one."""
+        gap = jnp.abs(self.accuracy - self.mean_confidence)
+        return jnp.where(self.weight == 0, 0, gap)
+
+    @property
+    def expected_error(self) -> Array:
+        """The mean gap over examples."""
+        return (self.weight * self.gap).sum() / self.weight.sum()
+
+    @property
+    def root_mean_squared_error(self) -> Array:
+        """The root of the mean squared gap over examples."""
+        return jnp.sqrt((self.weight * self.gap**2).sum() / self.weight.sum())
+
+    @property
+    def maximum_error(self) -> Array:
+        """The largest gap of any bin that is not empty."""
+        return jnp.where(self.weight.sum() > 0, self.gap.max(), jnp.nan)
+
+    @property
+    def debiased_squared_error(self) -> Array:
+        """The mean squared gap, less what chance alone contributes to it."""
+        share = self.squared_weight / self.weight**2
+        chance = self.accuracy * (1 - self.accuracy) * share / (1 - share)
+        one = 0 * self.gap  # of one example nothing is known, unless its gap is NaN
+        terms = jnp.where(share < 1, self.gap**2 - chance, one)
+        return (self.weight * terms).sum() / self.weight.sum()
+
+
+def fill(
+    bins: Bins, confidence: Array, correct: Array, weights: Array
+) -> CalibrationBins:
+    """Sums what is known of each example by its bin."""
+    return CalibrationBins(
+        weight=bins.sum(weights),
+        squared_weight=bins.sum(jnp.square(weights)),
+        confidence=bins.sum(weighted(confidence, weights)),
+        correct=bins.sum(weighted(correct, weights)),
+    )
+
+
+def as_count(count: int, /, *, name: str) -> int:
+    """Returns how many there are of something, at least one, or raises by name."""
+    if isinstance(count, bool | np.bool_):
+        raise TypeError(f"{name} must be an integer, got {count!r}.")
     try:
-        count = operator.index(num_bins)
+        whole = operator.index(count)
     except TypeError:
-        raise TypeError(f"num_bins must be an integer, got {num_bins!r}.") from None
-    if count < 1:
-        raise ValueError(f"num_bins must be at least 1, got {num_bins}.")
-    return count
+        raise TypeError(f"{name} must be an integer, got {count!r}.") from None
+    if whole < 1:
+        raise ValueError(f"{name} must be at least 1, got {count}.")
+    return whole

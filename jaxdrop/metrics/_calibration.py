@@ -1,81 +1,25 @@
 """Calibration: whether what is said with confidence 0.8 is right 8 times in 10."""
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jaxdrop._typing import Array
-from jaxdrop.metrics._bins import Bins, equal_mass_bins, uniform_bins
+from jaxdrop.metrics._bins import (
+    CalibrationBins,
+    equal_mass_bins,
+    fill,
+    uniform_bins,
+)
 from jaxdrop.metrics._compiled import compiled
 from jaxdrop.metrics._examples import (
     as_classified,
-    as_weights,
+    as_level,
     is_label,
     is_probability,
     poison,
-    weighted,
     weighted_mean,
 )
-
-
-class CalibrationBins(NamedTuple):
-    """What the calibration errors need to know of any number of examples.
-
-    Each field is a sum over the examples of a bin, so that two sets of bins are added:
-    ``jax.tree.map(jnp.add, a, b)`` are the bins of both batches.
-
-    Attributes:
-      weight: ``(num_bins,)``: how many examples, or their total weight.
-      squared_weight: ``(num_bins,)``: the sum of the squared weights.
-      confidence: ``(num_bins,)``: the sum of the confidences.
-      correct: ``(num_bins,)``: how many were right.
-    """
-
-    weight: Array
-    squared_weight: Array
-    confidence: Array
-    correct: Array
-
-    @property
-    def mean_confidence(self) -> Array:
-        """The mean confidence of each bin; NaN for an empty one."""
-        return self.confidence / self.weight
-
-    @property
-    def accuracy(self) -> Array:
-        """The share of right predictions in each bin; NaN for an empty one."""
-        return self.correct / self.weight
-
-    @property
-    def gap(self) -> Array:
-        """How far accuracy and confidence are apart in each bin; 0 for an empty one."""
-        gap = jnp.abs(self.accuracy - self.mean_confidence)
-        return jnp.where(self.weight == 0, 0, gap)
-
-    @property
-    def expected_error(self) -> Array:
-        """The mean gap over examples."""
-        return (self.weight * self.gap).sum() / self.weight.sum()
-
-    @property
-    def root_mean_squared_error(self) -> Array:
-        """The root of the mean squared gap over examples."""
-        return jnp.sqrt((self.weight * self.gap**2).sum() / self.weight.sum())
-
-    @property
-    def maximum_error(self) -> Array:
-        """The largest gap of any bin that is not empty."""
-        return jnp.where(self.weight.sum() > 0, self.gap.max(), jnp.nan)
-
-    @property
-    def debiased_squared_error(self) -> Array:
-        """The mean squared gap, less what chance alone contributes to it."""
-        share = self.squared_weight / self.weight**2
-        chance = self.accuracy * (1 - self.accuracy) * share / (1 - share)
-        terms = jnp.where(share < 1, self.gap**2 - chance, 0)  # one example: unknown
-        return (self.weight * terms).sum() / self.weight.sum()
 
 
 @compiled("num_bins")
@@ -114,9 +58,8 @@ def calibration_bins(
       >>> f"{both.expected_error:.3f}"  # (0.1 + 0.8 + 0.3) / 3
       '0.400'
     """
-    confidence, correct = _top_label(probs, labels)
-    counts = as_weights(weights, like=correct)
-    return _fill(uniform_bins(confidence, num_bins), confidence, correct, counts)
+    confidence, correct, counts = _top_label(probs, labels, weights)
+    return fill(uniform_bins(confidence, num_bins), confidence, correct, counts)
 
 
 @compiled("num_bins")
@@ -286,13 +229,11 @@ def adaptive_calibration_error(
       >>> f"{error:.3f}"
       '0.015'
     """
-    confidence, correct = _top_label(probs, labels)
-    counts = as_weights(weights, like=correct)
+    confidence, correct, counts = _top_label(probs, labels, weights)
     bins = equal_mass_bins(confidence, counts, num_bins)
-    return _fill(bins, confidence, correct, counts).expected_error
+    return fill(bins, confidence, correct, counts).expected_error
 
 
-@compiled("num_bins", "adaptive")
 def classwise_calibration_error(
     probs: ArrayLike,
     labels: ArrayLike,
@@ -300,7 +241,7 @@ def classwise_calibration_error(
     *,
     num_bins: int = 15,
     adaptive: bool = False,
-    threshold: float | None = None,
+    threshold: ArrayLike | None = None,
     weights: ArrayLike | None = None,
 ) -> Array:
     """The calibration error of every class's probability, averaged over the classes.
@@ -314,13 +255,17 @@ def classwise_calibration_error(
       num_bins: how many bins each class has. Static.
       adaptive: give each bin equally many examples (the adaptive calibration error of
         Nixon et al.) instead of equal width. Static.
-      threshold: leave out probabilities that are not above it (their thresholded
-        error): with many classes nearly all are close to 0.
+      threshold: leave out probabilities that are not above this number from 0 to 1
+        (their thresholded error): with many classes nearly all are close to 0.
       weights: ``(*batch)``: how much each example counts.
 
     Returns:
       A scalar in ``[0, 1]``: the mean over the classes that have a probability above
       the threshold. NaN without examples.
+
+    Raises:
+      ValueError: if ``threshold`` is below 0 or above 1; a JAX array gives NaN.
+      TypeError: if it is no number.
 
     References:
       Kull, Perello-Nieto, Kängsepp, Silva Filho, Song, Flach, `Beyond temperature
@@ -335,43 +280,57 @@ def classwise_calibration_error(
       >>> float(classwise_calibration_error(probs, jnp.array([0, 0, 1, 2])))
       0.0
     """
-    table, labels = as_classified(probs, labels, name="probs")
+    if threshold is not None:
+        threshold = as_level(threshold, name="threshold", ends=True)
+    return _classwise(
+        probs, labels, threshold, weights, num_bins=num_bins, adaptive=adaptive
+    )
+
+
+@compiled("num_bins", "adaptive")
+def _classwise(
+    probs: ArrayLike,
+    labels: ArrayLike,
+    threshold: ArrayLike | None = None,
+    weights: ArrayLike | None = None,
+    *,
+    num_bins: int,
+    adaptive: bool,
+) -> Array:
+    table, labels, counts = as_classified(probs, labels, weights, name="probs")
     table = poison(table, is_probability(table))
     classes = jnp.arange(table.shape[1], dtype=labels.dtype)
-    counts = as_weights(weights, like=table)
 
     def of_class(p: Array, label: Array) -> tuple[Array, Array]:
         hit = poison((labels == label).astype(p.dtype), is_label(labels, classes.size))
-        kept = counts if threshold is None else jnp.where(p <= threshold, 0, counts)
+        kept = counts
+        if threshold is not None:
+            least = jnp.asarray(threshold, p.dtype)
+            kept = poison(jnp.where(p <= least, 0, counts), ~jnp.isnan(least))
         bins = (
             equal_mass_bins(p, kept, num_bins)
             if adaptive
             else uniform_bins(p, num_bins)
         )
-        return _fill(bins, p, hit, kept).expected_error, kept.sum()
+        return fill(bins, p, hit, kept).expected_error, kept.sum()
 
     errors, mass = jax.vmap(of_class, in_axes=(1, 0))(table, classes)
     present = (mass > 0).astype(errors.dtype)
     return weighted_mean(errors, present)
 
 
-def _top_label(probs: ArrayLike, labels: ArrayLike) -> tuple[Array, Array]:
-    """The confidence of each prediction, and 1 where it is right; NaN if unknown."""
-    table, labels = as_classified(probs, labels, name="probs")
+def _top_label(
+    probs: ArrayLike, labels: ArrayLike, weights: ArrayLike | None
+) -> tuple[Array, Array, Array]:
+    """The confidence of each prediction, 1 where it is right, and its weight.
+
+    NaN for what is not known.
+    """
+    table, labels, counts = as_classified(probs, labels, weights, name="probs")
     confidence = table.max(-1)
     correct = (table.argmax(-1).astype(labels.dtype) == labels).astype(table.dtype)
     return (
         poison(confidence, is_probability(table).all(-1)),
         poison(correct, is_label(labels, table.shape[-1])),
-    )
-
-
-def _fill(
-    bins: Bins, confidence: Array, correct: Array, weights: Array
-) -> CalibrationBins:
-    return CalibrationBins(
-        weight=bins.sum(weights),
-        squared_weight=bins.sum(jnp.square(weights)),
-        confidence=bins.sum(weighted(confidence, weights)),
-        correct=bins.sum(weighted(correct, weights)),
+        counts,
     )

@@ -8,12 +8,11 @@ from jaxdrop._typing import Array
 from jaxdrop.metrics._compiled import compiled
 from jaxdrop.metrics._examples import (
     as_examples,
-    as_weights,
-    check_inside,
+    as_level,
     poison,
     weighted,
 )
-from jaxdrop.metrics._ranks import rank
+from jaxdrop.metrics._ranks import comparable, rank
 
 
 @compiled()
@@ -106,7 +105,8 @@ def fpr_at_tpr(
       A scalar in ``[0, 1]``; NaN if there are no positives or no negatives.
 
     Raises:
-      ValueError: if the number ``tpr`` is not between 0 and 1.
+      ValueError: if ``tpr`` is not between 0 and 1; a JAX array gives NaN.
+      TypeError: if it is no number.
 
     References:
       Liang, Li, Srikant, `Enhancing the reliability of out-of-distribution image
@@ -120,13 +120,15 @@ def fpr_at_tpr(
       >>> float(fpr_at_tpr(scores, labels))  # finding 0.3 also flags 0.7
       0.5
     """
-    check_inside(tpr, name="tpr")
-    return _fpr(scores, labels, tpr, weights)
+    return _fpr(scores, labels, as_level(tpr, name="tpr"), weights)
 
 
 @compiled()
 def _fpr(
-    scores: ArrayLike, labels: ArrayLike, tpr: ArrayLike, weights: ArrayLike | None
+    scores: ArrayLike,
+    labels: ArrayLike,
+    tpr: ArrayLike,
+    weights: ArrayLike | None = None,
 ) -> Array:
     hits, alarms, positive = _at_thresholds(scores, labels, weights)
     level = jnp.asarray(tpr, hits.dtype)
@@ -134,7 +136,7 @@ def _fpr(
     negatives = alarms.max(initial=0)  # the lowest threshold flags them all
     enough = found >= level - 4 * float(np.finfo(found.dtype).eps)
     false = jnp.where(enough, alarms, jnp.inf).min(initial=jnp.inf) / negatives
-    known = (positive.sum() > 0) & (negatives > 0)
+    known = (positive.sum() > 0) & (negatives > 0) & ~jnp.isnan(level)
     return poison(false, known & ~jnp.isnan(hits.sum() + alarms.sum()))
 
 
@@ -152,8 +154,9 @@ def _sides(
             "labels must be bools or the integers 0 and 1, got an array of "
             f"{jnp.asarray(labels).dtype}."
         )
-    scores, told = as_examples(scores=scores, labels=labels)
-    counts = as_weights(weights, like=scores)
+    scores, told, counts = as_examples(
+        weights, scores=comparable(scores), labels=labels
+    )
     valid = ((told == 0) | (told == 1)) & ~jnp.isnan(scores)
     counts = poison(counts, valid | (counts == 0))
     return scores, jnp.where(told == 0, 0, counts), jnp.where(told == 1, 0, counts)

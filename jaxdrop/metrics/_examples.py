@@ -1,13 +1,14 @@
 """Examples, what is known about each of them, and how much each of them counts."""
 
 import math
-from numbers import Real
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from jaxdrop._checks import is_number
 from jaxdrop._typing import Array
 
 _SLACK = 1e-2  # how far above 1 the rounding of bfloat16 may take a probability
@@ -25,8 +26,8 @@ def as_float(array: Any, /, *, name: str) -> Array:
     return values if wide else values.astype(np.float32)
 
 
-def as_examples(**arrays: ArrayLike) -> tuple[Array, ...]:
-    """Returns arrays of one number per example, flat and in one floating dtype.
+def as_examples(weights: ArrayLike | None, /, **arrays: ArrayLike) -> tuple[Array, ...]:
+    """Returns arrays of one number per example, flat and in one dtype; weights last.
 
     Numbers without axes are repeated for every example. Shapes that differ raise: an
     ``(N, 1)`` beside an ``(N,)`` would quietly become ``(N, N)``.
@@ -39,16 +40,17 @@ def as_examples(**arrays: ArrayLike) -> tuple[Array, ...]:
     shape = shapes.pop() if shapes else ()
     leading = [array for array in floats.values() if array.ndim] or floats.values()
     dtype = np.result_type(*(array.dtype for array in leading))
-    return tuple(
+    flat = (
         jnp.broadcast_to(array.astype(dtype), shape).ravel()
         for array in floats.values()
     )
+    return *flat, as_weights(weights, shape, dtype)
 
 
 def as_classified(
-    scores: ArrayLike, labels: ArrayLike, /, *, name: str
-) -> tuple[Array, Array]:
-    """Returns ``(N, C)`` floats and ``(N,)`` integer labels, leading axes flattened."""
+    scores: ArrayLike, labels: ArrayLike, weights: ArrayLike | None, /, *, name: str
+) -> tuple[Array, Array, Array]:
+    """Returns ``(N, C)`` floats, ``(N,)`` integer labels and ``(N,)`` weights."""
     table, labels = as_float(scores, name=name), jnp.asarray(labels)
     if table.ndim == 0 or table.shape[-1] == 0:
         raise ValueError(f"{name} needs a last axis of classes, got {table.shape}.")
@@ -60,20 +62,23 @@ def as_classified(
             f"{table.shape[:-1]}, got {labels.shape}."
         )
     flat = labels.ravel().astype(jnp.int32)
-    return table.reshape(flat.size, table.shape[-1]), flat
+    counts = as_weights(weights, labels.shape, table.dtype)
+    return table.reshape(flat.size, table.shape[-1]), flat, counts
 
 
-def as_weights(weights: ArrayLike | None, /, *, like: Array) -> Array:
-    """Returns one weight per example, ones if none are given; NaN for a negative."""
+def as_weights(
+    weights: ArrayLike | None, shape: tuple[int, ...], dtype: np.dtype, /
+) -> Array:
+    """Returns flat weights of a batch, ones if none are given; NaN for a negative."""
     if weights is None:
-        return jnp.ones(like.shape[:1], like.dtype)
-    flat = as_float(weights, name="weights").ravel()
-    if flat.shape != like.shape[:1]:
+        return jnp.ones(math.prod(shape), dtype)
+    counts = as_float(weights, name="weights")
+    if counts.shape != shape:
         raise ValueError(
-            f"weights must hold one number per example, {like.shape[0]} of them, "
-            f"got {math.prod(np.shape(weights))}."
+            f"weights must hold one number per example, of shape {shape}, got "
+            f"{counts.shape}."
         )
-    return poison(flat, flat >= 0).astype(like.dtype)
+    return poison(counts, counts >= 0).astype(dtype).ravel()
 
 
 def weighted(values: Array, weights: Array, /) -> Array:
@@ -101,7 +106,22 @@ def poison(values: Array, valid: Array, /) -> Array:
     return jnp.where(valid, values, jnp.nan)
 
 
-def check_inside(level: object, /, *, name: str) -> None:
-    """Raises for a number that is not between 0 and 1; an array is data."""
-    if isinstance(level, Real) and not 0 < float(level) < 1:
+def as_level(level: ArrayLike, /, *, name: str, ends: bool = False) -> ArrayLike:
+    """Returns a number between 0 and 1; what is outside raises, or as data is NaN.
+
+    The ``ends`` 0 and 1 are outside, unless they are asked for.
+    """
+    shape = np.shape(level)
+    if shape and isinstance(level, np.ndarray | jax.Array):
+        raise ValueError(
+            f"{name} must be one number, got an array of shape {shape}; use jax.vmap "
+            "for several."
+        )
+    if isinstance(level, jax.Array):
+        inside = (level >= 0) & (level <= 1) if ends else (level > 0) & (level < 1)
+        return poison(level, inside)
+    if isinstance(level, bool | np.bool_) or not is_number(level):
+        raise TypeError(f"{name} must be a number between 0 and 1, got {level!r}.")
+    if not (0 < level < 1 or (ends and level in (0, 1))):
         raise ValueError(f"{name} must be between 0 and 1, got {level}.")
+    return level

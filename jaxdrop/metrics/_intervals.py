@@ -7,8 +7,7 @@ from jaxdrop._typing import Array
 from jaxdrop.metrics._compiled import compiled
 from jaxdrop.metrics._examples import (
     as_examples,
-    as_weights,
-    check_inside,
+    as_level,
     poison,
     weighted_mean,
 )
@@ -41,10 +40,12 @@ def interval_coverage(
       >>> float(interval_coverage(0.0, 1.0, jnp.array([0.0, 0.5, 1.5, 1.0])))
       0.75
     """
-    lower, upper, targets = as_examples(lower=lower, upper=upper, targets=targets)
+    lower, upper, targets, counts = as_examples(
+        weights, lower=lower, upper=upper, targets=targets
+    )
     inside = ((lower <= targets) & (targets <= upper)).astype(targets.dtype)
     inside = poison(inside, ~(jnp.isnan(lower) | jnp.isnan(upper) | jnp.isnan(targets)))
-    return weighted_mean(inside, as_weights(weights, like=inside))
+    return weighted_mean(inside, counts)
 
 
 @compiled()
@@ -67,8 +68,8 @@ def interval_width(
       >>> float(interval_width(jnp.array([0.0, 1.0]), jnp.array([1.0, 4.0])))
       2.0
     """
-    lower, upper = as_examples(lower=lower, upper=upper)
-    return weighted_mean(upper - lower, as_weights(weights, like=lower))
+    lower, upper, counts = as_examples(weights, lower=lower, upper=upper)
+    return weighted_mean(upper - lower, counts)
 
 
 def winkler_score(
@@ -96,7 +97,8 @@ def winkler_score(
       A scalar in the units of the targets, lower is better; NaN without examples.
 
     Raises:
-      ValueError: if the number ``alpha`` is not between 0 and 1.
+      ValueError: if ``alpha`` is not between 0 and 1; a JAX array gives NaN.
+      TypeError: if it is no number.
 
     References:
       Winkler, `A decision-theoretic approach to interval estimation
@@ -110,8 +112,7 @@ def winkler_score(
       >>> float(winkler_score(0.0, 1.0, jnp.array([0.5, 1.5]), alpha=0.5))
       2.0
     """
-    check_inside(alpha, name="alpha")
-    return _winkler(lower, upper, targets, alpha, weights)
+    return _winkler(lower, upper, targets, as_level(alpha, name="alpha"), weights)
 
 
 @compiled()
@@ -120,12 +121,14 @@ def _winkler(
     upper: ArrayLike,
     targets: ArrayLike,
     alpha: ArrayLike,
-    weights: ArrayLike | None,
+    weights: ArrayLike | None = None,
 ) -> Array:
-    lower, upper, targets = as_examples(lower=lower, upper=upper, targets=targets)
+    lower, upper, targets, counts = as_examples(
+        weights, lower=lower, upper=upper, targets=targets
+    )
     outside = jnp.maximum(lower - targets, 0) + jnp.maximum(targets - upper, 0)
     score = upper - lower + outside * (2 / jnp.asarray(alpha, outside.dtype))
-    return weighted_mean(score, as_weights(weights, like=score))
+    return weighted_mean(score, counts)
 
 
 def pinball_loss(
@@ -151,7 +154,8 @@ def pinball_loss(
       A scalar in the units of the targets, lower is better; NaN without examples.
 
     Raises:
-      ValueError: if the number ``level`` is not between 0 and 1.
+      ValueError: if ``level`` is not between 0 and 1; a JAX array gives NaN.
+      TypeError: if it is no number.
 
     References:
       Koenker, Bassett, `Regression quantiles <https://doi.org/10.2307/1913643>`_,
@@ -163,8 +167,7 @@ def pinball_loss(
       >>> float(pinball_loss(jnp.array([1.0, 1.0]), jnp.array([3.0, 0.0]), level=0.75))
       0.875
     """
-    check_inside(level, name="level")
-    return _pinball(quantiles, targets, level, weights)
+    return _pinball(quantiles, targets, as_level(level, name="level"), weights)
 
 
 @compiled()
@@ -172,9 +175,11 @@ def _pinball(
     quantiles: ArrayLike,
     targets: ArrayLike,
     level: ArrayLike,
-    weights: ArrayLike | None,
+    weights: ArrayLike | None = None,
 ) -> Array:
-    quantiles, targets = as_examples(quantiles=quantiles, targets=targets)
+    quantiles, targets, counts = as_examples(
+        weights, quantiles=quantiles, targets=targets
+    )
     error, q = targets - quantiles, jnp.asarray(level, targets.dtype)
     score = jnp.maximum(q * error, (q - 1) * error)
-    return weighted_mean(score, as_weights(weights, like=score))
+    return weighted_mean(score, counts)

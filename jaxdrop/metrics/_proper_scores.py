@@ -11,7 +11,6 @@ from jaxdrop.metrics._bins import uniform_bins
 from jaxdrop.metrics._compiled import compiled
 from jaxdrop.metrics._examples import (
     as_classified,
-    as_weights,
     is_label,
     is_probability,
     poison,
@@ -52,9 +51,9 @@ def negative_log_likelihood(
       >>> bool(jnp.isclose(score, jnp.log(10.0)))
       True
     """
-    table, labels = as_classified(logits, labels, name="logits")
+    table, labels, counts = as_classified(logits, labels, weights, name="logits")
     log_probs = jax.nn.log_softmax(table, axis=-1)
-    return weighted_mean(-_at(log_probs, labels), as_weights(weights, like=table))
+    return weighted_mean(-_at(log_probs, labels), counts)
 
 
 @compiled()
@@ -85,10 +84,10 @@ def brier_score(
       >>> float(brier_score(right_and_wrong, jnp.array([0, 1])))
       1.0
     """
-    table, labels = as_classified(probs, labels, name="probs")
+    table, labels, counts = as_classified(probs, labels, weights, name="probs")
     table = poison(table, is_probability(table))
     scores = jnp.square(table - _truth(table, labels)).sum(-1)
-    return weighted_mean(scores, as_weights(weights, like=table))
+    return weighted_mean(scores, counts)
 
 
 class BrierDecomposition(NamedTuple):
@@ -152,9 +151,8 @@ def brier_decomposition(
       >>> [round(float(part), 6) for part in parts]  # calibrated, but says one thing
       [0.0, 0.0, 0.375, 0.0]
     """
-    table, labels = as_classified(probs, labels, name="probs")
+    table, labels, counts = as_classified(probs, labels, weights, name="probs")
     table = poison(table, is_probability(table))
-    counts = as_weights(weights, like=table)
     of_classes = jax.vmap(_decompose, in_axes=(1, 1, None, None))
     parts = of_classes(table, _truth(table, labels), counts, num_bins)
     return BrierDecomposition(*(part.sum() for part in parts))

@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 
 from jaxdrop._checks import check_axis
 from jaxdrop._typing import Array
-from jaxdrop.metrics._bins import equal_mass_bins
+from jaxdrop.metrics._bins import as_count, equal_mass_bins
 from jaxdrop.metrics._compiled import compiled
 from jaxdrop.metrics._examples import (
     as_examples,
@@ -55,14 +55,16 @@ def crps_gaussian(
       >>> f"{crps_gaussian(jnp.zeros(3), jnp.ones(3), jnp.zeros(3)):.4f}"
       '0.2337'
     """
-    mean, std, targets = as_examples(mean=mean, std=std, targets=targets)
+    mean, std, targets, counts = as_examples(
+        weights, mean=mean, std=std, targets=targets
+    )
     error, some = targets - mean, std > 0
     width = jnp.where(some, std, 1)
     z = error / width
     spread = 2 * stats.norm.pdf(z) - 1 / jnp.sqrt(jnp.asarray(np.pi, z.dtype))
     score = error * (2 * stats.norm.cdf(z) - 1) + width * spread
     score = poison(jnp.where(some, score, jnp.abs(error)), std >= 0)
-    return weighted_mean(score, as_weights(weights, like=score))
+    return weighted_mean(score, counts)
 
 
 @compiled("axis", "fair")
@@ -127,7 +129,7 @@ def crps_samples(
         place, jnp.sort(error, axis=0), 1, precision=jax.lax.Precision.HIGHEST
     )
     score = (jnp.abs(error).mean(0) - gaps / pairs).ravel()
-    return weighted_mean(score, as_weights(weights, like=score))
+    return weighted_mean(score, as_weights(weights, truth.shape, score.dtype))
 
 
 @compiled()
@@ -141,7 +143,8 @@ def sharpness(std: ArrayLike, /, *, weights: ArrayLike | None = None) -> Array:
       weights: ``(*batch)``: how much each example counts.
 
     Returns:
-      A scalar in the units of the targets, lower is sharper; NaN without examples.
+      A scalar in the units of the targets, lower is sharper; NaN for a negative
+      ``std``, or without examples.
 
     References:
       Kuleshov, Fenner, Ermon, `Accurate uncertainties for deep learning using
@@ -153,8 +156,9 @@ def sharpness(std: ArrayLike, /, *, weights: ArrayLike | None = None) -> Array:
       >>> float(sharpness(jnp.array([1.0, 7.0])))
       5.0
     """
-    (std,) = as_examples(std=std)
-    return jnp.sqrt(weighted_mean(jnp.square(std), as_weights(weights, like=std)))
+    std, counts = as_examples(weights, std=std)
+    std = poison(std, std >= 0)
+    return jnp.sqrt(weighted_mean(jnp.square(std), counts))
 
 
 class RegressionCalibration(NamedTuple):
@@ -223,7 +227,11 @@ def regression_calibration(
 
     Returns:
       The curve and the bins, with the summaries ``mace``, ``rmsce``, ``ence`` and
-      ``uce``.
+      ``uce``; NaN where a ``std`` is negative.
+
+    Raises:
+      ValueError: if shapes do not fit, or a count is not positive.
+      TypeError: if a count is no integer.
 
     References:
       Kuleshov, Fenner, Ermon, `Accurate uncertainties for deep learning using
@@ -241,10 +249,13 @@ def regression_calibration(
       >>> bool((too_high.observed >= too_high.levels)[2:].all())
       True
     """
-    mean, std, targets = as_examples(mean=mean, std=std, targets=targets)
-    counts = as_weights(weights, like=mean)
+    mean, std, targets, counts = as_examples(
+        weights, mean=mean, std=std, targets=targets
+    )
     rank_of_target = stats.norm.cdf((targets - mean) / std)
     rank_of_target = poison(rank_of_target, std > 0)
+    std = poison(std, std >= 0)
+    num_levels = as_count(num_levels, name="num_levels")
     spaced = np.arange(1, num_levels + 1) / (num_levels + 1)
     levels: Array = jnp.asarray(spaced, mean.dtype)
 

@@ -8,8 +8,8 @@ from jax.typing import ArrayLike
 from jaxdrop._checks import check_choice
 from jaxdrop._typing import Array
 from jaxdrop.metrics._compiled import compiled
-from jaxdrop.metrics._examples import as_examples, as_weights, poison, weighted
-from jaxdrop.metrics._ranks import rank
+from jaxdrop.metrics._examples import as_examples, poison, weighted
+from jaxdrop.metrics._ranks import comparable, rank
 
 
 class RiskCoverage(NamedTuple):
@@ -27,7 +27,9 @@ class RiskCoverage(NamedTuple):
         """The largest share that can be answered at no more than this mean loss."""
         good = self.risk <= jnp.asarray(risk, self.risk.dtype)
         best = jnp.where(good, self.coverage, 0).max(initial=0)
-        return poison(best, self.coverage.max(initial=0) > 0)
+        answered = self.coverage > 0  # before the first weight there is no risk
+        known = answered.any() & ~(answered & jnp.isnan(self.risk)).any()
+        return poison(best, known)
 
 
 class AccuracyRejection(NamedTuple):
@@ -74,8 +76,9 @@ def risk_coverage(
       >>> f"{curve.coverage_at(0.3):.1f}"
       '0.2'
     """
-    confidence, losses = as_examples(confidence=confidence, losses=losses)
-    counts = as_weights(weights, like=losses)
+    confidence, losses, counts = as_examples(
+        weights, confidence=comparable(confidence), losses=losses
+    )
     coverage, risk, _ = _curve(confidence, losses, counts)
     return RiskCoverage(coverage, risk)
 
@@ -123,8 +126,9 @@ def aurc(
       '0.0000'
     """
     check_choice(kind, ("risk", "excess", "generalized"), name="kind")
-    confidence, losses = as_examples(confidence=confidence, losses=losses)
-    counts = as_weights(weights, like=losses)
+    confidence, losses, counts = as_examples(
+        weights, confidence=comparable(confidence), losses=losses
+    )
     if kind == "generalized":
         return _area(confidence, losses, counts, generalized=True)
     area = _area(confidence, losses, counts)
@@ -139,7 +143,8 @@ def accuracy_rejection(
 
     Args:
       confidence: ``(*batch)``: higher is more certain.
-      correct: ``(*batch)``: true or 1 where the prediction is right.
+      correct: ``(*batch)``: true or 1 where the prediction is right, or how right it
+        is, from 0 to 1; NaN for any other number.
       weights: ``(*batch)``: how much each example counts.
 
     Returns:
@@ -158,8 +163,10 @@ def accuracy_rejection(
       >>> curve.rejected.tolist(), curve.accuracy.tolist()
       ([0.0, 0.25, 0.5, 0.75], [0.75, 1.0, 1.0, 1.0])
     """
-    confidence, correct = as_examples(confidence=confidence, correct=correct)
-    counts = as_weights(weights, like=correct)
+    confidence, correct, counts = as_examples(
+        weights, confidence=comparable(confidence), correct=correct
+    )
+    correct = poison(correct, (correct >= 0) & (correct <= 1))
     coverage, risk, _ = _curve(confidence, 1 - correct, counts)
     return AccuracyRejection(1 - coverage[::-1], 1 - risk[::-1])
 

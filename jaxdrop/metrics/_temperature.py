@@ -9,7 +9,6 @@ from jaxdrop._typing import Array
 from jaxdrop.metrics._compiled import compiled
 from jaxdrop.metrics._examples import (
     as_classified,
-    as_weights,
     is_label,
     poison,
     weighted_mean,
@@ -39,7 +38,8 @@ def temperature_scaling(
 
     Returns:
       A scalar between 0.001 and 1000: above 1 for an overconfident model. If every
-      label is the most probable class there is no optimum, and it is 0.001.
+      label is the most probable class there is no optimum, and it is 0.001; if every
+      temperature is as good, it is 1.
 
     References:
       Guo, Pleiss, Sun, Weinberger, `On calibration of modern neural networks
@@ -53,8 +53,7 @@ def temperature_scaling(
       >>> f"{temperature:.3f}"  # 9 / log(3)
       '8.192'
     """
-    table, labels = as_classified(logits, labels, name="logits")
-    counts = as_weights(weights, like=table)
+    table, labels, counts = as_classified(logits, labels, weights, name="logits")
     table = table - table.max(-1, keepdims=True)
     index = jnp.clip(labels, 0, table.shape[-1] - 1)[:, None]
     right = jnp.take_along_axis(table, index, axis=-1)[:, 0]
@@ -73,4 +72,6 @@ def temperature_scaling(
 
     limit = jnp.log(jnp.asarray(_LIMIT, table.dtype))
     low, high = lax.fori_loop(0, _STEPS, halve, (-limit, limit))
-    return poison(jnp.exp((low + high) / 2), ~jnp.isnan(slope(jnp.ones_like(limit))))
+    unmoved = ((table == 0) | (table == -jnp.inf)).all(-1)  # by any temperature
+    found = jnp.where((unmoved | (counts == 0)).all(), 1, jnp.exp((low + high) / 2))
+    return poison(found, ~jnp.isnan(slope(jnp.ones_like(limit))))

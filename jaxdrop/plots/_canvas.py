@@ -62,6 +62,28 @@ def named(
     return [(name, np.asarray(series, float)) for name, series in items]
 
 
+def told(argument: str, name: str | None, /) -> str:
+    """What errors call a series: its argument, and its name there if it has one."""
+    return argument if name is None else f"{argument} {name!r}"
+
+
+def as_rows(values: np.ndarray, length: int | None, /, *, name: str) -> np.ndarray:
+    """Returns repeats of a series as rows, or raises by name; one series is one row."""
+    if values.ndim not in (1, 2) or length not in (None, values.shape[-1]):
+        shown = "S" if length is None else length
+        raise ValueError(
+            f"{name} must have the shape ({shown},) or (repeats, {shown}), got "
+            f"{values.shape}."
+        )
+    return np.atleast_2d(values)
+
+
+def check_some(values: np.ndarray, /, *, name: str) -> None:
+    """Raises for an array without entries, of which nothing can be drawn."""
+    if not values.size:
+        raise ValueError(f"{name} must hold at least one entry, got {values.shape}.")
+
+
 def color_of(index: int, /) -> str:
     """The colour of the series with this number."""
     return COLORS[index % len(COLORS)]

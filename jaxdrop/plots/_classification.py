@@ -9,10 +9,12 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jaxdrop import metrics
+from jaxdrop.metrics._bins import as_count
 from jaxdrop.plots._canvas import (
     BLUE,
     GREY,
     RED,
+    check_some,
     color_of,
     figure_of,
     finished,
@@ -117,6 +119,9 @@ def rejection_curve(
       The figure: one curve of :func:`jaxdrop.metrics.accuracy_rejection` for each
       confidence, beside the best order there is and the accuracy on everything.
 
+    Raises:
+      ValueError: if there are no examples, or shapes do not fit.
+
     Examples:
       >>> import jax.numpy as jnp
       >>> from jaxdrop import plots
@@ -125,6 +130,7 @@ def rejection_curve(
       'rejected'
     """
     ax = ax or new_axes()
+    check_some(np.asarray(correct), name="correct")
 
     def draw(values: np.ndarray, **style: Any) -> np.ndarray:
         found = metrics.accuracy_rejection(values, correct, weights=weights)
@@ -136,7 +142,8 @@ def rejection_curve(
     seen = [draw(np.asarray(correct), label="best order", **best)]
     for index, (name, values) in enumerate(named(confidence)):
         seen.append(draw(values, color=color_of(index), linewidth=1.8, label=name))
-    whole, lowest = seen[0][0], min(accuracy.min() for accuracy in seen)
+    whole, known = seen[0][0], np.concatenate(seen)
+    lowest = known.min(where=np.isfinite(known), initial=1)
     ax.axhline(whole, color=GREY, linewidth=1, linestyle=":", label="nothing rejected")
     ax.set(xlim=(0, 1), xlabel="rejected", ylabel="accuracy of the rest")
     ax.set_ylim(lowest - 0.05 * (1 - lowest) - 0.005, 1.005 + 0.02 * (1 - lowest))
@@ -164,6 +171,9 @@ def uncertainty_histogram(
       The figure: the share of each group in each bin, so that large and small groups
       can be compared.
 
+    Raises:
+      ValueError: if there is no group, or ``num_bins`` is not positive.
+
     Examples:
       >>> import jax.numpy as jnp
       >>> from jaxdrop import plots
@@ -174,6 +184,9 @@ def uncertainty_histogram(
     """
     ax = ax or new_axes()
     series = [(name, values.ravel()) for name, values in named(groups)]
+    if not series:
+        raise ValueError("groups must hold at least one group, got {}.")
+    num_bins = as_count(num_bins, name="num_bins")
     finite = np.concatenate([values[np.isfinite(values)] for _, values in series])
     low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
     edges = np.linspace(low, high if high > low else low + 1, num_bins + 1)

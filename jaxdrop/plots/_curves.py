@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxdrop.plots._canvas import BLUE, GREY, color_of, finished, named, new_axes
+from jaxdrop.plots._canvas import (
+    BLUE,
+    GREY,
+    as_rows,
+    check_some,
+    color_of,
+    finished,
+    named,
+    new_axes,
+    told,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,6 +52,9 @@ def predictive_band(
     Returns:
       The figure.
 
+    Raises:
+      ValueError: if shapes do not fit, or ``x`` is empty or not finite.
+
     Examples:
       >>> import jax.numpy as jnp
       >>> from jaxdrop import plots
@@ -50,22 +64,25 @@ def predictive_band(
       2
     """
     ax = ax or new_axes()
-    order = np.argsort(np.ravel(np.asarray(x)))
-    inputs, center = (np.ravel(np.asarray(v, float))[order] for v in (x, mean))
+    places = _places(x)
+    order = np.argsort(places.ravel())
+    inputs = places.ravel()[order]
+    center = _flat(mean, inputs.size, name="mean")[order]
     bands = named(std)
     for index, (name, spread) in enumerate(bands):
-        reach = width * spread.ravel()[order]
+        reach = width * _flat(spread, inputs.size, name=told("std", name))[order]
         label = f"±{width:g} std" + (f", {name}" if name else "")
         alpha = 0.18 + 0.22 * index / max(1, len(bands) - 1)
         style: dict[str, Any] = {"color": BLUE, "alpha": alpha, "linewidth": 0}
         ax.fill_between(inputs, center - reach, center + reach, label=label, **style)
     if samples is not None:
-        for row in np.asarray(samples, float).reshape(-1, inputs.size):
+        for row in _functions(samples, places.shape):
             ax.plot(inputs, row[order], color=GREY, linewidth=0.5, alpha=0.6)
     ax.plot(inputs, center, color=BLUE, linewidth=1.8, label="mean")
     if observed is not None:
-        places, values = (np.ravel(np.asarray(v, float)) for v in observed)
-        ax.scatter(places, values, s=12, color="black", zorder=3, label="observed")
+        at, seen = np.asarray(observed[0], float), observed[1]
+        values = _flat(seen, at.size, name="targets observed")
+        ax.scatter(at, values, s=12, color="black", zorder=3, label="observed")
     ax.set(xlabel="x", ylabel="y", xlim=(inputs[0], inputs[-1]))
     return finished(ax)
 
@@ -94,6 +111,9 @@ def learning_curves(
     Returns:
       The figure.
 
+    Raises:
+      ValueError: if shapes do not fit.
+
     Examples:
       >>> import jax.numpy as jnp
       >>> from jaxdrop import plots
@@ -104,7 +124,8 @@ def learning_curves(
     """
     ax = ax or new_axes()
     for index, (name, values) in enumerate(named(history)):
-        runs = np.atleast_2d(values)
+        length = None if steps is None else np.size(steps)
+        runs = as_rows(values, length, name=told("history", name))
         places = np.arange(1, runs.shape[1] + 1) if steps is None else np.asarray(steps)
         color = color_of(index)
         marker = "o" if runs.shape[1] == 1 else None
@@ -140,6 +161,9 @@ def rate_sweep(
     Returns:
       The figure.
 
+    Raises:
+      ValueError: if shapes do not fit.
+
     Examples:
       >>> import jax.numpy as jnp
       >>> from jaxdrop import plots
@@ -148,14 +172,17 @@ def rate_sweep(
       'dropout rate'
     """
     ax = ax or new_axes()
-    order = np.argsort(np.asarray(rates))
-    places = np.asarray(rates, float)[order]
+    places = np.asarray(rates, float)
+    if places.ndim != 1:
+        raise ValueError(f"rates must have one axis, got {places.shape}.")
+    order = np.argsort(places)
     for index, (name, series) in enumerate(named(values)):
-        repeats = np.atleast_2d(series)[:, order]
+        rows = as_rows(series, places.size, name=told("values", name))
+        repeats = rows[:, order]
         count = len(repeats)
         error = repeats.std(0, ddof=1) / np.sqrt(count) if count > 1 else None
         ax.errorbar(
-            places,
+            places[order],
             repeats.mean(0),
             yerr=error,
             label=name,
@@ -166,3 +193,28 @@ def rate_sweep(
         )
     ax.set(xlabel=xlabel, ylabel=ylabel)
     return finished(ax)
+
+
+def _places(x: ArrayLike, /) -> np.ndarray:
+    places = np.asarray(x, float)
+    check_some(places, name="x")
+    if not np.isfinite(places).all():
+        raise ValueError(f"x must be finite, to be drawn in order, got {places}.")
+    return places
+
+
+def _flat(values: ArrayLike, size: int, /, *, name: str) -> np.ndarray:
+    array = np.asarray(values, float)
+    if array.size != size:
+        raise ValueError(
+            f"{name} must hold one number for each input, {size}, got {array.shape}."
+        )
+    return array.ravel()
+
+
+def _functions(samples: ArrayLike, shape: tuple[int, ...], /) -> np.ndarray:
+    """Samples as rows: each has the shape of the inputs, or is flat."""
+    array, size = np.asarray(samples, float), math.prod(shape)
+    if array.shape[1:] not in (shape, (size,)):
+        raise ValueError(f"samples must have the shape (S, {size}), got {array.shape}.")
+    return array.reshape(len(array), size)

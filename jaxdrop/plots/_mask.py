@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxdrop.plots._canvas import BLUE, figure_of, panels
+from jaxdrop.plots._canvas import BLUE, check_some, figure_of, panels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,8 +26,8 @@ def mask(kept: ArrayLike, /, *, ax: Axes | None = None) -> Figure:
       The figure; the share that is dropped stands above each panel.
 
     Raises:
-      ValueError: if the mask has no or more than three axes, or several panels are to
-        be drawn into one.
+      ValueError: if the mask is empty, or has no or more than three axes, or several
+        panels are to be drawn into one.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -41,6 +41,7 @@ def mask(kept: ArrayLike, /, *, ax: Axes | None = None) -> Figure:
     shown = np.asarray(kept).astype(bool)
     if not 1 <= shown.ndim <= 3:
         raise ValueError(f"a mask of 1, 2 or 3 axes can be drawn, got {shown.shape}.")
+    check_some(shown, name="kept")
     shown = shown.reshape((1,) * (3 - shown.ndim) + shown.shape)
     if ax is not None and len(shown) > 1:
         raise ValueError(f"{len(shown)} panels do not fit one ax; leave ax out.")

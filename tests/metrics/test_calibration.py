@@ -183,7 +183,9 @@ def test_arguments_that_do_not_fit_are_named():
         metrics.expected_calibration_error(probs, labels[:1])
     with pytest.raises(TypeError, match=r"labels must be integers, got .*float32"):
         metrics.expected_calibration_error(probs, labels.astype(np.float32))
-    with pytest.raises(ValueError, match="weights must hold one number per example"):
+    with pytest.raises(
+        ValueError, match="weights must hold one number per example, of shape"
+    ):
         metrics.expected_calibration_error(probs, labels, weights=np.ones(3))
     with pytest.raises(ValueError, match="num_bins must be at least 1, got 0"):
         metrics.expected_calibration_error(probs, labels, num_bins=0)
@@ -191,3 +193,29 @@ def test_arguments_that_do_not_fit_are_named():
         metrics.adaptive_calibration_error(probs, labels, num_bins=1.5)
     with pytest.raises(TypeError, match="probs must hold real numbers"):
         metrics.brier_score(probs.astype(np.complex64), labels)
+
+
+@pytest.mark.parametrize("row", [[3.0, -2.0], [0.9, -3.0], [np.nan, 0.5]])
+def test_no_calibration_error_hides_what_is_no_probability(row):
+    probs, labels = np.float32([row, [0.55, 0.45]]), np.array([0, 1])
+    bins = metrics.calibration_bins(probs, labels)
+    for field in ("debiased_squared_error", "expected_error", "maximum_error"):
+        assert jnp.isnan(getattr(bins, field))
+    assert jnp.isnan(bins.root_mean_squared_error)
+    assert jnp.isnan(metrics.debiased_calibration_error(probs, np.array([2, 1])))
+    assert jnp.isnan(metrics.adaptive_calibration_error(probs, labels))
+    assert jnp.isnan(metrics.classwise_calibration_error(probs, labels))
+
+
+def test_a_threshold_lies_between_0_and_1():
+    probs, labels = two_classes([0.8, 0.9]), np.array([0, 1])
+    error = lambda t: metrics.classwise_calibration_error(probs, labels, threshold=t)
+    for outside in (np.nan, -1, 2.0, np.array(1.5)):
+        with pytest.raises(ValueError, match="threshold must be between 0 and 1, got"):
+            error(outside)
+        assert jnp.isnan(error(jnp.float32(outside)))
+    with pytest.raises(TypeError, match=r"threshold must be a number .* got 'a'"):
+        error("a")
+    assert error(0) == error(1e-9) == error(None)
+    assert jnp.isnan(error(1))  # no probability is above it
+    assert error(0.15) == error(jnp.float32(0.15))

@@ -221,6 +221,16 @@ def test_a_weight_of_two_is_an_example_twice(name):
 
 
 @for_every_metric
+def test_one_example_among_padding_is_one_example(name):
+    _, compiled, data, _ = row(name, n=1)
+    alone = compiled(*data)
+    junk, weights = padded(data, np.ones(1))
+    np.testing.assert_allclose(compiled(*junk, weights=weights), alone, rtol=2e-6)
+    needs_both_sides = "auroc" in name  # of positives and negatives
+    assert needs_both_sides or jnp.isfinite(alone).all()
+
+
+@for_every_metric
 def test_weights_are_relative_and_the_order_does_not_matter(name):
     _, compiled, data, _ = row(name)
     junk, weights = padded(data, np.random.default_rng(3).random(N))
@@ -264,3 +274,58 @@ def test_metrics_remain_functions_with_their_signatures():
         assert inspect.isfunction(public) and public.__name__ == name
         assert kinds == sorted(kinds) and kinds[0] is inspect.Parameter.POSITIONAL_ONLY
         assert list(parameters)[-1] == "weights"
+
+
+@for_every_metric
+def test_weights_have_the_shape_of_the_batch(name):
+    metric, _, data, _ = row(name)
+    weights = np.ones(N, np.float32)
+    for other in (weights[:, None], weights[None], weights[1:], np.float32(1)):
+        with pytest.raises(ValueError, match=r"weights must .* shape .*\(24,\), got"):
+            jax.eval_shape(partial(metric, weights=other), *data)
+
+
+@pytest.mark.parametrize("value", [None, "abc", ["a", "b"], np.array(["a"])])
+def test_what_is_no_array_of_numbers_is_named(value):
+    scores, labels = np.float32([0.2, 0.7]), np.array([0, 1])
+    probs = np.stack([scores, 1 - scores], -1)
+    refused = lambda name: pytest.raises(
+        TypeError, match=rf"^{name} must be an array of numbers, got "
+    )
+    with refused("probs"):
+        metrics.expected_calibration_error(value, labels)
+    with refused("labels"):
+        metrics.classwise_calibration_error(probs, value)
+    with refused("scores"):
+        metrics.auroc(value, labels)
+    with refused("labels"):
+        metrics.fpr_at_tpr(scores, value)
+    with refused("samples"):
+        metrics.crps_samples(value, labels)
+    with refused("lower"):
+        metrics.winkler_score(value, scores, scores, alpha=0.5)
+    if value is not None:
+        with refused("weights"):
+            metrics.brier_score(probs, labels, weights=value)
+        with refused("weights"):
+            metrics.pinball_loss(scores, scores, level=0.5, weights=value)
+
+
+def test_static_arguments_are_python_values():
+    probs, labels = classified(np.random.default_rng(0), N)
+    for num_bins in (jnp.int32(10), np.array(10), [10]):
+        with pytest.raises(TypeError, match=r"num_bins is static.* Python .*, got"):
+            metrics.expected_calibration_error(probs, labels, num_bins=num_bins)
+    with pytest.raises(TypeError, match=r"adaptive is static.*, got .*True"):
+        metrics.classwise_calibration_error(probs, labels, adaptive=np.array(True))
+    with pytest.raises(TypeError, match=r"axis is static.*, got .*0"):
+        metrics.crps_samples(probs, labels, axis=jnp.int32(0))
+    with pytest.raises(TypeError, match=r"num_bins is static.*, got .*JitTracer"):
+        jax.jit(
+            lambda n: metrics.expected_calibration_error(probs, labels, num_bins=n)
+        )(10)
+
+
+def test_lists_of_numbers_are_arrays():
+    assert metrics.auroc([0.2, 0.7], [0, 1]) == 1
+    assert metrics.brier_score([[1.0, 0.0]], [0], weights=[2.0]) == 0

@@ -95,3 +95,21 @@ def test_labels_must_be_bools_or_integers():
         metrics.auroc(np.zeros(3), np.array([0.0, 1.0, 0.5]))
     with pytest.raises(ValueError, match=r"scores \(3,\), labels \(3, 1\)"):
         metrics.auroc(np.zeros(3), np.zeros((3, 1), int))
+
+
+def test_the_share_to_find_lies_inside():
+    scores, labels = np.float32([0.2, 0.7]), np.array([0, 1])
+    with pytest.raises(ValueError, match=r"tpr must be between 0 and 1, got 1\.5"):
+        metrics.fpr_at_tpr(scores, labels, tpr=np.array(1.5))
+    for tpr in (1.5, -1.0, np.nan):
+        assert np.isnan(metrics.fpr_at_tpr(scores, labels, tpr=jnp.float32(tpr)))
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.uint32])
+def test_integers_that_float32_cannot_tell_apart_are_no_ties(dtype):
+    scores = np.array([2**24, 2**24 + 1, np.iinfo(dtype).min], dtype)
+    labels = np.array([0, 1, 0])
+    assert metrics.auroc(scores, labels) == 1
+    assert metrics.average_precision(scores, labels) == 1
+    assert metrics.fpr_at_tpr(scores, labels) == 0
+    assert metrics.auroc(scores[None], labels[None]) == 1

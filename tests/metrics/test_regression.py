@@ -100,3 +100,26 @@ def test_errors_are_compared_with_the_variance_bin_by_bin():
 def test_shapes_that_would_broadcast_are_refused():
     with pytest.raises(ValueError, match=r"shapes must be equal.*mean \(5, 1\)"):
         metrics.crps_gaussian(np.zeros((5, 1)), np.ones(5), np.zeros(5))
+
+
+@pytest.mark.parametrize("name", ["num_levels", "num_bins"])
+def test_counts_are_whole_and_positive(name):
+    calibrate = lambda n: metrics.regression_calibration(0.0, 1.0, 0.5, **{name: n})
+    for few in (0, -1):
+        with pytest.raises(ValueError, match=f"{name} must be at least 1, got {few}"):
+            calibrate(few)
+    for other in (2.5, True, np.True_, None, "3"):
+        with pytest.raises(TypeError, match=f"{name} must be an integer, got"):
+            calibrate(other)
+    assert calibrate(np.int64(4)).levels.shape == (4 if name == "num_levels" else 99,)
+
+
+def test_a_negative_deviation_is_none():
+    std, zeros = np.array([-1.0, 1.0]), np.zeros(2)
+    assert jnp.isnan(metrics.sharpness(std))
+    assert metrics.sharpness(std, weights=np.array([0, 1])) == 1
+    result = metrics.regression_calibration(zeros, std, zeros, num_bins=1)
+    for summary in ("mace", "rmsce", "ence", "uce"):
+        assert jnp.isnan(getattr(result, summary))
+    flat = metrics.regression_calibration(zeros, zeros, zeros, num_bins=1)
+    assert flat.uce == 0  # a deviation of 0 has a variance

@@ -88,3 +88,30 @@ def test_one_example_is_a_curve_of_one_point():
     np.testing.assert_allclose(curve.risk, [0.3])
     np.testing.assert_allclose(curve.coverage, [1.0])
     np.testing.assert_allclose(metrics.aurc(np.float32([0.7]), np.float32([0.3])), 0.3)
+
+
+def test_a_risk_that_is_not_known_leaves_the_coverage_unknown():
+    confidence, losses = np.float32([0.9, np.nan, 0.5]), np.float32([0, 0, 0])
+    assert np.isnan(metrics.risk_coverage(confidence, losses).coverage_at(0.5))
+    padding = np.float32([0, 0, 1])  # of full confidence, and without a risk
+    curve = metrics.risk_coverage(confidence, losses, weights=padding)
+    assert curve.coverage_at(0.5) == 1
+
+
+@pytest.mark.parametrize("correct", [[5, 1], [-2, 1], [np.nan, 1]])
+def test_what_is_neither_right_nor_wrong_gives_nan(correct):
+    confidence, correct = np.float32([0.5, 0.9]), np.float32(correct)
+    curve = metrics.accuracy_rejection(confidence, correct)
+    np.testing.assert_array_equal(curve.accuracy, [np.nan, 1])
+    padded = metrics.accuracy_rejection(confidence, correct, weights=np.float32([0, 1]))
+    assert padded.accuracy[0] == 1
+
+
+def test_confidences_that_float32_cannot_tell_apart_are_no_ties():
+    confidence, losses = np.array([2**24, 2**24 + 1]), np.array([1, 0])
+    np.testing.assert_array_equal(
+        metrics.risk_coverage(confidence, losses).risk, [0, 0.5]
+    )
+    assert metrics.aurc(confidence, losses) == 0.25
+    rejected = metrics.accuracy_rejection(confidence, 1 - losses)
+    np.testing.assert_array_equal(rejected.accuracy, [0.5, 1])

@@ -48,3 +48,18 @@ def test_impossible_classes_do_not_disturb():
     found = metrics.temperature_scaling(logits, np.array([0, 0, 0, 1]))
     assert found == pytest.approx(9 / np.log(3), rel=1e-4)
     assert jnp.isnan(metrics.temperature_scaling(logits, np.array([0, 0, 0, 3])))
+
+
+def test_where_every_temperature_fits_it_is_one():
+    labels = np.array([0, 1, 0])
+    flat = np.zeros((3, 2), np.float32)
+    assert metrics.temperature_scaling(flat, labels) == 1
+    assert metrics.temperature_scaling(flat[:, :1], np.zeros(3, int)) == 1
+    certain = np.float32([[5, -np.inf], [-np.inf, 5], [1, 1]])
+    assert metrics.temperature_scaling(certain, labels) == 1
+    telling = np.concatenate([flat, np.float32([[200, 0]])])
+    labels = np.append(labels, 0)
+    assert metrics.temperature_scaling(telling, labels) == pytest.approx(1e-3)
+    weights = np.float32([1, 1, 1, 0])
+    assert metrics.temperature_scaling(telling, labels, weights=weights) == 1
+    assert jnp.isnan(metrics.temperature_scaling(flat, np.array([0, 1, 2])))

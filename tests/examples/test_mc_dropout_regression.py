@@ -1,0 +1,107 @@
+"""Uncertainty beyond the data: the series, the network, its training and its table."""
+
+import io
+import sys
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import mc_dropout_regression as example
+import numpy as np
+import pytest
+from rich.console import Console
+
+HIDDEN = (6, 4)
+
+
+@pytest.fixture
+def params(key):
+    return example.init(key, HIDDEN)
+
+
+def test_the_series_is_standardized_and_always_the_same():
+    times, values = example.made_up()
+    assert times.shape == values.shape == (272,)
+    np.testing.assert_allclose((values.mean(), values.std()), (0, 1), atol=1e-9)
+    np.testing.assert_array_equal(values, example.made_up()[1])
+
+
+def test_layers_lead_from_one_number_to_one_number(params):
+    shapes = [layer["kernel"].shape for layer in params]
+    assert shapes == [(1, 6), (6, 4), (4, 1)]
+    assert all((layer["bias"] == 0).all() for layer in params)
+
+
+@pytest.mark.parametrize("name", example.ACTIVATIONS)
+def test_without_dropout_the_network_is_a_plain_one(name, params, key):
+    times = np.linspace(-2, 2, 7, dtype=np.float32)
+    plain = {"ReLU": lambda x: np.maximum(x, 0), "tanh": np.tanh}[name]
+    x = times[:, None]
+    for layer, weights in enumerate(params):
+        x = plain(x) if layer else x
+        x = x @ np.asarray(weights["kernel"]) + np.asarray(weights["bias"])
+    activation = example.ACTIVATIONS[name]
+    found = example.network(key, params, times, activation=activation, rate=0.0)
+    np.testing.assert_allclose(found, x[:, 0], rtol=1e-4, atol=1e-6)
+
+
+def test_dropout_is_after_each_hidden_layer_with_masks_of_its_own(key):
+    ones = [
+        {"kernel": jnp.eye(50, dtype=jnp.float32), "bias": jnp.zeros(50)}
+        for _ in range(3)
+    ]
+    ones[0] = {"kernel": jnp.ones((1, 50)), "bias": jnp.zeros(50)}
+    ones[2] = {"kernel": jnp.ones((50, 1)), "bias": jnp.zeros(1)}
+    apply = partial(example.network, activation=jax.nn.relu, rate=0.5)
+    kept = apply(key, ones, jnp.ones(200)) / 4  # each of 50 units is kept or not, twice
+    assert (kept == kept.round()).all()
+    assert float(kept.mean()) == pytest.approx(50 / 4, abs=1)
+
+
+def test_training_in_blocks_is_training(params, key, monkeypatch):
+    times, values = (jnp.asarray(a, jnp.float32) for a in example.made_up())
+    apply = partial(example.network, activation=jnp.tanh, rate=0.1)
+    train = partial(example.train, key, apply, params, (times, values))
+    whole = train(50, "whole")
+    monkeypatch.setattr(example, "_BLOCK", 20)  # the last block is smaller
+    jax.tree.map(
+        partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5),
+        train(50, "in blocks"),
+        whole,
+    )
+    error = lambda params: ((apply(key, params, times) - values) ** 2).mean()
+    assert error(whole) < 0.9 * error(params)
+
+
+def test_the_table_asks_at_distances_from_the_end():
+    times = np.linspace(0, 6, 7)
+    stds = {"ReLU": np.arange(7.0), "tanh": np.ones(7)}
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(example.report(times, stds, end=2.0, beyond=4.0))
+    rows = [line.split() for line in console.export_text().splitlines()]
+    assert ["before", "it,", "mean", "1.000", "1.000"] in [
+        [word for word in row if word != "│"] for row in rows
+    ]
+    numbers = [row for row in rows if len(row) > 3 and row[1].endswith(".00")]
+    assert [row[1] for row in numbers] == ["1.00", "2.00", "3.00", "4.00"]
+    assert [row[3] for row in numbers] == ["3.000", "4.000", "5.000", "6.000"]
+
+
+def test_missing_data_is_one_line_and_exit_code_2(monkeypatch, capsys):
+    monkeypatch.delenv("JAXDROP_DATA", raising=False)
+    monkeypatch.setattr(sys, "argv", ["mc_dropout_regression.py", "--dataset", "co2"])
+    with pytest.raises(SystemExit) as caught:
+        example.main()
+    assert caught.value.code == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1 and message.startswith("co2 needs local files")
+
+
+def test_a_small_run_writes_its_figure(tmp_path, monkeypatch, capsys):
+    small = "--steps 3 --hidden 8 8 --samples 4"
+    argv = ["mc_dropout_regression.py", *small.split(), "--output", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", argv)
+    example.main()
+    assert "time after the last observation" in capsys.readouterr().out
+    names = [path.name for path in tmp_path.iterdir()]
+    assert names == ["mc_dropout_regression_made-up.png"]
