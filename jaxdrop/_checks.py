@@ -237,6 +237,8 @@ def nan_if_negative(value: Any, /) -> Any:
     """
     if not isinstance(value, jax.Array):
         return value
+    if not jnp.issubdtype(value.dtype, jnp.floating):
+        value = value.astype(jnp.float32)
     return jnp.where(value >= 0, value, jnp.nan)
 
 

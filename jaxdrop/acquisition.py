@@ -17,12 +17,11 @@ from jax import lax
 from jax.lax import Precision
 from jax.typing import ArrayLike
 
-from jaxdrop._checks import require_key
+from jaxdrop._checks import check_count, require_key
 from jaxdrop._typing import Array, Key
-from jaxdrop.mc._reducer import as_index, unless
 from jaxdrop.metrics._compiled import compiled
 from jaxdrop.metrics._entropy import entropy, log_mean_exp
-from jaxdrop.metrics._examples import as_float
+from jaxdrop.metrics._examples import as_float, poison
 
 _POINTS_AT_A_TIME = 64  # of the pool, in what is quadratic in memory
 
@@ -121,7 +120,7 @@ def variation_ratio(logits: ArrayLike, /) -> Array:
     log_probs = _log_probs(logits)
     number = log_probs.shape[-1]
     cast: Array = jax.nn.one_hot(log_probs.argmax(-1), number, dtype=log_probs.dtype)
-    return unless(jnp.isnan(log_probs).any((0, -1)), 1 - cast.mean(0).max(-1))
+    return poison(1 - cast.mean(0).max(-1), ~jnp.isnan(log_probs).any((0, -1)))
 
 
 @compiled()
@@ -205,10 +204,12 @@ def batch_bald(
     """
     log_probs = _log_probs(logits)
     _, pool, classes = log_probs.shape
-    num_points = as_index(num_points, name="num_points", least=1)
-    num_configurations = as_index(
-        num_configurations, name="num_configurations", least=1
-    )
+    for name, count in (
+        ("num_points", num_points),
+        ("num_configurations", num_configurations),
+    ):
+        if check_count(count, caller="batch_bald", name=name) < 1:
+            raise ValueError(f"batch_bald: {name} must be at least 1, got {count}.")
     if num_points > pool:
         raise ValueError(
             f"num_points must be from 1 to the number of points, {pool}, got "

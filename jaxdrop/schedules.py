@@ -121,7 +121,7 @@ def curriculum(
     decay = jnp.asarray(sharpness, jnp.float32) / num_steps
 
     def schedule(step: ArrayLike) -> Array:
-        return -limit * jnp.expm1(-decay * _as_step(step))
+        return -limit * jnp.expm1(-decay * _as_step(step).astype(jnp.float32))
 
     return schedule
 
@@ -207,13 +207,17 @@ def depth_rates(rate: Rate, depth: int, /, *, mode: str = "linear") -> Array:
 
 def _share(step: Array, num_steps: int) -> Array:
     """How much of ``num_steps`` is over at ``step``, from 0 to 1."""
-    done = step / max(num_steps, 1)
+    done = step.astype(jnp.float32) / max(num_steps, 1)
     return jnp.clip(done, 0, 1)
 
 
 def _as_step(step: ArrayLike) -> Array:
-    """A step as a float32 of at least 0, whatever counts it."""
-    return jnp.maximum(jnp.asarray(step).astype(jnp.float32), 0)
+    """A step of at least 0, in 32 bits or more, whatever counts it."""
+    step = jnp.asarray(step)
+    if step.dtype.itemsize < 4:
+        whole = jnp.issubdtype(step.dtype, jnp.integer)
+        step = step.astype(jnp.int32 if whole else jnp.float32)
+    return jnp.maximum(step, 0)
 
 
 def _check_steps(number: int, *, caller: str, name: str) -> None:

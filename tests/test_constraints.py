@@ -630,6 +630,14 @@ def test_a_traced_limit_out_of_range_gives_nan(limit):
             assert np.isnan(updates["kernel"]).all()
 
 
+def test_a_limit_may_be_an_integer_of_jax():
+    params = {"kernel": jnp.array([[3.0], [0.0]])}
+    zero = jax.tree.map(jnp.zeros_like, params)
+    constraint = constraints.max_norm(jnp.int32(2))
+    updates, _ = constraint.update(zero, constraint.init(params), params)
+    assert updates["kernel"][0, 0] == -1
+
+
 def test_max_norm_works_in_a_scan():
     optimizer = optax.chain(optax.sgd(0.5), constraints.max_norm(1.0))
     params = {"kernel": jnp.full((4, 3), 0.1)}

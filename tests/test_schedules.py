@@ -210,6 +210,8 @@ def test_steps_may_be_counted_in_small_integers_and_before_the_start():
     early, late = schedules.early(0.5, cutoff=1000), schedules.late(0.5, cutoff=1000)
     curriculum = schedules.curriculum(0.5, num_steps=1000)
     assert early(jnp.int8(5)) > 0.49 and late(jnp.int8(5)) == 0
+    late = schedules.late(0.5, cutoff=2**24 + 1)
+    assert late(2**24) == 0 and late(2**24 + 1) == 0.5
     assert curriculum(-5) == 0 and early(-5) == 0.5
 
 

@@ -119,8 +119,10 @@ def _cutmix(
         area = area * (stop - start).astype(jnp.float32) / side
         starts.append(jnp.broadcast_to(start, batch))
         stops.append(jnp.broadcast_to(stop, batch))
-    area = jnp.where(jnp.isnan(share), share, area)
+    unknown = jnp.isnan(share)
+    area = jnp.where(unknown, jnp.nan, area)
     partner = partners(of_partner, batch)
     inside = covered(images, starts, stops)
     pasted = jnp.where(inside, of_partners(x, partner), x)
+    pasted = jnp.where(unknown.reshape(-1, 1, 1, 1), jnp.nan, pasted)
     return pasted, jax.tree.map(lambda label: mixed(label, partner, 1 - area), labels)

@@ -20,14 +20,19 @@ def compiled(*static: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
 
     def decorate(function: Callable[_P, _R]) -> Callable[_P, _R]:
         jitted = jax.jit(function, static_argnames=static)
-        parameters = inspect.signature(function).parameters
+        signature = inspect.signature(function)
+        optional = {
+            name
+            for name, parameter in signature.parameters.items()
+            if "None" in str(parameter.annotation)
+        }
 
         @functools.wraps(function)
         def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-            for name, value in (*zip(parameters, args, strict=False), *kwargs.items()):
+            for name, value in signature.bind(*args, **kwargs).arguments.items():
                 if name in static:
                     _check_static(value, name=name)
-                elif value is not None or parameters[name].default is not None:
+                elif value is not None or name not in optional:
                     _check_numbers(value, name=name)
             result: _R = jitted(*args, **kwargs)
             return result

@@ -74,6 +74,7 @@ def smoothed_cross_entropy(
     examples = batch_weights(weights, labels.shape, caller="smoothed_cross_entropy")
     wide = live(widened(logits), examples)
     share = jnp.asarray(alpha).astype(wide.dtype)
+    share = jnp.where((share >= 0) & (share <= 1), share, jnp.nan)
     known = (labels >= 0) & (labels < wide.shape[-1])
     index = jnp.where(known, labels, 0)[..., None]
     of_label = jnp.take_along_axis(wide, index, axis=-1, mode="clip")[..., 0]

@@ -73,7 +73,7 @@ def batch_weights(
             f"{caller}: weights must have the shape of the batch, {batch}, got "
             f"{array.shape}."
         )
-    return array if is_inexact(array) else array.astype(jnp.float32)
+    return nan_if_negative(array if is_inexact(array) else array.astype(jnp.float32))
 
 
 def live(values: Array, weights: Array | None, /) -> Array:

@@ -197,7 +197,7 @@ def test_a_rate_is_right_or_unknown_in_a_gradient(row, key):
         (rate,) = {
             s.rate for s in audit(jax.grad(loss), 0.5, key, jnp.ones(row.shape)).sites
         }
-        unknown = ("drop_block", "embedding_dropout", "gaussian_dropout")
+        unknown = ("drop_block", "drop_head", "embedding_dropout", "gaussian_dropout")
         assert rate == 0.3 or (rate is None and row.function.__name__ in unknown)
 
 

@@ -271,6 +271,17 @@ def test_jacobian_needs_a_key_only_to_draw():
         penalties.jacobian(jax.random.key(0), network, x, num_projections=0)
 
 
+def test_what_is_traced_and_out_of_range_gives_nan():
+    logits, labels = jnp.array([[1.0, 0.0], [1.0, 2.0]]), jnp.array([0, 1])
+    for alpha in (-0.1, 1.5, jnp.nan):
+        loss = penalties.smoothed_cross_entropy(
+            logits, labels, alpha=jnp.float32(alpha)
+        )
+        assert np.isnan(loss)
+    negative = jnp.array([-1.0, 2.0])
+    assert np.isnan(penalties.confidence(logits, weights=negative))
+
+
 def test_the_confidence_of_what_diverged_is_unknown():
     logits = jnp.array([[jnp.nan, 0.0], [1.0, 2.0]])
     assert np.isnan(penalties.confidence(logits))

@@ -365,6 +365,7 @@ def test_a_traced_coefficient_that_is_negative_gives_nan():
     for penalty in (penalties.l1, penalties.l2, penalties.group_lasso):
         assert np.isnan(penalty(params, coefficient=jnp.float32(-1)))
         assert np.isnan(penalty(params, coefficient=jnp.float32(jnp.nan)))
+    assert penalties.l2(params, coefficient=jnp.int32(2)) == 24
     assert np.isnan(penalties.elastic_net(params, l1=jnp.float32(-1), l2=0.0))
 
 

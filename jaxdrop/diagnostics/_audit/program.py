@@ -250,7 +250,7 @@ class Walk:
         def body(carry: list[Value]) -> list[Value]:
             return self._run(params["jaxpr"], operands[:first] + carry + slices, inner)
 
-        if _reads_data(equation.invars[first:last], equation.invars[last:]):
+        if rules.reads_data(equation.invars[first:last], equation.invars[last:]):
             self.timed.add(loop)
         carry, outputs = self._loop(body, operands[first:last], loop)
         return carry + [
@@ -382,22 +382,3 @@ def _identifies(array: jax.Array | np.ndarray) -> bool:
     """Whether an input is a key, or a count or rate from which one sees something."""
     is_typed = jnp.issubdtype(array.dtype, jax.dtypes.prng_key)
     return is_typed or array.ndim == 0 or array.dtype == jnp.uint32
-
-
-def _reads_data(state: Sequence[Any], read: Sequence[Any]) -> bool:
-    """Whether what a loop reads step by step is data, and not a rate or scale a layer.
-
-    A step of data has all axes of the state, those of a batch included.
-    """
-    ranks = [atom.aval.ndim for atom in state if _is_float(atom) and atom.aval.ndim]
-    least = min(ranks, default=1)
-    return any(_is_float(atom) and atom.aval.ndim > least for atom in read)
-
-
-def _is_float(atom: Any) -> bool:
-    dtype = getattr(atom.aval, "dtype", None)
-    return (
-        dtype is not None
-        and not is_key(atom)
-        and bool(jnp.issubdtype(dtype, jnp.inexact))
-    )

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from jaxdrop.diagnostics._audit.drawn import aval_of
+from jaxdrop.diagnostics._audit.drawn import aval_of, is_key
 from jaxdrop.diagnostics._audit.values import (
     ELEMENTWISE,
     LAYOUT,
@@ -73,6 +74,16 @@ def shared_weights(
         return frozenset()
     first, second = operands
     return (first.carries - second.varies) | (second.carries - first.varies)
+
+
+def reads_data(state: Sequence[Any], read: Sequence[Any], /) -> bool:
+    """Whether what a loop reads step by step is data, and not a rate or scale a layer.
+
+    A step of data has all axes of the state, those of a batch included.
+    """
+    ranks = [atom.aval.ndim for atom in state if _is_float(atom) and atom.aval.ndim]
+    least = min(ranks, default=1)
+    return any(_is_float(atom) and atom.aval.ndim > least for atom in read)
 
 
 def _direct(equation: core.JaxprEqn, operands: Sequence[Value]) -> frozenset[int]:
@@ -172,3 +183,12 @@ def _uniform(equation: core.JaxprEqn, operands: Sequence[Value]) -> bool:
     if equation.primitive.name not in LAYOUT | ELEMENTWISE:
         return False
     return all(operand.uniform for operand in operands)
+
+
+def _is_float(atom: Any) -> bool:
+    dtype = getattr(atom.aval, "dtype", None)
+    return (
+        dtype is not None
+        and not is_key(atom)
+        and bool(jnp.issubdtype(dtype, jnp.inexact))
+    )
