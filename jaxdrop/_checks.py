@@ -177,11 +177,12 @@ def select(deterministic: Flag, in_evaluation: _T, in_training: _T, /) -> _T:
     return in_evaluation if deterministic else in_training
 
 
-def check_axes(axes: Axes | Sequence[int], ndim: int, /, *, name: str) -> Axes:
+def check_axes(axes: int | Sequence[int], ndim: int, /, *, name: str) -> Axes:
     """Returns distinct axes of an array of ``ndim`` axes, counted from the front."""
-    positive = tuple(check_axis(axis, ndim, name=name) for axis in as_axes(axes))
+    each = tuple(axes) if isinstance(axes, Sequence) else (axes,)
+    positive = tuple(check_axis(axis, ndim, name=name) for axis in each)
     if len(set(positive)) != len(positive):
-        raise ValueError(f"{name} names an axis twice: {as_axes(axes)} of {ndim} axes.")
+        raise ValueError(f"{name} names an axis twice: {each} of {ndim} axes.")
     return positive
 
 

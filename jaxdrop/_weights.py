@@ -71,6 +71,11 @@ def selection(
     """The leaves that ``where`` selects, or the weights if it is None, as bools."""
     if where is None:
         return weight_mask(tree, stacked=stacked)
+    if not callable(where):
+        raise TypeError(
+            "where must be a function of path and leaf, for example "
+            f'lambda path, leaf: path.endswith("kernel"); got {where!r}.'
+        )
     return map_with_name(
         lambda name, leaf: is_inexact(leaf) and bool(where(name, leaf)), tree
     )
@@ -133,7 +138,15 @@ def per_layer(
     function: Callable[..., Any], name: str, stacked: Patterns, /
 ) -> Callable[..., Any]:
     """``function``, mapped over the first axis of leaves that are stacked layers."""
-    return jax.vmap(function) if matches(stacked, name) else function
+    if not matches(stacked, name):
+        return function
+
+    def of_layers(leaf: Array) -> Any:
+        if not leaf.ndim:
+            raise ValueError(f"stacked matches {name!r}, a scalar, which is no stack.")
+        return jax.vmap(function)(leaf)
+
+    return of_layers
 
 
 def widened(leaf: Array, /) -> Array:

@@ -4,11 +4,13 @@ Each mutant changes one line of a copy of the library, and runs the tests that a
 notice it there.
 """
 
+import os
 import pathlib
 import shutil
 import subprocess
 import sys
 
+import jax
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -166,6 +168,66 @@ MUTANTS = {  # file, line as it is, line as it must not be, tests that notice
         "return False and bool(",
         ["tests/attention/test_masked_queries.py", "-k", "gives_what"],
     ),
+    "one key for all samples": (
+        "jaxdrop/mc/_sampling.py",
+        "jax.random.fold_in(key, number), *kept",
+        "jax.random.fold_in(key, 0 * number), *kept",
+        ["tests/mc/test_functions.py", "-k", "sample_t"],
+    ),
+    "samples numbered within their chunk": (
+        "jaxdrop/mc/_sampling.py",
+        "numbers = first + turn * chunk + jnp.arange",
+        "numbers = first + turn + jnp.arange",
+        ["tests/mc/test_predict.py", "-k", "depend_on_the_chunk_size"],
+    ),
+    "one mask for all rows": (
+        "jaxdrop/mc/_sampling.py",
+        'if draws == "shared":',
+        "if True:",
+        ["tests/mc/test_functions.py", "-k", "only_under_shared_draws"],
+    ),
+    "the information from mean logits": (
+        "jaxdrop/mc/_categorical.py",
+        "log_mean = state.log_sum - jnp.log(count)",
+        "log_mean = jax.nn.log_softmax(state.log_total / count)",
+        ["tests/mc/test_categorical.py", "-k", "one_pass"],
+    ),
+    "the bias of the information doubled": (
+        "jaxdrop/mc/_categorical.py",
+        'stats["mutual_information"] += missing',
+        'stats["mutual_information"] -= missing',
+        ["tests/mc/test_categorical.py", "-k", "debiasing"],
+    ),
+    "a variance that cancels": (
+        "jaxdrop/mc/_moments.py",
+        "jnp.square(centred).sum(0))",
+        "jnp.square(samples).sum(0) - len(samples) * jnp.square(mean))",
+        ["tests/mc/test_moments.py", "-k", "not_lost"],
+    ),
+    "states merged without their counts": (
+        "jaxdrop/mc/_moments.py",
+        "share = ratio(b.number, count, a.mean.dtype)",
+        "share = jnp.asarray(0.5, a.mean.dtype)",
+        ["tests/mc/test_moments.py", "-k", "those_of_the_stack"],
+    ),
+    "batch statistics in prediction": (
+        "jaxdrop/nnx/_mc.py",
+        "twin.eval()",
+        "twin.train()",
+        ["tests/modules/test_mc.py", "-k", "no_normalisation"],
+    ),
+    "the largest gap weighted": (
+        "jaxdrop/metrics/_bins.py",
+        "self.gap.max()",
+        "(self.weight * self.gap).max()",
+        ["tests/metrics/test_calibration.py", "-k", "maximum_is"],
+    ),
+    "certainty in no bin": (
+        "jaxdrop/metrics/_bins.py",
+        "np.arange(1, num_bins) / num_bins",
+        "np.arange(1, num_bins + 1) / num_bins",
+        ["tests/metrics/test_calibration.py", "-k", "edge"],
+    ),
 }
 
 
@@ -193,6 +255,8 @@ def test_the_suite_notices(mutant, tmp_path):
     result = subprocess.run(
         [sys.executable, "-m", "pytest", *flags, *tests],
         cwd=tmp_path,
+        env=os.environ
+        | {"JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir},
         capture_output=True,
         text=True,
         check=False,

@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
+from jax.typing import ArrayLike
 
 from jaxdrop import masks
 from jaxdrop._checks import check_axis
@@ -49,6 +52,25 @@ def layout(
     others = {*spatial, channel}
     batch = tuple(axis for axis in range(len(shape)) if axis not in others)
     return Layout(shape, spatial, batch)
+
+
+def check_fill(fill: ArrayLike, x: Array, /, *, caller: str) -> None:
+    """Raises unless ``fill`` broadcasts against ``x`` and its dtype can hold it."""
+    shape = np.shape(fill)
+    sides = zip(shape[::-1], x.shape[::-1], strict=False)  # as far as fill has axes
+    if len(shape) > x.ndim or any(side not in (1, whole) for side, whole in sides):
+        raise ValueError(
+            f"{caller}: fill of shape {shape} does not broadcast against x of shape "
+            f"{x.shape}."
+        )
+    if isinstance(fill, jax.Array) or not jnp.issubdtype(x.dtype, jnp.integer):
+        return
+    limits, values = np.iinfo(x.dtype), np.asarray(fill)
+    if not np.all((values >= limits.min) & (values <= limits.max) & (values % 1 == 0)):
+        raise ValueError(
+            f"{caller}: fill must be whole numbers in [{limits.min}, {limits.max}], "
+            f"which x of {x.dtype} can hold, got {fill}."
+        )
 
 
 def covered(

@@ -1,16 +1,22 @@
 """Cutout: erasing squares of an image (DeVries and Taylor, 2017)."""
 
-from numbers import Integral
-from typing import Any
+from collections.abc import Sequence
 
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jaxdrop import prng
-from jaxdrop._checks import check_flag, require_key, select
+from jaxdrop._checks import check_count, check_flag, require_key, select
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key
-from jaxdrop.inputs._boxes import Layout, around, covered, layout, positions
+from jaxdrop.inputs._boxes import (
+    Layout,
+    around,
+    check_fill,
+    covered,
+    layout,
+    positions,
+)
 
 
 def cutout(
@@ -34,11 +40,11 @@ def cutout(
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.
-      x: images or other maps, ``(*batch, *spatial, channels)``, of any real dtype.
+      x: images or other maps, ``(*batch, *spatial, channels)``, of any dtype.
       size: the side of a hole, or one for each spatial axis. Static.
       num_holes: how many holes an example gets; they may overlap. Static.
-      fill: what stands in the holes; broadcasts against ``x``. 0 is the mean of
-        standardized data.
+      fill: what stands in the holes; broadcasts against ``x``, whose dtype must
+        hold it. 0 is the mean of standardized data.
       num_spatial_dims: how many axes a hole spans: 1, 2 or 3. They are the last ones
         other than ``channel_axis``; what is before them is batch. Static.
       channel_axis: the axis of the channels. Static.
@@ -48,8 +54,9 @@ def cutout(
       An array with the shape and dtype of ``x``.
 
     Raises:
-      ValueError: if ``size`` or ``num_holes`` is out of range, a key is missing, or
-        ``x`` has too few axes.
+      ValueError: if ``size``, ``num_holes`` or ``fill`` is out of range, a key is
+        missing, or ``x`` has too few axes.
+      TypeError: if ``size`` or ``num_holes`` is not whole.
 
     References:
       DeVries, Taylor, `Improved regularization of convolutional neural networks with
@@ -72,13 +79,15 @@ def cutout(
         channel_axis=channel_axis,
         caller="cutout",
     )
-    each: Any = (size,) * num_spatial_dims if isinstance(size, Integral) else size
-    sizes = tuple(int(side) for side in each)
+    each = size if isinstance(size, Sequence) else (size,) * num_spatial_dims
+    sizes = tuple(check_count(side, caller="cutout", name="size") for side in each)
+    num_holes = check_count(num_holes, caller="cutout", name="num_holes")
     if len(sizes) != num_spatial_dims or min(sizes) < 1 or num_holes < 1:
         raise ValueError(
             f"cutout: size must be {num_spatial_dims} positive integers or one, and "
             f"num_holes positive; got {size} and {num_holes}."
         )
+    check_fill(fill, x, caller="cutout")
     flag = check_flag(deterministic, caller="cutout")
     if flag is True:
         return x

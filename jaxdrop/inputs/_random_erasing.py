@@ -5,18 +5,26 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 from jaxdrop import masks, prng
 from jaxdrop._checks import (
     check_choice,
     check_dropout,
+    check_real,
     is_identity,
     require_key,
 )
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, Rate
-from jaxdrop.inputs._boxes import Layout, covered, layout, positions
+from jaxdrop.inputs._boxes import (
+    Layout,
+    check_fill,
+    covered,
+    layout,
+    positions,
+)
 
 _NUM_ATTEMPTS = 10
 
@@ -57,9 +65,9 @@ def random_erasing(
       An array with the shape and dtype of ``x``.
 
     Raises:
-      ValueError: if ``rate``, ``area`` or ``aspect`` are out of range, a key is
-        missing, or ``x`` has too few axes.
-      TypeError: if ``x`` is not floating point, or ``rate`` no number.
+      ValueError: if ``rate``, ``area`` or ``aspect`` are out of range, ``fill`` does
+        not broadcast, a key is missing, or ``x`` has too few axes.
+      TypeError: if ``x`` is not real floating point, or ``rate`` no number.
 
     References:
       Zhong, Zheng, Kang, Li, Yang, `Random erasing data augmentation
@@ -75,12 +83,18 @@ def random_erasing(
       (True, True)
     """
     x = check_dropout(x, rate=rate, caller="random_erasing")
+    check_real(x, caller="random_erasing")
     if isinstance(fill, str):
         check_choice(fill, ("normal",), name="fill")
-    if not (0 < area[0] <= area[1] <= 1 and 0 < aspect[0] <= aspect[1]):
+    else:
+        check_fill(fill, x, caller="random_erasing")
+    pairs = all(np.shape(limits) == (2,) for limits in (area, aspect))
+    if not pairs or not (
+        0 < area[0] <= area[1] <= 1 and 0 < aspect[0] <= aspect[1] < math.inf
+    ):
         raise ValueError(
-            "random_erasing: area must be shares of the image in (0, 1] and aspect "
-            f"positive ratios, smallest first; got {area} and {aspect}."
+            "random_erasing: area must be two shares of the image in (0, 1] and aspect "
+            f"two positive ratios, smallest first; got {area} and {aspect}."
         )
     images = layout(
         x.shape, num_spatial_dims=2, channel_axis=channel_axis, caller="random_erasing"

@@ -44,6 +44,8 @@ def unspread(sharding: Any, axes: Axes, /, *, ndim: int) -> NamedSharding | None
     """``sharding`` on the first ``ndim`` axes, but with each of ``axes`` whole."""
     if sharding is None:
         return None
+    if isinstance(sharding, PartitionSpec):
+        sharding = NamedSharding(jax.sharding.get_abstract_mesh(), sharding)
     spec = (*sharding.spec, *(None,) * (ndim - len(sharding.spec)))
     kept = (None if axis in axes else name for axis, name in enumerate(spec[:ndim]))
     short = PartitionSpec(*kept)  # type: ignore[no-untyped-call]

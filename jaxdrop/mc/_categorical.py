@@ -182,9 +182,7 @@ negative_log_likelihood` takes.
 
     def stderr(state: Categorical) -> Stats:
         errors = jackknife_errors(state.groups, _judge) if num_groups else {}
-        if (
-            num_groups
-        ):  # one sample tells nothing of disagreement, and nor do two halves
+        if num_groups:  # two samples less one have nothing to disagree about
             unknown = state.probs.number <= 2
             error = errors["mutual_information"]
             errors["mutual_information"] = unless(unknown, error)

@@ -5,6 +5,7 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
+from jaxdrop._checks import check_count
 from jaxdrop._typing import Array, Axes, PyTree, Where
 from jaxdrop._weights import (
     Patterns,
@@ -120,10 +121,12 @@ def spectral(
       >>> float(penalties.spectral({"kernel": jnp.diag(jnp.array([1.0, -3.0]))}))
       9.0
     """
-    if num_iterations is not None and num_iterations < 1:
-        raise ValueError(
-            f"spectral: num_iterations must be at least 1, got {num_iterations}."
-        )
+    if num_iterations is not None:
+        steps = check_count(num_iterations, caller="spectral", name="num_iterations")
+        if steps < 1:
+            raise ValueError(
+                f"spectral: num_iterations must be at least 1, got {num_iterations}."
+            )
 
     def penalty(name: str, leaf: Array) -> Array:
         tall = _tall_matrix(leaf, unit_axes(axis, name, leaf))

@@ -10,9 +10,11 @@ from jax.typing import ArrayLike
 from jaxdrop import prng
 from jaxdrop._checks import (
     check_axis,
+    check_count,
     check_inexact,
     check_nonnegative,
     check_rate,
+    check_real,
     require_key,
 )
 from jaxdrop._typing import Array, Key, Rate
@@ -59,7 +61,7 @@ def smoothed_cross_entropy(
       True
     """
     check_rate(alpha, caller="smoothed_cross_entropy", name="alpha")
-    logits = check_inexact(logits, caller="smoothed_cross_entropy")
+    logits = _check_logits(logits, caller="smoothed_cross_entropy")
     labels = jnp.asarray(labels)
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         raise TypeError(
@@ -120,7 +122,7 @@ def confidence(
       True
     """
     check_nonnegative(coefficient, caller="confidence", name="coefficient")
-    logits = check_inexact(logits, caller="confidence")
+    logits = _check_logits(logits, caller="confidence")
     examples = batch_weights(weights, logits.shape[:-1], caller="confidence")
     log_p = jax.nn.log_softmax(live(widened(logits), examples), axis=-1)
     p = jnp.exp(log_p)
@@ -174,7 +176,7 @@ def consistency(
       0.0
     """
     check_nonnegative(coefficient, caller="consistency", name="coefficient")
-    logits = check_inexact(logits, caller="consistency")
+    logits = _check_logits(logits, caller="consistency")
     axis = check_axis(pass_axis, logits.ndim, name="pass_axis")
     logits = jnp.moveaxis(widened(logits), axis, 0)
     num_passes = logits.shape[0]
@@ -226,8 +228,8 @@ def jacobian(
       A scalar, in float32 or wider.
 
     Raises:
-      ValueError: if ``coefficient`` is negative, ``num_projections`` less than 1, or a
-        key is missing.
+      ValueError: if ``coefficient`` is negative, ``num_projections`` less than 1, a
+        key is missing, or ``function`` does not map a batch to a batch.
       TypeError: if ``x`` is not floating point.
 
     References:
@@ -246,12 +248,18 @@ def jacobian(
     check_nonnegative(coefficient, caller="jacobian", name="coefficient")
     x = check_inexact(x, caller="jacobian")
     y, pull_back = jax.vjp(function, x)
+    if not isinstance(y, jax.Array) or y.shape[:1] != x.shape[:1] or not x.ndim:
+        found = jnp.shape(y) if isinstance(y, jax.Array) else type(y).__name__
+        raise ValueError(
+            "jacobian: function must map a batch (batch, *inputs) to one array (batch, "
+            f"*outputs); it maps {x.shape} to {found}."
+        )
     batch, num_outputs = y.shape[0], math.prod(y.shape[1:])
     if num_projections is None:
         basis = jnp.eye(num_outputs, dtype=y.dtype)[:, None]
         directions = jnp.broadcast_to(basis, (num_outputs, batch, num_outputs))
         scale = 1.0
-    elif num_projections < 1:
+    elif check_count(num_projections, caller="jacobian", name="num_projections") < 1:
         raise ValueError(
             f"jacobian: num_projections must be at least 1, got {num_projections}."
         )
@@ -267,3 +275,14 @@ def jacobian(
 
     total = jnp.sum(jax.vmap(of_direction)(directions)) * scale / max(batch, 1)
     return scaled_sum([total], coefficient)
+
+
+def _check_logits(logits: Array, *, caller: str) -> Array:
+    """Logits as an array of real numbers with an axis of classes, or an error."""
+    logits = check_real(logits, caller=caller)
+    if not logits.ndim or not logits.shape[-1]:
+        raise ValueError(
+            f"{caller}: logits must be (*batch, num_classes) with at least one class, "
+            f"got shape {logits.shape}."
+        )
+    return logits

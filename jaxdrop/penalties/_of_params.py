@@ -31,8 +31,8 @@ def l1(
 
     Args:
       params: any tree of arrays; of NNX give ``nnx.state(model, nnx.Param)``, since a
-        module also holds statistics. Leaves that are not floating or complex are left
-        out.
+        module also holds statistics. Leaves that are no arrays of floating or complex
+        numbers are left out; a Python number in a tree is a setting, not a weight.
       coefficient: a number of at least 0, or a JAX scalar, traced or not.
       where: selects leaves by path and value, for example
         ``lambda path, leaf: path.endswith("kernel")``; by default all.

@@ -60,7 +60,9 @@ def test_gives_what_jax_gives_with_the_same_weights_dropped(key, cause, view):
     )
 
 
-@pytest.mark.parametrize("cause", ["mask", "bias"])
+@pytest.mark.parametrize(
+    "cause", ["mask", pytest.param("bias", marks=pytest.mark.slow)]
+)
 def test_the_value_alone_gets_its_gradient(key, cause):
     """Weights that depend on nothing have no gradient, and hand it to the values."""
     arrays = list(formula.inputs(2, LENGTH, LENGTH, 4, 4, 4).values())

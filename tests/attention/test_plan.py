@@ -136,7 +136,8 @@ def temporary_bytes(attend, length, heads=1):
     "is_causal, lengths",
     [
         (False, (1024, 4096, 16384)),
-        (True, (4096, 16384)),  # both with the same number of panes
+        # Both with the same number of panes:
+        pytest.param(True, (4096, 16384), marks=pytest.mark.slow),
     ],
 )
 def test_memory_is_linear_in_the_length_of_sequences(monkeypatch, is_causal, lengths):

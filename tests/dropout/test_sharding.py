@@ -122,6 +122,25 @@ ODD = ["dropout", "gaussian_dropout", "spatial_dropout", "locked_dropout"]
 ODD += ["stochastic_depth", "embedding_dropout", "zoneout"]
 
 
+@pytest.mark.parametrize(
+    "draw",
+    [
+        functools.partial(jaxdrop.masks.bernoulli, rate=0.3, broadcast_dims=(1,)),
+        functools.partial(jaxdrop.masks.exact, num_dropped=3, axis=0),
+        jaxdrop.prng.uniform,
+    ],
+    ids=["bernoulli", "exact", "uniform"],
+)
+def test_a_mask_is_spread_by_a_name_as_by_a_sharding(draw, key):
+    mesh = jax.make_mesh((4, 2), ("a", "b"), axis_types=(AxisType.Explicit,) * 2)
+    with jax.set_mesh(mesh):
+        by_name = draw(key, (8, 6), out_sharding=P("a"))
+        by_sharding = draw(key, (8, 6), out_sharding=NamedSharding(mesh, P("a")))
+        assert by_name.sharding.spec[0] == by_sharding.sharding.spec[0] == "a"
+    np.testing.assert_array_equal(by_name, by_sharding)
+    np.testing.assert_array_equal(by_name, draw(key, (8, 6)))
+
+
 @pytest.mark.parametrize("name", ODD)
 def test_sizes_that_devices_do_not_divide_are_padded_rightly(name, key):
     row = ROWS[name]

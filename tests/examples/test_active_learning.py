@@ -2,10 +2,7 @@
 
 import csv
 import io
-import os
-import subprocess
 import sys
-from pathlib import Path
 
 import active_learning
 import jax
@@ -240,23 +237,3 @@ def test_a_budget_that_cannot_be_says_what_can(budget, monkeypatch, capsys):
     assert f"from 30 labels, a start of 20 and one round, to 499, got {budget}" in (
         capsys.readouterr().err
     )
-
-
-@pytest.mark.slow
-def test_a_quick_run_exercises_everything(tmp_path):
-    script = Path(active_learning.__file__)
-    path = os.pathsep.join([str(script.parents[1]), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [sys.executable, script, "--quick", "--output", tmp_path],
-        env=os.environ | {"PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for name in STRATEGIES:
-        assert name in done.stdout
-    assert {path.name for path in tmp_path.iterdir()} == {
-        "active_learning.csv",
-        "label_efficiency.png",
-        "first_asked.png",
-    }

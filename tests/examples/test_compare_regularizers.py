@@ -2,11 +2,8 @@
 
 import csv
 import io
-import os
-import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import compare_regularizers
 import jax
@@ -306,25 +303,3 @@ def test_missing_data_is_one_line_and_exit_code_2(monkeypatch, capsys):
     assert caught.value.code == 2
     message = capsys.readouterr().err
     assert message.count("\n") == 1 and message.startswith("mnist needs local files")
-
-
-@pytest.mark.slow
-def test_a_quick_run_exercises_everything(tmp_path):
-    script = Path(compare_regularizers.__file__)
-    root = str(script.parents[1])
-    path = os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])
-    run = subprocess.run(
-        [sys.executable, script, "--quick", "--output", tmp_path],
-        env=os.environ | {"PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for method in METHODS:
-        assert method.name in run.stdout
-    assert run.stdout.startswith("Running on ")
-    assert {path.name for path in tmp_path.iterdir()} == {
-        "results.csv",
-        "learning_curves.png",
-        "reliability_diagrams.png",
-    }

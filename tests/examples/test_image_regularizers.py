@@ -2,10 +2,7 @@
 
 import csv
 import io
-import os
-import subprocess
 import sys
-from pathlib import Path
 
 import image_regularizers
 import jax
@@ -90,6 +87,7 @@ def twice(graphdef, state, x):
     return network(x), network(x)
 
 
+@pytest.mark.slow
 @one_of_each_place
 def test_passes_differ_if_there_is_noise_in_the_network(name, networks, images):
     first, second = twice(*networks[name], images.train.x[:6])
@@ -300,23 +298,3 @@ def test_missing_data_is_one_line_and_exit_code_2(monkeypatch, capsys):
     assert caught.value.code == 2
     message = capsys.readouterr().err
     assert message.count("\n") == 1 and message.startswith("mnist needs local files")
-
-
-@pytest.mark.slow
-def test_a_quick_run_exercises_everything(tmp_path):
-    script = Path(image_regularizers.__file__)
-    path = os.pathsep.join([str(script.parents[1]), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [sys.executable, script, "--quick", "--output", tmp_path],
-        env=os.environ | {"PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for method in METHODS:
-        assert method.name in done.stdout
-    assert {path.name for path in tmp_path.iterdir()} == {
-        "image_regularizers.csv",
-        "image_regularizers_curves.png",
-        "image_regularizers_masks.png",
-    }

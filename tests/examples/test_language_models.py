@@ -2,10 +2,6 @@
 
 import csv
 import io
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import char_rnn
 import char_transformer
@@ -341,26 +337,3 @@ def test_the_figures_show_every_method():
     scores = report.test_scores(outcomes(), title="a title")
     names = [label.get_text() for label in scores.axes[0].get_yticklabels()]
     assert names == ["none", "dropout"]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("script", "written"),
-    [
-        (char_rnn, {"char_rnn.csv", "char_rnn_curves.png", "char_rnn_scores.png"}),
-        (char_transformer, {"char_transformer.csv", "char_transformer_curves.png"}),
-    ],
-    ids=lambda value: getattr(value, "__name__", ""),
-)
-def test_a_quick_run_exercises_everything(script, written, tmp_path):
-    path = Path(script.__file__)
-    roots = [str(path.parents[1]), os.environ.get("PYTHONPATH", "")]
-    run = subprocess.run(
-        [sys.executable, path, "--quick", "--output", tmp_path],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(roots)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert run.stdout.startswith("Running on ")
-    assert {path.name for path in tmp_path.iterdir()} == written

@@ -95,13 +95,3 @@ def test_missing_data_is_one_line_and_exit_code_2(monkeypatch, capsys):
     assert caught.value.code == 2
     message = capsys.readouterr().err
     assert message.count("\n") == 1 and message.startswith("co2 needs local files")
-
-
-def test_a_small_run_writes_its_figure(tmp_path, monkeypatch, capsys):
-    small = "--steps 3 --hidden 8 8 --samples 4"
-    argv = ["mc_dropout_regression.py", *small.split(), "--output", str(tmp_path)]
-    monkeypatch.setattr(sys, "argv", argv)
-    example.main()
-    assert "time after the last observation" in capsys.readouterr().out
-    names = [path.name for path in tmp_path.iterdir()]
-    assert names == ["mc_dropout_regression_made-up.png"]

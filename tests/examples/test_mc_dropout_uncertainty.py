@@ -94,6 +94,7 @@ def test_samples_disagree_by_less_than_their_mean_is_unsure(answers):
     assert ((found.information > 0) & (found.information < found.entropy)).all()
 
 
+@pytest.mark.slow
 def test_errors_by_count_are_those_of_all_samples_at_once(model, asked):
     keys = jax.random.split(jax.random.key(2), 3)
     errors = errors_by_count(keys, model, asked.x, asked.y)
@@ -164,15 +165,3 @@ def test_missing_data_is_one_line_and_exit_code_2(monkeypatch, capsys):
     assert caught.value.code == 2
     message = capsys.readouterr().err
     assert message.count("\n") == 1 and message.startswith("mnist needs local files")
-
-
-def test_a_small_run_writes_its_figure(tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(example.RECIPES, "digits", RECIPE)
-    monkeypatch.setattr(example, "TOLERANCES", (0.1,))
-    small = "--train-size 60 --epochs 1 --repeats 1"
-    argv = ["mc_dropout_uncertainty.py", *small.split(), "--output", str(tmp_path)]
-    monkeypatch.setattr(sys, "argv", argv)
-    example.main()
-    assert "digits, 60 training images" in capsys.readouterr().out
-    names = [path.name for path in tmp_path.iterdir()]
-    assert names == ["mc_dropout_uncertainty_digits.png"]

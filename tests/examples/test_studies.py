@@ -86,6 +86,7 @@ def test_a_sweep_gives_what_its_runs_give_alone(name, images):
     )
 
 
+@pytest.mark.slow
 def test_a_strength_is_what_the_method_has_when_it_is_fixed(images):
     seeds = jax.random.split(jax.random.key(3), 2)
     method = METHOD["dropout+l2"]

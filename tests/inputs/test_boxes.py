@@ -86,6 +86,49 @@ def test_holes_that_make_no_sense_are_refused(key, size, num_holes):
         inputs.cutout(key, jnp.ones((2, 8, 8, 1)), size=size, num_holes=num_holes)
 
 
+@pytest.mark.parametrize(
+    "knobs, named",
+    [
+        ({"size": 2.7}, "size must be an integer, got 2.7"),
+        ({"size": (2.7, 3)}, "size must be an integer, got 2.7"),
+        ({"size": None}, "size must be an integer, got None"),
+        ({"size": 3, "num_holes": 1.5}, "num_holes must be an integer, got 1.5"),
+        ({"size": 3, "num_holes": True}, "num_holes must be an integer, got True"),
+    ],
+)
+def test_holes_are_counted_in_whole_pixels(key, knobs, named):
+    with pytest.raises(TypeError, match=f"cutout: {named}"):
+        inputs.cutout(key, jnp.ones((2, 8, 8, 1)), **knobs)
+
+
+@pytest.mark.parametrize("fill", [-1, 300, 0.5, np.nan, np.array([0, 256, 0])])
+def test_a_fill_that_the_dtype_cannot_hold_is_refused(key, fill):
+    images = jnp.ones((2, 8, 8, 3), jnp.uint8)
+    with pytest.raises(ValueError, match=r"fill must be whole numbers in \[0, 255\]"):
+        inputs.cutout(key, images, size=3, fill=fill)
+    filled = inputs.cutout(key, images, size=3, fill=np.array([0, 128, 255.0]))
+    assert filled.dtype == jnp.uint8
+    assert {0, 128, 255} <= set(np.unique(filled).tolist())
+
+
+@pytest.mark.parametrize("shape", [(2,), (1, 2, 8, 8, 3)])
+def test_a_fill_that_does_not_broadcast_is_refused(key, shape):
+    images = jnp.ones((2, 8, 8, 3))
+    fills = (
+        lambda fill: inputs.cutout(key, images, size=3, fill=fill),
+        lambda fill: inputs.random_erasing(key, images, rate=0.5, fill=fill),
+    )
+    for erase in fills:
+        with pytest.raises(ValueError, match=r"fill of shape .* does not broadcast"):
+            erase(np.ones(shape))
+        erase(np.ones((8, 1, 1)))  # one for each row
+
+
+def test_erasing_refuses_complex_images(key):
+    with pytest.raises(TypeError, match="random_erasing needs real floating input"):
+        inputs.random_erasing(key, jnp.ones((2, 8, 8, 1), complex), rate=0.5)
+
+
 # Random erasing.
 
 
@@ -146,10 +189,13 @@ def test_boxes_that_never_fit_erase_nothing(key):
 
 @pytest.mark.parametrize(
     "knobs",
-    [{"area": (0.5, 0.1)}, {"area": (0.0, 0.1)}, {"aspect": (2.0, 1.0)}],
+    [
+        *({"area": (0.5, 0.1)}, {"area": (0.0, 0.1)}, {"area": (0.1, 0.2, 0.3)}),
+        *({"area": 0.2}, {"aspect": (2.0, 1.0)}, {"aspect": (1.0, np.inf)}),
+    ],
 )
 def test_boxes_that_make_no_sense_are_refused(key, knobs):
-    with pytest.raises(ValueError, match="random_erasing: area must be shares"):
+    with pytest.raises(ValueError, match="random_erasing: area must be two shares"):
         inputs.random_erasing(key, jnp.ones((2, 8, 8, 1)), rate=0.5, **knobs)
     with pytest.raises(ValueError, match="fill must be one of"):
         inputs.random_erasing(key, jnp.ones((2, 8, 8, 1)), rate=0.5, fill="white")

@@ -46,7 +46,10 @@ def test_samples_are_only_kept_on_request(net, key):
 
 @pytest.mark.parametrize(
     "reducers",
-    ["auto", "classification", {"votes": mc.votes(), "quantiles": mc.quantiles()}],
+    [
+        *("auto", pytest.param("classification", marks=pytest.mark.slow)),
+        {"votes": mc.votes(), "quantiles": mc.quantiles()},
+    ],
     ids=["moments", "entropies", "counts"],
 )
 def test_memory_does_not_grow_with_the_number_of_samples(reducers, net, key):

@@ -61,10 +61,12 @@ def test_the_gradient_equals_that_of_the_one_hot_formula(logits, labels):
 
 
 def arrays_of_labels(loss, logits, labels):
-    """Arrays of the shape of the logits in a compiled program that are no floats."""
+    """What may be labels: arrays of the logits' shape not computed from them."""
     program = jax.jit(loss).lower(logits, labels).compile().as_text()
-    full = rf"\b(?:{BATCH},{CLASSES}|{CLASSES},{BATCH})\]"
-    return re.findall(rf"\b(?:pred|[su]\d+)\[{full}", program)
+    full = rf"\[(?:{BATCH},(?:1,)?{CLASSES}|{CLASSES},{BATCH})\]"
+    return re.findall(rf"\b(?:pred|[su]\d+){full}", program) + re.findall(
+        rf"\bf\d+{full}\S* (?:constant|convert|gather)\(", program
+    )
 
 
 def test_the_compiled_program_holds_no_array_of_labels(logits, labels):
@@ -74,9 +76,14 @@ def test_the_compiled_program_holds_no_array_of_labels(logits, labels):
         soft = optax.smooth_labels(jax.nn.one_hot(labels, CLASSES), 0.1)
         return optax.softmax_cross_entropy(logits, soft).mean()
 
+    def looked_up(logits, labels):
+        soft = optax.smooth_labels(jnp.eye(CLASSES)[labels], 0.1)
+        return optax.softmax_cross_entropy(logits, soft).mean()
+
     assert not arrays_of_labels(ours, logits, labels)
     assert not arrays_of_labels(jax.value_and_grad(ours), logits, labels)
-    assert arrays_of_labels(one_hot, logits, labels)  # which this test can see
+    for made in (one_hot, looked_up):
+        assert arrays_of_labels(made, logits, labels)  # which this test can see
 
 
 def test_weights_leave_padding_out_whatever_it_holds(logits, labels):
@@ -269,6 +276,42 @@ def test_jacobian_needs_a_key_only_to_draw():
         penalties.jacobian(None, network, x)
     with pytest.raises(ValueError, match="num_projections must be at least 1, got 0"):
         penalties.jacobian(jax.random.key(0), network, x, num_projections=0)
+    with pytest.raises(TypeError, match="num_projections must be an integer, got True"):
+        penalties.jacobian(jax.random.key(0), network, x, num_projections=True)
+
+
+@pytest.mark.parametrize(
+    "function, x, found",
+    [
+        (lambda x: x.sum(), jnp.ones((2, 2)), r"\(2, 2\) to \(\)"),
+        (lambda x: (x, x), jnp.ones((2, 2)), r"\(2, 2\) to tuple"),
+        (lambda x: x.T, jnp.ones((2, 3)), r"\(2, 3\) to \(3, 2\)"),
+        (lambda x: 2 * x, jnp.float32(1), r"\(\) to \(\)"),
+    ],
+)
+def test_a_jacobian_is_that_of_a_batch(key, function, x, found):
+    with pytest.raises(ValueError, match=f"jacobian: function must .* {found}"):
+        penalties.jacobian(key, function, x)
+
+
+@pytest.mark.parametrize("shape", [(), (2, 0)])
+def test_logits_without_classes_are_refused(shape):
+    logits = jnp.ones(shape)
+    penalize = (
+        lambda: penalties.smoothed_cross_entropy(logits, jnp.zeros(2, int), alpha=0.1),
+        lambda: penalties.confidence(logits),
+        lambda: penalties.consistency(logits),
+    )
+    for penalty in penalize:
+        with pytest.raises(
+            ValueError, match=r"logits must be \(\*batch, num_classes\)"
+        ):
+            penalty()
+
+
+def test_complex_logits_are_refused():
+    with pytest.raises(TypeError, match="confidence needs real floating input"):
+        penalties.confidence(jnp.ones((2, 3), complex))
 
 
 def test_what_is_traced_and_out_of_range_gives_nan():

@@ -175,11 +175,7 @@ def test_a_coefficient_scales_and_may_be_traced(penalty, formula, flat):
         np.testing.assert_allclose(
             scheduled(coefficient), coefficient * formula(flat), rtol=1e-6
         )
-    half = (
-        scheduled(jnp.bfloat16(0.5))
-        if False
-        else penalty(nested(flat), coefficient=jnp.bfloat16(0.5))
-    )
+    half = penalty(nested(flat), coefficient=jnp.bfloat16(0.5))
     assert half.dtype == jnp.float32
     np.testing.assert_allclose(half, 0.5 * formula(flat), rtol=1e-6)
 
@@ -223,14 +219,31 @@ def test_the_kind_of_tree_makes_no_difference(penalty, formula, flat):
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
-@pytest.mark.parametrize("penalty", [penalties.l1, penalties.l2])
+@pytest.mark.parametrize("penalty", ["l1", "l2", "toward"])
 def test_a_million_ones_are_a_million(penalty, dtype):
     """No overflow (float16 ends at 65504), no sum that gets stuck (bfloat16 at 256)."""
     ones = {"a": jnp.ones((1000, 900), dtype), "b": jnp.ones((100_000,), dtype)}
-    value, gradient = jax.jit(jax.value_and_grad(penalty))(ones)
+    function = {
+        "l1": penalties.l1,
+        "l2": penalties.l2,
+        "toward": lambda p: penalties.toward_reference(p, {"a": 0 * p["a"], **twos}),
+    }[penalty]
+    twos = {"b": 2 * ones["b"]}
+    value, gradient = jax.jit(jax.value_and_grad(function))(ones)
     assert value == 1_000_000 and value.dtype == jnp.float32
-    factor = 1 if penalty is penalties.l1 else 2
-    chex.assert_trees_all_equal(gradient, jax.tree.map(lambda w: factor * w, ones))
+    factors = {"l1": (1, 1), "l2": (2, 2), "toward": (2, -2)}[penalty]
+    expected = {n: f * w for f, (n, w) in zip(factors, ones.items(), strict=True)}
+    chex.assert_trees_all_equal(gradient, expected)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_products_of_kernels_are_summed_in_float32(dtype):
+    """A gram matrix of ones holds 1000 everywhere; its square overflows float16."""
+    ones = {"kernel": jnp.ones((1000, 30), dtype)}
+    orthogonal, spectral = penalties.orthogonal(ones), penalties.spectral(ones)
+    assert orthogonal.dtype == spectral.dtype == jnp.float32
+    np.testing.assert_allclose(orthogonal, 30 * 999**2 + 870 * 1000**2, rtol=1e-6)
+    np.testing.assert_allclose(spectral, 30_000, rtol=1e-6)
 
 
 def test_a_large_leaf_is_summed_to_float32_accuracy():
@@ -352,6 +365,23 @@ def test_equal_singular_values_have_finite_gradients():
 def test_rejects_no_iterations():
     with pytest.raises(ValueError, match="num_iterations must be at least 1, got 0"):
         penalties.spectral({"kernel": jnp.eye(2)}, num_iterations=0)
+    with pytest.raises(TypeError, match="num_iterations must be an integer"):
+        penalties.spectral({"kernel": jnp.eye(2)}, num_iterations=1.5)
+
+
+def test_what_selects_nothing_sensible_is_named():
+    kernel = {"kernel": jnp.eye(2), "temperature": jnp.float32(1)}
+    with pytest.raises(TypeError, match=r"where must be a function .* got 'kernel'"):
+        penalties.l2(kernel, where="kernel")
+    with pytest.raises(TypeError, match=r"axis of kernel must be an integer, got 0\.5"):
+        penalties.group_lasso(kernel, axis=0.5)
+    with pytest.raises(ValueError, match="stacked matches 'temperature', a scalar"):
+        every = lambda path, leaf: True
+        penalties.group_lasso(kernel, where=every, stacked="temperature")
+
+
+def test_numbers_in_a_tree_are_settings():
+    assert penalties.l2({"kernel": jnp.ones(3), "rate": 0.5}) == 3
 
 
 def test_orthonormal_kernels_cost_nothing_wide_or_tall():

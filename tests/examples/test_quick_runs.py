@@ -1,0 +1,80 @@
+"""Every example in its short mode, run from the command line as users run it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from comparison import methods as comparison
+from labelling.strategies import STRATEGIES
+from residual import methods as residual
+from text import recurrent
+
+ROOT = Path(__file__).parents[2]
+
+RUNS = {  # what is printed, and which files are written
+    "active_learning": (
+        STRATEGIES,
+        {"active_learning.csv", "label_efficiency.png", "first_asked.png"},
+    ),
+    "char_rnn": (
+        [method.name for method in recurrent.METHODS],
+        {"char_rnn.csv", "char_rnn_curves.png", "char_rnn_scores.png"},
+    ),
+    "char_transformer": (
+        ["none", "early dropout"],
+        {"char_transformer.csv", "char_transformer_curves.png"},
+    ),
+    "compare_regularizers": (
+        [method.name for method in comparison.METHODS],
+        {"results.csv", "learning_curves.png", "reliability_diagrams.png"},
+    ),
+    "image_regularizers": (
+        [method.name for method in residual.METHODS],
+        {
+            *("image_regularizers.csv", "image_regularizers_curves.png"),
+            "image_regularizers_masks.png",
+        },
+    ),
+    "mc_dropout_regression": (
+        ["time after the last observation"],
+        {"mc_dropout_regression_made-up.png"},
+    ),
+    "mc_dropout_uci": (
+        ["442 rows, 20 splits", "RMSE, MC dropout"],
+        {"mc_dropout_uci_diabetes.png"},
+    ),
+    "mc_dropout_uncertainty": (
+        ["digits, 500 training images", "MC dropout"],
+        {"mc_dropout_uncertainty_digits.png"},
+    ),
+    "train_step": (["The three losses agree at each of 300 steps"], set()),
+}
+ELSEWHERE = {"distributed"}  # which starts processes itself, in test_distributed.py
+
+
+def test_every_example_has_a_run():
+    scripts = {path.stem for path in (ROOT / "examples").glob("*.py")}
+    assert RUNS.keys() | ELSEWHERE == scripts
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RUNS)
+def test_a_quick_run_prints_and_writes_all(name, tmp_path):
+    printed, written = RUNS[name]
+    flags = ["--quick", "--output", str(tmp_path)] if written else []
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    run = subprocess.run(
+        [sys.executable, f"examples/{name}.py", *flags],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": path, "MPLBACKEND": "Agg"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    for words in printed:
+        assert words in run.stdout
+    assert {path.name for path in tmp_path.iterdir()} == written
