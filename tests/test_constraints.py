@@ -196,6 +196,32 @@ def test_low_precision_is_measured_in_float32_and_kept(dtype):
     chex.assert_trees_all_equal(after, {"kernel": jnp.full((16, 2), 250, dtype)})
 
 
+@pytest.mark.parametrize(
+    "make, formula",
+    [
+        (constraints.max_norm, lambda w, c: clipped(w, c, (0,))),
+        (
+            lambda c: constraints.unit_norm(),
+            lambda w, c: w / np.linalg.norm(w, axis=0),
+        ),
+        (
+            constraints.group_soft_threshold,
+            lambda w, c: w * np.maximum(0, 1 - c * 7**0.5 / np.linalg.norm(w, axis=0)),
+        ),
+    ],
+    ids=["max_norm", "unit_norm", "group_soft_threshold"],
+)
+def test_double_precision_is_kept_throughout(make, formula):
+    with jax.enable_x64(True):
+        kernel = jnp.asarray(np.random.default_rng(3).normal(size=(7, 5)))
+        params = {"kernel": kernel, "bias": jnp.ones(5)}
+        after = applied(make(0.7), params, jax.tree.map(jnp.zeros_like, params))
+        assert after["kernel"].dtype == jnp.float64
+        expected = formula(np.asarray(kernel), 0.7)
+        np.testing.assert_allclose(after["kernel"], expected, rtol=1e-12, atol=1e-15)
+        np.testing.assert_array_equal(after["bias"], params["bias"])
+
+
 def test_bfloat16_weights_a_little_outside_the_ball_are_seen_to_be():
     params = {"kernel": jnp.ones((1001, 1), jnp.bfloat16)}  # 1001 is 1000 in bfloat16
     zeros = jax.tree.map(jnp.zeros_like, params)
