@@ -1,4 +1,4 @@
-"""The loops around a tile: over rows, panes, blocks of queries and tiles of keys.
+"""The loops around a tile: over rows, strips, blocks of queries and tiles of keys.
 
 All of them are maps and sums, so that each can be differentiated in either direction,
 and its backward pass is a loop of the same kind.
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxdrop._attention._plan import Plan
+from jaxdrop._attention._plan import Plan, Strip, Strips
 from jaxdrop._attention._tiles import Operands
 from jaxdrop._typing import Array
 
@@ -22,8 +22,8 @@ _T = TypeVar("_T")
 Visit = Callable[[bool, Operands], _T]
 """From whether all its keys exist, and the operands of a tile, to what it adds."""
 
-Merge = Callable[[_T, np.ndarray, int], _T]
-"""Adds up parts along the first axis: parts, to which sum each belongs, how many."""
+Merge = Callable[[_T], _T]
+"""Adds up parts along the first axis."""
 
 _QUERIES, _KEYS = 0, 1
 _AXES = {  # of queries and of keys
@@ -57,51 +57,93 @@ def over_keys(plan: Plan, visit: Visit[_T], merge: Merge[_T], row: Operands) -> 
     Returns:
       Arrays whose axis 3 is that of the queries.
     """
-    panes = np.asarray(plan.panes, np.int32)
-    split = _panes(plan, row, panes)
-    first = jnp.asarray(panes * np.asarray(plan.pane), jnp.uint32)[:, None, None]
-    split["first_query"], split["first_key"] = first[..., 0], first[..., 1]
-    # Where tiles do not divide a pane, the last one ends in keys of the next pane.
-    split["end_key"] = jnp.minimum(first[..., 1] + plan.pane[1], plan.keys)
+    parts = [_run(plan, visit, merge, row, run) for run in plan.runs]
+    return jax.tree.map(lambda *xs: jnp.concatenate(xs, 3), *parts)
+
+
+def _run(
+    plan: Plan, visit: Visit[_T], merge: Merge[_T], row: Operands, run: Strips
+) -> _T:
+    """Maps over strips of equal width that follow each other."""
+    length, size = plan.pane
+    first = np.asarray([[s.query * length, s.key * size] for s in run], np.uint32)
+    last_key = first[:, 1] + np.uint32(run[0].width * size)
+    split = _strip(plan, row, run[0]) if len(run) == 1 else _strips(plan, row, run)
+    split["first_query"], split["first_key"] = jnp.asarray(first.T)[..., None, None]
+    # Where tiles do not divide a strip, the last one ends in keys beyond it.
+    split["end_key"] = jnp.asarray(np.minimum(last_key, plan.keys))[:, None, None]
     split["first_row"] = _moved(plan, row["first_row"], split["first_query"])
-    parts = _each(partial(_pane, plan, visit, merge), split)
-    return _join(merge(parts, panes[:, 0], plan.grid[0]), plan.queries)
+    whole = len(run) == 1 or bool((last_key <= plan.keys).all())
+    parts = _each(partial(_blocks, plan, visit, merge, whole), split)
+    queries = min(plan.queries - int(first[0, 0]), len(run) * length)
+    return _join(parts, queries)
 
 
-def _panes(plan: Plan, row: Operands, panes: np.ndarray) -> Operands:
-    """Copies to each pane its queries and its keys."""
-    if len(panes) == 1:
-        return {name: x[None] for name, x in row.items()}
+def _strip(plan: Plan, row: Operands, strip: Strip) -> Operands:
+    """The queries and keys of one strip."""
     by_query, by_key = _axes(row, _QUERIES), _axes(row, _KEYS)
-    split = {}
+    length, size = plan.pane
+    taken = {}
     for name, x in row.items():
-        index: tuple[np.ndarray, ...] = ()
-        if name in by_key:
-            x = _split(x, by_key[name], plan.pane[1])
-            index = (panes[:, 1],)
         if name in by_query:
-            x = _split(x, by_query[name] + len(index), plan.pane[0])
-            index = (panes[:, 0], *index)
-        split[name] = x[index] if index else x[None]
-    return split
+            x = _part(x, by_query[name], strip.query * length, length)
+        if name in by_key:
+            x = _part(x, by_key[name], strip.key * size, strip.width * size)
+        taken[name] = x[None]
+    return taken
 
 
-def _pane(plan: Plan, visit: Visit[_T], merge: Merge[_T], pane: Operands) -> _T:
-    """Maps over blocks of queries, and sums over tiles of keys."""
-    queries, keys = pane["query"].shape[3], pane["key"].shape[2]
-    blocks, length = _even(queries, plan.block[0])
-    tiles, width = _even(keys, plan.block[1])
-    inside = plan.grid[1] * plan.pane[1] == plan.keys and tiles * width == keys
+def _strips(plan: Plan, row: Operands, run: Strips) -> Operands:
+    """Copies to each strip its queries and its keys."""
+    by_query, by_key = _axes(row, _QUERIES), _axes(row, _KEYS)
+    numbers, width = np.arange(len(run))[:, None], run[0].width
+    keys = np.asarray([[strip.key] for strip in run]) + np.arange(width)
+    taken = {}
+    for name, x in row.items():
+        if name not in by_query and name not in by_key:
+            taken[name] = x[None]
+            continue
+        if name in by_query:
+            x = _split(x, by_query[name], plan.pane[0])
+            x = x[run[0].query : run[-1].query + 1]
+        if name in by_key:
+            axis = by_key[name]
+            if name in by_query:
+                x = _split(x, axis + 1, plan.pane[1])[keys, numbers]
+            else:
+                x = _split(x, axis, plan.pane[1])[keys]
+            x = jnp.moveaxis(x, 1, axis + 1)
+            x = x.reshape(*x.shape[: axis + 1], -1, *x.shape[axis + 3 :])
+        taken[name] = x
+    return taken
+
+
+def _blocks(
+    plan: Plan, visit: Visit[_T], merge: Merge[_T], whole: bool, strip: Operands
+) -> _T:
+    """Maps over blocks of queries, and sums over tiles of keys.
+
+    Args:
+      plan: the plan of the call.
+      visit: what a tile adds.
+      merge: adds up parts.
+      whole: whether all keys of the strip are known to exist. Static.
+      strip: the operands of a strip.
+    """
+    queries, keys = strip["query"].shape[3], strip["key"].shape[2]
+    most = plan.block_of(queries, keys)
+    blocks, length = _even(queries, most[0])
+    tiles, width = _even(keys, most[1])
+    inside = whole and tiles * width == keys
 
     def block(operands: Operands) -> _T:
         split = _split_all(operands, _KEYS, width)
         split["first_key"] = operands["first_key"][None] + _steps(tiles, width)
-        parts = _each(partial(_at_once, partial(visit, inside)), split)
-        return jax.tree.map(lambda x: x[0], merge(parts, np.zeros(tiles, int), 1))
+        return merge(_each(partial(_at_once, partial(visit, inside)), split))
 
-    split = _split_all(pane, _QUERIES, length)
-    split["first_query"] = pane["first_query"][None] + _steps(blocks, length)
-    split["first_row"] = _moved(plan, pane["first_row"], _steps(blocks, length))
+    split = _split_all(strip, _QUERIES, length)
+    split["first_query"] = strip["first_query"][None] + _steps(blocks, length)
+    split["first_row"] = _moved(plan, strip["first_row"], _steps(blocks, length))
     return _join(_each(block, split), queries)
 
 
@@ -156,6 +198,11 @@ def _split_all(row: Operands, which: int, size: int) -> Operands:
         name: _split(x, axes[name], size) if name in axes else x[None]
         for name, x in row.items()
     }
+
+
+def _part(x: Array, axis: int, start: int, size: int) -> Array:
+    """Some entries along an axis, as far as there are."""
+    return lax.slice_in_dim(x, start, min(start + size, x.shape[axis]), axis=axis)
 
 
 def _split(x: Array, axis: int, size: int) -> Array:

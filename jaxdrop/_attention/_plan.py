@@ -1,19 +1,22 @@
-"""In what order attention is computed: rows, panes, blocks and tiles, from the shapes.
+"""In what order attention is computed: rows, strips, blocks, tiles, from the shapes.
 
 A row is what shares its keys: the query heads of one key head of one example. Where
-queries see only some of the keys, its matrix of weights is cut into square panes, and
-those in which nothing is seen are never computed. A pane is cut into blocks of queries,
-and a block, where its keys are many, into tiles of keys. Only one tile of weights, of
-as many rows as fit, is held at a time. The plan decides how fast a result comes, never
-what it is.
+queries see only some of the keys, its matrix of weights is cut into strips of queries,
+each as wide as the keys that they see, in steps of square panes; the rest is never
+computed. A strip is cut into blocks of queries, and a block, where its keys are many,
+into tiles of keys. Only one tile of weights, of as many rows as fit, is held at a time.
+The plan decides how fast a result comes, never what it is.
 """
 
 import dataclasses
+import itertools
 import math
+from typing import NamedTuple
 
 import jax
 
-_PANES_TO_A_SIDE = (2, 4, 8)
+_PANES_TO_A_SIDE = (2, 4)
+_MOST_WIDTHS = 4  # of strips: each is a program of its own
 _SHORTEST_PANE = 512
 _LONGEST_ROW = 8192
 _TILE_KEYS = 2048  # of rows that are longer
@@ -23,8 +26,22 @@ _TILE_ENTRIES_ELSEWHERE = 1 << 24  # what keeps an accelerator busy
 Reach = tuple[int, int]
 """How many keys before and after its own position a query sees."""
 
-Panes = tuple[tuple[int, int], ...]
-"""Panes by their indices along both axes, row-major."""
+
+class Strip(NamedTuple):
+    """Queries, and the keys that any of them sees, counted in panes.
+
+    Attributes:
+      query: the pane of the queries.
+      key: the first pane of the keys.
+      width: the number of panes of keys.
+    """
+
+    query: int
+    key: int
+    width: int
+
+
+Strips = tuple[Strip, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,8 +60,8 @@ class Plan:
       window: how far a query sees to either side, or None.
       rows: how many examples, and how many key heads, are computed at once.
       pane: queries and keys of a pane.
-      panes: the panes in which anything is seen.
-      block: the most queries, and keys, of a row that are computed at once.
+      strips: one for each pane of queries, in order.
+      block: how many queries and keys of the widest strip are computed at once.
     """
 
     batch: int
@@ -57,7 +74,7 @@ class Plan:
     window: Reach | None
     rows: tuple[int, int]
     pane: tuple[int, int]
-    panes: Panes
+    strips: Strips
     block: tuple[int, int]
 
     @property
@@ -73,12 +90,27 @@ class Plan:
     @property
     def skips(self) -> bool:
         """Whether some queries are never compared with some keys."""
-        return len(self.panes) < math.prod(self.grid)
+        return sum(strip.width for strip in self.strips) < math.prod(self.grid)
+
+    @property
+    def runs(self) -> list[Strips]:
+        """The strips, those of equal width that follow each other together."""
+        return [tuple(run) for _, run in itertools.groupby(self.strips, _width)]
 
     def dense(self) -> "Plan":
         """The same plan, but comparing all queries with all keys."""
         pane = (self.queries, self.keys)
-        return dataclasses.replace(self, pane=pane, panes=((0, 0),))
+        return dataclasses.replace(self, pane=pane, strips=(Strip(0, 0, 1),))
+
+    def block_of(self, queries: int, keys: int) -> tuple[int, int]:
+        """The most queries and keys of a strip that are computed at once.
+
+        A strip that is narrower than the widest has longer blocks, of as many weights.
+        """
+        length, width = self.block
+        if keys < width:
+            length, width = length * width // keys, keys
+        return min(length, queries), width
 
 
 def make_plan(
@@ -105,9 +137,10 @@ def make_plan(
     left, right = window or (max(queries, keys), max(queries, keys))
     shortest = min(_SHORTEST_PANE, max(block[0] or 0, block[1] or 0) or _SHORTEST_PANE)
     reach = (left, 0 if is_causal else right)
-    pane, panes = _choose_panes(queries, keys, reach, shortest)
-    width = block[1] or (pane[1] if pane[1] <= _LONGEST_ROW else _TILE_KEYS)
-    width = min(width, pane[1])
+    pane, strips = _choose_strips(queries, keys, reach, shortest)
+    widest = min(keys, max(map(_width, strips)) * pane[1])
+    width = block[1] or (widest if widest <= _LONGEST_ROW else _TILE_KEYS)
+    width = min(width, widest)
     # Whatever axis is spread over devices must not be looped over.
     devices = jax.device_count()
     together = math.gcd(key_heads, devices)
@@ -134,7 +167,7 @@ def make_plan(
         window=window,
         rows=(examples, together),
         pane=pane,
-        panes=panes,
+        strips=strips,
         block=(length, width),
     )
 
@@ -144,43 +177,49 @@ def _tile_entries() -> int:
     return _TILE_ENTRIES.get(jax.default_backend(), _TILE_ENTRIES_ELSEWHERE)
 
 
-def _choose_panes(
+def _choose_strips(
     queries: int, keys: int, reach: Reach, shortest: int
-) -> tuple[tuple[int, int], Panes]:
-    """The size of panes that leaves least to compute, and the panes.
+) -> tuple[tuple[int, int], Strips]:
+    """The size of panes that leaves least to compute, and the strips.
 
-    Queries and keys are copied once for each pane that they are in, so that a size with
-    many panes to a query is out of the question.
+    Keys are copied once for each strip of many that they are in, so that a size with
+    many panes to a strip is out of the question.
     """
     longest = max(queries, keys)
     sizes = {-(-longest // count) for count in _PANES_TO_A_SIDE}
     sizes |= {max(sum(reach) // 2, shortest)}
-    best: tuple[tuple[int, int], Panes] = (queries, keys), ((0, 0),)
+    best: tuple[tuple[int, int], Strips] = (queries, keys), (Strip(0, 0, 1),)
     least = 0.8 * queries * keys
     for size in sorted(sizes, reverse=True):
         if not shortest <= size < longest:
             continue
-        panes = _seen_panes(queries, keys, reach, size)
-        if len(panes) * size < 5 * longest and len(panes) * size**2 < least:
-            best, least = ((size, size), panes), len(panes) * size**2
+        strips = _strips_of(queries, keys, reach, size)
+        panes = sum(map(_width, strips))
+        copies, widths = panes * size, len({*map(_width, strips)})
+        if widths <= _MOST_WIDTHS and copies < 5 * longest and panes * size**2 < least:
+            best, least = ((size, size), strips), panes * size**2
     return best
 
 
-def _seen_panes(queries: int, keys: int, reach: Reach, size: int) -> Panes:
-    """The panes of a size in which a query sees a key.
+def _strips_of(queries: int, keys: int, reach: Reach, size: int) -> Strips:
+    """The keys that the queries of each pane of a size see.
 
     A query that sees nothing at all attends to everything alike, as softmax has it.
     """
     left, right = reach
-    panes = []
+    strips = []
     for start in range(0, queries, size):
         last = min(queries, start + size) - 1
         first_key, last_key = max(0, start - left), min(keys - 1, last + right)
         if last - left >= keys:
             first_key, last_key = 0, keys - 1
-        seen = range(first_key // size, last_key // size + 1)
-        panes += [(start // size, pane) for pane in seen]
-    return tuple(panes)
+        first = first_key // size
+        strips.append(Strip(start // size, first, last_key // size - first + 1))
+    return tuple(strips)
+
+
+def _width(strip: Strip) -> int:
+    return strip.width
 
 
 def _divisor(number: int, limit: int) -> int:

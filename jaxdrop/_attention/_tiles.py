@@ -77,18 +77,15 @@ def sums(plan: Plan, drop: Drop, inside: bool, tile: Operands) -> Sums:
     return Sums(_product(kept, tile["value"], 0), weights.sum(-1), top)
 
 
-def merge(parts: Sums, owner: np.ndarray, count: int) -> Sums:
-    """Adds up parts along the first axis; ``owner`` says which sum each belongs to."""
-    if len(owner) == 1:
-        return parts
-    if count == 1:
-        top = parts.top.max(0, keepdims=True)
-    else:
-        top = jax.ops.segment_max(parts.top, owner, count, indices_are_sorted=True)
-    relative = jnp.exp(parts.top - top[owner])
+def merge(parts: Sums) -> Sums:
+    """Adds up parts along the first axis."""
+    if len(parts.top) == 1:
+        return Sums(parts.values[0], parts.weights[0], parts.top[0])
+    top = parts.top.max(0)
+    relative = jnp.exp(parts.top - top[None])
     return Sums(
-        _add_parts(parts.values * relative[..., None], owner, count),
-        _add_parts(parts.weights * relative, owner, count),
+        (parts.values * relative[..., None]).sum(0),
+        (parts.weights * relative).sum(0),
         top,
     )
 
@@ -159,18 +156,9 @@ def over_unattended(
     return summed(drop, tile)
 
 
-def add(parts: Changes, owner: np.ndarray, count: int) -> Changes:
-    """Adds up parts as :func:`merge` does."""
-    return Changes(
-        _add_parts(parts.values, owner, count),
-        _add_parts(parts.weights, owner, count),
-    )
-
-
-def _add_parts(x: Array, owner: np.ndarray, count: int) -> Array:
-    if count == 1:
-        return x.sum(0, keepdims=True)
-    return jax.ops.segment_sum(x, owner, count, indices_are_sorted=True)
+def add(parts: Changes) -> Changes:
+    """Adds up parts along the first axis."""
+    return Changes(parts.values.sum(0), parts.weights.sum(0))
 
 
 def _change_of_logits(tile: Operands) -> Array | None:
