@@ -67,7 +67,7 @@ def sums(plan: Plan, drop: Drop, inside: bool, tile: Operands) -> Sums:
       inside: whether all keys of the tile are known to exist. Static.
       tile: ``query`` (scaled), ``key``, ``value``; maybe ``bias``, ``mask`` and
         ``lengths``; and ``first_row``, ``first_query``, ``first_key`` and ``end_key``,
-        where it is, and where its pane ends.
+        where it is, and where its strip ends.
     """
     logits = logits_of(plan, inside, tile)
     # Where a bias is minus infinity throughout, other tiles may have more to say.
@@ -201,7 +201,7 @@ def attended_in(plan: Plan, tile: Operands) -> Array | None:
 
 
 def _exists(tile: Operands) -> Array:
-    """Which keys of a tile are in its pane, and so in the array."""
+    """Which keys of a tile are in its strip, and so in the array."""
     return _positions(tile)[1] < tile["end_key"]
 
 
