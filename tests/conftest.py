@@ -18,11 +18,12 @@ gc.set_threshold(100_000, 20, 20)  # an eighth of the time went into collections
 QUICKLY_COMPILED = (
     *("diagnostics", "examples", "inputs"),
     *("mc", "metrics", "modules", "penalties"),
-    *("test_acquisition", "test_constraints", "test_debug_modes", "test_export"),
+    *("test_acquisition", "test_combinations", "test_constraints"),
+    *("test_debug_modes", "test_export"),
 )
 """Folders and files that mostly wait for the compiler, and ask little of its output."""
 
-LARGE = 6
+LARGE = 4
 """The number of cases from which on a test is a table."""
 
 
