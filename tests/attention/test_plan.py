@@ -140,14 +140,10 @@ def temporary_bytes(attend, length, heads=1):
 
 
 @pytest.mark.parametrize(
-    "is_causal, lengths",
-    [
-        (False, (1024, 4096, 16384)),
-        # Both with the same number of strips:
-        pytest.param(True, (4096, 16384), marks=pytest.mark.slow),
-    ],
+    "is_causal", [False, pytest.param(True, marks=pytest.mark.slow)]
 )
-def test_memory_is_linear_in_the_length_of_sequences(monkeypatch, is_causal, lengths):
+def test_memory_is_linear_in_the_length_of_sequences(monkeypatch, is_causal):
+    lengths = (1024, 4096, 16384)  # the last in tiles of keys
     monkeypatch.setattr(jax, "device_count", lambda: 1)
 
     def attend(key, *arrays):
@@ -157,7 +153,7 @@ def test_memory_is_linear_in_the_length_of_sequences(monkeypatch, is_causal, len
 
     held = [temporary_bytes(attend, length) for length in lengths]
     for i in range(1, len(lengths)):
-        assert held[i] <= 1.2 * held[i - 1] * lengths[i] / lengths[i - 1]
+        assert held[i] <= 1.35 * held[i - 1] * lengths[i] / lengths[i - 1]
     assert held[-1] <= 4 * lengths[-1] ** 2 / 4  # a quarter of one matrix of weights
 
 
