@@ -232,7 +232,8 @@ def test_a_held_mask_is_drawn_once_for_both_passes(key):
     assert both(drop) < 1.5 * hash_flops
 
 
-@pytest.mark.parametrize("shape", [HELD, pytest.param((5, 6), marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", [HELD, (5, 6)])
 def test_held_and_fused_masks_are_alike_under_every_transform(key, shape):
     x = jax.random.normal(key, shape)
     rates, keys = jnp.array([0.1, 0.5, 0.9]), jax.random.split(key, 3)

@@ -83,7 +83,8 @@ def x_of(key):
     return jax.random.normal(key, (2, 16, 16))
 
 
-@pytest.mark.parametrize("shared", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("shared", [True, False])
 def test_an_nnx_module_trains_as_with_flaxs_function(key, shared):
     def outputs(**attention):
         layer = nnx.MultiHeadAttention(

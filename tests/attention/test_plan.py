@@ -171,6 +171,7 @@ def test_memory_is_a_twentieth_of_holding_the_weights(monkeypatch):
     assert temporary_bytes(ours, 2048, 8) <= temporary_bytes(flaxs, 2048, 8) / 20
 
 
+@pytest.mark.slow
 def test_heads_share_what_is_held_for_one_of_them(monkeypatch):
     monkeypatch.setattr(jax, "device_count", lambda: 1)
 

@@ -77,6 +77,7 @@ def test_a_network_learns_from_labels_that_are_known_alone(pool, key):
         assert (a == b).all()
 
 
+@pytest.mark.slow
 def test_all_rounds_of_all_strategies_learn_in_one_program(runs):
     assert len(PROTOCOL.counts) == 4 and len(runs) == 2
     assert learn._cache_size() <= 2  # and the one of other shapes, above

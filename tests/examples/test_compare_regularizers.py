@@ -159,6 +159,7 @@ def test_a_proximal_step_leaves_exact_zeros(name):
     assert (kernel[:, 0] == 0).all() and (kernel[:, 1] > 0.9).all()
 
 
+@pytest.mark.slow
 def test_early_stopping_keeps_the_parameters_of_its_best_epoch(images, key):
     seeds = jax.random.split(key, 2)
     hasty = replace(RECIPE, epochs=8, learning_rate=0.3)
@@ -172,6 +173,7 @@ def test_early_stopping_keeps_the_parameters_of_its_best_epoch(images, key):
         assert nll <= curve[0] * 1.0001
 
 
+@pytest.mark.slow
 def test_seeds_trained_together_are_as_each_trained_alone(images):
     seeds = jax.random.split(jax.random.key(3), 2)
     training = train(METHOD["dropout"], RECIPE, images, seeds, lambda: None)

@@ -58,6 +58,7 @@ def test_dropout_is_after_each_hidden_layer_with_masks_of_its_own(key):
     assert float(kept.mean()) == pytest.approx(50 / 4, abs=1)
 
 
+@pytest.mark.slow
 def test_training_in_blocks_is_training(params, key, monkeypatch):
     times, values = (jnp.asarray(a, jnp.float32) for a in example.made_up())
     apply = partial(example.network, activation=jnp.tanh, rate=0.1)

@@ -75,6 +75,7 @@ def test_training_rows_are_standardized_and_missing_ones_weigh_nothing(splits):
         np.testing.assert_allclose(seen, source.y[source.test[split]], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_rows_that_are_not_there_change_no_network_and_no_score(splits, variables):
     other = fit(RECIPE, with_junk(splits))
     jax.tree.map(np.testing.assert_array_equal, other, variables)
@@ -84,6 +85,7 @@ def test_rows_that_are_not_there_change_no_network_and_no_score(splits, variable
         np.testing.assert_array_equal(getattr(with_others, name), getattr(scores, name))
 
 
+@pytest.mark.slow
 def test_training_fits_a_line(splits):
     recipe = RECIPE._replace(rate=0.0, epochs=300, hidden=20)
     scores = judge(recipe, fit(recipe, splits), splits, num_samples=1)
@@ -189,6 +191,7 @@ def test_a_precision_that_nobody_knows_is_asked_for(monkeypatch, capsys):
     assert caught.value.code == 2 and "mine needs --tau" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_small_run_writes_its_figure(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(mc_dropout_uci, "load_regression", lambda *_: data())
     small = "--dataset yacht --epochs 2 --hidden 3 --samples 4 --validate"

@@ -80,7 +80,8 @@ def test_resuming_and_stopping_work_on_a_mesh(mesh, net, key):
     assert stopped.count == alone.count and stopped.converged
 
 
-@pytest.mark.parametrize("check_every", [8, pytest.param(16, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("check_every", [8, 16])
 def test_sampling_stops_as_on_one_device(check_every, mesh, key):
     predict = functools.partial(
         mc.predict,
