@@ -1,5 +1,6 @@
 """One stochastic pass of a Linen model, for :mod:`jaxdrop.mc`."""
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -7,7 +8,7 @@ from flax import linen as nn
 
 from jaxdrop._checks import require_key
 from jaxdrop._typing import Key
-from jaxdrop.linen._module import Stochastic
+from jaxdrop.linen._module import switched_on
 
 
 def mc_apply(
@@ -44,7 +45,7 @@ def mc_apply(
     def apply(key: Key, variables: Mapping[str, Any], /, *args: Any) -> Any:
         key = require_key(key, caller="mc_apply", instead="")
         rngs = {stream: key for stream in streams}
-        with nn.intercept_methods(_switch_on):
+        with switched_on(), nn.intercept_methods(_switch_on):
             return module.apply(variables, *args, rngs=rngs, **kwargs)
 
     return apply
@@ -56,17 +57,16 @@ def _switch_on(
     kwargs: dict[str, Any],
     context: nn.module.InterceptorContext,
 ) -> Any:
-    """Gives stochastic modules ``deterministic=False``, whatever they were told."""
+    """Gives Flax's own modules ``deterministic=False``, whatever they were told."""
     module: Any = context.module
-    attends = isinstance(module, nn.MultiHeadDotProductAttention)
-    stochastic = attends or isinstance(module, Stochastic | nn.Dropout)
+    stochastic = isinstance(module, nn.Dropout | nn.MultiHeadDotProductAttention)
     if context.method_name != "__call__" or not stochastic:
         return call(*args, **kwargs)
+    given = inspect.signature(call).bind_partial(*args, **kwargs)
+    given.arguments["deterministic"] = False
     own = module.deterministic
-    if not attends:
-        args = args[:1] + args[2:]  # deterministic is their second argument
     object.__setattr__(module, "deterministic", None)  # given twice it is an error
     try:
-        return call(*args, **{**kwargs, "deterministic": False})
+        return call(*given.args, **given.kwargs)
     finally:
         object.__setattr__(module, "deterministic", own)

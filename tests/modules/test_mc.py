@@ -7,6 +7,7 @@ import pytest
 from flax import linen, nnx
 
 import jaxdrop
+from specimens import LINEN, NNX
 
 
 class Net(nnx.Module):
@@ -159,6 +160,50 @@ def test_linen_passes_drop_under_an_evaluation_flag(x, key):
     assert 0.3 < dropped < 0.7  # the last site, told to be deterministic
 
 
+@pytest.mark.parametrize("broadcast_dims", [(), (0,)])
+def test_linen_switches_on_flaxs_dropout(broadcast_dims, x, key):
+    class Told(linen.Module):
+        @linen.compact
+        def __call__(self, x, *told, **named):
+            return linen.Dropout(0.5, broadcast_dims)(x, *told, **named)
+
+    apply = jaxdrop.linen.mc_apply(Told())
+    dropped = apply(key, {}, x, True)
+    assert (dropped == 0).any() and (dropped == 2 * x).any()
+    np.testing.assert_array_equal(apply(key, {}, x, False), dropped)
+    by_name = jaxdrop.linen.mc_apply(Told(), deterministic=True)
+    np.testing.assert_array_equal(by_name(key, {}, x), dropped)
+    own = apply(key, {}, x, True, jax.random.key(8))  # with a key of its own
+    assert (own == 0).any() and (own != dropped).any()
+
+
+@pytest.mark.parametrize("name", [name for name, s in LINEN.items() if s.draws])
+def test_linen_switches_on_every_module(name, key):
+    specimen = LINEN[name]
+    module = specimen.make(deterministic=True)
+    variables = module.init(jax.random.key(0), *specimen.data)
+    run = jaxdrop.linen.mc_apply(module)
+    first, again, other = (
+        jax.tree.leaves(run(k, variables, *specimen.data))
+        for k in (key, key, jax.random.key(3))
+    )
+    np.testing.assert_array_equal(first[0], again[0])
+    assert (first[0] != other[0]).any()
+
+
+@pytest.mark.parametrize("name", [name for name, s in NNX.items() if s.draws])
+def test_nnx_switches_on_every_module(name, key):
+    specimen = NNX[name]
+    model = specimen.make(rngs=nnx.Rngs(0))
+    model.eval()
+    first, again, other = (
+        jax.tree.leaves(jaxdrop.nnx.mc_apply(k, model, *specimen.data))
+        for k in (key, key, jax.random.key(3))
+    )
+    np.testing.assert_array_equal(first[0], again[0])
+    assert (first[0] != other[0]).any()
+
+
 def test_linen_normalisation_stays_in_evaluation(x, key):
     module = LinenNet()
     variables = module.init(jax.random.key(0), x, False)
@@ -166,7 +211,7 @@ def test_linen_normalisation_stays_in_evaluation(x, key):
         jaxdrop.linen.mc_apply(module, train=True)(key, variables, x)
 
 
-def test_linen_and_nnx_draw_alike_from_one_key_and_a_single_site(key):
+def test_linen_draws_at_a_single_site_and_needs_a_key(key):
     x = jnp.ones((5, 6))
     ours = jaxdrop.linen.mc_apply(jaxdrop.linen.Dropout(0.5, deterministic=True))
     y = ours(key, {}, x)
