@@ -50,6 +50,30 @@ def test_scores_of_single_points_are_those_of_predict():
         np.testing.assert_allclose(score(log_probs), values, atol=1e-6)
 
 
+SCORES = [
+    *(acquisition.bald, acquisition.max_entropy, acquisition.variation_ratio),
+    acquisition.margin,
+]
+
+
+@pytest.mark.parametrize("score", SCORES)
+def test_logits_may_be_moved_and_short(score):
+    """Far beyond where their exponentials end, and in half precision."""
+    samples = jnp.round(logits(20, 7, 4) * 16) / 16  # exact when moved, and in halves
+    expected = score(samples)
+    np.testing.assert_allclose(score(samples + 8192), expected, atol=2e-6)
+    np.testing.assert_allclose(score(samples - 8192), expected, atol=2e-6)
+    short = score(samples.astype(jnp.float16))
+    assert short.dtype == jnp.float32
+    np.testing.assert_allclose(short, expected, atol=1e-6)
+
+
+def test_agreement_is_worth_nothing_and_never_less():
+    samples = jnp.stack([jnp.asarray(logits(1, 10_000, 5, scale=3.0)[0])] * 7)
+    information = acquisition.bald(samples)
+    assert (information >= 0).all() and (information < 1e-6).all()
+
+
 def test_bald_tells_disagreement_from_doubt():
     disagreement = np.float32([[50, 0], [0, 50]])
     both = np.stack([disagreement, np.zeros((2, 2), np.float32)], axis=1)

@@ -70,6 +70,15 @@ def test_entropies_obey_their_bounds_at_all_extremes(reduce):
     total, expected = stats["predictive_entropy"], stats["expected_entropy"]
     assert (total <= np.log(5) + 1e-6).all() and (expected <= total + 1e-6).all()
     assert (expected >= 0).all()
+    assert (stats["mutual_information"] >= 0).all()
+
+
+def test_samples_that_agree_have_no_information_to_give(reduce):
+    """Where rounding would leave a little less than none in some of many points."""
+    one = np.random.default_rng(0).normal(0, 3, (10_000, 5)).astype(np.float32)
+    stats = finalized(reduce, mc.categorical(), np.stack([one] * 7), chunks=7)
+    information = stats["mutual_information"]
+    assert (information >= 0).all() and (information < 1e-6).all()
 
 
 def test_what_diverged_is_not_certain(reduce):
