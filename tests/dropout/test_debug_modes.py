@@ -136,6 +136,7 @@ def loss_and_slope(call: Call):
     return step
 
 
+@pytest.mark.slow
 @for_the_relatives
 def test_relatives_leak_no_tracer(call, key):
     with jax.checking_leaks():
@@ -143,6 +144,7 @@ def test_relatives_leak_no_tracer(call, key):
         jax.make_jaxpr(jax.jit(jax.vmap(loss_and_slope(call))))(keys, xs)
 
 
+@pytest.mark.slow
 @for_the_relatives
 def test_checks_find_nothing_in_relatives(call, key):
     x, step = data(call), jax.jit(loss_and_slope(call))
