@@ -209,6 +209,19 @@ def check_count(count: Any, /, *, caller: str, name: str) -> int:
     return int(count)
 
 
+def as_count(value: Any, /, *, name: str, least: int = 1) -> int:
+    """Returns how many there are of something as a Python int, or raises by name."""
+    try:
+        if isinstance(value, bool | np.bool_):
+            raise TypeError
+        count = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {value!r}.") from None
+    if count < least:
+        raise ValueError(f"{name} must be at least {least}, got {count}.")
+    return count
+
+
 def check_choice(choice: str, choices: Sequence[str], /, *, name: str) -> None:
     """Raises ``ValueError`` naming the argument unless ``choice`` is offered."""
     if choice not in choices:

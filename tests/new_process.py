@@ -33,7 +33,7 @@ def call_in_new_process(module: str, function: str, *arguments: object) -> None:
         env=os.environ
         | {
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests"), found]),
-            "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,
+            "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir or "",
             "JAX_NUM_CPU_DEVICES": "8",  # as in conftest.py
             "JAX_DISABLE_MOST_OPTIMIZATIONS": str(quickly),
         },

@@ -256,7 +256,7 @@ def test_the_suite_notices(mutant, tmp_path):
         [sys.executable, "-m", "pytest", *flags, *tests],
         cwd=tmp_path,
         env=os.environ
-        | {"JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir},
+        | {"JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir or ""},
         capture_output=True,
         text=True,
         check=False,

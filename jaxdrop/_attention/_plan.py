@@ -16,7 +16,7 @@ from typing import NamedTuple
 import jax
 
 _PANES_TO_A_SIDE = (2, 4)
-_MOST_WIDTHS = 4  # of strips: each is a program of its own
+_MOST_RUNS = 4  # of strips: each is a program of its own
 _SHORTEST_PANE = 512
 _LONGEST_ROW = 8192
 _TILE_KEYS = 2048  # of rows that are longer
@@ -62,6 +62,7 @@ class Plan:
       pane: queries and keys of a pane.
       strips: one for each pane of queries, in order.
       block: how many queries and keys of the widest strip are computed at once.
+      stretches: whether blocks of narrower strips are longer, of as many weights.
     """
 
     batch: int
@@ -76,6 +77,7 @@ class Plan:
     pane: tuple[int, int]
     strips: Strips
     block: tuple[int, int]
+    stretches: bool = False
 
     @property
     def steps(self) -> tuple[int, int]:
@@ -95,7 +97,7 @@ class Plan:
     @property
     def runs(self) -> list[Strips]:
         """The strips, those of equal width that follow each other together."""
-        return [tuple(run) for _, run in itertools.groupby(self.strips, _width)]
+        return _runs(self.strips)
 
     def dense(self) -> "Plan":
         """The same plan, but comparing all queries with all keys."""
@@ -103,14 +105,11 @@ class Plan:
         return dataclasses.replace(self, pane=pane, strips=(Strip(0, 0, 1),))
 
     def block_of(self, queries: int, keys: int) -> tuple[int, int]:
-        """The most queries and keys of a strip that are computed at once.
-
-        A strip that is narrower than the widest has longer blocks, of as many weights.
-        """
+        """The most queries and keys of a strip that are computed at once."""
         length, width = self.block
-        if keys < width:
-            length, width = length * width // keys, keys
-        return min(length, queries), width
+        if self.stretches and keys < width:
+            length = length * width // keys
+        return min(length, queries), min(width, keys)
 
 
 def make_plan(
@@ -134,7 +133,10 @@ def make_plan(
     """
     batch, heads, queries, keys = weights
     group = heads // key_heads
-    left, right = window or (max(queries, keys), max(queries, keys))
+    longest = max(queries, keys)
+    left, right = (min(reach, longest) for reach in window or (longest, longest))
+    if window is not None:
+        window = (left, right)  # as far as there are keys: in one word
     shortest = min(_SHORTEST_PANE, max(block[0] or 0, block[1] or 0) or _SHORTEST_PANE)
     reach = (left, 0 if is_causal else right)
     pane, strips = _choose_strips(queries, keys, reach, shortest)
@@ -169,6 +171,7 @@ def make_plan(
         pane=pane,
         strips=strips,
         block=(length, width),
+        stretches=block[0] is None,
     )
 
 
@@ -195,8 +198,8 @@ def _choose_strips(
             continue
         strips = _strips_of(queries, keys, reach, size)
         panes = sum(map(_width, strips))
-        copies, widths = panes * size, len({*map(_width, strips)})
-        if widths <= _MOST_WIDTHS and copies < 5 * longest and panes * size**2 < least:
+        few = panes * size < 5 * longest and len(_runs(strips)) <= _MOST_RUNS
+        if few and panes * size**2 < least:
             best, least = ((size, size), strips), panes * size**2
     return best
 
@@ -216,6 +219,10 @@ def _strips_of(queries: int, keys: int, reach: Reach, size: int) -> Strips:
         first = first_key // size
         strips.append(Strip(start // size, first, last_key // size - first + 1))
     return tuple(strips)
+
+
+def _runs(strips: Strips) -> list[Strips]:
+    return [tuple(run) for _, run in itertools.groupby(strips, _width)]
 
 
 def _width(strip: Strip) -> int:

@@ -27,7 +27,7 @@ It is finite: a query that may attend to nothing attends to everything alike.
 """
 
 Operands = dict[str, Array]
-"""The arrays of a row, block or tile by name; see :data:`_loops.AXES`."""
+"""The arrays of a row, block or tile by name; see :data:`_loops._AXES`."""
 
 
 class Drop(NamedTuple):

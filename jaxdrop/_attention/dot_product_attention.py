@@ -49,8 +49,8 @@ def dot_product_attention(
     the same arguments and into which it turns, operation for operation, where nothing
     is dropped. Memory grows with the lengths of the sequences and not with their
     product, forward and backward: weights and mask are computed in blocks, and again in
-    the backward pass. Blocks that are masked throughout by ``is_causal`` or
-    ``local_window_size`` are left out. All of it is differentiable in both directions,
+    the backward pass. Most of what ``is_causal`` or ``local_window_size`` masks is left
+    out. All of it is differentiable in both directions,
     any number of times.
 
     For a threefry key, JAX's default, the mask is

@@ -66,7 +66,9 @@ def check_fill(fill: ArrayLike, x: Array, /, *, caller: str) -> None:
     if isinstance(fill, jax.Array) or not jnp.issubdtype(x.dtype, jnp.integer):
         return
     limits, values = np.iinfo(x.dtype), np.asarray(fill)
-    if not np.all((values >= limits.min) & (values <= limits.max) & (values % 1 == 0)):
+    if not np.all(
+        (values >= limits.min) & (values <= limits.max) & (values == np.floor(values))
+    ):
         raise ValueError(
             f"{caller}: fill must be whole numbers in [{limits.min}, {limits.max}], "
             f"which x of {x.dtype} can hold, got {fill}."

@@ -45,7 +45,7 @@ def mc_apply(
     def apply(key: Key, variables: Mapping[str, Any], /, *args: Any) -> Any:
         key = require_key(key, caller="mc_apply", instead="")
         rngs = {stream: key for stream in streams}
-        with switched_on(), nn.intercept_methods(_switch_on):
+        with switched_on(True), nn.intercept_methods(_switch_on):
             return module.apply(variables, *args, rngs=rngs, **kwargs)
 
     return apply

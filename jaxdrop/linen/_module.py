@@ -1,27 +1,19 @@
 """What Linen modules share: a mode, a collection of keys, and mostly a rate."""
 
-import contextlib
 import dataclasses
-from collections.abc import Iterator
-from contextvars import ContextVar
 from typing import Any
 
+import jax
 from flax import linen as nn
 
 from jaxdrop._checks import check_flag, check_rate, is_zero
 from jaxdrop._typing import Array, Flag, Key, Rate
 
-_switched_on: ContextVar[bool] = ContextVar("switched_on", default=False)
+switched_on: Any = jax.make_user_context(False)  # type: ignore[no-untyped-call]
+"""Within ``switched_on(True)`` our modules are in training, whatever they are told.
 
-
-@contextlib.contextmanager
-def switched_on() -> Iterator[None]:
-    """Within it, our modules are in training, whatever they are told."""
-    before = _switched_on.set(True)
-    try:
-        yield
-    finally:
-        _switched_on.reset(before)
+What JAX has traced without it is traced anew: its caches know of the context.
+"""
 
 
 class Stochastic(nn.Module):
@@ -41,7 +33,7 @@ class Stochastic(nn.Module):
 
     def mode(self, deterministic: Flag | None) -> bool | Array:
         """The mode, given as an attribute or at call time, but not both."""
-        if _switched_on.get():
+        if switched_on.value:
             return False
         flag = nn.merge_param("deterministic", self.deterministic, deterministic)
         return check_flag(flag, caller=type(self).__name__)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxdrop._checks import check_choice
+from jaxdrop._checks import as_count, check_choice
 from jaxdrop._typing import Array
 from jaxdrop.mc._jackknife import (
     Groups,
@@ -29,7 +29,6 @@ from jaxdrop.mc._reducer import (
     Reducer,
     Stats,
     along,
-    as_index,
     count_of,
     float_of,
     keep_valid,
@@ -122,7 +121,7 @@ negative_log_likelihood` takes.
     """
     if debias is not None:
         check_choice(debias, ("analytic",), name="debias")
-    num_groups = as_index(num_groups, name="num_groups", least=0)
+    num_groups = as_count(num_groups, name="num_groups", least=0)
 
     def init(logits: jax.ShapeDtypeStruct) -> Categorical:
         _check_classes(logits.shape)

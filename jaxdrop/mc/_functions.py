@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxdrop._checks import as_count
 from jaxdrop._typing import Array, Key, PyTree
 from jaxdrop.mc._moments import covariance
 from jaxdrop.mc._predict import predict
-from jaxdrop.mc._reducer import Reducer, as_index
+from jaxdrop.mc._reducer import Reducer
 from jaxdrop.mc._rows import BatchAxis, rowwise
 from jaxdrop.mc._sampling import Plan, as_given, fold, sampler
 
@@ -65,8 +66,8 @@ def samples(
       >>> drawn.shape
       (8, 4, 3)
     """
-    num_samples = as_index(num_samples, name="num_samples", least=1)
-    chunk_size = as_index(chunk_size, name="chunk_size", least=1)
+    num_samples = as_count(num_samples, name="num_samples")
+    chunk_size = as_count(chunk_size, name="chunk_size")
     drawn = sampler(
         apply_fn, key, args, draws=draws, batch_axis=batch_axis, caller="mc.samples"
     )

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxdrop._checks import check_choice, check_nonnegative, is_number
+from jaxdrop._checks import as_count, check_choice, check_nonnegative, is_number
 from jaxdrop._typing import Array, PyTree
 from jaxdrop.mc._moments import (
     Moments,
@@ -24,7 +24,6 @@ from jaxdrop.mc._reducer import (
     Reducer,
     Stats,
     along,
-    as_index,
     float_of,
     merging,
     part,
@@ -105,8 +104,8 @@ def gaussian_mixture(
     check_choice(spread, ("variance", "log_variance", "std"), name="spread")
     if noise is not None and is_number(noise):
         check_nonnegative(noise, caller="gaussian_mixture", name="noise")
-    event_dims = as_index(event_dims, name="event_dims", least=0)
-    ddof = as_index(ddof, name="ddof", least=0)
+    event_dims = as_count(event_dims, name="event_dims", least=0)
+    ddof = as_count(ddof, name="ddof", least=0)
 
     def as_pair(outputs: PyTree) -> tuple[Any, Any]:
         return _as_pair(part(outputs, of), noise, spread)

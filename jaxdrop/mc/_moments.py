@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 from jax.lax import Precision
 
+from jaxdrop._checks import as_count
 from jaxdrop._typing import Array
 from jaxdrop.mc._reducer import (
     Of,
     Reducer,
     Stats,
-    as_index,
     count_of,
     float_of,
     keep_valid,
@@ -72,7 +72,7 @@ def moments(*, ddof: int = 1, of: Of = None) -> Reducer:
       >>> sorted(result.stats), result.stats["mean"]["value"].shape
       (['mean', 'var'], ())
     """
-    ddof = as_index(ddof, name="ddof", least=0)
+    ddof = as_count(ddof, name="ddof", least=0)
 
     def finalize(state: Moments) -> Stats:
         return {"mean": mean_of(state), "var": variance_of(state, ddof=ddof)}
@@ -110,8 +110,8 @@ def covariance(*, num_axes: int | None = 1, ddof: int = 1, of: Of = None) -> Red
       (4, 3, 3)
     """
     if num_axes is not None:
-        num_axes = as_index(num_axes, name="num_axes", least=0)
-    ddof = as_index(ddof, name="ddof", least=0)
+        num_axes = as_count(num_axes, name="num_axes", least=0)
+    ddof = as_count(ddof, name="ddof", least=0)
 
     def joined(shape: tuple[int, ...]) -> tuple[int, ...]:
         batch = 0 if num_axes is None else len(shape) - num_axes

@@ -11,13 +11,13 @@ from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 from jax.typing import ArrayLike
 
-from jaxdrop._checks import check_choice, check_nonnegative
+from jaxdrop._checks import as_count, check_choice, check_nonnegative
 from jaxdrop._typing import Array, Key, PyTree
 from jaxdrop.mc._categorical import categorical
 from jaxdrop.mc._forward_only import forward_only
 from jaxdrop.mc._gaussian_mixture import gaussian_mixture
 from jaxdrop.mc._moments import moments
-from jaxdrop.mc._reducer import Reducer, Stats, along, as_index, named
+from jaxdrop.mc._reducer import Reducer, Stats, along, named
 from jaxdrop.mc._rows import BatchAxis
 from jaxdrop.mc._sampling import Plan, Sampler, arrays_of, fold, sampler, settled
 
@@ -154,12 +154,12 @@ def predict(
       True
     """
     goal = _Goal(
-        as_index(num_samples, name="num_samples", least=1),
-        as_index(min_samples, name="min_samples", least=1),
-        as_index(check_every, name="check_every", least=1),
+        as_count(num_samples, name="num_samples"),
+        as_count(min_samples, name="min_samples"),
+        as_count(check_every, name="check_every"),
         tol_stat,
     )
-    chunk_size = as_index(chunk_size, name="chunk_size", least=1)
+    chunk_size = as_count(chunk_size, name="chunk_size")
     if mesh is not None:
         axis_name = _axis_of(mesh, axis_name)
     if tol is not None:

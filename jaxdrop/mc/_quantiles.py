@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxdrop._checks import as_count
 from jaxdrop._typing import Array
 from jaxdrop.mc._reducer import (
     Of,
     Reducer,
     Stats,
     along,
-    as_index,
     count_of,
     float_of,
     leafwise,
@@ -79,7 +79,7 @@ def quantiles(
     for level in levels:
         if not 0 <= level <= 1:
             raise ValueError(f"levels must be in [0, 1], got {tuple(levels)}.")
-    capacity = as_index(capacity, name="capacity", least=1)
+    capacity = as_count(capacity, name="capacity")
 
     def init(output: jax.ShapeDtypeStruct) -> Sketch:
         empty = jnp.zeros((capacity, *output.shape), float_of(output.dtype))

@@ -1,6 +1,5 @@
 """Reducers: what is kept of samples that are seen once and forgotten."""
 
-import operator
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
@@ -180,16 +179,3 @@ def unless(unknown: Array, values: Array, /) -> Array:
     """
     known = jnp.logical_not(unknown).astype(values.dtype)
     return values + jnp.zeros_like(known) / known
-
-
-def as_index(value: Any, /, *, name: str, least: int) -> int:
-    """Returns a count, or raises by name."""
-    try:
-        if isinstance(value, bool | np.bool_):
-            raise TypeError
-        count = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an integer, got {value!r}.") from None
-    if count < least:
-        raise ValueError(f"{name} must be at least {least}, got {count}.")
-    return count

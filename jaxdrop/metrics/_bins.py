@@ -2,13 +2,13 @@
 
 import dataclasses
 import math
-import operator
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdrop._checks import as_count
 from jaxdrop._typing import Array
 from jaxdrop.metrics._examples import weighted
 from jaxdrop.metrics._ranks import rank
@@ -128,16 +128,3 @@ def fill(
         confidence=bins.sum(weighted(confidence, weights)),
         correct=bins.sum(weighted(correct, weights)),
     )
-
-
-def as_count(count: int, /, *, name: str) -> int:
-    """Returns how many there are of something, at least one, or raises by name."""
-    if isinstance(count, bool | np.bool_):
-        raise TypeError(f"{name} must be an integer, got {count!r}.")
-    try:
-        whole = operator.index(count)
-    except TypeError:
-        raise TypeError(f"{name} must be an integer, got {count!r}.") from None
-    if whole < 1:
-        raise ValueError(f"{name} must be at least 1, got {count}.")
-    return whole

@@ -8,9 +8,9 @@ import numpy as np
 from jax.scipy import stats
 from jax.typing import ArrayLike
 
-from jaxdrop._checks import check_axis
+from jaxdrop._checks import as_count, check_axis
 from jaxdrop._typing import Array
-from jaxdrop.metrics._bins import as_count, equal_mass_bins
+from jaxdrop.metrics._bins import equal_mass_bins
 from jaxdrop.metrics._compiled import compiled
 from jaxdrop.metrics._examples import (
     as_examples,

@@ -5,7 +5,7 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
-from jaxdrop._checks import check_count
+from jaxdrop._checks import as_count
 from jaxdrop._typing import Array, Axes, PyTree, Where
 from jaxdrop._weights import (
     Patterns,
@@ -122,11 +122,7 @@ def spectral(
       9.0
     """
     if num_iterations is not None:
-        steps = check_count(num_iterations, caller="spectral", name="num_iterations")
-        if steps < 1:
-            raise ValueError(
-                f"spectral: num_iterations must be at least 1, got {num_iterations}."
-            )
+        num_iterations = as_count(num_iterations, name="spectral: num_iterations")
 
     def penalty(name: str, leaf: Array) -> Array:
         tall = _tall_matrix(leaf, unit_axes(axis, name, leaf))

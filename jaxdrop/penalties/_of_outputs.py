@@ -9,8 +9,8 @@ from jax.typing import ArrayLike
 
 from jaxdrop import prng
 from jaxdrop._checks import (
+    as_count,
     check_axis,
-    check_count,
     check_inexact,
     check_nonnegative,
     check_rate,
@@ -249,7 +249,7 @@ def jacobian(
     x = check_inexact(x, caller="jacobian")
     y, pull_back = jax.vjp(function, x)
     if not isinstance(y, jax.Array) or y.shape[:1] != x.shape[:1] or not x.ndim:
-        found = jnp.shape(y) if isinstance(y, jax.Array) else type(y).__name__
+        found = y.shape if isinstance(y, jax.Array) else type(y).__name__
         raise ValueError(
             "jacobian: function must map a batch (batch, *inputs) to one array (batch, "
             f"*outputs); it maps {x.shape} to {found}."
@@ -259,11 +259,8 @@ def jacobian(
         basis = jnp.eye(num_outputs, dtype=y.dtype)[:, None]
         directions = jnp.broadcast_to(basis, (num_outputs, batch, num_outputs))
         scale = 1.0
-    elif check_count(num_projections, caller="jacobian", name="num_projections") < 1:
-        raise ValueError(
-            f"jacobian: num_projections must be at least 1, got {num_projections}."
-        )
     else:
+        num_projections = as_count(num_projections, name="jacobian: num_projections")
         key = require_key(key, caller="jacobian")
         drawn = prng.normal(key, (num_projections, batch, num_outputs))
         length = norms(drawn, (-1,))

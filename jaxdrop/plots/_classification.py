@@ -9,7 +9,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jaxdrop import metrics
-from jaxdrop.metrics._bins import as_count
+from jaxdrop._checks import as_count
 from jaxdrop.plots._canvas import (
     BLUE,
     GREY,

@@ -94,7 +94,7 @@ def test_mask_lengths_and_bias_at_once(key, masking, block, shape):
     assert_output_and_gradients_are_the_formulas(key, arrays, masking, block)
 
 
-def test_tiles_need_not_divide_a_pane(key):
+def test_tiles_need_not_divide_a_strip(key):
     arrays = arguments("none", "grouped", "equal", "float32")
     assert_output_and_gradients_are_the_formulas(key, arrays, "causal", (16, 8))
 

@@ -1,5 +1,7 @@
 """What is planned before anything is traced: nothing missed, nothing done twice."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -78,6 +80,33 @@ def test_blocks_fit_what_is_held_at_once(monkeypatch):
         plan = plan_of(queries, keys, block=(None, None), heads=8)
         assert np.prod(plan.rows) * np.prod(plan.block) <= limit
         assert min(plan.block) >= 16
+
+
+def test_blocks_of_narrow_strips_are_longer_unless_they_are_given(monkeypatch):
+    monkeypatch.setattr(jax, "device_count", lambda: 1)
+    given = plan_of(2048, 2048, True, block=(128, None))
+    chosen = plan_of(2048, 2048, True, block=(None, None))
+    for strip in chosen.strips:
+        keys = strip.width * chosen.pane[1]
+        assert given.block_of(512, keys) == (128, keys)
+        length, width = chosen.block_of(512, keys)
+        assert width == keys and length * keys <= np.prod(chosen.block)
+    assert chosen.block_of(512, 512)[0] > chosen.block_of(512, 2048)[0]
+
+
+def test_few_programs_are_compiled():
+    """Strips of few widths may still be many runs."""
+    plan = plan_of(10240, 5120, False, (1536, 512), block=(None, None))
+    assert len(plan.runs) <= _plan._MOST_RUNS
+
+
+@pytest.mark.parametrize("reach", [2**32 - 1, 2**32, 2**63])
+def test_a_window_beyond_all_keys_is_none(key, reach):
+    x = jnp.cos(jnp.arange(96.0)).reshape(1, 12, 2, 4)
+    attend = functools.partial(
+        jaxdrop.dot_product_attention, key, x, x, x, rate=0.3, is_causal=True
+    )
+    np.testing.assert_array_equal(attend(local_window_size=reach), attend())
 
 
 def test_rows_keep_whole_what_devices_may_share(monkeypatch):

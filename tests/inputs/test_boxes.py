@@ -101,7 +101,7 @@ def test_holes_are_counted_in_whole_pixels(key, knobs, named):
         inputs.cutout(key, jnp.ones((2, 8, 8, 1)), **knobs)
 
 
-@pytest.mark.parametrize("fill", [-1, 300, 0.5, np.nan, np.array([0, 256, 0])])
+@pytest.mark.parametrize("fill", [-1, 300, 0.5, np.nan, np.inf, np.array([0, 256, 0])])
 def test_a_fill_that_the_dtype_cannot_hold_is_refused(key, fill):
     images = jnp.ones((2, 8, 8, 3), jnp.uint8)
     with pytest.raises(ValueError, match=r"fill must be whole numbers in \[0, 255\]"):

@@ -177,6 +177,21 @@ def test_linen_switches_on_flaxs_dropout(broadcast_dims, x, key):
     assert (own == 0).any() and (own != dropped).any()
 
 
+@pytest.mark.parametrize("drop", [jaxdrop.linen.Dropout, linen.Dropout])
+def test_linen_switches_on_what_has_been_compiled_for_evaluation(drop, x, key):
+    compiled = linen.jit(drop)
+
+    class Net(linen.Module):
+        @linen.compact
+        def __call__(self, x):
+            return compiled(0.5, deterministic=True)(x)
+
+    rngs = {"dropout": key}
+    np.testing.assert_array_equal(Net().apply({}, x, rngs=rngs), x)
+    assert (jaxdrop.linen.mc_apply(Net())(key, {}, x) == 0).any()
+    np.testing.assert_array_equal(Net().apply({}, x, rngs=rngs), x)
+
+
 @pytest.mark.parametrize("name", [name for name, s in LINEN.items() if s.draws])
 def test_linen_switches_on_every_module(name, key):
     specimen = LINEN[name]
