@@ -11,10 +11,11 @@ FLOORS = [  # from the ground up; rooms on one floor do not know each other
     {"_typing"},
     {"_checks", "_paths", "_sites"},
     {"prng", "keys", "_weights"},
-    {"masks"},
+    {"_masks"},
     {
         "_dropout",
         "_attention",
+        "masks",
         "inputs",
         "penalties",
         "constraints",

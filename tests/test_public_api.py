@@ -107,6 +107,10 @@ IN_NAMESPACE = {
         *("quantiles", "samples", "votes"),
     },
     "keys": {"example", "shard", "site"},
+    "masks": {
+        *("apply", "bernoulli", "blocks", "exact", "keep_probability", "masksembles"),
+        "survives",
+    },
     "linen": MODULES
     | {"DropConnectDense", "L0Dense", "VariationalDense", "attention_fn", "mc_apply"},
     "metrics": {
@@ -141,6 +145,8 @@ def exported(module) -> set[str]:
 
 def declared(module) -> set[str]:
     """Public names of a namespace: what it exports, and was written in its room."""
+    if hasattr(module, "__all__"):
+        return set(module.__all__)
     if hasattr(module, "__path__"):
         return exported(module)
     return {

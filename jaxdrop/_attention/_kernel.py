@@ -16,7 +16,7 @@ import numpy as np
 from jax import lax
 from jax.experimental import pallas as pl
 
-from jaxdrop import masks
+from jaxdrop import _masks
 from jaxdrop._attention import _tiles
 from jaxdrop._attention._plan import Plan
 from jaxdrop._attention._tiles import Operands
@@ -171,7 +171,7 @@ def _logits(plan: Plan, operands: Operands) -> Array:
 def _survives(plan: Plan, scalars: Scalars, operands: Operands) -> Array:
     high, low = _tiles.counters_of(plan, operands)
     first, second = _threefry.threefry2x32(scalars.words, high, low)
-    survives = masks.survives(first ^ second, keep=scalars.keep)
+    survives = _masks.survives(first ^ second, keep=scalars.keep)
     shape = (operands["query"].shape[1], operands["key"].shape[0])
     return jnp.broadcast_to(survives[0], shape)
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxdrop import masks, prng
+from jaxdrop import _masks, prng
 from jaxdrop._attention._plan import Plan
 from jaxdrop._typing import Array, Key
 from jaxdrop.prng import _threefry
@@ -212,7 +212,7 @@ def _positions(tile: Operands) -> tuple[Array, Array]:
 
 
 def _survives(plan: Plan, drop: Drop, tile: Operands) -> Array:
-    """The tile's part of ``masks.bernoulli(key, plan.drawn)``.
+    """The tile's part of ``_masks.bernoulli(key, plan.drawn)``.
 
     Positions are computed where the mask is: from outside they would come as an array,
     four times the size of the mask.
@@ -220,10 +220,10 @@ def _survives(plan: Plan, drop: Drop, tile: Operands) -> Array:
 
     def drawing(key: Key, keep: Array) -> Array:
         high, low = counters_of(plan, tile)
-        return masks.survives(prng.bits_at(key, low, high=high), keep=keep)
+        return _masks.survives(prng.bits_at(key, low, high=high), keep=keep)
 
     size = plan.group * tile["query"].shape[1] * tile["key"].shape[0]
-    return masks.hold(drawing, *drop, size=size)
+    return _masks.hold(drawing, *drop, size=size)
 
 
 def counters_of(plan: Plan, tile: Operands) -> tuple[Array, Array]:

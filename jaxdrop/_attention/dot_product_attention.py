@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jaxdrop import masks
+from jaxdrop import _masks
 from jaxdrop._attention import _arguments, _flash, _rows
 from jaxdrop._attention._attend import Inputs, Masking, attend, wide_dtype
 from jaxdrop._attention._plan import Plan, make_plan
@@ -166,11 +166,11 @@ def dot_product_attention(
         window=window,
         block=block,
     )
-    keep = masks.keep_probability(rate, deterministic=deterministic)
+    keep = _masks.keep_probability(rate, deterministic=deterministic)
     if in_kernels:
         plan = _flash.with_blocks(plan, block)
     attention = partial(_attention, plan=plan, in_kernels=in_kernels)
-    sharding = masks.sharding_of(arrays.query)
+    sharding = _masks.sharding_of(arrays.query)
     if sharding is not None:  # the loops are the compiler's to spread
         attention = jax.sharding.auto_axes(attention, out_sharding=sharding)
     output = attention(key, keep, arrays, factor, query_lengths, key_lengths)

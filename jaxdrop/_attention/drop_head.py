@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxdrop import masks, prng
+from jaxdrop import _masks, prng
 from jaxdrop._checks import check_axis, check_dropout, is_identity, require_key
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, Rate
@@ -77,7 +77,7 @@ def drop_head(
     key = require_key(key, caller=_CALLER)
     if x.size == 0:
         return x
-    keep = masks.keep_probability(rate, deterministic=deterministic)
+    keep = _masks.keep_probability(rate, deterministic=deterministic)
     axis = check_axis(head_axis, x.ndim, name="head_axis")
     return _drop_head(key, x, keep, axis=axis)
 
@@ -85,21 +85,21 @@ def drop_head(
 @site("jaxdrop.drop_head", static=("axis",))
 def _drop_head(key: Key, x: Array, keep: Any, *, axis: int) -> Array:
     shared = tuple(other for other in range(x.ndim - 3, x.ndim) if other != axis)
-    shape, sharding = masks.drawn_shape(
-        x.shape, shared, out_sharding=masks.sharding_of(x)
+    shape, sharding = _masks.drawn_shape(
+        x.shape, shared, out_sharding=_masks.sharding_of(x)
     )
     keep = jnp.asarray(keep, jnp.float32)
     # Twice the same, so that nothing is exchanged: spread as the heads are, and whole.
     key = counter_key(key)
     own = prng.random_bits(key, shape, out_sharding=sharding)
-    whole = masks.unspread(sharding, (axis,), ndim=x.ndim)
+    whole = _masks.unspread(sharding, (axis,), ndim=x.ndim)
     first, second = random_words(jax.random.key_data(key), shape, out_sharding=whole)
     every = first ^ second
     least = every.min(axis=axis, keepdims=True)
 
     def kept(bits: Array) -> Array:
-        return masks.survives(bits, keep=keep) | ((bits == least) & (keep > 0))
+        return _masks.survives(bits, keep=keep) | ((bits == least) & (keep > 0))
 
     share = jnp.mean(kept(every), axis=axis, keepdims=True, dtype=jnp.float32)
     share = jnp.where(jnp.isnan(keep), keep, share)
-    return masks.apply(x, kept(own), keep=share)
+    return _masks.apply(x, kept(own), keep=share)

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxdrop import masks, prng
+from jaxdrop import _masks, prng
 from jaxdrop._checks import check_rate, is_identity, require_key
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, Rate
@@ -81,15 +81,15 @@ def drop_key(
     if is_identity(rate, deterministic, caller=_CALLER):
         return allowed
     key = require_key(key, caller=_CALLER)
-    keep = masks.keep_probability(rate, deterministic=deterministic)
+    keep = _masks.keep_probability(rate, deterministic=deterministic)
     return _drop_key(key, keep, allowed)
 
 
 @site("jaxdrop.drop_key")
 def _drop_key(key: Key, keep: Any, allowed: Array) -> Array:
-    sharding = masks.sharding_of(allowed)
+    sharding = _masks.sharding_of(allowed)
     bits = prng.random_bits(key, allowed.shape, out_sharding=sharding)
-    kept = allowed & masks.survives(bits, keep=keep)
+    kept = allowed & _masks.survives(bits, keep=keep)
     draw = jnp.where(allowed, bits >> jnp.uint32(9), jnp.uint32(2**32 - 1))
     longest = allowed & (draw == draw.min(axis=-1, keepdims=True))
     return kept | (longest & ~kept.any(axis=-1, keepdims=True))

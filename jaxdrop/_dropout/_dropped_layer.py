@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdrop import masks
+from jaxdrop import _masks
 from jaxdrop._checks import check_choice, select
 from jaxdrop._dropout.drop_connect import drop_connect
 from jaxdrop._typing import Array, Key, Rate
@@ -69,7 +69,7 @@ def dropped_layer(
 
     if evaluation == "mean" or deterministic is False:
         return trained()
-    expected = _expected(finish, x, kernel, masks.keep_probability(rate), product)
+    expected = _expected(finish, x, kernel, _masks.keep_probability(rate), product)
     if deterministic is True:
         return expected
     return select(deterministic, expected, trained())
@@ -111,9 +111,9 @@ def _expected(
     is the plain layer.
     """
     center = product(x, kernel)
-    wide = masks.wide_dtype(center)
+    wide = _masks.wide_dtype(center)
     squares = (jnp.square(array.astype(wide)) for array in (x, kernel))
-    keep = jnp.asarray(keep, masks.real_dtype(center))
+    keep = jnp.asarray(keep, _masks.real_dtype(center))
     ratio = jnp.where(keep == 0, 0, (1 - keep) / jnp.where(keep == 0, 1, keep))
     variance = ratio.astype(wide) * product(*squares).astype(wide)
     is_noisy = variance > 0

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jaxdrop import masks, prng
+from jaxdrop import _masks, prng
 from jaxdrop._checks import require_key, select
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Key
@@ -21,7 +21,7 @@ _TINY = 1e-16
 
 def log_alpha(mean: Array, log_variance: Array, /) -> Array:
     """``log(variance / mean**2)``, finite where ``mean`` is 0."""
-    wide = masks.wide_dtype(mean)
+    wide = _masks.wide_dtype(mean)
     squared = jnp.square(mean.astype(wide)) + jnp.asarray(_SMALL, wide)
     return log_variance.astype(wide) - jnp.log(squared)
 
@@ -43,7 +43,7 @@ def draw_output(key: Key, mean: Array, variance: Array, /) -> Array:
     Returns:
       An array of the dtype of ``variance``.
     """
-    noise = prng.normal(key, variance.shape, out_sharding=masks.sharding_of(variance))
+    noise = prng.normal(key, variance.shape, out_sharding=_masks.sharding_of(variance))
     positive = jnp.maximum(variance, 0)  # which fast convolutions do not guarantee
     deviation = jnp.sqrt(positive + jnp.asarray(_TINY, variance.dtype))
     return mean.astype(variance.dtype) + deviation * noise.astype(variance.dtype)
@@ -81,10 +81,10 @@ def variational_conv(
     if deterministic is True:
         return evaluated()
     key = require_key(key, caller="variational_conv")
-    center, wide = product(x, mean), masks.wide_dtype(x)
+    center, wide = product(x, mean), _masks.wide_dtype(x)
     variance = jnp.exp(log_variance.astype(wide))
     spread = product(jnp.square(x.astype(wide)), variance)
-    drawn = _variational_conv(key, center, spread.astype(masks.wide_dtype(center)))
+    drawn = _variational_conv(key, center, spread.astype(_masks.wide_dtype(center)))
     return (
         drawn if deterministic is False else select(deterministic, evaluated(), drawn)
     )

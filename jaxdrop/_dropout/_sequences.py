@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxdrop import masks
+from jaxdrop import _masks
 from jaxdrop._checks import is_zero
 from jaxdrop._dropout._weights import is_inexact
 from jaxdrop._dropout.dropout import dropout
@@ -97,13 +97,13 @@ def draw_mask(
         return None
     if num_gates is not None:
         shape = (*shape[:-1], num_gates, shape[-1])
-    keep = masks.keep_probability(rate, deterministic=flag)
+    keep = _masks.keep_probability(rate, deterministic=flag)
     return _sequence_mask(key, keep, shape=tuple(shape))
 
 
 @site("jaxdrop.sequence_mask", static=("shape",))
 def _sequence_mask(key: Key, keep: Any, *, shape: tuple[int, ...]) -> Array:
-    return masks.draw(key, shape, keep=keep)
+    return _masks.draw(key, shape, keep=keep)
 
 
 def apply_mask(
@@ -125,8 +125,8 @@ def apply_mask(
         )
     if gate is not None and mask.ndim > x.ndim:
         mask = mask[..., gate, :]
-    keep = masks.keep_probability(rate, deterministic=flag)
-    return masks.apply(x, mask | flag, keep=keep)
+    keep = _masks.keep_probability(rate, deterministic=flag)
+    return _masks.apply(x, mask | flag, keep=keep)
 
 
 def start(carry: Any, key: Key | None, batch: tuple[int, ...], /) -> KeyedCarry:

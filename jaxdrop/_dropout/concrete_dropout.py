@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jaxdrop import masks
+from jaxdrop import _masks
 from jaxdrop._checks import (
     check_axes,
     check_flag,
@@ -81,8 +81,8 @@ def concrete_dropout(
     if flag is True:
         return x
     key = require_key(key, caller="concrete_dropout")
-    logits = jnp.asarray(logit_rate, masks.real_dtype(x))
-    logits = masks.align(logits, x.shape, caller="concrete_dropout", name="logit_rate")
+    logits = jnp.asarray(logit_rate, _masks.real_dtype(x))
+    logits = _masks.align(logits, x.shape, caller="concrete_dropout", name="logit_rate")
     shared = check_axes(broadcast_dims, x.ndim, name="concrete_dropout: broadcast_dims")
     noisy = _concrete_dropout(key, x, logits, temperature, broadcast_dims=shared)
     return select(flag, x, noisy)
@@ -102,8 +102,8 @@ def initial_logit(rate: float, /, *, caller: str) -> float:
 def _concrete_dropout(
     key: Key, x: Array, logits: Array, temperature: Any, *, broadcast_dims: Axes
 ) -> Array:
-    shape, sharding = masks.drawn_shape(
-        x.shape, broadcast_dims, out_sharding=masks.sharding_of(x)
+    shape, sharding = _masks.drawn_shape(
+        x.shape, broadcast_dims, out_sharding=_masks.sharding_of(x)
     )
     noise = logistic(key, shape, dtype=logits.dtype, out_sharding=sharding)
     logits = jnp.reshape(logits, (1,) * (x.ndim - logits.ndim) + logits.shape)
@@ -113,6 +113,6 @@ def _concrete_dropout(
     # (1 - sigmoid(drop)) / (1 - sigmoid(logits)), finite for every logit
     factor = jnp.exp(jax.nn.softplus(logits) - jax.nn.softplus(drop))
     factor = jnp.where(certain, 0, factor)
-    wide = masks.wide_dtype(x)
+    wide = _masks.wide_dtype(x)
     noisy = (x.astype(wide) * factor.astype(wide)).astype(x.dtype)
     return jnp.where(factor == 0, jnp.zeros((), x.dtype), noisy)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jaxdrop import masks
+from jaxdrop import _masks
 from jaxdrop._dropout._weights import is_array, is_inexact
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, PyTree
@@ -98,7 +98,7 @@ def _concrete_penalty(
 
 
 def _squares(kernel: Array) -> Array:
-    wide = kernel.astype(masks.wide_dtype(kernel))
+    wide = kernel.astype(_masks.wide_dtype(kernel))
     return jnp.square(jnp.abs(wide)).sum()
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from jaxdrop import masks
+from jaxdrop import _masks
 from jaxdrop._checks import check_dropout, is_identity, require_key
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, Rate
@@ -75,7 +75,7 @@ def drop_block(
       (True, True)
     """
     x = check_dropout(x, rate=rate, caller="drop_block")
-    layout = masks.layout_blocks(
+    layout = _masks.layout_blocks(
         x.shape,
         block_size=block_size,
         num_spatial_dims=num_spatial_dims,
@@ -87,21 +87,21 @@ def drop_block(
     if is_identity(rate, deterministic, caller="drop_block"):
         return x
     key = require_key(key, caller="drop_block")
-    keep = masks.keep_probability(rate, deterministic=deterministic)
-    keep_seed = masks.seed_survival(keep, x.shape, layout)
+    keep = _masks.keep_probability(rate, deterministic=deterministic)
+    keep_seed = _masks.seed_survival(keep, x.shape, layout)
     return _drop_block(key, x, keep, keep_seed, layout=layout)
 
 
 @site("jaxdrop.drop_block", static=("layout",))
 def _drop_block(
-    key: Key, x: Array, keep: Any, keep_seed: Any, *, layout: masks.Blocks
+    key: Key, x: Array, keep: Any, keep_seed: Any, *, layout: _masks.Blocks
 ) -> Array:
-    mask = masks.draw_blocks(
-        key, x.shape, layout, keep_seed=keep_seed, out_sharding=masks.sharding_of(x)
+    mask = _masks.draw_blocks(
+        key, x.shape, layout, keep_seed=keep_seed, out_sharding=_masks.sharding_of(x)
     )
     if layout.seeds == "padded":
-        return masks.apply(x, mask, keep=keep)
+        return _masks.apply(x, mask, keep=keep)
     share = jnp.mean(
         mask, (*layout.spatial, layout.channel), jnp.float32, keepdims=True
     )
-    return masks.apply(x, mask, keep=jnp.where(jnp.isnan(keep), jnp.nan, share))
+    return _masks.apply(x, mask, keep=jnp.where(jnp.isnan(keep), jnp.nan, share))

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from jaxdrop import masks
+from jaxdrop import _masks
 from jaxdrop._checks import check_inexact, check_rate, is_identity, require_key
 from jaxdrop._dropout._weights import check_where, is_array, map_weights
 from jaxdrop._sites import site
@@ -74,7 +74,7 @@ def drop_connect(
     if is_identity(rate, deterministic, caller="drop_connect"):
         return params
     key = require_key(key, caller="drop_connect")
-    keep = masks.keep_probability(rate, deterministic=deterministic)
+    keep = _masks.keep_probability(rate, deterministic=deterministic)
     if is_array(params):
         return _drop_connect(key, params, keep)
     drop = lambda key, leaf: _drop_connect(key, leaf, keep)
@@ -83,6 +83,6 @@ def drop_connect(
 
 @site("jaxdrop.drop_connect")
 def _drop_connect(key: Key, weights: Array, keep: Any) -> Array:
-    sharding = masks.sharding_of(weights)
-    mask = masks.draw(key, weights.shape, keep=keep, out_sharding=sharding)
-    return masks.apply(weights, mask, keep=keep)
+    sharding = _masks.sharding_of(weights)
+    mask = _masks.draw(key, weights.shape, keep=keep, out_sharding=sharding)
+    return _masks.apply(weights, mask, keep=keep)

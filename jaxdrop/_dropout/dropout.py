@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from jaxdrop import masks
+from jaxdrop import _masks
 from jaxdrop._checks import check_axes, check_dropout, is_identity, require_key
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Axes, Flag, Key, Rate
@@ -64,16 +64,16 @@ def dropout(
     if is_identity(rate, deterministic, caller="dropout"):
         return x
     key = require_key(key, caller="dropout")
-    keep = masks.keep_probability(rate, deterministic=deterministic)
-    keep = masks.align(keep, x.shape, caller="dropout")
+    keep = _masks.keep_probability(rate, deterministic=deterministic)
+    keep = _masks.align(keep, x.shape, caller="dropout")
     shared = check_axes(broadcast_dims, x.ndim, name="dropout: broadcast_dims")
     return _dropout(key, x, keep, broadcast_dims=shared)
 
 
 @site("jaxdrop.dropout", static=("broadcast_dims",))
 def _dropout(key: Key, x: Array, keep: Any, *, broadcast_dims: Axes) -> Array:
-    sharding = masks.sharding_of(x)
-    mask = masks.draw(
+    sharding = _masks.sharding_of(x)
+    mask = _masks.draw(
         key, x.shape, keep=keep, broadcast_dims=broadcast_dims, out_sharding=sharding
     )
-    return masks.apply(x, mask, keep=keep)
+    return _masks.apply(x, mask, keep=keep)

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxdrop import masks, prng
+from jaxdrop import _masks, prng
 from jaxdrop._checks import check_dropout, is_identity, require_key
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, Rate
@@ -73,7 +73,7 @@ def embedding_dropout(
     if is_identity(rate, deterministic, caller="embedding_dropout"):
         return embedded
     key = require_key(key, caller="embedding_dropout")
-    keep = masks.keep_probability(rate, deterministic=deterministic)
+    keep = _masks.keep_probability(rate, deterministic=deterministic)
     return _embedding_dropout(key, embedded, ids, keep)
 
 
@@ -81,9 +81,9 @@ def embedding_dropout(
 def _embedding_dropout(key: Key, embedded: Array, ids: Array, keep: Any) -> Array:
     key = counter_key(key)
     prng.random_bits(key, (0,))  # none: bits at chosen positions do not count as a use
-    sharding = masks.unspread(masks.sharding_of(embedded), (), ndim=ids.ndim)
+    sharding = _masks.unspread(_masks.sharding_of(embedded), (), ndim=ids.ndim)
     if sharding is not None:
         ids = jax.sharding.reshard(ids, sharding)  # type: ignore[no-untyped-call]
-    mask = masks.draw_at(key, ids.astype(jnp.uint32), keep=keep)
+    mask = _masks.draw_at(key, ids.astype(jnp.uint32), keep=keep)
     mask = jnp.reshape(mask, ids.shape + (1,) * (embedded.ndim - ids.ndim))
-    return masks.apply(embedded, mask, keep=keep)
+    return _masks.apply(embedded, mask, keep=keep)

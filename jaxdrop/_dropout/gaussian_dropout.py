@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxdrop import masks, prng
+from jaxdrop import _masks, prng
 from jaxdrop._checks import check_axes, check_dropout, is_identity, require_key
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Axes, Flag, Key, Rate
@@ -67,16 +67,16 @@ def gaussian_dropout(
     if is_identity(rate, deterministic, caller="gaussian_dropout"):
         return x
     key = require_key(key, caller="gaussian_dropout")
-    keep = masks.keep_probability(rate, deterministic=deterministic)
-    keep = masks.align(keep, x.shape, caller="gaussian_dropout")
+    keep = _masks.keep_probability(rate, deterministic=deterministic)
+    keep = _masks.align(keep, x.shape, caller="gaussian_dropout")
     shared = check_axes(broadcast_dims, x.ndim, name="gaussian_dropout: broadcast_dims")
     return _gaussian_dropout(key, x, keep, broadcast_dims=shared)
 
 
 @site("jaxdrop.gaussian_dropout", static=("broadcast_dims",))
 def _gaussian_dropout(key: Key, x: Array, keep: Any, *, broadcast_dims: Axes) -> Array:
-    shape, sharding = masks.drawn_shape(
-        x.shape, broadcast_dims, out_sharding=masks.sharding_of(x)
+    shape, sharding = _masks.drawn_shape(
+        x.shape, broadcast_dims, out_sharding=_masks.sharding_of(x)
     )
     noise = prng.normal(key, shape, out_sharding=sharding)
-    return masks.apply_gaussian(x, noise, keep=keep)
+    return _masks.apply_gaussian(x, noise, keep=keep)

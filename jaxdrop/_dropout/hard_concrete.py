@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from jaxdrop import masks
+from jaxdrop import _masks
 from jaxdrop._checks import check_flag, check_real, require_key, select
 from jaxdrop._dropout._logistic import logistic
 from jaxdrop._sites import site
@@ -63,19 +63,19 @@ def hard_concrete(
 
 @site("jaxdrop.hard_concrete")
 def _hard_concrete(key: Key, log_alpha: Array) -> Array:
-    wide = log_alpha.astype(masks.wide_dtype(log_alpha))
+    wide = log_alpha.astype(_masks.wide_dtype(log_alpha))
     noise = logistic(
         key,
         log_alpha.shape,
         dtype=wide.dtype,
-        out_sharding=masks.sharding_of(log_alpha),
+        out_sharding=_masks.sharding_of(log_alpha),
     )
     return _gates((wide + noise) / TEMPERATURE).astype(log_alpha.dtype)
 
 
 def apply_gates(x: Array, gates: Array, /) -> Array:
     """Multiplies by gates along the last axes; what a closed one stops is 0."""
-    wide = masks.wide_dtype(x)
+    wide = _masks.wide_dtype(x)
     gates = jnp.reshape(gates, (1,) * (x.ndim - gates.ndim) + gates.shape)
     gated = (x.astype(wide) * gates.astype(wide)).astype(x.dtype)
     return jnp.where(gates == 0, jnp.zeros((), x.dtype), gated)

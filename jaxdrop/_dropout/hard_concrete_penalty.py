@@ -5,7 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from jaxdrop import masks
+from jaxdrop import _masks
 from jaxdrop._dropout.hard_concrete import HIGH, LOW, TEMPERATURE
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, PyTree
@@ -40,5 +40,5 @@ def hard_concrete_penalty(log_alpha: PyTree, /) -> Array:
 
 @site("jaxdrop.hard_concrete_penalty")
 def _penalty(log_alpha: Array) -> Array:
-    wide = log_alpha.astype(masks.wide_dtype(log_alpha))
+    wide = log_alpha.astype(_masks.wide_dtype(log_alpha))
     return jax.nn.sigmoid(wide - _SHIFT).sum()

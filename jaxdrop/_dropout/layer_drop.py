@@ -4,7 +4,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from jaxdrop import masks
+from jaxdrop import _masks
 from jaxdrop._checks import check_count, check_rate, is_identity, require_key
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, Rate
@@ -67,8 +67,8 @@ def layer_drop(
     num_layers = check_count(num_layers, caller="layer_drop", name="num_layers")
     if num_layers < 0:
         raise ValueError(f"layer_drop: num_layers must not be negative: {num_layers}.")
-    keep = masks.keep_probability(rate, deterministic=deterministic)
-    keep = masks.align(keep, (num_layers,), caller="layer_drop")
+    keep = _masks.keep_probability(rate, deterministic=deterministic)
+    keep = _masks.align(keep, (num_layers,), caller="layer_drop")
     if is_identity(rate, deterministic, caller="layer_drop"):
         return jnp.ones((num_layers,), bool)
     key = require_key(key, caller="layer_drop")
@@ -77,4 +77,4 @@ def layer_drop(
 
 @site("jaxdrop.layer_drop", static=("num_layers",))
 def _layer_drop(key: Key, keep: Any, *, num_layers: int) -> Array:
-    return masks.draw(key, (num_layers,), keep=keep)
+    return _masks.draw(key, (num_layers,), keep=keep)

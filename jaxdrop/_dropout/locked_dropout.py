@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from jaxdrop import masks
+from jaxdrop import _masks
 from jaxdrop._checks import check_axis, check_dropout, is_identity, require_key
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, Rate
@@ -57,14 +57,14 @@ def locked_dropout(
     if is_identity(rate, deterministic, caller="locked_dropout"):
         return x
     key = require_key(key, caller="locked_dropout")
-    keep = masks.keep_probability(rate, deterministic=deterministic)
+    keep = _masks.keep_probability(rate, deterministic=deterministic)
     return _locked_dropout(key, x, keep, time=time)
 
 
 @site("jaxdrop.locked_dropout", static=("time",))
 def _locked_dropout(key: Key, x: Array, keep: Any, *, time: int) -> Array:
-    sharding = masks.sharding_of(x)
-    mask = masks.draw(
+    sharding = _masks.sharding_of(x)
+    mask = _masks.draw(
         key, x.shape, keep=keep, broadcast_dims=(time,), out_sharding=sharding
     )
-    return masks.apply(x, mask, keep=keep)
+    return _masks.apply(x, mask, keep=keep)

@@ -4,9 +4,9 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jaxdrop._checks import check_axis, check_inexact
+from jaxdrop._masks import apply
 from jaxdrop._sites import site
 from jaxdrop._typing import Array
-from jaxdrop.masks import apply
 
 
 def masksembles(x: Array, masks: ArrayLike, /, *, axis: int = -1) -> Array:

@@ -5,7 +5,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from jaxdrop import masks
+from jaxdrop import _masks
 from jaxdrop._checks import check_inexact, check_rate, is_identity, require_key
 from jaxdrop._dropout._weights import check_like, check_where, is_array, map_weights
 from jaxdrop._sites import site
@@ -74,7 +74,7 @@ def mixout(
     if is_identity(rate, deterministic, caller="mixout"):
         return params
     key = require_key(key, caller="mixout")
-    keep = masks.keep_probability(rate, deterministic=deterministic)
+    keep = _masks.keep_probability(rate, deterministic=deterministic)
     mix = partial(_mix, keep=keep)
     if is_array(params):
         return mix(key, params, reference)
@@ -94,10 +94,10 @@ def _mix(key: Key, weights: Array, reference: Any, *, keep: Any) -> Array:
 
 @site("jaxdrop.mixout")
 def _mixout(key: Key, weights: Array, reference: Array, keep: Any) -> Array:
-    sharding = masks.sharding_of(weights)
-    mask = masks.draw(key, weights.shape, keep=keep, out_sharding=sharding)
-    wide = masks.wide_dtype(weights)
+    sharding = _masks.sharding_of(weights)
+    mask = _masks.draw(key, weights.shape, keep=keep, out_sharding=sharding)
+    wide = _masks.wide_dtype(weights)
     base = reference.astype(wide)
-    distance = masks.apply(weights.astype(wide) - base, mask, keep=keep)
+    distance = _masks.apply(weights.astype(wide) - base, mask, keep=keep)
     mixed = (base + distance).astype(weights.dtype)
     return jnp.where(keep == 1, weights, mixed)

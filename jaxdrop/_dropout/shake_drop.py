@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxdrop import masks, prng
+from jaxdrop import _masks, prng
 from jaxdrop._checks import (
     check_axis,
     check_dropout,
@@ -69,7 +69,7 @@ def shake_drop(
     flag = check_flag(deterministic, caller="shake_drop")
     if is_zero(rate):
         return x
-    keep = masks.keep_probability(rate)
+    keep = _masks.keep_probability(rate)
     if flag is True:
         return _expectation(x, keep)
     key = require_key(key, caller="shake_drop")
@@ -80,11 +80,11 @@ def shake_drop(
 @site("jaxdrop.shake_drop", static=("batch_axis",))
 def _shake_drop(key: Key, x: Array, keep: Any, *, batch_axis: int | None) -> Array:
     rest = tuple(axis for axis in range(x.ndim) if axis != batch_axis)
-    shape, sharding = masks.drawn_shape(
-        x.shape, rest, out_sharding=masks.sharding_of(x)
+    shape, sharding = _masks.drawn_shape(
+        x.shape, rest, out_sharding=_masks.sharding_of(x)
     )
     of_gate, of_alpha, of_beta = jax.random.split(key, 3)
-    kept = masks.draw(of_gate, shape, keep=keep, out_sharding=sharding)
+    kept = _masks.draw(of_gate, shape, keep=keep, out_sharding=sharding)
     alpha = 2 * prng.uniform(of_alpha, shape, out_sharding=sharding) - 1
     beta = prng.uniform(of_beta, shape, out_sharding=sharding)
     poison = jnp.isnan(jnp.asarray(keep, jnp.float32))
@@ -108,10 +108,10 @@ def _shaken_jvp(
 
 
 def _times(factor: Any, x: Array) -> Array:
-    wide = masks.wide_dtype(x)
+    wide = _masks.wide_dtype(x)
     return (factor.astype(wide) * x.astype(wide)).astype(x.dtype)
 
 
 def _expectation(x: Array, keep: Any) -> Array:
-    keep = jnp.asarray(keep, masks.real_dtype(x))
+    keep = jnp.asarray(keep, _masks.real_dtype(x))
     return jnp.where(keep == 1, x, _times(keep, x))

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from jaxdrop import masks, prng
+from jaxdrop import _masks, prng
 from jaxdrop._checks import check_axis, check_flag, check_inexact, require_key, select
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key
@@ -75,8 +75,8 @@ def shake_shake(
 @site("jaxdrop.shake_shake", static=("batch_axis",))
 def _shake_shake(key: Key, a: Array, b: Array, *, batch_axis: int | None) -> Array:
     rest = tuple(axis for axis in range(a.ndim) if axis != batch_axis)
-    shape, sharding = masks.drawn_shape(
-        a.shape, rest, out_sharding=masks.sharding_of(a)
+    shape, sharding = _masks.drawn_shape(
+        a.shape, rest, out_sharding=_masks.sharding_of(a)
     )
     alpha, beta = (
         prng.uniform(key, shape, out_sharding=sharding) for key in jax.random.split(key)
@@ -100,6 +100,6 @@ def _shaken_jvp(
 
 
 def _mix(weight: Array, a: Array, b: Array) -> Array:
-    wide = masks.wide_dtype(a)
+    wide = _masks.wide_dtype(a)
     weight = jnp.reshape(weight, weight.shape or (1,) * a.ndim).astype(wide)
     return (weight * a.astype(wide) + (1 - weight) * b.astype(wide)).astype(a.dtype)

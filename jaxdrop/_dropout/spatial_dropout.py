@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from jaxdrop import masks
+from jaxdrop import _masks
 from jaxdrop._checks import check_dropout, is_identity, require_key
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Axes, Flag, Key, Rate
@@ -55,7 +55,7 @@ def spatial_dropout(
       True
     """
     x = check_dropout(x, rate=rate, caller="spatial_dropout")
-    spatial = masks.spatial_axes(
+    spatial = _masks.spatial_axes(
         x.shape,
         num_spatial_dims=num_spatial_dims,
         channel_axis=channel_axis,
@@ -64,14 +64,14 @@ def spatial_dropout(
     if is_identity(rate, deterministic, caller="spatial_dropout"):
         return x
     key = require_key(key, caller="spatial_dropout")
-    keep = masks.keep_probability(rate, deterministic=deterministic)
+    keep = _masks.keep_probability(rate, deterministic=deterministic)
     return _spatial_dropout(key, x, keep, spatial=spatial)
 
 
 @site("jaxdrop.spatial_dropout", static=("spatial",))
 def _spatial_dropout(key: Key, x: Array, keep: Any, *, spatial: Axes) -> Array:
-    sharding = masks.sharding_of(x)
-    mask = masks.draw(
+    sharding = _masks.sharding_of(x)
+    mask = _masks.draw(
         key, x.shape, keep=keep, broadcast_dims=spatial, out_sharding=sharding
     )
-    return masks.apply(x, mask, keep=keep)
+    return _masks.apply(x, mask, keep=keep)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from jaxdrop import masks
+from jaxdrop import _masks
 from jaxdrop._checks import check_axis, check_dropout, is_identity, require_key
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Axes, Flag, Key, Rate
@@ -67,7 +67,7 @@ def stochastic_depth(
     if is_identity(rate, deterministic, caller="stochastic_depth"):
         return x
     key = require_key(key, caller="stochastic_depth")
-    keep = masks.keep_probability(rate, deterministic=deterministic)
+    keep = _masks.keep_probability(rate, deterministic=deterministic)
     return _stochastic_depth(key, x, keep, batch=batch, scale=scale)
 
 
@@ -76,8 +76,8 @@ def _stochastic_depth(
     key: Key, x: Array, keep: Any, *, batch: Axes, scale: bool
 ) -> Array:
     rest = tuple(axis for axis in range(x.ndim) if axis not in batch)
-    sharding = masks.sharding_of(x)
-    mask = masks.draw(
+    sharding = _masks.sharding_of(x)
+    mask = _masks.draw(
         key, x.shape, keep=keep, broadcast_dims=rest, out_sharding=sharding
     )
-    return masks.apply(x, mask, keep=keep, scale=scale)
+    return _masks.apply(x, mask, keep=keep, scale=scale)

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxdrop import masks
+from jaxdrop import _masks
 from jaxdrop._checks import check_axis, check_flag, check_inexact, require_key
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, PyTree, Rate
@@ -84,7 +84,7 @@ def subset_stochastic_depth(
             f"{caller}: deterministic decides a shape and must be a Python bool; for a "
             "traced one use jaxdrop.stochastic_depth."
         )
-    kept = masks.kept_count(
+    kept = _masks.kept_count(
         size,
         rate=rate,
         deterministic=flag,
@@ -105,12 +105,12 @@ def subset_stochastic_depth(
 
 @site("jaxdrop.subset_stochastic_depth", static=("size", "kept"))
 def _rows(key: Key, *, size: int, kept: int) -> Array:
-    return masks.kept_indices(key, (size,), num_kept=kept)
+    return _masks.kept_indices(key, (size,), num_kept=kept)
 
 
 def _take(leaf: Array, rows: Array, batch_axis: int) -> Array:
     axis = check_axis(batch_axis, leaf.ndim, name=_BATCH_AXIS)
-    if masks.is_spread(leaf, axis):
+    if _masks.is_spread(leaf, axis):
         raise ValueError(
             f"subset_stochastic_depth: batch_axis {axis} of x is spread over the mesh; "
             "use jax.shard_map, where each device picks examples of its own."
@@ -119,7 +119,7 @@ def _take(leaf: Array, rows: Array, batch_axis: int) -> Array:
         mode="promise_in_bounds",
         indices_are_sorted=True,
         unique_indices=True,
-        out_sharding=masks.sharding_of(leaf),
+        out_sharding=_masks.sharding_of(leaf),
     )
 
 
@@ -133,9 +133,9 @@ def _put(out: Array, rows: Array, batch_axis: int, *, size: int) -> Array:
             f"{batch_axis} and returned shape {out.shape}."
         )
     everything = jnp.ones((1,) * out.ndim, bool)
-    scaled = masks.apply(out, everything, keep=kept / size)
+    scaled = _masks.apply(out, everything, keep=kept / size)
     shape = (*out.shape[:axis], size, *out.shape[axis + 1 :])
-    zeros = jnp.zeros(shape, out.dtype, out_sharding=masks.sharding_of(out))
+    zeros = jnp.zeros(shape, out.dtype, out_sharding=_masks.sharding_of(out))
     return zeros.at[_at(rows, axis)].set(
         scaled, mode="promise_in_bounds", indices_are_sorted=True, unique_indices=True
     )

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxdrop import masks
+from jaxdrop import _masks
 from jaxdrop._checks import (
     check_axis,
     check_count,
@@ -81,7 +81,7 @@ def token_dropout(
             "token_dropout: deterministic decides a shape and must be a Python bool; "
             "for a traced one use jaxdrop.dropout with broadcast_dims=(-1,)."
         )
-    kept = masks.kept_count(
+    kept = _masks.kept_count(
         patches,
         rate=rate,
         deterministic=flag,
@@ -92,7 +92,7 @@ def token_dropout(
     if kept == patches:
         indices = jnp.arange(x.shape[axis], dtype=jnp.int32)
         return x, jnp.broadcast_to(indices, x.shape[: axis + 1])
-    if masks.is_spread(x, axis):
+    if _masks.is_spread(x, axis):
         raise ValueError(
             f"token_dropout: token_axis {axis} of x is spread over the mesh; use "
             "jax.shard_map, where each device picks tokens of its own, or "
@@ -106,11 +106,11 @@ def token_dropout(
 def _token_dropout(
     key: Key, x: Array, *, axis: int, prefix: int, kept: int
 ) -> tuple[Array, Array]:
-    patches = masks.kept_indices(
+    patches = _masks.kept_indices(
         key,
         (*x.shape[:axis], x.shape[axis] - prefix),
         num_kept=kept,
-        out_sharding=masks.unspread(masks.sharding_of(x), (axis,), ndim=axis + 1),
+        out_sharding=_masks.unspread(_masks.sharding_of(x), (axis,), ndim=axis + 1),
     )
     padded = jnp.pad(patches + prefix, ((0, 0),) * axis + ((prefix, 0),))
     position = lax.broadcasted_iota(jnp.int32, padded.shape, axis)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax.lax import PrecisionLike
 from jax.typing import ArrayLike
 
-from jaxdrop import masks
+from jaxdrop import _masks
 from jaxdrop._checks import check_flag, check_real, require_key, select
 from jaxdrop._dropout._noisy_weights import THRESHOLD, draw_output, prune
 from jaxdrop._sites import site
@@ -98,7 +98,7 @@ def variational_dense(
 def _variational_dense(
     key: Key, x: Array, mean: Array, log_variance: Array, *, precision: PrecisionLike
 ) -> Array:
-    wide = masks.wide_dtype(x)
+    wide = _masks.wide_dtype(x)
     multiply = partial(jnp.matmul, precision=precision, preferred_element_type=wide)
     expected = multiply(x, mean)
     variance = jnp.exp(log_variance.astype(wide))

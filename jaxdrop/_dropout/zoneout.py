@@ -4,7 +4,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from jaxdrop import masks
+from jaxdrop import _masks
 from jaxdrop._checks import (
     check_dropout,
     check_flag,
@@ -83,7 +83,7 @@ def zoneout(
     flag = check_flag(deterministic, caller="zoneout")
     if is_zero(rate):
         return new
-    keep = masks.keep_probability(rate)
+    keep = _masks.keep_probability(rate)
     if flag is True:
         return _expectation(new, old, keep)
     key = require_key(key, caller="zoneout")
@@ -95,15 +95,15 @@ def zoneout(
 
 @site("jaxdrop.zoneout")
 def _zoneout(key: Key, new: Array, old: Array, keep: Any) -> Array:
-    sharding = masks.sharding_of(new)
-    mask = masks.draw(key, new.shape, keep=keep, out_sharding=sharding)
+    sharding = _masks.sharding_of(new)
+    mask = _masks.draw(key, new.shape, keep=keep, out_sharding=sharding)
     drawn = jnp.where(mask, new, old)
     return jnp.where(jnp.isnan(keep), jnp.asarray(jnp.nan, new.dtype), drawn)
 
 
 def _expectation(new: Array, old: Array, keep: Any) -> Array:
-    wide = masks.wide_dtype(new)
-    keep = jnp.asarray(keep, masks.real_dtype(new))
+    wide = _masks.wide_dtype(new)
+    keep = jnp.asarray(keep, _masks.real_dtype(new))
     weight, rest = keep.astype(wide), (1 - keep).astype(wide)
     mean = (weight * new.astype(wide) + rest * old.astype(wide)).astype(new.dtype)
     return jnp.where(keep == 1, new, jnp.where(keep == 0, old, mean))

@@ -9,7 +9,7 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
-from jaxdrop import masks
+from jaxdrop import _masks
 from jaxdrop._checks import check_axis
 from jaxdrop._typing import Array, Axes
 
@@ -42,7 +42,7 @@ def layout(
     shape: tuple[int, ...], /, *, num_spatial_dims: int, channel_axis: int, caller: str
 ) -> Layout:
     """Tells spatial axes from batch axes, as :func:`jaxdrop.spatial_dropout` does."""
-    spatial = masks.spatial_axes(
+    spatial = _masks.spatial_axes(
         shape,
         num_spatial_dims=num_spatial_dims,
         channel_axis=channel_axis,

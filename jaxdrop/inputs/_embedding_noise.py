@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jaxdrop import masks, prng
+from jaxdrop import _masks, prng
 from jaxdrop._checks import (
     check_flag,
     check_inexact,
@@ -88,7 +88,7 @@ def _embedding_noise(key: Key, embedded: Array, alpha: ArrayLike, real: Array) -
     entries = jnp.maximum(length, 1) * embedded.shape[-1]
     reach = jnp.asarray(alpha).astype(wide.dtype) / jnp.sqrt(entries.astype(wide.dtype))
     share = prng.uniform(
-        key, embedded.shape, out_sharding=masks.sharding_of(embedded)
+        key, embedded.shape, out_sharding=_masks.sharding_of(embedded)
     ).astype(wide.dtype)
     noise = (2 * share - 1) * reach
     return jnp.where(real[..., None], (wide + noise).astype(embedded.dtype), embedded)

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jaxdrop import masks, prng
+from jaxdrop import _masks, prng
 from jaxdrop._checks import (
     check_flag,
     check_inexact,
@@ -70,6 +70,6 @@ def gaussian_noise(
 @site("jaxdrop.inputs.gaussian_noise")
 def _gaussian_noise(key: Key, x: Array, stddev: ArrayLike) -> Array:
     wide = widened(x)
-    noise = prng.normal(key, x.shape, out_sharding=masks.sharding_of(x))
+    noise = prng.normal(key, x.shape, out_sharding=_masks.sharding_of(x))
     scaled = noise.astype(wide.dtype) * jnp.asarray(stddev).astype(wide.dtype)
     return (wide + scaled).astype(x.dtype)

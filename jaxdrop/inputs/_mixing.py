@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxdrop import masks, prng
+from jaxdrop import _masks, prng
 from jaxdrop._checks import check_inexact
 from jaxdrop._typing import Array, Key, PyTree
 from jaxdrop._weights import widened
@@ -70,7 +70,7 @@ def of_partners(x: Array, partner: Array, /) -> Array:
     return x.at[partner].get(
         mode="promise_in_bounds",
         unique_indices=True,
-        out_sharding=masks.sharding_of(x),
+        out_sharding=_masks.sharding_of(x),
     )
 
 

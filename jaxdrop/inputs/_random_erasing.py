@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxdrop import masks, prng
+from jaxdrop import _masks, prng
 from jaxdrop._checks import (
     check_choice,
     check_dropout,
@@ -102,7 +102,7 @@ def random_erasing(
     if is_identity(rate, deterministic, caller="random_erasing"):
         return x
     key = require_key(key, caller="random_erasing", instead="deterministic=True")
-    keep = masks.keep_probability(rate, deterministic=deterministic)
+    keep = _masks.keep_probability(rate, deterministic=deterministic)
     knobs: dict[str, Any] = {
         "images": images,
         "area": (float(area[0]), float(area[1])),
@@ -126,10 +126,10 @@ def _random_erasing(
 ) -> Array:
     which, where, noise = jax.random.split(key, 3)
     starts, stops = _first_that_fits(where, images, area=area, aspect=aspect)
-    untouched = masks.draw(which, images.batch_shape, keep=keep)
+    untouched = _masks.draw(which, images.batch_shape, keep=keep)
     stops = [jnp.where(untouched, 0, stop) for stop in stops]
     if fill is None:
-        new = prng.normal(noise, x.shape, out_sharding=masks.sharding_of(x))
+        new = prng.normal(noise, x.shape, out_sharding=_masks.sharding_of(x))
     else:
         new = jnp.broadcast_to(fill, x.shape)
     erased = jnp.where(covered(images, starts, stops), new.astype(x.dtype), x)

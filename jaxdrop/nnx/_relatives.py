@@ -5,7 +5,7 @@ from typing import Any, Unpack
 
 from flax import nnx
 
-from jaxdrop import masks
+from jaxdrop import _masks
 from jaxdrop._dropout.embedding_dropout import embedding_dropout
 from jaxdrop._dropout.masksembles import masksembles
 from jaxdrop._dropout.shake_shake import shake_shake
@@ -274,5 +274,5 @@ class Masksembles(nnx.Module):
           An array with the shape and dtype of ``x``.
         """
         features = x.shape[self.axis]
-        table = masks.masksembles(self.seed, features, self.num_masks, self.scale)
+        table = _masks.masksembles(self.seed, features, self.num_masks, self.scale)
         return masksembles(x, table, axis=self.axis)

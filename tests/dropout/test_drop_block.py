@@ -82,7 +82,7 @@ def test_every_position_is_dropped_at_the_rate(key, size, block_size):
 @pytest.mark.parametrize("volume", [1, 9, 49, 343])
 @pytest.mark.parametrize("rate", [0.001, *RATES, 0.99])
 def test_the_threshold_realises_the_rate_within_one_percent(rate, volume):
-    layout = jaxdrop.masks.layout_blocks(
+    layout = jaxdrop._masks.layout_blocks(
         (volume, 1),
         block_size=volume,
         num_spatial_dims=1,
@@ -93,7 +93,7 @@ def test_the_threshold_realises_the_rate_within_one_percent(rate, volume):
     )
     for given in (rate, jnp.float32(rate)):
         keep = jaxdrop.masks.keep_probability(given)
-        survival = jaxdrop.masks.seed_survival(keep, (volume, 1), layout)
+        survival = jaxdrop._masks.seed_survival(keep, (volume, 1), layout)
         steps = math.ceil(float(jnp.float32(survival)) * 2**23)
         realised = 1 - (steps / 2**23) ** volume
         assert abs(realised / rate - 1) < (0.03 if rate == 0.001 else 0.002)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxdrop._masks._draw import LEVELS
 from jaxdrop.diagnostics._audit.draws import Draw
 from jaxdrop.diagnostics._audit.findings import findings
 from jaxdrop.diagnostics._audit.models import Visit
@@ -13,7 +14,6 @@ from jaxdrop.diagnostics._audit.places import name_in
 from jaxdrop.diagnostics._audit.program import Walk
 from jaxdrop.diagnostics._audit.report import Audit, Site
 from jaxdrop.diagnostics._audit.tracing import traced
-from jaxdrop.masks._draw import LEVELS
 
 _EVALUATING = {
     **dict.fromkeys(("deterministic", "eval", "inference"), True),

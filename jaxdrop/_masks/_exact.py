@@ -8,10 +8,10 @@ import jax.numpy as jnp
 
 from jaxdrop import prng
 from jaxdrop._checks import check_axis, check_rate, require_key
+from jaxdrop._masks._axes import unspread
+from jaxdrop._masks._draw import keep_probability
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Key, Rate
-from jaxdrop.masks._axes import unspread
-from jaxdrop.masks._draw import keep_probability
 
 
 def exact(

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxdrop._checks import check_axis, check_choice, check_rate, is_number
+from jaxdrop._masks._axes import spatial_axes, unspread
+from jaxdrop._masks._draw import draw, keep_probability
 from jaxdrop._typing import Array, Axes, Key, Rate
-from jaxdrop.masks._axes import spatial_axes, unspread
-from jaxdrop.masks._draw import draw, keep_probability
 
 
 class Blocks(NamedTuple):

@@ -12,9 +12,9 @@ from jax import lax
 
 from jaxdrop import prng
 from jaxdrop._checks import check_rate, is_number, select
+from jaxdrop._masks._axes import drawn_shape
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Axes, Flag, Key, Rate
-from jaxdrop.masks._axes import drawn_shape
 
 _WORTH_HOLDING = 1 << 12
 
