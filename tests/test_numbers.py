@@ -1,4 +1,4 @@
-"""The door for host numbers: nothing wraps, nothing becomes equal, errors have names."""
+"""The door for host numbers: nothing wraps or becomes equal, and errors have names."""
 
 from decimal import Decimal
 from fractions import Fraction
@@ -52,7 +52,7 @@ def test_in_x64_mode_64_bits_stay():
     [None, "a", ["a"], [1, None], {"a": 1}, [[1], [1, 2]], np.array(["2020"], "M8[D]")],
 )
 def test_what_is_not_a_number_is_named(value):
-    with pytest.raises(TypeError, match="^x must be an array of numbers, got "):
+    with pytest.raises(TypeError, match=r"^x must be an array of numbers, got "):
         _numbers.as_array(value, name="x")
 
 
@@ -88,7 +88,7 @@ def test_labels_do_not_wrap(labels, expected):
 
 @pytest.mark.parametrize("labels", [1.5, [Decimal("1.5")], np.float32([1]), 1j])
 def test_labels_are_integers(labels):
-    with pytest.raises(TypeError, match="^y must be integers, got"):
+    with pytest.raises(TypeError, match=r"^y must be integers, got"):
         _numbers.as_labels(labels, name="y")
 
 
@@ -112,13 +112,25 @@ def test_order_is_kept(values):
 
 def test_equal_values_share_a_rank_and_nan_has_none():
     (found,) = _numbers.in_order(x=np.array([0.1, np.nan, 0.1, 0.2]))
-    assert found.tolist() == [0, -1, 0, 1]
+    assert found[0] == found[2] < found[3] and np.isnan(found[1])
 
 
 def test_arrays_are_ordered_among_each_other_whatever_their_dtypes():
     large, small = np.uint64([2**64 - 1, 2**63]), np.int64([-(2**63), 2**63 - 1])
     a, b, c = _numbers.in_order(a=large, b=small, c=jnp.float32(2.0**63))
-    assert (a.tolist(), b.tolist(), c.tolist()) == ([3, 2], [0, 1], 2)
+    assert b[0] < b[1] < a[1] == c < a[0]
+
+
+@pytest.mark.parametrize("dtype", [jnp.int32, jnp.uint32])
+def test_integers_on_the_device_keep_their_order_and_differences(dtype):
+    values = dtype([2**30 + 1, 2**30, 5, 2**31 - 1])
+    for function in (lambda f: f, jax.jit):
+        order = function(lambda x: _numbers.in_order(x=x)[0])(values)
+        assert jnp.argsort(order).tolist() == [2, 1, 0, 3]
+        apart = function(lambda x: _numbers.relative(a=x[1], x=x)[1])(values)
+        assert apart.tolist() == [1, 0, np.float32(5 - 2.0**30), 2.0**30]
+    _, far = _numbers.relative(a=jnp.int32([-(2**31)]), b=jnp.int32([2**31 - 1]))
+    assert far == 2.0**32
 
 
 @pytest.mark.parametrize(
@@ -188,8 +200,8 @@ def test_shares_of_small_and_of_large_arrays():
 
 
 def test_counts_in_two_parts_carry(monkeypatch):
-    monkeypatch.setattr(_numbers, "_INT32", SimpleNamespace(max=10))
-    monkeypatch.setattr(_numbers, "_LOW_BITS", 3)
+    monkeypatch.setattr(_numbers._counts, "_INT32", SimpleNamespace(max=10))
+    monkeypatch.setattr(_numbers._counts, "_LOW_BITS", 3)
     flags = np.random.default_rng(0).random((7, 9, 11)) < 0.7
     for axes in ((1,), (0, 2), (0, 1, 2)):
         found = _numbers.share_of_true(jnp.asarray(flags), axes)
