@@ -15,7 +15,8 @@ argument's name:
   taken in the precision of the arguments, and then rounded.
 * :func:`as_logits`: for what goes into a softmax; relative to the largest logit.
 * :func:`as_scalar`: for one number that is a parameter, and not data.
-* :func:`as_host`: numbers in their own precision, for computations in NumPy.
+* :func:`as_host`, and :func:`as_numbers` for what may be on the device as well:
+  numbers in their own precision, for computations in NumPy.
 
 JAX arrays, traced or not, stay on the device, and so does everything in x64 mode that
 64 bits hold. Beside a traced array host numbers are rounded to floats, because nothing
@@ -30,6 +31,7 @@ from jaxdrop._numbers._differences import as_logits as as_logits
 from jaxdrop._numbers._differences import in_order as in_order
 from jaxdrop._numbers._differences import relative as relative
 from jaxdrop._numbers._host import as_host as as_host
+from jaxdrop._numbers._host import as_numbers as as_numbers
 from jaxdrop._numbers._values import as_array as as_array
 from jaxdrop._numbers._values import as_labels as as_labels
 from jaxdrop._numbers._values import as_scalar as as_scalar

@@ -45,7 +45,7 @@ def on_host(arrays: dict[str, Any]) -> dict[str, np.ndarray] | None:
     """All arrays on the host; None if one cannot be read, or floats hold them all."""
     if all(isinstance(value, jax.Array) for value in arrays.values()):
         return None
-    found = {name: either(value, name) for name, value in arrays.items()}
+    found = {name: as_numbers(value, name) for name, value in arrays.items()}
     for name, array in found.items():
         if jnp.issubdtype(array.dtype, jnp.complexfloating):
             raise TypeError(
@@ -78,7 +78,8 @@ def on_device(value: Any, name: str) -> Array | None:
         raise _not_numbers(name, value) from None
 
 
-def either(value: Any, name: str) -> Array | np.ndarray:
+def as_numbers(value: Any, name: str, /) -> Array | np.ndarray:
+    """Returns a JAX array, or numbers from the host in their own precision."""
     found = on_device(value, name)
     return as_host(value, name) if found is None else found
 

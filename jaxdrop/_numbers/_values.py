@@ -10,7 +10,7 @@ from jaxdrop._numbers._host import (
     as_float64,
     as_host,
     as_jax_dtype,
-    either,
+    as_numbers,
     is_object,
     on_device,
 )
@@ -46,7 +46,7 @@ def as_labels(value: Any, /, *, name: str) -> Array | np.ndarray:
     Raises:
       TypeError: if ``value`` does not hold integers or bools.
     """
-    labels = either(value, name)
+    labels = as_numbers(value, name)
     if labels.dtype == bool:
         return labels
     whole = None
@@ -71,7 +71,7 @@ def as_scalar(value: Any, /, *, name: str) -> Array | float:
     """
     if isinstance(value, bool | np.bool_ | str | bytes):
         raise TypeError(f"{name} must be a number, got {value!r}.")
-    scalar = either(value, name)
+    scalar = as_numbers(value, name)
     if scalar.dtype == bool or jnp.issubdtype(scalar.dtype, jnp.complexfloating):
         raise TypeError(f"{name} must be a real number, got {value!r}.")
     if scalar.ndim:
