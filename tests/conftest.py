@@ -3,7 +3,8 @@
 import gc
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import jax
 import pytest
@@ -24,7 +25,13 @@ QUICKLY_COMPILED = (
 """Folders and files that mostly wait for the compiler, and ask little of its output."""
 
 LARGE = 4
-"""The number of cases from which on a test is a table."""
+"""Tests with at least this number of cases are tables."""
+
+CELL = "a cell of a large table"
+"""The reason of a slow mark that a cell was given here."""
+
+LEFT_OUT = pytest.StashKey[tuple[int, int]]()
+"""The numbers of cells and of other slow tests that were left out."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -41,15 +48,17 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> None:
-    """Leaves most cells of large tables to the slow tests, if nothing is named.
+    """Leaves most cells of large tables to the slow tests, if all tests are asked for.
 
-    Where every promise is tested on every row, ``pytest`` alone tests each promise on
-    every fourth row, and each row by every fourth promise. ``pytest FOLDER`` tests all.
+    Where every promise is tested on every row, ``pytest``, ``pytest tests`` and
+    ``pytest .`` test each promise on every fourth row, and each row by every fourth
+    promise. A folder, a file or a test that is named is tested whole.
     """
-    if config.args != config.getini("testpaths"):
+    house = config.rootpath / "tests"
+    paths = (config.invocation_params.dir / arg for arg in config.args)
+    if not any(house.is_relative_to(path.resolve()) for path in paths):
         return
     name = lambda item: item.nodeid.split("[")[0]
-    house = config.rootpath / "tests"
     quick = [
         item
         for item in items
@@ -60,7 +69,41 @@ def pytest_collection_modifyitems(
         turn = zlib.crc32(name(item).encode()) + seen[name(item)]
         seen[name(item)] += 1
         if sizes[name(item)] >= LARGE and turn % 4:
-            item.add_marker(pytest.mark.slow)
+            item.add_marker(pytest.mark.slow(CELL))
+
+
+def pytest_deselected(items: Sequence[pytest.Item]) -> None:
+    """Counts the slow tests that are left out, for the summary."""
+    marks = [item.get_closest_marker("slow") for item in items]
+    if items and all(marks):  # -m, and not -k, has left them out
+        counts = Counter(CELL in mark.args for mark in marks if mark)
+        items[0].config.stash[LEFT_OUT] = (counts[True], counts[False])
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Sends what a worker has left out to the process that prints the summary."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None and LEFT_OUT in session.config.stash:
+        output["left_out"] = session.config.stash[LEFT_OUT]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Receives what a worker has left out; all of them leave out the same."""
+    if found := getattr(node, "workeroutput", {}).get("left_out"):
+        node.config.stash[LEFT_OUT] = found
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Says what was left out, and how to run it."""
+    if LEFT_OUT in config.stash:
+        cells, others = config.stash[LEFT_OUT]
+        where = [f"{cells} cases of large tables"] if cells else []
+        where += [f"{others} slow tests"] if others else []
+        terminalreporter.section("left out")
+        terminalreporter.line(f"{' and '.join(where)}: pytest -m slow runs them.")
 
 
 @pytest.fixture(autouse=True, scope="module")
