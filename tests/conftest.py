@@ -24,6 +24,9 @@ QUICKLY_COMPILED = (
 )
 """Folders and files that mostly wait for the compiler, and ask little of its output."""
 
+TECHNIQUES = ("attention", "dropout")
+"""Folders that are compiled as for users with ``--optimized``, and quickly without."""
+
 LARGE = 4
 """Tests with at least this number of cases are tables."""
 
@@ -32,6 +35,15 @@ CELL = "a cell of a large table"
 
 LEFT_OUT = pytest.StashKey[tuple[int, int]]()
 """The numbers of cells and of other slow tests that were left out."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds the option that compiles techniques and attention as for users."""
+    parser.addoption(
+        "--optimized",
+        action="store_true",
+        help="compile the programs of techniques and attention as for users",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -94,9 +106,7 @@ def pytest_testnodedown(node: Any) -> None:
         node.config.stash[LEFT_OUT] = found
 
 
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Says what was left out, and how to run it."""
     if LEFT_OUT in config.stash:
         cells, others = config.stash[LEFT_OUT]
@@ -110,11 +120,13 @@ def pytest_terminal_summary(
 def compiled_quickly(request: pytest.FixtureRequest) -> Iterator[None]:
     """Leaves out XLA's optimizations where compiling is most of the work.
 
-    What masks, techniques and attention compute is tested as it is compiled for users,
-    by programs of their own: the last bits of others may differ.
+    Bits and masks are always tested as they are compiled for users.
     """
-    quickly = {request.path.parent.name, request.path.stem} & {*QUICKLY_COMPILED}
-    jax.config.update("jax_disable_most_optimizations", bool(quickly))
+    quickly = {*QUICKLY_COMPILED}
+    if not request.config.getoption("optimized"):
+        quickly |= {*TECHNIQUES}
+    found = quickly & {request.path.parent.name, request.path.stem}
+    jax.config.update("jax_disable_most_optimizations", bool(found))
     yield
     jax.clear_caches()
 
