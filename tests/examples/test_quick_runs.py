@@ -69,7 +69,7 @@ def test_a_quick_run_prints_and_writes_all(name, tmp_path):
     run = subprocess.run(
         [sys.executable, f"examples/{name}.py", *flags],
         cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": path, "MPLBACKEND": "Agg"},
+        env=os.environ | {"PYTHONPATH": path, "MPLBACKEND": "Agg", "XLA_FLAGS": ""},
         capture_output=True,
         text=True,
         check=False,
