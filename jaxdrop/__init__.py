@@ -56,6 +56,7 @@ from jaxdrop._dropout.variational_sparsity import (
     variational_sparsity as variational_sparsity,
 )
 from jaxdrop._dropout.zoneout import zoneout as zoneout
+from jaxdrop._names import missing_name as _missing_name
 
 if TYPE_CHECKING:
     from jaxdrop import linen as linen
@@ -70,7 +71,7 @@ _LOADED_ON_USE = ("linen", "nnx", "plots")  # they import Flax, and matplotlib
 def __getattr__(name: str) -> Any:
     if name in _LOADED_ON_USE:
         return importlib.import_module(f"jaxdrop.{name}")
-    raise AttributeError(f"module 'jaxdrop' has no attribute {name!r}")
+    raise AttributeError(_missing_name(name, package="jaxdrop", offered=globals()))
 
 
 def __dir__() -> list[str]:

@@ -12,8 +12,11 @@ from jaxdrop._checks import check_choice, select
 from jaxdrop._dropout.drop_connect import drop_connect
 from jaxdrop._typing import Array, Key, Rate
 
-Product = Callable[[Array, Array], Array]
-"""How a layer multiplies inputs and kernel: a matrix product, a convolution."""
+Product = Callable[..., Array]
+"""How a layer multiplies inputs and kernel: a matrix product, a convolution.
+
+A third argument, if any, is the dtype to compute in, in place of that of the layer.
+"""
 
 Elementwise = Callable[[Array], Array]
 
@@ -115,7 +118,7 @@ def _expected(
     squares = (jnp.square(array.astype(wide)) for array in (x, kernel))
     keep = jnp.asarray(keep, _masks.real_dtype(center))
     ratio = jnp.where(keep == 0, 0, (1 - keep) / jnp.where(keep == 0, 1, keep))
-    variance = ratio.astype(wide) * product(*squares).astype(wide)
+    variance = ratio.astype(wide) * product(*squares, wide).astype(wide)
     is_noisy = variance > 0
     deviation = jnp.where(
         is_noisy, jnp.sqrt(jnp.where(is_noisy, variance, 1)), variance

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 from jaxdrop import _masks, prng
@@ -56,7 +57,7 @@ def variational_conv(
     log_variance: Array,
     /,
     *,
-    product: Callable[[Array, Array], Array],
+    product: Callable[..., Array],
     threshold: ArrayLike,
     deterministic: bool | Array,
 ) -> Array:
@@ -67,7 +68,8 @@ def variational_conv(
       x: inputs.
       mean: the means of the weights.
       log_variance: the logarithms of their variances.
-      product: multiplies inputs and weights, linear in both: a convolution.
+      product: multiplies inputs and weights, linear in both: a convolution. A third
+        argument is the dtype to compute in, in place of that of the layer.
       threshold: the log alpha from which on a weight is 0 in evaluation.
       deterministic: the mode.
 
@@ -81,9 +83,10 @@ def variational_conv(
     if deterministic is True:
         return evaluated()
     key = require_key(key, caller="variational_conv")
-    center, wide = product(x, mean), _masks.wide_dtype(x)
+    center = product(x, mean)
+    wide = max(map(_masks.wide_dtype, (center, x)), key=lambda d: np.dtype(d).itemsize)
     variance = jnp.exp(log_variance.astype(wide))
-    spread = product(jnp.square(x.astype(wide)), variance)
+    spread = product(jnp.square(x.astype(wide)), variance, wide)
     drawn = _variational_conv(key, center, spread.astype(_masks.wide_dtype(center)))
     return (
         drawn if deterministic is False else select(deterministic, evaluated(), drawn)

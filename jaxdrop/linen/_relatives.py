@@ -6,6 +6,7 @@ from typing import Any
 from flax import linen as nn
 
 from jaxdrop import _masks
+from jaxdrop._checks import as_number
 from jaxdrop._dropout.embedding_dropout import embedding_dropout
 from jaxdrop._dropout.masksembles import masksembles
 from jaxdrop._dropout.shake_shake import shake_shake
@@ -53,7 +54,7 @@ class EmbeddingDropout(Rated, StochasticModule):
         Returns:
           An array with the shape and dtype of ``embedded``.
         """
-        rate = self.rate if rate is None else rate
+        rate = self.rate if rate is None else as_number(rate)
         key, flag = self.settle(deterministic, rng, rate)
         return embedding_dropout(key, embedded, ids, rate=rate, deterministic=flag)
 
@@ -65,6 +66,8 @@ class TokenDropout(Rated, StochasticModule):
       rate: the share of tokens to be dropped, a Python number.
       num_prefix_tokens: how many tokens at the start are always kept.
       token_axis: the axis of the tokens.
+      return_indices: return the tokens and their indices. False for the tokens alone,
+        which is what a layer after this one in a ``Sequential`` takes.
 
     Examples:
       >>> import jax, jax.numpy as jnp, jaxdrop
@@ -79,6 +82,7 @@ class TokenDropout(Rated, StochasticModule):
     rate: Rate
     num_prefix_tokens: int = 0
     token_axis: int = -2
+    return_indices: bool = True
 
     def __call__(
         self,
@@ -87,7 +91,7 @@ class TokenDropout(Rated, StochasticModule):
         rng: Key | None = None,
         *,
         rate: Rate | None = None,
-    ) -> tuple[Array, Array]:
+    ) -> tuple[Array, Array] | Array:
         """Drops tokens.
 
         Args:
@@ -97,11 +101,12 @@ class TokenDropout(Rated, StochasticModule):
           rate: the rate of this call, in place of the attribute, a Python number.
 
         Returns:
-          The tokens that were kept, and their indices.
+          The tokens that were kept, and their indices unless ``return_indices`` is
+          False.
         """
-        rate = self.rate if rate is None else rate
+        rate = self.rate if rate is None else as_number(rate)
         key, flag = self.settle(deterministic, rng, rate)
-        return token_dropout(
+        tokens, indices = token_dropout(
             key,
             x,
             rate=rate,
@@ -109,6 +114,7 @@ class TokenDropout(Rated, StochasticModule):
             token_axis=self.token_axis,
             deterministic=flag,
         )
+        return (tokens, indices) if self.return_indices else tokens
 
 
 class SubsetStochasticDepth(Rated, StochasticModule):
@@ -155,7 +161,7 @@ class SubsetStochasticDepth(Rated, StochasticModule):
         Returns:
           The output of the branch, 0 for examples on which it was not run.
         """
-        rate = self.rate if rate is None else rate
+        rate = self.rate if rate is None else as_number(rate)
         key, flag = self.settle(deterministic, rng, rate)
         return subset_stochastic_depth(
             key,

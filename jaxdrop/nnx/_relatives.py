@@ -55,7 +55,7 @@ class EmbeddingDropout(RatedModule):
           An array with the shape and dtype of ``embedded``.
         """
         chosen = self.rate if rate is None else rate
-        key, chosen, flag = self.settle(deterministic, rngs, chosen)
+        key, chosen, flag = self._settle(deterministic, rngs, chosen)
         return embedding_dropout(key, embedded, ids, rate=chosen, deterministic=flag)
 
 
@@ -66,6 +66,8 @@ class TokenDropout(RatedModule):
       rate: the share of tokens to be dropped, a Python number.
       num_prefix_tokens: how many tokens at the start are always kept.
       token_axis: the axis of the tokens.
+      return_indices: return the tokens and their indices. False for the tokens alone,
+        which is what a layer after this one in a ``Sequential`` takes.
       **mode: see :class:`StochasticModule`.
 
     Examples:
@@ -83,11 +85,13 @@ class TokenDropout(RatedModule):
         *,
         num_prefix_tokens: int = 0,
         token_axis: int = -2,
+        return_indices: bool = True,
         **mode: Unpack[Mode],
     ) -> None:
         super().__init__(rate, **mode)
         self.num_prefix_tokens = num_prefix_tokens
         self.token_axis = token_axis
+        self.return_indices = return_indices
 
     def __call__(
         self,
@@ -96,7 +100,7 @@ class TokenDropout(RatedModule):
         deterministic: bool | None = None,
         rngs: KeySource | None = None,
         rate: RateLike | None = None,
-    ) -> tuple[Array, Array]:
+    ) -> tuple[Array, Array] | Array:
         """Drops tokens; what is given here overrides the attribute of its name.
 
         Args:
@@ -106,11 +110,12 @@ class TokenDropout(RatedModule):
           rate: the rate of this call, a Python number.
 
         Returns:
-          The tokens that were kept, and their indices.
+          The tokens that were kept, and their indices unless ``return_indices`` is
+          False.
         """
         chosen = self.rate if rate is None else rate
-        key, chosen, flag = self.settle(deterministic, rngs, chosen)
-        return token_dropout(
+        key, chosen, flag = self._settle(deterministic, rngs, chosen)
+        tokens, indices = token_dropout(
             key,
             x,
             rate=chosen,
@@ -118,6 +123,7 @@ class TokenDropout(RatedModule):
             token_axis=self.token_axis,
             deterministic=flag,
         )
+        return (tokens, indices) if self.return_indices else tokens
 
 
 class SubsetStochasticDepth(RatedModule):
@@ -174,7 +180,7 @@ class SubsetStochasticDepth(RatedModule):
           The output of the branch, 0 for examples on which it was not run.
         """
         chosen = self.rate if rate is None else rate
-        key, chosen, flag = self.settle(deterministic, rngs, chosen)
+        key, chosen, flag = self._settle(deterministic, rngs, chosen)
         return subset_stochastic_depth(
             key,
             self.branch,
