@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.experimental.xla_metadata import set_xla_metadata
 
 from jaxdrop import prng
 from jaxdrop._checks import check_rate, is_number, select
@@ -143,6 +144,12 @@ def hold(
 ) -> Array:
     """Calls ``drawing(key, keep, *rest)``, so that a mask is computed but once.
 
+    XLA's CPU compiler fuses a hash into every loop that reads it, so that a mask is
+    computed again for the backward pass, and both times in loops that float32 data
+    keep narrow; ``optimization_barrier`` does not stop it. A call that the compiler may
+    not inline does: it writes the mask to memory, one byte an entry, which halves the
+    time of a training step. Elsewhere the compiler is left to fuse.
+
     Args:
       drawing: gives a mask from a key, a keep probability in float32, and the rest.
       key: one PRNG key.
@@ -154,37 +161,17 @@ def hold(
       The mask.
     """
     keep = jnp.asarray(keep, jnp.float32)
-    checking: bool = jax.config.jax_debug_key_reuse  # type: ignore[attr-defined]
-    small = isinstance(size, int) and size < _WORTH_HOLDING  # or symbolic, in export
-    if small or checking:  # a loop would seem a reuse
+    if isinstance(size, int) and size < _WORTH_HOLDING:  # or symbolic, in export
         return drawing(key, keep, *rest)
     return lax.platform_dependent(
         key, keep, *rest, cpu=partial(_held, drawing), default=drawing
     )
 
 
-def _held(drawing: Callable[..., Array], key: Key, *rest: Any) -> Array:
-    """Draws a mask into memory, one byte an entry, instead of into its consumers.
-
-    XLA's CPU compiler fuses a hash into every loop that reads it, so that a mask is
-    computed again for the backward pass, and both times in loops that float32 data
-    keep narrow; ``optimization_barrier`` does not stop it. A loop does, if the compiler
-    can neither know that it runs once nor move its body out, for which the key words
-    advance. Held masks halve the time of a training step.
-    """
-    impl = jax.random.key_impl(key)
-    mask = jax.eval_shape(drawing, key, *rest)
-    empty = lax.full(mask.shape, False, mask.dtype, sharding=mask.sharding)
-
-    def draw_once(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        words = state[1]
-        drawn = drawing(jax.random.wrap_key_data(words, impl=impl), *rest)
-        return jnp.zeros((), bool), words + jnp.uint32(1), drawn
-
-    words = jax.random.key_data(key)
-    word = words.ravel()[0]
-    undrawn = (word * word & jnp.uint32(2)) == 0  # always: no square has this bit
-    return lax.while_loop(lambda s: s[0], draw_once, (undrawn, words, empty))[2]
+def _held(drawing: Callable[..., Array], /, *operands: Any) -> Array:
+    """Draws in a call of its own, marked for XLA not to be inlined."""
+    mask: Array = set_xla_metadata(jax.jit(drawing)(*operands), inlineable="false")
+    return mask
 
 
 def survives(bits: Array, /, *, keep: Any) -> Array:
