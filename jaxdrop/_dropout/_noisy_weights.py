@@ -44,6 +44,11 @@ def draw_output(key: Key, mean: Array, variance: Array, /) -> Array:
       An array of the dtype of ``variance``.
     """
     noise = prng.normal(key, variance.shape, out_sharding=_masks.sharding_of(variance))
+    return _output(mean, noise, variance)
+
+
+@_masks.noisy
+def _output(mean: Array, noise: Array, variance: Array) -> Array:
     positive = jnp.maximum(variance, 0)  # which fast convolutions do not guarantee
     deviation = jnp.sqrt(positive + jnp.asarray(_TINY, variance.dtype))
     return mean.astype(variance.dtype) + deviation * noise.astype(variance.dtype)

@@ -106,10 +106,16 @@ def _concrete_dropout(
         x.shape, broadcast_dims, out_sharding=_masks.sharding_of(x)
     )
     noise = logistic(key, shape, dtype=logits.dtype, out_sharding=sharding)
+    temperature = jnp.asarray(temperature, logits.dtype)
+    return _multiply(x, noise, logits, temperature)
+
+
+@_masks.noisy
+def _multiply(x: Array, noise: Array, logits: Array, temperature: Array) -> Array:
     logits = jnp.reshape(logits, (1,) * (x.ndim - logits.ndim) + logits.shape)
     certain = logits == jnp.inf  # a rate of 1
     logits = jnp.where(certain, 0, logits)
-    drop = (logits + noise) / jnp.asarray(temperature, logits.dtype)
+    drop = (logits + noise) / temperature
     # (1 - sigmoid(drop)) / (1 - sigmoid(logits)), finite for every logit
     factor = jnp.exp(jax.nn.softplus(logits) - jax.nn.softplus(drop))
     factor = jnp.where(certain, 0, factor)

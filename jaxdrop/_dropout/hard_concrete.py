@@ -70,6 +70,12 @@ def _hard_concrete(key: Key, log_alpha: Array) -> Array:
         dtype=wide.dtype,
         out_sharding=_masks.sharding_of(log_alpha),
     )
+    return _noisy_gates(log_alpha, noise)
+
+
+@_masks.noisy
+def _noisy_gates(log_alpha: Array, noise: Array) -> Array:
+    wide = log_alpha.astype(noise.dtype)
     return _gates((wide + noise) / TEMPERATURE).astype(log_alpha.dtype)
 
 
