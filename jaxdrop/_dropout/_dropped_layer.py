@@ -6,14 +6,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
+from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxdrop import _masks
 from jaxdrop._checks import check_choice, select
 from jaxdrop._dropout.drop_connect import drop_connect
 from jaxdrop._typing import Array, Key, Rate
 
-Product = Callable[[Array, Array], Array]
-"""How a layer multiplies inputs and kernel: a matrix product, a convolution."""
+Product = Callable[..., Array]
+"""How a layer multiplies inputs and kernel: a matrix product, a convolution.
+
+A third argument is the dtype to compute in, by default that of the layer.
+"""
 
 Elementwise = Callable[[Array], Array]
 
@@ -93,9 +98,33 @@ def _dropped_product(
             f"DropConnect: per_example needs inputs with {kernel.ndim} axes or more, "
             f"the examples in front, got shape {x.shape}."
         )
-    tiled = jnp.broadcast_to(kernel, (x.shape[0], *kernel.shape))
-    kernels = drop_connect(key, tiled, rate=rate, deterministic=deterministic)
-    return jax.vmap(product)(x, kernels)
+    kernels = drop_connect(
+        key, _for_each(x, kernel), rate=rate, deterministic=deterministic
+    )
+    try:
+        return jax.vmap(product)(x, kernels)
+    except NotImplementedError as error:
+        if not jax.export.is_symbolic_dim(x.shape[0]):
+            raise
+        raise ValueError(
+            "DropConnect: per_example gives each example a kernel of its own, with "
+            f"which JAX cannot convolve a batch of symbolic size, got {x.shape[0]}; "
+            "export with a number, or use per_example=False."
+        ) from error
+
+
+def _for_each(x: Array, kernel: Array) -> Array:
+    """The kernel once for each example, spread over the mesh as they are."""
+    shape = (x.shape[0], *kernel.shape)
+    sharding = _masks.sharding_of(x)
+    if sharding is not None:
+        spec = jax.typeof(kernel).sharding.spec
+        whole = (*spec, *(None,) * (kernel.ndim - len(spec)))
+        first = (*sharding.spec, None)[0]
+        sharding = NamedSharding(sharding.mesh, PartitionSpec(first, *whole))
+    return lax.broadcast_in_dim(
+        kernel, shape, range(1, len(shape)), out_sharding=sharding
+    )
 
 
 def _expected(
@@ -115,7 +144,7 @@ def _expected(
     squares = (jnp.square(array.astype(wide)) for array in (x, kernel))
     keep = jnp.asarray(keep, _masks.real_dtype(center))
     ratio = jnp.where(keep == 0, 0, (1 - keep) / jnp.where(keep == 0, 1, keep))
-    variance = ratio.astype(wide) * product(*squares).astype(wide)
+    variance = ratio.astype(wide) * product(*squares, wide).astype(wide)
     is_noisy = variance > 0
     deviation = jnp.where(
         is_noisy, jnp.sqrt(jnp.where(is_noisy, variance, 1)), variance

@@ -29,7 +29,8 @@ def log_alpha(mean: Array, log_variance: Array, /) -> Array:
 def prune(mean: Array, log_variance: Array, /, *, threshold: ArrayLike) -> Array:
     """The means of weights that are worth keeping, 0 for those that are noise."""
     is_noise = log_alpha(mean, log_variance) >= threshold
-    return jnp.where(is_noise, jnp.zeros((), mean.dtype), mean)
+    pruned = jnp.where(is_noise, jnp.zeros((), mean.dtype), mean)
+    return jnp.where(jnp.isnan(threshold), jnp.asarray(jnp.nan, mean.dtype), pruned)
 
 
 def draw_output(key: Key, mean: Array, variance: Array, /) -> Array:
@@ -61,7 +62,7 @@ def variational_conv(
     log_variance: Array,
     /,
     *,
-    product: Callable[[Array, Array], Array],
+    product: Callable[..., Array],
     threshold: ArrayLike,
     deterministic: bool | Array,
 ) -> Array:
@@ -72,7 +73,8 @@ def variational_conv(
       x: inputs.
       mean: the means of the weights.
       log_variance: the logarithms of their variances.
-      product: multiplies inputs and weights, linear in both: a convolution.
+      product: multiplies inputs and weights, linear in both: a convolution. A third
+        argument is the dtype to compute in, by default that of the layer.
       threshold: the log alpha from which on a weight is 0 in evaluation.
       deterministic: the mode.
 
@@ -85,10 +87,10 @@ def variational_conv(
 
     if deterministic is True:
         return evaluated()
-    key = require_key(key, caller="variational_conv")
+    key = require_key(key, caller="variational_conv", instead="deterministic=True")
     center, wide = product(x, mean), _masks.wide_dtype(x)
     variance = jnp.exp(log_variance.astype(wide))
-    spread = product(jnp.square(x.astype(wide)), variance)
+    spread = product(jnp.square(x.astype(wide)), variance, wide)
     drawn = _variational_conv(key, center, spread.astype(_masks.wide_dtype(center)))
     return (
         drawn if deterministic is False else select(deterministic, evaluated(), drawn)

@@ -56,7 +56,7 @@ def hard_concrete(
     flag = check_flag(deterministic, caller="hard_concrete")
     if flag is True:
         return _gates(log_alpha)
-    key = require_key(key, caller="hard_concrete")
+    key = require_key(key, caller="hard_concrete", instead="deterministic=True")
     drawn = _hard_concrete(key, log_alpha)
     return drawn if flag is False else select(flag, _gates(log_alpha), drawn)
 

@@ -27,6 +27,7 @@ from jaxdrop._masks._draw import draw as draw
 from jaxdrop._masks._draw import draw_at as draw_at
 from jaxdrop._masks._draw import hold as hold
 from jaxdrop._masks._draw import keep_probability as keep_probability
+from jaxdrop._masks._draw import survival as survival
 from jaxdrop._masks._draw import survives as survives
 from jaxdrop._masks._exact import exact as exact
 from jaxdrop._masks._exact import kept_count as kept_count

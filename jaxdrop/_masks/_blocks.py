@@ -40,7 +40,7 @@ def blocks(
     *,
     rate: Rate,
     block_size: int | Sequence[int] = 7,
-    num_spatial_dims: int = 2,
+    num_spatial_dims: int | None = None,
     channel_axis: int = -1,
     shared_channels: bool = False,
     seeds: str = "padded",
@@ -57,7 +57,8 @@ def blocks(
         probability keeps everything.
       block_size: the sides of a block: one number, or one for each spatial axis.
         Static.
-      num_spatial_dims: how many axes a block spans: 1, 2 or 3. Static.
+      num_spatial_dims: how many axes a block spans: 1, 2 or 3; by default 2, for shapes
+        of four axes. Static.
       channel_axis: the axis of the channels. Static.
       shared_channels: drop the same blocks in all channels of an example. Static.
       seeds: ``"padded"``, exact everywhere; or ``"valid"``, the paper's. Static.
@@ -99,7 +100,7 @@ def layout_blocks(
     /,
     *,
     block_size: int | Sequence[int],
-    num_spatial_dims: int,
+    num_spatial_dims: int | None,
     channel_axis: int,
     shared_channels: bool,
     seeds: str,

@@ -12,21 +12,24 @@ from jax import lax
 from jax.experimental.xla_metadata import set_xla_metadata
 
 from jaxdrop import prng
-from jaxdrop._checks import check_rate, is_number, select
+from jaxdrop._checks import check_rate, check_shape, is_number, select
 from jaxdrop._masks._axes import drawn_shape
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Axes, Flag, Key, Rate
 
-_WORTH_HOLDING = 1 << 12
-
 LEVELS = 2**23
 """How many values random bits are compared with a rate as."""
 
+_COARSE = 2**-8
+"""The keep probability below which its rounding to ``LEVELS`` steps is made up for."""
+
 
 def keep_probability(rate: Rate, /, *, deterministic: Flag = False) -> Any:
-    """``1 - rate``, from which every mask and every scale is computed.
+    """The probability of keeping, from which every mask and every scale is computed.
 
-    A number is subtracted from 1 once, in double precision; an array in float32, so
+    It is ``1 - rate``. Masks realise it to 2**-23, rounded up, which matters for the
+    scale where little is kept: below 2**-8 it is the probability that is realised. A
+    number is subtracted from 1 once, in double precision; an array in float32, so
     that neither x64 mode nor a dtype changes a mask. At one rate in eight the two
     differ by one step of 2**-23. No gradient reaches ``rate``: through a hard mask it
     would be wrong.
@@ -43,15 +46,35 @@ def keep_probability(rate: Rate, /, *, deterministic: Flag = False) -> Any:
       >>> jaxdrop.masks.keep_probability(0.25)
       0.75
     """
-    keep: Any = 1.0 - float(rate) if is_number(rate) else _keep_of_array(rate)
+    keep: Any = _keep_of_number(rate) if is_number(rate) else _keep_of_array(rate)
     if isinstance(deterministic, jax.Array):
         return select(deterministic, jnp.float32(1), jnp.asarray(keep, jnp.float32))
     return 1.0 if deterministic else keep
 
 
+def survival(rate: Rate, /, *, deterministic: Flag = False) -> Any:
+    """``1 - rate`` itself: :func:`keep_probability` where nothing is rounded."""
+    keep: Any = 1.0 - float(rate) if is_number(rate) else _complement(rate)
+    if isinstance(deterministic, jax.Array):
+        return select(deterministic, jnp.float32(1), jnp.asarray(keep, jnp.float32))
+    return 1.0 if deterministic else keep
+
+
+def _keep_of_number(rate: float) -> float:
+    keep = 1.0 - float(rate)
+    if keep >= _COARSE:
+        return keep
+    return math.ceil(float(np.float32(keep)) * LEVELS) / LEVELS
+
+
 @site("jaxdrop.masks.keep_probability")
 def _keep_of_array(rate: Any) -> Array:
-    rate = lax.stop_gradient(rate).astype(jnp.float32)
+    keep = _complement(rate)
+    return jnp.where(keep < _COARSE, jnp.ceil(keep * LEVELS) / LEVELS, keep)
+
+
+def _complement(rate: Any) -> Array:
+    rate = lax.stop_gradient(jnp.asarray(rate)).astype(jnp.float32)
     inside = (rate >= 0) & (rate <= 1)  # of the rate: 1 - rate rounds -1e-9 away
     return jnp.where(inside, 1 - rate, jnp.nan)
 
@@ -94,9 +117,10 @@ def bernoulli(
       (1, 4)
     """
     check_rate(rate, caller="bernoulli", scalar=False)
+    shape = check_shape(shape, caller="bernoulli")
     return draw(
         key,
-        tuple(shape),
+        shape,
         keep=align(keep_probability(rate), shape, caller="bernoulli"),
         broadcast_dims=broadcast_dims,
         out_sharding=out_sharding,
@@ -118,7 +142,7 @@ def draw(
     def drawing(key: Key, keep: Array) -> Array:
         return survives(prng.random_bits(key, drawn, out_sharding=sharding), keep=keep)
 
-    return hold(drawing, key, keep, size=math.prod(drawn))
+    return hold(drawing, key, keep)
 
 
 def draw_at(key: Key, counters: Array, /, *, keep: Any) -> Array:
@@ -126,7 +150,7 @@ def draw_at(key: Key, counters: Array, /, *, keep: Any) -> Array:
 
     Args:
       key: one PRNG key.
-      counters: positions in a mask of any size, uint32, of any shape.
+      counters: positions in a mask of any size, integers of any shape.
       keep: from :func:`keep_probability`, a scalar.
 
     Returns:
@@ -136,12 +160,10 @@ def draw_at(key: Key, counters: Array, /, *, keep: Any) -> Array:
     def drawing(key: Key, keep: Array, counters: Array) -> Array:
         return survives(prng.bits_at(key, counters), keep=keep)
 
-    return hold(drawing, key, keep, counters, size=counters.size)
+    return hold(drawing, key, keep, counters)
 
 
-def hold(
-    drawing: Callable[..., Array], key: Key, keep: Any, /, *rest: Any, size: int
-) -> Array:
+def hold(drawing: Callable[..., Array], key: Key, keep: Any, /, *rest: Any) -> Array:
     """Calls ``drawing(key, keep, *rest)``, so that a mask is computed but once.
 
     XLA's CPU compiler fuses a hash into every loop that reads it, so that a mask is
@@ -155,14 +177,11 @@ def hold(
       key: one PRNG key.
       keep: from :func:`keep_probability`.
       *rest: arrays.
-      size: how many entries are drawn; few are not worth the trouble.
 
     Returns:
       The mask.
     """
     keep = jnp.asarray(keep, jnp.float32)
-    if isinstance(size, int) and size < _WORTH_HOLDING:  # or symbolic, in export
-        return drawing(key, keep, *rest)
     return lax.platform_dependent(
         key, keep, *rest, cpu=partial(_held, drawing), default=drawing
     )

@@ -34,8 +34,8 @@ class NoisyConv:
             return kernel, None
         return kernel, self.param("bias", self.bias_init, shape[-1:], self.param_dtype)
 
-    def product(self: Any, x: Array, kernel: Array) -> Array:
-        """Inputs convolved with a kernel, without the bias."""
+    def product(self: Any, x: Array, kernel: Array, dtype: Any = None) -> Array:
+        """Convolves with a kernel, in ``dtype``, by default that of the layer."""
         conv = nn.Conv(
             self.features,
             _sides(self.kernel_size),
@@ -45,7 +45,7 @@ class NoisyConv:
             kernel_dilation=self.kernel_dilation,
             feature_group_count=self.feature_group_count,
             use_bias=False,
-            dtype=self.dtype,
+            dtype=self.dtype if dtype is None else dtype,
             precision=self.precision,
             parent=None,
         )

@@ -24,9 +24,10 @@ class NoisyDense:
             return kernel, None
         return kernel, self.param("bias", self.bias_init, shape[1:], self.param_dtype)
 
-    def product(self: Any, x: Array, kernel: Array) -> Array:
-        """Inputs times a kernel, in the dtype to compute in."""
-        x, kernel = nn.dtypes.promote_dtype(x, kernel, dtype=self.dtype)
+    def product(self: Any, x: Array, kernel: Array, dtype: Any = None) -> Array:
+        """Inputs times a kernel, in ``dtype``, by default that of the layer."""
+        dtype = self.dtype if dtype is None else dtype
+        x, kernel = nn.dtypes.promote_dtype(x, kernel, dtype=dtype)
         return jnp.matmul(x, kernel, precision=self.precision)
 
 

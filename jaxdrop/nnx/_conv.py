@@ -60,9 +60,10 @@ class NoisyConv(StochasticModule, nnx.Conv):
         )
         StochasticModule.__init__(self, **mode)
 
-    def product(self, x: Array, kernel: Array) -> Array:
-        """Inputs convolved with a kernel, without the bias."""
-        conv: Any = _WithKernel(self, kernel)
+    def product(self, x: Array, kernel: Array, dtype: Any = None) -> Array:
+        """Convolves with a kernel, in ``dtype``, by default that of the layer."""
+        dtype = self.dtype if dtype is None else dtype
+        conv: Any = _WithKernel(self, kernel, dtype)
         return nnx.Conv.__call__(conv, x)
 
     def add_bias(self, y: Array) -> Array:
@@ -247,11 +248,12 @@ class VariationalConv(NoisyConv):
 
 
 class _WithKernel:
-    """A convolution as its own call sees it, with another kernel and no bias."""
+    """A convolution as its own call sees it, of another kernel and dtype, no bias."""
 
-    def __init__(self, conv: nnx.Conv, kernel: Array) -> None:
+    def __init__(self, conv: nnx.Conv, kernel: Array, dtype: Any) -> None:
         self._conv = conv
         self.kernel = kernel
+        self.dtype = dtype
         self.bias = None
         self.use_bias = False
 

@@ -48,9 +48,10 @@ class NoisyLinear(StochasticModule):
         self.bias = bias
         super().__init__(**mode)  # forks a stream: after the parameters, as in Flax
 
-    def product(self, x: Array, kernel: Array) -> Array:
-        """Inputs times a kernel, in the dtype to compute in."""
-        x, kernel = nnx.nn.dtypes.promote_dtype((x, kernel), dtype=self.dtype)
+    def product(self, x: Array, kernel: Array, dtype: Any = None) -> Array:
+        """Inputs times a kernel, in ``dtype``, by default that of the layer."""
+        dtype = self.dtype if dtype is None else dtype
+        x, kernel = nnx.nn.dtypes.promote_dtype((x, kernel), dtype=dtype)
         return jnp.matmul(x, kernel, precision=self.precision)
 
     def add_bias(self, y: Array) -> Array:
