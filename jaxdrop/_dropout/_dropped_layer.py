@@ -102,7 +102,7 @@ def _dropped_product(
         key, _for_each(x, kernel), rate=rate, deterministic=deterministic
     )
     try:
-        return jax.vmap(product)(x, kernels)
+        return _each_by_its_own(product, x)(x, kernels)
     except NotImplementedError as error:
         if not jax.export.is_symbolic_dim(x.shape[0]):
             raise
@@ -113,6 +113,25 @@ def _dropped_product(
         ) from error
 
 
+def _each_by_its_own(product: Product, x: Array) -> Product:
+    """A product with a kernel for each example, on each device with its own.
+
+    JAX convolves with many kernels by moving the examples to the channels, which it
+    cannot do with examples that are spread over an explicit mesh.
+    """
+    batched = jax.vmap(product)
+    if not _masks.is_spread(x, 0):
+        return batched
+    names = jax.typeof(x).sharding.spec[0]
+    spread = PartitionSpec(names)  # type: ignore[no-untyped-call]
+    return jax.shard_map(
+        batched,
+        in_specs=(spread, spread),
+        out_specs=spread,
+        axis_names=set(names if isinstance(names, tuple) else (names,)),
+    )
+
+
 def _for_each(x: Array, kernel: Array) -> Array:
     """The kernel once for each example, spread over the mesh as they are."""
     shape = (x.shape[0], *kernel.shape)
@@ -121,7 +140,8 @@ def _for_each(x: Array, kernel: Array) -> Array:
         spec = jax.typeof(kernel).sharding.spec
         whole = (*spec, *(None,) * (kernel.ndim - len(spec)))
         first = (*sharding.spec, None)[0]
-        sharding = NamedSharding(sharding.mesh, PartitionSpec(first, *whole))
+        tiled = PartitionSpec(first, *whole)  # type: ignore[no-untyped-call]
+        sharding = NamedSharding(sharding.mesh, tiled)
     return lax.broadcast_in_dim(
         kernel, shape, range(1, len(shape)), out_sharding=sharding
     )

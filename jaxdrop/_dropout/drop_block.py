@@ -97,7 +97,7 @@ def drop_block(
 
 @site("jaxdrop.drop_block", static=("layout",))
 def _drop_block(
-    key: Key, x: Array, keep: Any, keep_seed: Any, *, layout: _masks.Blocks
+    key: Key, x: Array, keep: Any, keep_seed: _masks.Seeds, *, layout: _masks.Blocks
 ) -> Array:
     mask = _masks.draw_blocks(
         key, x.shape, layout, keep_seed=keep_seed, out_sharding=_masks.sharding_of(x)

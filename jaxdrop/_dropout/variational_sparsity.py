@@ -36,11 +36,11 @@ def variational_sparsity(
     """
     total = max(sum(math.prod(jnp.shape(leaf)) for leaf in jax.tree.leaves(mean)), 1)
 
-    def share(mean: Array, log_variance: Array) -> Array:
+    def count(mean: Array, log_variance: Array) -> Array:
         noise = log_alpha(jnp.asarray(mean), jnp.asarray(log_variance)) >= threshold
         rows = jnp.sum(jnp.atleast_1d(noise), axis=-1, dtype=jnp.uint32)
-        return jnp.sum(rows.astype(jnp.float32) / np.float32(total))
+        return jnp.sum(rows.astype(jnp.float32))
 
-    shares = jax.tree.leaves(jax.tree.map(share, mean, log_variance))
-    found = sum(shares, start=jnp.float32(0))
-    return jnp.where(jnp.isnan(threshold), jnp.nan, found)
+    counts = jax.tree.leaves(jax.tree.map(count, mean, log_variance))
+    share = jnp.minimum(sum(counts, start=jnp.float32(0)) / np.float32(total), 1)
+    return jnp.where(jnp.isnan(threshold), jnp.nan, share)

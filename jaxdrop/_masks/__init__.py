@@ -17,6 +17,7 @@ from jaxdrop._masks._axes import sharding_of as sharding_of
 from jaxdrop._masks._axes import spatial_axes as spatial_axes
 from jaxdrop._masks._axes import unspread as unspread
 from jaxdrop._masks._blocks import Blocks as Blocks
+from jaxdrop._masks._blocks import Seeds as Seeds
 from jaxdrop._masks._blocks import blocks as blocks
 from jaxdrop._masks._blocks import draw_blocks as draw_blocks
 from jaxdrop._masks._blocks import layout_blocks as layout_blocks

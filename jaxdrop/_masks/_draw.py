@@ -20,6 +20,9 @@ from jaxdrop._typing import Array, Axes, Flag, Key, Rate
 LEVELS = 2**23
 """How many values random bits are compared with a rate as."""
 
+RARE = 2**-14
+"""Probabilities of dropping below it may be realised to 2**-32."""
+
 _COARSE = 2**-8
 """The keep probability below which its rounding to ``LEVELS`` steps is made up for."""
 
@@ -133,16 +136,36 @@ def draw(
     /,
     *,
     keep: Any,
+    rare: Any = None,
     broadcast_dims: Axes = (),
     out_sharding: Any = None,
 ) -> Array:
-    """:func:`bernoulli`, from the output of :func:`keep_probability`."""
+    """:func:`bernoulli`, from the output of :func:`keep_probability`.
+
+    Args:
+      key: one PRNG key.
+      shape: the shape of the array to be masked.
+      keep: the probability of keeping.
+      rare: ``1 - keep``, for small probabilities of dropping, which 23 bits and float32
+        do not resolve: below 2**-14 they are realised to 2**-32.
+      broadcast_dims: axes along which one draw is shared.
+      out_sharding: the sharding of the mask on an explicit mesh.
+
+    Returns:
+      A boolean mask that broadcasts to ``shape``.
+    """
     drawn, sharding = drawn_shape(shape, broadcast_dims, out_sharding=out_sharding)
 
-    def drawing(key: Key, keep: Array) -> Array:
-        return survives(prng.random_bits(key, drawn, out_sharding=sharding), keep=keep)
+    def drawing(key: Key, keep: Array, *rare: Array) -> Array:
+        bits = prng.random_bits(key, drawn, out_sharding=sharding)
+        mask = survives(bits, keep=keep)
+        for drop in rare:
+            words = jnp.round(drop * np.float32(2.0**32)).astype(jnp.uint32)
+            mask = jnp.where(drop < RARE, ~bits >= words, mask)
+        return mask
 
-    return hold(drawing, key, keep)
+    rest = () if rare is None else (jnp.asarray(rare, jnp.float32),)
+    return hold(drawing, key, keep, *rest)
 
 
 def draw_at(key: Key, counters: Array, /, *, keep: Any) -> Array:
@@ -189,8 +212,8 @@ def hold(drawing: Callable[..., Array], key: Key, keep: Any, /, *rest: Any) -> A
 
 def _held(drawing: Callable[..., Array], /, *operands: Any) -> Array:
     """Draws in a call of its own, marked for XLA not to be inlined."""
-    mask: Array = set_xla_metadata(jax.jit(drawing)(*operands), inlineable="false")
-    return mask
+    mask = jax.jit(drawing)(*operands)
+    return set_xla_metadata(mask, inlineable="false")  # type: ignore[no-untyped-call,no-any-return]
 
 
 def survives(bits: Array, /, *, keep: Any) -> Array:
