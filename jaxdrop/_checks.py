@@ -38,8 +38,8 @@ def check_rate(
     rate: Rate, /, *, caller: str, scalar: bool = True, name: str = "rate"
 ) -> None:
     """Raises unless ``rate`` is a number in ``[0, 1]`` or a JAX array of numbers."""
-    if isinstance(rate, bool | np.bool_) or not isinstance(
-        rate, Real | np.ndarray | jax.Array
+    if isinstance(rate, bool | np.bool_) or not (
+        is_number(rate) or isinstance(rate, np.ndarray | jax.Array)
     ):
         raise TypeError(
             f"{caller}: {name} must be a number in [0, 1] or an array of such, "
@@ -159,6 +159,8 @@ def is_identity(rate: Rate, deterministic: Flag, /, *, caller: str) -> bool:
 
 def is_number(rate: Any, /) -> TypeGuard[float]:
     """True for a Python or NumPy scalar, which is read; an array is data."""
+    if isinstance(rate, np.generic) and rate.dtype.kind == "V":  # of ml_dtypes
+        return _is_real(rate)
     return isinstance(rate, Real) or (isinstance(rate, np.ndarray) and rate.ndim == 0)
 
 
@@ -202,6 +204,35 @@ def check_axis(axis: int, ndim: int, /, *, name: str) -> int:
     return index % ndim
 
 
+def check_shape(shape: Any, /, *, caller: str) -> tuple[int, ...]:
+    """Returns a shape as a tuple, or raises naming the argument."""
+    if not isinstance(shape, Sequence) or isinstance(shape, str):
+        raise TypeError(
+            f"{caller}: shape must be a tuple of integers, got {shape!r}; for one axis "
+            "write (n,)."
+        )
+    for size in shape:
+        if jax.export.is_symbolic_dim(size):
+            continue
+        if isinstance(size, bool) or not isinstance(size, Integral):
+            raise TypeError(f"{caller}: shape must hold integers, got {shape!r}.")
+        if size < 0:
+            raise ValueError(f"{caller}: shape must not be negative, got {shape!r}.")
+    return tuple(shape)
+
+
+def nan_unless_positive(value: Any, /) -> Any:
+    """A number as it is; a JAX array with NaN where it is not above 0.
+
+    Traced values cannot raise, and must not pass in silence.
+    """
+    if not isinstance(value, jax.Array):
+        return value
+    if not jnp.issubdtype(value.dtype, jnp.floating):
+        value = value.astype(jnp.float32)
+    return jnp.where(value > 0, value, jnp.nan)
+
+
 def check_count(count: Any, /, *, caller: str, name: str) -> int:
     """Returns a whole number as a Python int, or raises naming the argument."""
     if isinstance(count, bool) or not isinstance(count, Integral):
@@ -228,7 +259,7 @@ def check_choice(choice: str, choices: Sequence[str], /, *, name: str) -> None:
         raise ValueError(f"{name} must be one of {list(choices)}, got {choice!r}.")
 
 
-def _is_real(array: np.ndarray | Array) -> bool:
+def _is_real(array: np.ndarray | np.generic | Array) -> bool:
     return jnp.issubdtype(array.dtype, jnp.number) and not jnp.issubdtype(
         array.dtype, jnp.complexfloating
     )

@@ -89,7 +89,12 @@ ROWS = {
         zeroes=False,
         keeps_mean=False,
     ),
-    "spatial_dropout": Row(jaxdrop.spatial_dropout, {}, (4, 2, 3, 5)),
+    "spatial_dropout": Row(
+        jaxdrop.spatial_dropout,
+        {},
+        (4, 2, 3, 5),
+        unbatched={"num_spatial_dims": 2},
+    ),
     "spatial_dropout-first": Row(
         jaxdrop.spatial_dropout,
         {"channel_axis": -3, "num_spatial_dims": 2},
@@ -121,11 +126,17 @@ ROWS = {
     ),
     "locked_dropout": Row(jaxdrop.locked_dropout, {}, (3, 4, 5)),
     "drop_connect": Row(jaxdrop.drop_connect, {}, (6, 5)),
-    "drop_block": Row(jaxdrop.drop_block, {"block_size": 2}, (3, 4, 5, 2)),
+    "drop_block": Row(
+        jaxdrop.drop_block,
+        {"block_size": 2},
+        (3, 4, 5, 2),
+        unbatched={"num_spatial_dims": 2},
+    ),
     "drop_block-valid": Row(
         jaxdrop.drop_block,
         {"block_size": (2, 3), "seeds": "valid", "shared_channels": True},
         (3, 4, 5, 2),
+        unbatched={"num_spatial_dims": 2},
         zeroes=False,
         keeps_mean=False,
     ),

@@ -222,8 +222,7 @@ def _survives(plan: Plan, drop: Drop, tile: Operands) -> Array:
         high, low = counters_of(plan, tile)
         return _masks.survives(prng.bits_at(key, low, high=high), keep=keep)
 
-    size = plan.group * tile["query"].shape[1] * tile["key"].shape[0]
-    return _masks.hold(drawing, *drop, size=size)
+    return _masks.hold(drawing, *drop)
 
 
 def counters_of(plan: Plan, tile: Operands) -> tuple[Array, Array]:

@@ -6,6 +6,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
+from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxdrop import _masks
 from jaxdrop._checks import check_choice, select
@@ -15,7 +17,7 @@ from jaxdrop._typing import Array, Key, Rate
 Product = Callable[..., Array]
 """How a layer multiplies inputs and kernel: a matrix product, a convolution.
 
-A third argument, if any, is the dtype to compute in, in place of that of the layer.
+A third argument is the dtype to compute in, by default that of the layer.
 """
 
 Elementwise = Callable[[Array], Array]
@@ -96,9 +98,53 @@ def _dropped_product(
             f"DropConnect: per_example needs inputs with {kernel.ndim} axes or more, "
             f"the examples in front, got shape {x.shape}."
         )
-    tiled = jnp.broadcast_to(kernel, (x.shape[0], *kernel.shape))
-    kernels = drop_connect(key, tiled, rate=rate, deterministic=deterministic)
-    return jax.vmap(product)(x, kernels)
+    kernels = drop_connect(
+        key, _for_each(x, kernel), rate=rate, deterministic=deterministic
+    )
+    try:
+        return _each_by_its_own(product, x)(x, kernels)
+    except NotImplementedError as error:
+        if not jax.export.is_symbolic_dim(x.shape[0]):
+            raise
+        raise ValueError(
+            "DropConnect: per_example gives each example a kernel of its own, with "
+            f"which JAX cannot convolve a batch of symbolic size, got {x.shape[0]}; "
+            "export with a number, or use per_example=False."
+        ) from error
+
+
+def _each_by_its_own(product: Product, x: Array) -> Product:
+    """A product with a kernel for each example, on each device with its own.
+
+    JAX convolves with many kernels by moving the examples to the channels, which it
+    cannot do with examples that are spread over an explicit mesh.
+    """
+    batched = jax.vmap(product)
+    if not _masks.is_spread(x, 0):
+        return batched
+    names = jax.typeof(x).sharding.spec[0]
+    spread = PartitionSpec(names)  # type: ignore[no-untyped-call]
+    return jax.shard_map(
+        batched,
+        in_specs=(spread, spread),
+        out_specs=spread,
+        axis_names=set(names if isinstance(names, tuple) else (names,)),
+    )
+
+
+def _for_each(x: Array, kernel: Array) -> Array:
+    """The kernel once for each example, spread over the mesh as they are."""
+    shape = (x.shape[0], *kernel.shape)
+    sharding = _masks.sharding_of(x)
+    if sharding is not None:
+        spec = jax.typeof(kernel).sharding.spec
+        whole = (*spec, *(None,) * (kernel.ndim - len(spec)))
+        first = (*sharding.spec, None)[0]
+        tiled = PartitionSpec(first, *whole)  # type: ignore[no-untyped-call]
+        sharding = NamedSharding(sharding.mesh, tiled)
+    return lax.broadcast_in_dim(
+        kernel, shape, range(1, len(shape)), out_sharding=sharding
+    )
 
 
 def _expected(

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import ArrayLike
 
 from jaxdrop import _masks, prng
@@ -30,7 +29,8 @@ def log_alpha(mean: Array, log_variance: Array, /) -> Array:
 def prune(mean: Array, log_variance: Array, /, *, threshold: ArrayLike) -> Array:
     """The means of weights that are worth keeping, 0 for those that are noise."""
     is_noise = log_alpha(mean, log_variance) >= threshold
-    return jnp.where(is_noise, jnp.zeros((), mean.dtype), mean)
+    pruned = jnp.where(is_noise, jnp.zeros((), mean.dtype), mean)
+    return jnp.where(jnp.isnan(threshold), jnp.asarray(jnp.nan, mean.dtype), pruned)
 
 
 def draw_output(key: Key, mean: Array, variance: Array, /) -> Array:
@@ -45,6 +45,11 @@ def draw_output(key: Key, mean: Array, variance: Array, /) -> Array:
       An array of the dtype of ``variance``.
     """
     noise = prng.normal(key, variance.shape, out_sharding=_masks.sharding_of(variance))
+    return _output(mean, noise, variance)
+
+
+@_masks.noisy
+def _output(mean: Array, noise: Array, variance: Array) -> Array:
     positive = jnp.maximum(variance, 0)  # which fast convolutions do not guarantee
     deviation = jnp.sqrt(positive + jnp.asarray(_TINY, variance.dtype))
     return mean.astype(variance.dtype) + deviation * noise.astype(variance.dtype)
@@ -69,7 +74,7 @@ def variational_conv(
       mean: the means of the weights.
       log_variance: the logarithms of their variances.
       product: multiplies inputs and weights, linear in both: a convolution. A third
-        argument is the dtype to compute in, in place of that of the layer.
+        argument is the dtype to compute in, by default that of the layer.
       threshold: the log alpha from which on a weight is 0 in evaluation.
       deterministic: the mode.
 
@@ -82,9 +87,8 @@ def variational_conv(
 
     if deterministic is True:
         return evaluated()
-    key = require_key(key, caller="variational_conv")
-    center = product(x, mean)
-    wide = max(map(_masks.wide_dtype, (center, x)), key=lambda d: np.dtype(d).itemsize)
+    key = require_key(key, caller="variational_conv", instead="deterministic=True")
+    center, wide = product(x, mean), _masks.wide_dtype(x)
     variance = jnp.exp(log_variance.astype(wide))
     spread = product(jnp.square(x.astype(wide)), variance, wide)
     drawn = _variational_conv(key, center, spread.astype(_masks.wide_dtype(center)))

@@ -13,6 +13,7 @@ from jaxdrop._checks import (
     check_flag,
     check_inexact,
     is_number,
+    nan_unless_positive,
     require_key,
     select,
 )
@@ -47,7 +48,7 @@ def concrete_dropout(
       logit_rate: ``log(rate / (1 - rate))``, unbounded and learned; a scalar, or an
         array that broadcasts against ``x``. Gradients reach it. Minus infinity keeps
         everything, infinity nothing.
-      temperature: of the relaxation, positive.
+      temperature: of the relaxation, positive; a traced one that is not gives NaN.
       broadcast_dims: axes along which one draw is shared. Static.
       deterministic: return ``x`` untouched; may be traced.
 
@@ -80,11 +81,13 @@ def concrete_dropout(
     flag = check_flag(deterministic, caller="concrete_dropout")
     if flag is True:
         return x
-    key = require_key(key, caller="concrete_dropout")
+    key = require_key(key, caller="concrete_dropout", instead="deterministic=True")
     logits = jnp.asarray(logit_rate, _masks.real_dtype(x))
     logits = _masks.align(logits, x.shape, caller="concrete_dropout", name="logit_rate")
     shared = check_axes(broadcast_dims, x.ndim, name="concrete_dropout: broadcast_dims")
-    noisy = _concrete_dropout(key, x, logits, temperature, broadcast_dims=shared)
+    noisy = _concrete_dropout(
+        key, x, logits, nan_unless_positive(temperature), broadcast_dims=shared
+    )
     return select(flag, x, noisy)
 
 
@@ -106,10 +109,16 @@ def _concrete_dropout(
         x.shape, broadcast_dims, out_sharding=_masks.sharding_of(x)
     )
     noise = logistic(key, shape, dtype=logits.dtype, out_sharding=sharding)
+    temperature = jnp.asarray(temperature, logits.dtype)
+    return _multiply(x, noise, logits, temperature)
+
+
+@_masks.noisy
+def _multiply(x: Array, noise: Array, logits: Array, temperature: Array) -> Array:
     logits = jnp.reshape(logits, (1,) * (x.ndim - logits.ndim) + logits.shape)
     certain = logits == jnp.inf  # a rate of 1
     logits = jnp.where(certain, 0, logits)
-    drop = (logits + noise) / jnp.asarray(temperature, logits.dtype)
+    drop = (logits + noise) / temperature
     # (1 - sigmoid(drop)) / (1 - sigmoid(logits)), finite for every logit
     factor = jnp.exp(jax.nn.softplus(logits) - jax.nn.softplus(drop))
     factor = jnp.where(certain, 0, factor)

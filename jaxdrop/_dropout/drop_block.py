@@ -18,7 +18,7 @@ def drop_block(
     *,
     rate: Rate,
     block_size: int | Sequence[int] = 7,
-    num_spatial_dims: int = 2,
+    num_spatial_dims: int | None = None,
     channel_axis: int = -1,
     shared_channels: bool = False,
     seeds: str = "padded",
@@ -47,8 +47,11 @@ def drop_block(
       block_size: the sides of a block: one number, or one for each spatial axis. 1 is
         elementwise dropout. Static.
       num_spatial_dims: how many axes a block spans: 1, 2 or 3. They are the last ones
-        other than ``channel_axis``; what is before them is batch. Static.
-      channel_axis: the axis of the channels. Static.
+        other than ``channel_axis``; what is before them is batch. By default 2, for
+        ``x`` with four axes; with any other rank it must be given. Static.
+      channel_axis: the axis of the channels: -1 for ``(batch, height, width,
+        channels)``. For ``(batch, channels, height, width)``, as in PyTorch, it must be
+        1: with -1 columns of pixels would be dropped. Static.
       shared_channels: drop the same blocks in all channels of an example. Static.
       seeds: ``"padded"``, exact everywhere; or ``"valid"``, the paper's, for which
         blocks must fit into the map. Static.
@@ -94,7 +97,7 @@ def drop_block(
 
 @site("jaxdrop.drop_block", static=("layout",))
 def _drop_block(
-    key: Key, x: Array, keep: Any, keep_seed: Any, *, layout: _masks.Blocks
+    key: Key, x: Array, keep: Any, keep_seed: _masks.Seeds, *, layout: _masks.Blocks
 ) -> Array:
     mask = _masks.draw_blocks(
         key, x.shape, layout, keep_seed=keep_seed, out_sharding=_masks.sharding_of(x)

@@ -84,6 +84,13 @@ def _embedding_dropout(key: Key, embedded: Array, ids: Array, keep: Any) -> Arra
     sharding = _masks.unspread(_masks.sharding_of(embedded), (), ndim=ids.ndim)
     if sharding is not None:
         ids = jax.sharding.reshard(ids, sharding)  # type: ignore[no-untyped-call]
-    mask = _masks.draw_at(key, ids.astype(jnp.uint32), keep=keep)
+    mask = _masks.draw_at(key, _counters(ids), keep=keep)
     mask = jnp.reshape(mask, ids.shape + (1,) * (embedded.ndim - ids.ndim))
     return _masks.apply(embedded, mask, keep=keep)
+
+
+def _counters(ids: Array) -> Array:
+    """Ids as positions; negative ones, which no table has, count from 2**32 down."""
+    if ids.dtype.itemsize < 8:
+        return ids.astype(jnp.uint32)
+    return jnp.where(ids < 0, ids + (1 << 32), ids)

@@ -67,7 +67,7 @@ def gaussian_dropout(
     if is_identity(rate, deterministic, caller="gaussian_dropout"):
         return x
     key = require_key(key, caller="gaussian_dropout")
-    keep = _masks.keep_probability(rate, deterministic=deterministic)
+    keep = _masks.survival(rate, deterministic=deterministic)
     keep = _masks.align(keep, x.shape, caller="gaussian_dropout")
     shared = check_axes(broadcast_dims, x.ndim, name="gaussian_dropout: broadcast_dims")
     return _gaussian_dropout(key, x, keep, broadcast_dims=shared)

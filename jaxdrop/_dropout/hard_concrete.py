@@ -56,7 +56,7 @@ def hard_concrete(
     flag = check_flag(deterministic, caller="hard_concrete")
     if flag is True:
         return _gates(log_alpha)
-    key = require_key(key, caller="hard_concrete")
+    key = require_key(key, caller="hard_concrete", instead="deterministic=True")
     drawn = _hard_concrete(key, log_alpha)
     return drawn if flag is False else select(flag, _gates(log_alpha), drawn)
 
@@ -70,6 +70,12 @@ def _hard_concrete(key: Key, log_alpha: Array) -> Array:
         dtype=wide.dtype,
         out_sharding=_masks.sharding_of(log_alpha),
     )
+    return _noisy_gates(log_alpha, noise)
+
+
+@_masks.noisy
+def _noisy_gates(log_alpha: Array, noise: Array) -> Array:
+    wide = log_alpha.astype(noise.dtype)
     return _gates((wide + noise) / TEMPERATURE).astype(log_alpha.dtype)
 
 

@@ -69,6 +69,7 @@ def mixout(
     """
     check_rate(rate, caller="mixout")
     check_where(where, caller="mixout")
+    check_like(params, reference, caller="mixout")
     if is_array(params):
         params = check_inexact(params, caller="mixout")
     if is_identity(rate, deterministic, caller="mixout"):
@@ -78,7 +79,6 @@ def mixout(
     mix = partial(_mix, keep=keep)
     if is_array(params):
         return mix(key, params, reference)
-    check_like(params, reference, caller="mixout")
     return map_weights(mix, key, params, reference, where=where)
 
 

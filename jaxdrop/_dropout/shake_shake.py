@@ -67,7 +67,7 @@ def shake_shake(
     flag = check_flag(deterministic, caller="shake_shake")
     if flag is True:
         return _mix(jnp.float32(0.5), a, b)
-    key = require_key(key, caller="shake_shake")
+    key = require_key(key, caller="shake_shake", instead="deterministic=True")
     drawn = _shake_shake(key, a, b, batch_axis=batch_axis)
     return drawn if flag is False else select(flag, _mix(jnp.float32(0.5), a, b), drawn)
 

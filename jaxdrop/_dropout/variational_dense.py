@@ -89,7 +89,7 @@ def variational_dense(
 
     if flag is True:
         return evaluated()
-    key = require_key(key, caller=caller)
+    key = require_key(key, caller=caller, instead="deterministic=True")
     drawn = _variational_dense(key, x, mean, log_variance, precision=precision)
     return drawn if flag is False else select(flag, evaluated(), drawn)
 

@@ -1,7 +1,10 @@
 """How much of a variational layer is pruned (Molchanov et al., 2017)."""
 
+import math
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 from jaxdrop._dropout._noisy_weights import THRESHOLD, log_alpha
@@ -31,13 +34,13 @@ def variational_sparsity(
       >>> round(float(jaxdrop.variational_sparsity(mean, jnp.full(3, -1.0))), 3)
       0.667
     """
-    pruned = jax.tree.map(
-        lambda mean, log_variance: (
-            log_alpha(jnp.asarray(mean), jnp.asarray(log_variance)) >= threshold
-        ).sum(),
-        mean,
-        log_variance,
-    )
-    total = sum(jnp.size(leaf) for leaf in jax.tree.leaves(mean))
-    count = sum(jax.tree.leaves(pruned), start=jnp.int32(0))
-    return count.astype(jnp.float32) / max(total, 1)
+    total = max(sum(math.prod(jnp.shape(leaf)) for leaf in jax.tree.leaves(mean)), 1)
+
+    def count(mean: Array, log_variance: Array) -> Array:
+        noise = log_alpha(jnp.asarray(mean), jnp.asarray(log_variance)) >= threshold
+        rows = jnp.sum(jnp.atleast_1d(noise), axis=-1, dtype=jnp.uint32)
+        return jnp.sum(rows.astype(jnp.float32))
+
+    counts = jax.tree.leaves(jax.tree.map(count, mean, log_variance))
+    share = jnp.minimum(sum(counts, start=jnp.float32(0)) / np.float32(total), 1)
+    return jnp.where(jnp.isnan(threshold), jnp.nan, share)

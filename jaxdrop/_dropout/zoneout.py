@@ -97,6 +97,11 @@ def zoneout(
 def _zoneout(key: Key, new: Array, old: Array, keep: Any) -> Array:
     sharding = _masks.sharding_of(new)
     mask = _masks.draw(key, new.shape, keep=keep, out_sharding=sharding)
+    return _zoned(new, mask, old, jnp.asarray(keep, jnp.float32))
+
+
+@_masks.noisy
+def _zoned(new: Array, mask: Array, old: Array, keep: Array) -> Array:
     drawn = jnp.where(mask, new, old)
     return jnp.where(jnp.isnan(keep), jnp.asarray(jnp.nan, new.dtype), drawn)
 

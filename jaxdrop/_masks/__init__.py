@@ -17,6 +17,7 @@ from jaxdrop._masks._axes import sharding_of as sharding_of
 from jaxdrop._masks._axes import spatial_axes as spatial_axes
 from jaxdrop._masks._axes import unspread as unspread
 from jaxdrop._masks._blocks import Blocks as Blocks
+from jaxdrop._masks._blocks import Seeds as Seeds
 from jaxdrop._masks._blocks import blocks as blocks
 from jaxdrop._masks._blocks import draw_blocks as draw_blocks
 from jaxdrop._masks._blocks import layout_blocks as layout_blocks
@@ -27,8 +28,10 @@ from jaxdrop._masks._draw import draw as draw
 from jaxdrop._masks._draw import draw_at as draw_at
 from jaxdrop._masks._draw import hold as hold
 from jaxdrop._masks._draw import keep_probability as keep_probability
+from jaxdrop._masks._draw import survival as survival
 from jaxdrop._masks._draw import survives as survives
 from jaxdrop._masks._exact import exact as exact
 from jaxdrop._masks._exact import kept_count as kept_count
 from jaxdrop._masks._exact import kept_indices as kept_indices
 from jaxdrop._masks._masksembles import masksembles as masksembles
+from jaxdrop._masks._noisy import noisy as noisy

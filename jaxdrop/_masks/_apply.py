@@ -1,13 +1,12 @@
 """Applying masks: the one place that scales."""
 
-from functools import partial
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxdrop._masks._noisy import noisy
 from jaxdrop._typing import Array
 
 SELU_SATURATION = -1.7580993408473766
@@ -42,7 +41,7 @@ def apply(x: Array, mask: Array, /, *, keep: Any, scale: bool = True) -> Array:
     return _apply(x, mask, keep if scale else jnp.where(jnp.isnan(keep), keep, 1))
 
 
-@partial(jax.checkpoint, prevent_cse=False)
+@noisy
 def _apply(x: Array, mask: Array, divisor: Array) -> Array:
     mask, divisor = _rank_of(x, mask), _rank_of(x, divisor)
     wide = x.astype(wide_dtype(x))
@@ -70,7 +69,7 @@ def apply_alpha(x: Array, mask: Array, /, *, keep: Any) -> Array:
     return _apply_alpha(x, mask, jnp.asarray(keep, real_dtype(x)))
 
 
-@partial(jax.checkpoint, prevent_cse=False)
+@noisy
 def _apply_alpha(x: Array, mask: Array, keep: Array) -> Array:
     mask, keep = _rank_of(x, mask), _rank_of(x, keep)
     safe = jnp.where(keep == 0, 1, keep)
@@ -98,7 +97,7 @@ def apply_gaussian(x: Array, noise: Array, /, *, keep: Any) -> Array:
     return _apply_gaussian(x, noise, jnp.asarray(keep, real_dtype(x)))
 
 
-@partial(jax.checkpoint, prevent_cse=False)
+@noisy
 def _apply_gaussian(x: Array, noise: Array, keep: Array) -> Array:
     noise, keep = _rank_of(x, noise), _rank_of(x, keep)
     deviation = jnp.sqrt((1 - keep) / jnp.where(keep == 0, jnp.nan, keep))

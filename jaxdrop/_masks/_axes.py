@@ -10,13 +10,30 @@ from jaxdrop._typing import Array, Axes
 
 
 def spatial_axes(
-    shape: tuple[int, ...], /, *, num_spatial_dims: int, channel_axis: int, caller: str
+    shape: tuple[int, ...],
+    /,
+    *,
+    num_spatial_dims: int | None,
+    channel_axis: int,
+    caller: str,
 ) -> Axes:
     """The last ``num_spatial_dims`` axes other than ``channel_axis``.
+
+    By default there are two, in arrays of one batch axis, two spatial axes and one of
+    channels; arrays of another rank may mean several things, and need the number.
 
     Raises:
       ValueError: if the array has too few axes, or the channel axis is out of range.
     """
+    if num_spatial_dims is None:
+        if len(shape) != 4:
+            raise ValueError(
+                f"{caller}: x has {len(shape)} axes, shape {shape}, which does not say "
+                "how many of them are spatial: pass num_spatial_dims=1 for (batch, "
+                "time, channels), 2 for images and 3 for volumes. The default, 2, is "
+                "of arrays (batch, height, width, channels) alone."
+            )
+        num_spatial_dims = 2
     if not isinstance(num_spatial_dims, int) or num_spatial_dims not in (1, 2, 3):
         raise ValueError(
             f"{caller}: num_spatial_dims must be 1, 2 or 3, got {num_spatial_dims}."

@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxdrop._checks import check_axis, check_choice, check_rate, is_number
+from jaxdrop._checks import check_axis, check_choice, check_rate, check_shape, is_number
 from jaxdrop._masks._axes import spatial_axes, unspread
-from jaxdrop._masks._draw import draw, keep_probability
+from jaxdrop._masks._draw import RARE, draw, keep_probability
 from jaxdrop._typing import Array, Axes, Key, Rate
 
 
@@ -33,6 +33,19 @@ class Blocks(NamedTuple):
     seeds: str
 
 
+class Seeds(NamedTuple):
+    """How probable the start of a block is at a position.
+
+    Attributes:
+      keep: the probability that none starts, a number or an array.
+      drop: the probability that one does, where it may be so small that ``keep`` is
+        not told from 1; else None.
+    """
+
+    keep: Any
+    drop: Any
+
+
 def blocks(
     key: Key,
     shape: tuple[int, ...],
@@ -40,7 +53,7 @@ def blocks(
     *,
     rate: Rate,
     block_size: int | Sequence[int] = 7,
-    num_spatial_dims: int = 2,
+    num_spatial_dims: int | None = None,
     channel_axis: int = -1,
     shared_channels: bool = False,
     seeds: str = "padded",
@@ -57,7 +70,8 @@ def blocks(
         probability keeps everything.
       block_size: the sides of a block: one number, or one for each spatial axis.
         Static.
-      num_spatial_dims: how many axes a block spans: 1, 2 or 3. Static.
+      num_spatial_dims: how many axes a block spans: 1, 2 or 3; by default 2, for shapes
+        of four axes. Static.
       channel_axis: the axis of the channels. Static.
       shared_channels: drop the same blocks in all channels of an example. Static.
       seeds: ``"padded"``, exact everywhere; or ``"valid"``, the paper's. Static.
@@ -79,6 +93,7 @@ def blocks(
       (8, 14, 14, 1)
     """
     check_rate(rate, caller="blocks")
+    shape = check_shape(shape, caller="blocks")
     layout = layout_blocks(
         shape,
         block_size=block_size,
@@ -99,7 +114,7 @@ def layout_blocks(
     /,
     *,
     block_size: int | Sequence[int],
-    num_spatial_dims: int,
+    num_spatial_dims: int | None,
     channel_axis: int,
     shared_channels: bool,
     seeds: str,
@@ -129,7 +144,7 @@ def layout_blocks(
     return Blocks(spatial, sides, channel, bool(shared_channels), seeds)
 
 
-def seed_survival(keep: Any, shape: tuple[int, ...], layout: Blocks, /) -> Any:
+def seed_survival(keep: Any, shape: tuple[int, ...], layout: Blocks, /) -> Seeds:
     """The probability that no block starts at a position.
 
     With padded seeds every entry is in the reach of as many seeds as a block has
@@ -142,17 +157,25 @@ def seed_survival(keep: Any, shape: tuple[int, ...], layout: Blocks, /) -> Any:
       layout: from :func:`layout_blocks`.
 
     Returns:
-      A number or an array like ``keep``; NaN where ``keep`` is NaN.
+      Numbers or arrays like ``keep``; NaN where ``keep`` is NaN.
     """
     volume = math.prod(layout.sides)
     if layout.seeds == "padded":
-        return keep ** (1 / volume)
+        root = keep ** (1 / volume)
+        if volume == 1:
+            return Seeds(root, None)
+        if not is_number(keep):
+            return Seeds(root, -jnp.expm1(jnp.log(keep) / volume))
+        drop = -math.expm1(math.log(keep) / volume) if keep else 1.0
+        return Seeds(root, drop if drop < RARE else None)
     room = [shape[axis] for axis in layout.spatial]
     starts = [size - side + 1 for size, side in zip(room, layout.sides, strict=True)]
     ratio = math.prod(room) / (volume * math.prod(starts))
+    drop = ratio * (1 - keep)
     if is_number(keep):
-        return max(0.0, 1 - ratio * (1 - keep)) if keep else 0.0
-    return jnp.where(keep == 0, 0, jnp.maximum(0, 1 - ratio * (1 - keep)))
+        survival = max(0.0, 1 - drop) if keep else 0.0
+        return Seeds(survival, drop if drop < RARE else None)
+    return Seeds(jnp.where(keep == 0, 0, jnp.maximum(0, 1 - drop)), drop)
 
 
 def draw_blocks(
@@ -161,7 +184,7 @@ def draw_blocks(
     layout: Blocks,
     /,
     *,
-    keep_seed: Any,
+    keep_seed: Seeds,
     out_sharding: Any = None,
 ) -> Array:
     """:func:`blocks`, from the output of :func:`seed_survival`.
@@ -176,7 +199,8 @@ def draw_blocks(
     mask = draw(
         key,
         tuple(starts),
-        keep=keep_seed,
+        keep=keep_seed.keep,
+        rare=keep_seed.drop,
         broadcast_dims=shared,
         out_sharding=unspread(out_sharding, layout.spatial, ndim=len(shape)),
     )

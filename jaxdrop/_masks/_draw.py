@@ -9,23 +9,30 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.experimental.xla_metadata import set_xla_metadata
 
 from jaxdrop import prng
-from jaxdrop._checks import check_rate, is_number, select
+from jaxdrop._checks import check_rate, check_shape, is_number, select
 from jaxdrop._masks._axes import drawn_shape
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Axes, Flag, Key, Rate
 
-_WORTH_HOLDING = 1 << 12
-
 LEVELS = 2**23
 """How many values random bits are compared with a rate as."""
 
+RARE = 2**-14
+"""Probabilities of dropping below it may be realised to 2**-32."""
+
+_COARSE = 2**-8
+"""The keep probability below which its rounding to ``LEVELS`` steps is made up for."""
+
 
 def keep_probability(rate: Rate, /, *, deterministic: Flag = False) -> Any:
-    """``1 - rate``, from which every mask and every scale is computed.
+    """The probability of keeping, from which every mask and every scale is computed.
 
-    A number is subtracted from 1 once, in double precision; an array in float32, so
+    It is ``1 - rate``. Masks realise it to 2**-23, rounded up, which matters for the
+    scale where little is kept: below 2**-8 it is the probability that is realised. A
+    number is subtracted from 1 once, in double precision; an array in float32, so
     that neither x64 mode nor a dtype changes a mask. At one rate in eight the two
     differ by one step of 2**-23. No gradient reaches ``rate``: through a hard mask it
     would be wrong.
@@ -42,15 +49,35 @@ def keep_probability(rate: Rate, /, *, deterministic: Flag = False) -> Any:
       >>> jaxdrop.masks.keep_probability(0.25)
       0.75
     """
-    keep: Any = 1.0 - float(rate) if is_number(rate) else _keep_of_array(rate)
+    keep: Any = _keep_of_number(rate) if is_number(rate) else _keep_of_array(rate)
     if isinstance(deterministic, jax.Array):
         return select(deterministic, jnp.float32(1), jnp.asarray(keep, jnp.float32))
     return 1.0 if deterministic else keep
 
 
+def survival(rate: Rate, /, *, deterministic: Flag = False) -> Any:
+    """``1 - rate`` itself: :func:`keep_probability` where nothing is rounded."""
+    keep: Any = 1.0 - float(rate) if is_number(rate) else _complement(rate)
+    if isinstance(deterministic, jax.Array):
+        return select(deterministic, jnp.float32(1), jnp.asarray(keep, jnp.float32))
+    return 1.0 if deterministic else keep
+
+
+def _keep_of_number(rate: float) -> float:
+    keep = 1.0 - float(rate)
+    if keep >= _COARSE:
+        return keep
+    return math.ceil(float(np.float32(keep)) * LEVELS) / LEVELS
+
+
 @site("jaxdrop.masks.keep_probability")
 def _keep_of_array(rate: Any) -> Array:
-    rate = lax.stop_gradient(rate).astype(jnp.float32)
+    keep = _complement(rate)
+    return jnp.where(keep < _COARSE, jnp.ceil(keep * LEVELS) / LEVELS, keep)
+
+
+def _complement(rate: Any) -> Array:
+    rate = lax.stop_gradient(jnp.asarray(rate)).astype(jnp.float32)
     inside = (rate >= 0) & (rate <= 1)  # of the rate: 1 - rate rounds -1e-9 away
     return jnp.where(inside, 1 - rate, jnp.nan)
 
@@ -93,9 +120,10 @@ def bernoulli(
       (1, 4)
     """
     check_rate(rate, caller="bernoulli", scalar=False)
+    shape = check_shape(shape, caller="bernoulli")
     return draw(
         key,
-        tuple(shape),
+        shape,
         keep=align(keep_probability(rate), shape, caller="bernoulli"),
         broadcast_dims=broadcast_dims,
         out_sharding=out_sharding,
@@ -108,16 +136,36 @@ def draw(
     /,
     *,
     keep: Any,
+    rare: Any = None,
     broadcast_dims: Axes = (),
     out_sharding: Any = None,
 ) -> Array:
-    """:func:`bernoulli`, from the output of :func:`keep_probability`."""
+    """:func:`bernoulli`, from the output of :func:`keep_probability`.
+
+    Args:
+      key: one PRNG key.
+      shape: the shape of the array to be masked.
+      keep: the probability of keeping.
+      rare: ``1 - keep``, for small probabilities of dropping, which 23 bits and float32
+        do not resolve: below 2**-14 they are realised to 2**-32.
+      broadcast_dims: axes along which one draw is shared.
+      out_sharding: the sharding of the mask on an explicit mesh.
+
+    Returns:
+      A boolean mask that broadcasts to ``shape``.
+    """
     drawn, sharding = drawn_shape(shape, broadcast_dims, out_sharding=out_sharding)
 
-    def drawing(key: Key, keep: Array) -> Array:
-        return survives(prng.random_bits(key, drawn, out_sharding=sharding), keep=keep)
+    def drawing(key: Key, keep: Array, *rare: Array) -> Array:
+        bits = prng.random_bits(key, drawn, out_sharding=sharding)
+        mask = survives(bits, keep=keep)
+        for drop in rare:
+            words = jnp.round(drop * np.float32(2.0**32)).astype(jnp.uint32)
+            mask = jnp.where(drop < RARE, ~bits >= words, mask)
+        return mask
 
-    return hold(drawing, key, keep, size=math.prod(drawn))
+    rest = () if rare is None else (jnp.asarray(rare, jnp.float32),)
+    return hold(drawing, key, keep, *rest)
 
 
 def draw_at(key: Key, counters: Array, /, *, keep: Any) -> Array:
@@ -125,7 +173,7 @@ def draw_at(key: Key, counters: Array, /, *, keep: Any) -> Array:
 
     Args:
       key: one PRNG key.
-      counters: positions in a mask of any size, uint32, of any shape.
+      counters: positions in a mask of any size, integers of any shape.
       keep: from :func:`keep_probability`, a scalar.
 
     Returns:
@@ -135,56 +183,37 @@ def draw_at(key: Key, counters: Array, /, *, keep: Any) -> Array:
     def drawing(key: Key, keep: Array, counters: Array) -> Array:
         return survives(prng.bits_at(key, counters), keep=keep)
 
-    return hold(drawing, key, keep, counters, size=counters.size)
+    return hold(drawing, key, keep, counters)
 
 
-def hold(
-    drawing: Callable[..., Array], key: Key, keep: Any, /, *rest: Any, size: int
-) -> Array:
+def hold(drawing: Callable[..., Array], key: Key, keep: Any, /, *rest: Any) -> Array:
     """Calls ``drawing(key, keep, *rest)``, so that a mask is computed but once.
+
+    XLA's CPU compiler fuses a hash into every loop that reads it, so that a mask is
+    computed again for the backward pass, and both times in loops that float32 data
+    keep narrow; ``optimization_barrier`` does not stop it. A call that the compiler may
+    not inline does: it writes the mask to memory, one byte an entry, which halves the
+    time of a training step. Elsewhere the compiler is left to fuse.
 
     Args:
       drawing: gives a mask from a key, a keep probability in float32, and the rest.
       key: one PRNG key.
       keep: from :func:`keep_probability`.
       *rest: arrays.
-      size: how many entries are drawn; few are not worth the trouble.
 
     Returns:
       The mask.
     """
     keep = jnp.asarray(keep, jnp.float32)
-    checking: bool = jax.config.jax_debug_key_reuse  # type: ignore[attr-defined]
-    small = isinstance(size, int) and size < _WORTH_HOLDING  # or symbolic, in export
-    if small or checking:  # a loop would seem a reuse
-        return drawing(key, keep, *rest)
     return lax.platform_dependent(
         key, keep, *rest, cpu=partial(_held, drawing), default=drawing
     )
 
 
-def _held(drawing: Callable[..., Array], key: Key, *rest: Any) -> Array:
-    """Draws a mask into memory, one byte an entry, instead of into its consumers.
-
-    XLA's CPU compiler fuses a hash into every loop that reads it, so that a mask is
-    computed again for the backward pass, and both times in loops that float32 data
-    keep narrow; ``optimization_barrier`` does not stop it. A loop does, if the compiler
-    can neither know that it runs once nor move its body out, for which the key words
-    advance. Held masks halve the time of a training step.
-    """
-    impl = jax.random.key_impl(key)
-    mask = jax.eval_shape(drawing, key, *rest)
-    empty = lax.full(mask.shape, False, mask.dtype, sharding=mask.sharding)
-
-    def draw_once(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        words = state[1]
-        drawn = drawing(jax.random.wrap_key_data(words, impl=impl), *rest)
-        return jnp.zeros((), bool), words + jnp.uint32(1), drawn
-
-    words = jax.random.key_data(key)
-    word = words.ravel()[0]
-    undrawn = (word * word & jnp.uint32(2)) == 0  # always: no square has this bit
-    return lax.while_loop(lambda s: s[0], draw_once, (undrawn, words, empty))[2]
+def _held(drawing: Callable[..., Array], /, *operands: Any) -> Array:
+    """Draws in a call of its own, marked for XLA not to be inlined."""
+    mask = jax.jit(drawing)(*operands)
+    return set_xla_metadata(mask, inlineable="false")  # type: ignore[no-untyped-call]
 
 
 def survives(bits: Array, /, *, keep: Any) -> Array:

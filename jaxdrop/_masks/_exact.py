@@ -1,13 +1,18 @@
 """Masks that drop an exact number, and how many that is for a rate."""
 
-import operator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from jaxdrop import prng
-from jaxdrop._checks import check_axis, check_rate, require_key
+from jaxdrop._checks import (
+    check_axis,
+    check_count,
+    check_rate,
+    check_shape,
+    require_key,
+)
 from jaxdrop._masks._axes import unspread
 from jaxdrop._masks._draw import keep_probability
 from jaxdrop._sites import site
@@ -40,7 +45,7 @@ def exact(
 
     Raises:
       ValueError: if ``num_dropped`` or ``axis`` is out of range.
-      TypeError: if ``num_dropped`` is no integer.
+      TypeError: if ``num_dropped`` is not an integer.
 
     Examples:
       >>> import jax, jaxdrop
@@ -49,18 +54,19 @@ def exact(
       [7, 7, 7, 7]
     """
     key = require_key(key, caller="exact", instead="")
+    shape = check_shape(shape, caller="exact")
     along = check_axis(axis, len(shape), name="exact: axis")
     if not isinstance(num_dropped, jax.Array):
-        num_dropped = operator.index(num_dropped)
+        num_dropped = check_count(num_dropped, caller="exact", name="num_dropped")
         if not 0 <= num_dropped <= shape[along]:
             raise ValueError(
                 f"exact: num_dropped must be in [0, {shape[along]}], got {num_dropped}."
             )
     elif not jnp.issubdtype(num_dropped.dtype, jnp.integer):
-        raise TypeError(f"exact: num_dropped must be whole, got {num_dropped.dtype}.")
-    return _exact(
-        key, num_dropped, shape=tuple(shape), axis=along, out_sharding=out_sharding
-    )
+        raise TypeError(
+            f"exact: num_dropped must be an integer, got {num_dropped.dtype}."
+        )
+    return _exact(key, num_dropped, shape=shape, axis=along, out_sharding=out_sharding)
 
 
 @site("jaxdrop.masks.exact", static=("shape", "axis", "out_sharding"))

@@ -35,7 +35,7 @@ class NoisyConv:
         return kernel, self.param("bias", self.bias_init, shape[-1:], self.param_dtype)
 
     def product(self: Any, x: Array, kernel: Array, dtype: Any = None) -> Array:
-        """Inputs convolved with a kernel, in ``dtype`` or else in that of the layer."""
+        """Convolves with a kernel, in ``dtype``, by default that of the layer."""
         conv = nn.Conv(
             self.features,
             _sides(self.kernel_size),

@@ -102,11 +102,12 @@ class FeatureAlphaDropout(DropoutModule):
 
     Attributes:
       rate: the probability that a channel of an example is dropped.
-      num_spatial_dims: how many axes one draw spans: 1, 2 or 3.
+      num_spatial_dims: how many axes one draw spans: 1, 2 or 3; by
+        default 2, for inputs with four axes.
       channel_axis: the axis of the channels.
     """
 
-    num_spatial_dims: int = 2
+    num_spatial_dims: int | None = None
     channel_axis: int = -1
 
     def regularize(
@@ -127,11 +128,12 @@ class SpatialDropout(DropoutModule):
 
     Attributes:
       rate: the probability that a channel of an example is dropped.
-      num_spatial_dims: how many axes one draw spans: 1, 2 or 3.
+      num_spatial_dims: how many axes one draw spans: 1, 2 or 3; by
+        default 2, for inputs with four axes.
       channel_axis: the axis of the channels.
     """
 
-    num_spatial_dims: int = 2
+    num_spatial_dims: int | None = None
     channel_axis: int = -1
 
     def regularize(
@@ -153,14 +155,15 @@ class DropBlock(DropoutModule):
     Attributes:
       rate: the probability of dropping an entry.
       block_size: the sides of a block: one number, or one for each spatial axis.
-      num_spatial_dims: how many axes a block spans: 1, 2 or 3.
+      num_spatial_dims: how many axes a block spans: 1, 2 or 3; by
+        default 2, for inputs with four axes.
       channel_axis: the axis of the channels.
       shared_channels: drop the same blocks in all channels of an example.
       seeds: ``"padded"``, exact everywhere; or ``"valid"``, the paper's.
     """
 
     block_size: int | Sequence[int] = 7
-    num_spatial_dims: int = 2
+    num_spatial_dims: int | None = None
     channel_axis: int = -1
     shared_channels: bool = False
     seeds: str = "padded"

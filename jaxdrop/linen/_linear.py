@@ -25,7 +25,7 @@ class NoisyDense:
         return kernel, self.param("bias", self.bias_init, shape[1:], self.param_dtype)
 
     def product(self: Any, x: Array, kernel: Array, dtype: Any = None) -> Array:
-        """Inputs times a kernel, in ``dtype`` or else in that of the layer."""
+        """Inputs times a kernel, in ``dtype``, by default that of the layer."""
         dtype = self.dtype if dtype is None else dtype
         x, kernel = nn.dtypes.promote_dtype(x, kernel, dtype=dtype)
         return jnp.matmul(x, kernel, precision=self.precision)

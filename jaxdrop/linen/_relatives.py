@@ -66,12 +66,14 @@ class TokenDropout(Rated, StochasticModule):
       rate: the share of tokens to be dropped, a Python number.
       num_prefix_tokens: how many tokens at the start are always kept.
       token_axis: the axis of the tokens.
-      return_indices: return the tokens and their indices. False for the tokens alone,
-        which is what a layer after this one in a ``Sequential`` takes.
+      return_indices: whether to return the indices of the tokens as well, a pair. In
+        a ``Sequential`` leave it off.
 
     Examples:
       >>> import jax, jax.numpy as jnp, jaxdrop
-      >>> drop = jaxdrop.linen.TokenDropout(0.5, num_prefix_tokens=1)
+      >>> drop = jaxdrop.linen.TokenDropout(
+      ...     0.5, num_prefix_tokens=1, return_indices=True
+      ... )
       >>> tokens, indices = drop.apply(
       ...     {}, jnp.ones((8, 197, 32)), False, jax.random.key(0)
       ... )
@@ -82,7 +84,7 @@ class TokenDropout(Rated, StochasticModule):
     rate: Rate
     num_prefix_tokens: int = 0
     token_axis: int = -2
-    return_indices: bool = True
+    return_indices: bool = False
 
     def __call__(
         self,
@@ -91,7 +93,7 @@ class TokenDropout(Rated, StochasticModule):
         rng: Key | None = None,
         *,
         rate: Rate | None = None,
-    ) -> tuple[Array, Array] | Array:
+    ) -> Array | tuple[Array, Array]:
         """Drops tokens.
 
         Args:
@@ -101,8 +103,7 @@ class TokenDropout(Rated, StochasticModule):
           rate: the rate of this call, in place of the attribute, a Python number.
 
         Returns:
-          The tokens that were kept, and their indices unless ``return_indices`` is
-          False.
+          The tokens that were kept; with ``return_indices`` and their indices.
         """
         rate = self.rate if rate is None else as_number(rate)
         key, flag = self.settle(deterministic, rng, rate)

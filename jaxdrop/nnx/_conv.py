@@ -248,7 +248,7 @@ class VariationalConv(NoisyConv):
 
 
 class _WithKernel:
-    """A convolution as its own call sees it, with another kernel and no bias."""
+    """A convolution as its own call sees it, of another kernel and dtype, no bias."""
 
     def __init__(self, conv: nnx.Conv, kernel: Array, dtype: Any) -> None:
         self._conv = conv

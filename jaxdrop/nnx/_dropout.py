@@ -132,7 +132,8 @@ class FeatureAlphaDropout(DropoutModule):
 
     Args:
       rate: the probability that a channel of an example is dropped.
-      num_spatial_dims: how many axes one draw spans: 1, 2 or 3.
+      num_spatial_dims: how many axes one draw spans: 1, 2 or 3; by
+        default 2, for inputs with four axes.
       channel_axis: the axis of the channels.
       **mode: see :class:`StochasticModule`.
     """
@@ -141,7 +142,7 @@ class FeatureAlphaDropout(DropoutModule):
         self,
         rate: RateLike | Rate,
         *,
-        num_spatial_dims: int = 2,
+        num_spatial_dims: int | None = None,
         channel_axis: int = -1,
         **mode: Unpack[Mode],
     ) -> None:
@@ -167,7 +168,8 @@ class SpatialDropout(DropoutModule):
 
     Args:
       rate: the probability that a channel of an example is dropped.
-      num_spatial_dims: how many axes one draw spans: 1, 2 or 3.
+      num_spatial_dims: how many axes one draw spans: 1, 2 or 3; by
+        default 2, for inputs with four axes.
       channel_axis: the axis of the channels.
       **mode: see :class:`StochasticModule`.
     """
@@ -176,7 +178,7 @@ class SpatialDropout(DropoutModule):
         self,
         rate: RateLike | Rate,
         *,
-        num_spatial_dims: int = 2,
+        num_spatial_dims: int | None = None,
         channel_axis: int = -1,
         **mode: Unpack[Mode],
     ) -> None:
@@ -203,7 +205,8 @@ class DropBlock(DropoutModule):
     Args:
       rate: the probability of dropping an entry.
       block_size: the sides of a block: one number, or one for each spatial axis.
-      num_spatial_dims: how many axes a block spans: 1, 2 or 3.
+      num_spatial_dims: how many axes a block spans: 1, 2 or 3; by
+        default 2, for inputs with four axes.
       channel_axis: the axis of the channels.
       shared_channels: drop the same blocks in all channels of an example.
       seeds: ``"padded"``, exact everywhere; or ``"valid"``, the paper's.
@@ -215,7 +218,7 @@ class DropBlock(DropoutModule):
         rate: RateLike | Rate,
         *,
         block_size: int | Sequence[int] = 7,
-        num_spatial_dims: int = 2,
+        num_spatial_dims: int | None = None,
         channel_axis: int = -1,
         shared_channels: bool = False,
         seeds: str = "padded",

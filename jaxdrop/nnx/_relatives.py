@@ -66,14 +66,16 @@ class TokenDropout(RatedModule):
       rate: the share of tokens to be dropped, a Python number.
       num_prefix_tokens: how many tokens at the start are always kept.
       token_axis: the axis of the tokens.
-      return_indices: return the tokens and their indices. False for the tokens alone,
-        which is what a layer after this one in a ``Sequential`` takes.
+      return_indices: whether to return the indices of the tokens as well, a pair. In
+        a ``Sequential`` leave it off.
       **mode: see :class:`StochasticModule`.
 
     Examples:
       >>> import jax.numpy as jnp, jaxdrop
       >>> from flax import nnx
-      >>> drop = jaxdrop.nnx.TokenDropout(0.5, num_prefix_tokens=1, rngs=nnx.Rngs(0))
+      >>> drop = jaxdrop.nnx.TokenDropout(
+      ...     0.5, num_prefix_tokens=1, return_indices=True, rngs=nnx.Rngs(0)
+      ... )
       >>> tokens, indices = drop(jnp.ones((8, 197, 32)))
       >>> tokens.shape, indices.shape
       ((8, 99, 32), (8, 99))
@@ -85,7 +87,7 @@ class TokenDropout(RatedModule):
         *,
         num_prefix_tokens: int = 0,
         token_axis: int = -2,
-        return_indices: bool = True,
+        return_indices: bool = False,
         **mode: Unpack[Mode],
     ) -> None:
         super().__init__(rate, **mode)
@@ -100,7 +102,7 @@ class TokenDropout(RatedModule):
         deterministic: bool | None = None,
         rngs: KeySource | None = None,
         rate: RateLike | None = None,
-    ) -> tuple[Array, Array] | Array:
+    ) -> Array | tuple[Array, Array]:
         """Drops tokens; what is given here overrides the attribute of its name.
 
         Args:
@@ -110,8 +112,7 @@ class TokenDropout(RatedModule):
           rate: the rate of this call, a Python number.
 
         Returns:
-          The tokens that were kept, and their indices unless ``return_indices`` is
-          False.
+          The tokens that were kept; with ``return_indices`` and their indices.
         """
         chosen = self.rate if rate is None else rate
         key, chosen, flag = self._settle(deterministic, rngs, chosen)

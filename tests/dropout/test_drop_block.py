@@ -93,10 +93,22 @@ def test_the_threshold_realises_the_rate_within_one_percent(rate, volume):
     )
     for given in (rate, jnp.float32(rate)):
         keep = jaxdrop.masks.keep_probability(given)
-        survival = jaxdrop._masks.seed_survival(keep, (volume, 1), layout)
-        steps = math.ceil(float(jnp.float32(survival)) * 2**23)
-        realised = 1 - (steps / 2**23) ** volume
-        assert abs(realised / rate - 1) < (0.03 if rate == 0.001 else 0.002)
+        survival, rare = jaxdrop._masks.seed_survival(keep, (volume, 1), layout)
+        steps = math.ceil(float(jnp.float32(survival)) * 2**23) / 2**23
+        if rare is not None and float(rare) < 2**-14:
+            steps = 1 - round(float(rare) * 2**32) / 2**32
+        assert abs((1 - steps**volume) / rate - 1) < 0.003
+
+
+@pytest.mark.parametrize("traced", [False, True])
+def test_seeds_that_23_bits_do_not_resolve_are_drawn(key, traced):
+    rare = 1.1e-7  # less than a step of 2**-23
+    keep = jnp.float32(1 - rare) if traced else 1 - rare
+    draw = jax.jit(
+        lambda rare: jaxdrop._masks.draw(key, (2**26,), keep=keep, rare=rare)
+    )
+    assert_count(int(jnp.sum(~draw(rare), dtype=jnp.int32)), 2**26, rare)
+    assert draw(0.0).all()
 
 
 def test_a_block_of_one_is_dropout(key):

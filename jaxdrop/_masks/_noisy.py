@@ -1,0 +1,87 @@
+"""Elementwise functions of data and noise: what they keep, and what they fuse with.
+
+Bits are computed where they are used, which XLA's TPU compiler takes too far beside a
+matrix product: it fuses the hash into the product that reads the noisy array, and
+computes it again for every tile. Two kinds of ``optimization_barrier``, on TPUs only,
+prevent that:
+
+- Where nothing is differentiated, around the function: noise, its use and no more are
+  one kernel, which costs nothing beside reading and writing the data.
+- Under differentiation, after the noise: it is written once, a byte an entry for a
+  mask, and the forward and backward pass read it, in whatever fusion.
+
+A GPU's compiler does neither need it nor gain by it, and a CPU's ignores it.
+"""
+
+from collections.abc import Callable
+from functools import partial, wraps
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.custom_derivatives import SymbolicZero
+
+from jaxdrop._typing import Array
+
+
+def noisy(function: Callable[..., Array], /) -> Callable[..., Array]:
+    """Prepares ``function(x, noise, *parameters)`` for compilers and for gradients.
+
+    The values and derivatives stay those of ``function``. The backward pass keeps its
+    arguments, as small as they are given, and computes the rest again.
+
+    Args:
+      function: elementwise, with arrays that broadcast to the shape of ``x``.
+
+    Returns:
+      A function of the same arguments.
+    """
+
+    @wraps(function)
+    def alone(x: Array, noise: Array, *parameters: Array) -> Array:
+        return _fence(function(_fence(x), noise, *parameters))
+
+    differentiable = jax.custom_jvp(alone)
+    differentiable.defjvp(partial(_derivative, function), symbolic_zeros=True)
+    return differentiable
+
+
+def _derivative(
+    function: Callable[..., Array],
+    primals: tuple[Array, ...],
+    tangents: tuple[Any, ...],
+) -> tuple[Array, Array]:
+    """The function and its directional derivative, in the arguments that have one."""
+    given = [primals[0], _fence(primals[1]), *primals[2:]]
+    moving = [
+        i
+        for i, tangent in enumerate(tangents)
+        if not isinstance(tangent, SymbolicZero) and tangent.dtype != jax.dtypes.float0
+    ]
+
+    @partial(jax.checkpoint, prevent_cse=False)
+    def of_moving(moved: list[Array], fixed: list[Array]) -> Array:
+        rest = iter(fixed)
+        values = dict(zip(moving, moved, strict=True))
+        each = (values[i] if i in values else next(rest) for i in range(len(given)))
+        return function(*each)
+
+    fixed = [value for i, value in enumerate(given) if i not in moving]
+    moved = [given[i] for i in moving]
+    if not moving:
+        y = of_moving(moved, fixed)
+        return y, jnp.zeros_like(y)
+    return jax.jvp(
+        lambda moved: of_moving(moved, fixed),
+        (moved,),
+        ([tangents[i] for i in moving],),
+    )
+
+
+def _fence(array: Array) -> Array:
+    """A border that fusions do not cross on a TPU; elsewhere nothing."""
+    fenced: Array = lax.platform_dependent(
+        array, tpu=lax.optimization_barrier, default=lambda array: array
+    )
+    return fenced
