@@ -110,9 +110,9 @@ def bits_at(
     if high is None:
         return _bits_at(key, low, own_high)
     given, above = _position_words(high, name="high")
-    if isinstance(above, np.ndarray) and above.any():
+    if not isinstance(above, jax.Array) and above.any():
         raise ValueError(f"bits_at: high must be below 2**32, got {high!r}.")
-    if isinstance(own_high, np.ndarray) and own_high.any():
+    if not isinstance(own_high, jax.Array) and own_high.any():
         raise ValueError(
             f"bits_at: counters must be below 2**32 where high is given, got "
             f"{counters!r}; leave high out, and counters may be wider."
@@ -218,5 +218,5 @@ def _position_words(positions: ArrayLike, *, name: str) -> tuple[Any, Any]:
         raise ValueError(f"bits_at: {name} must not be negative, got {positions!r}.")
     wide = array.astype(np.uint64)
     high = (wide >> np.uint64(32)).astype(np.uint32)
-    low = (wide & np.uint64(0xFFFFFFFF)).astype(np.uint32)
-    return low, high if high.any() else np.zeros((), np.uint32)
+    word = (wide & np.uint64(0xFFFFFFFF)).astype(np.uint32)
+    return word, high if high.any() else np.zeros((), np.uint32)
