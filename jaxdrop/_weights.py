@@ -188,10 +188,13 @@ def norms(leaf: Array, axes: Axes, /) -> Array:
 
 
 def power_of_two(values: Array, /) -> Array:
-    """A power of 2 near each value, normal and finite: what divides it exactly."""
+    """A power of 2 near each value: what divides it exactly.
+
+    Its reciprocal is a normal number too, since XLA may multiply by that.
+    """
     _, exponent = jnp.frexp(values)
     limits = np.finfo(values.dtype)
-    exponent = jnp.clip(exponent - 1, int(limits.minexp), int(limits.maxexp) - 1)
+    exponent = jnp.clip(exponent - 1, int(limits.minexp), int(limits.maxexp) - 2)
     return jnp.ldexp(jnp.ones_like(values), exponent)
 
 

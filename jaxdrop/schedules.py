@@ -291,3 +291,7 @@ def _check_steps(number: int, *, caller: str, name: str, most: int = _LONGEST) -
         raise ValueError(f"{caller}: {name} must be at least 1, got {number}.")
     if number > most:
         raise ValueError(f"{caller}: {name} must be at most {most}, got {number}.")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
