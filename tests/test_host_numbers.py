@@ -125,9 +125,7 @@ def test_the_value_is_right_or_the_argument_is_named(row, kind):
     try:
         found = function(values)
     except (TypeError, ValueError) as error:
-        assert kind in ("Decimal", "Fraction"), (
-            error
-        )  # what is no Real, where it matters
+        assert kind in ("Decimal", "Fraction"), error
         assert row.rsplit(" ", 1)[-1] in str(error)
         return
     np.testing.assert_allclose(np.asarray(found), want, rtol=1e-5, atol=1e-7)
@@ -152,4 +150,4 @@ def test_labels_that_would_wrap_name_no_class(label):
     labels = np.array([label])
     assert np.isnan(metrics.negative_log_likelihood(np.zeros((1, 3)), labels))
     assert np.isnan(metrics.brier_score(np.full((1, 2), 0.5), labels))
-    assert np.isnan(metrics.auroc(np.zeros(2), np.append(labels, 0)))
+    assert np.isnan(metrics.auroc(np.zeros(2), [label, 0]))
