@@ -234,7 +234,9 @@ def test_rejects_settings_that_make_no_sense(settings, message):
 
 def test_rejects_updates_that_do_not_fit():
     stopper = EarlyStopping(patience=1)
-    with pytest.raises(ValueError, match=r"metric must be a scalar, got shape \(2,\)"):
+    with pytest.raises(
+        ValueError, match=r"metric must be a scalar, got an array of shape \(2,\)"
+    ):
         stopper.update(jnp.ones(2))
     with pytest.raises(ValueError, match="parameters like the best_params"):
         stopper.update(1.0, {"w": jnp.ones(2)})
