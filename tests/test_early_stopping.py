@@ -234,9 +234,7 @@ def test_rejects_settings_that_make_no_sense(settings, message):
 
 def test_rejects_updates_that_do_not_fit():
     stopper = EarlyStopping(patience=1)
-    with pytest.raises(
-        ValueError, match=r"metric must be a scalar, got an array of shape \(2,\)"
-    ):
+    with pytest.raises(ValueError, match=r"metric must be a scalar, got .* \(2,\)"):
         stopper.update(jnp.ones(2))
     with pytest.raises(ValueError, match="parameters like the best_params"):
         stopper.update(1.0, {"w": jnp.ones(2)})
@@ -268,7 +266,7 @@ def test_counts_are_whole(name, number):
 
 
 def test_a_metric_is_real():
-    with pytest.raises(ValueError, match="metric must be real"):
+    with pytest.raises(ValueError, match="metric must be a real number"):
         EarlyStopping(patience=2).update(1j)
 
 

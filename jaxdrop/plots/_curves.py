@@ -130,7 +130,11 @@ def learning_curves(
         places = np.arange(1, runs.shape[1] + 1) if steps is None else np.asarray(steps)
         color = color_of(index)
         marker = "o" if runs.shape[1] == 1 else None
-        style = {"color": color, "linestyle": line_of(index), "marker": marker}
+        style: dict[str, Any] = {
+            "color": color,
+            "linestyle": line_of(index),
+            "marker": marker,
+        }
         ax.plot(places, runs.mean(0), label=name, **style)
         if len(runs) > 1:
             ax.fill_between(
