@@ -40,8 +40,9 @@ class EarlyStopping:
     Immutable: :meth:`update` returns a new value. The fields from ``patience`` to
     ``baseline`` are given, the others are results. A metric improves if it is better
     than the best by more than ``min_delta``; NaN never does, nor does it become the
-    best. Metrics are compared in the dtype of ``best``. Once ``should_stop`` is True the value no longer changes, so that a scan that
-    runs on ends where a loop would have stopped.
+    best. Metrics are compared in the dtype of ``best``. Once ``should_stop`` is True
+    the value no longer changes, so that a scan that runs on ends where a loop would
+    have stopped.
 
     Args:
       patience: stop after this many updates in a row without improvement, at least 1.
@@ -240,3 +241,7 @@ def _choose(improved: Array, new: PyTree, old: PyTree) -> PyTree:
         return jnp.where(improved, new, old)
 
     return jax.tree.map(choose, new, old)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -270,7 +270,7 @@ def _as_step(step: ArrayLike) -> Any:
     """
     counted: Any = as_numbers(step, "step")
     if counted.dtype == object:  # of any size, and of at most float64's precision
-        counted = np.minimum(counted, 2**1000).astype(np.float64)
+        counted = np.asarray(np.minimum(counted, 2**1000)).astype(np.float64)
     if not jnp.issubdtype(counted.dtype, jnp.number) or jnp.iscomplexobj(counted):
         raise TypeError(f"step must be a real number, got an array of {counted.dtype}.")
     if counted.dtype.itemsize < 4:
@@ -291,3 +291,7 @@ def _check_steps(number: int, *, caller: str, name: str, most: int = _LONGEST) -
         raise ValueError(f"{caller}: {name} must be at least 1, got {number}.")
     if number > most:
         raise ValueError(f"{caller}: {name} must be at most {most}, got {number}.")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -81,7 +81,7 @@ def as_probs(value: Any, weights: Any, /) -> Array | np.ndarray:
     if isinstance(rounded, jax.Array):
         return rounded
     exact = as_host(value, "probs")
-    if not exact.ndim or not exact.size or rounded.dtype == bool:
+    if not exact.ndim or not exact.size or rounded.dtype.kind in "bc":
         return rounded
     _check_range(np.asarray(rounded, np.float64), weights)
     if exact.dtype == rounded.dtype:
