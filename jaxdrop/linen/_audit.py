@@ -8,7 +8,7 @@ import jax
 from flax import linen as nn
 
 from jaxdrop._typing import PyTree
-from jaxdrop.diagnostics._audit.models import Visit
+from jaxdrop.diagnostics._audit.frameworks import Visit
 from jaxdrop.diagnostics._audit.modules import rate_of, shares_heads, technique_of
 from jaxdrop.diagnostics._audit.places import marker
 from jaxdrop.linen._cells import RecurrentModule

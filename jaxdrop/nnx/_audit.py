@@ -11,7 +11,7 @@ import jax
 from flax import nnx
 
 from jaxdrop._typing import PyTree
-from jaxdrop.diagnostics._audit.models import Visit
+from jaxdrop.diagnostics._audit.frameworks import Visit
 from jaxdrop.diagnostics._audit.modules import rate_of, shares_heads, technique_of
 from jaxdrop.diagnostics._audit.places import marker
 from jaxdrop.nnx._module import StochasticModule

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from jaxdrop._masks._draw import LEVELS
-from jaxdrop.diagnostics._audit.draws import Draw
+from jaxdrop.diagnostics._audit.draws import UNKNOWN, Draw
 from jaxdrop.diagnostics._audit.findings import findings
-from jaxdrop.diagnostics._audit.models import Visit
+from jaxdrop.diagnostics._audit.frameworks import Visit
 from jaxdrop.diagnostics._audit.places import name_in
-from jaxdrop.diagnostics._audit.program import Walk
 from jaxdrop.diagnostics._audit.report import Audit, Site
 from jaxdrop.diagnostics._audit.tracing import traced
+from jaxdrop.diagnostics._audit.walk import Walk
 
 _EVALUATING = {
     **dict.fromkeys(("deterministic", "eval", "inference"), True),
@@ -49,6 +49,7 @@ def audit(fn_or_model: Any, /, *args: Any, **kwargs: Any) -> Audit:
     ``"frozen"``            a key that depends on no argument
     ``"frozen in loop"``    a key that is the same at each step of a loop
     ``"evaluation"``        a site that draws while others are in evaluation
+    ``"unknown"``           a primitive that may draw in a way the audit cannot read
     ======================  ============================================================
 
     Args:
@@ -186,6 +187,8 @@ def _site(draw: Draw, walk: Walk, visits: dict[str, Visit]) -> Site:
         technique = f"jax.random.{technique}"
     if visit and (draw.package == "jax.random" or technique.startswith("prng.")):
         technique = visit.technique  # which draws by hand
+    if draw.package == UNKNOWN:
+        return Site(name, technique, None, None, UNKNOWN, draw.steps, 0, 0, draw.source)
     rate = draw.rate if draw.keep is None else _rate(walk, draw.keep.number)
     if rate == 0:  # told by data that are known
         return Site(

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from jaxdrop.diagnostics._audit.draws import Draw
-from jaxdrop.diagnostics._audit.program import Walk
 from jaxdrop.diagnostics._audit.report import Finding, Site
+from jaxdrop.diagnostics._audit.walk import Walk
 
 
 class _Known(NamedTuple):
@@ -94,6 +94,12 @@ KNOWN: Mapping[str, _Known] = {
         "Flax, Module.eval, https://flax.readthedocs.io/en/latest/api_reference/"
         "flax.nnx/module.html",
     ),
+    "unknown": _Known(
+        "This primitive takes a PRNG key, or holds a program that draws, and is not "
+        "known to the audit: what it draws is not listed, and may be wrong in ways "
+        "that are not reported.",
+        "JAX, The jaxpr language, https://docs.jax.dev/en/latest/jaxpr.html",
+    ),
 }
 """What may be found: a message and a reference for each kind."""
 
@@ -121,6 +127,7 @@ def findings(
             about[kind].append((site.name,))
     if in_evaluation or any(site.mode == "evaluation" for site in sites):
         about["evaluation"] = [(s.name,) for s in sites if s.mode == "active"]
+    about["unknown"] = [(s.name,) for s in sites if s.mode == "unknown"]
     about["same key"] = list(_same_keys(sites, draws))
     return tuple(
         Finding(kind, names, known.message, known.reference)

@@ -2,10 +2,11 @@
 
 import pathlib
 import re
-from typing import Any
 
 import jax
-from jax.extend import core
+
+from jaxdrop import _programs
+from jaxdrop._programs import Equation
 
 _OWN = pathlib.Path(__file__).parents[2]
 _LIBRARIES = (
@@ -22,9 +23,9 @@ def marker(module: str, /) -> str:
     return f"[{module}]"
 
 
-def scope_of(equation: core.JaxprEqn, outer: str, /) -> str:
+def scope_of(equation: Equation, outer: str, /) -> str:
     """All scopes around an equation, joined by slashes."""
-    own = str(equation.source_info.name_stack)
+    own = _programs.scopes_of(equation)
     return f"{outer}/{own}" if outer and own else outer or own
 
 
@@ -37,10 +38,9 @@ def name_in(scope: str, source: str, /) -> str:
     return "/".join(parts) or source
 
 
-def source_of(equation: core.JaxprEqn, /) -> str:
+def source_of(equation: Equation, /) -> str:
     """The innermost line of code that is not of a library."""
-    traceback: Any = equation.source_info.traceback
-    for frame in traceback.frames if traceback else ():
-        if not any(library in frame.file_name for library in _LIBRARIES):
-            return f"{pathlib.Path(frame.file_name).name}:{frame.line_num}"
+    for file, line in _programs.source_frames(equation):
+        if not any(library in file for library in _LIBRARIES):
+            return f"{pathlib.Path(file).name}:{line}"
     return ""

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from jax.experimental.xla_metadata import set_xla_metadata
-from jax.extend import core
 
+from jaxdrop import _programs
 from jaxdrop._typing import PyTree
-from jaxdrop.diagnostics._audit.models import (
+from jaxdrop.diagnostics._audit.frameworks import (
     Room,
     Visit,
     callable_of,
@@ -31,7 +31,7 @@ class Traced(NamedTuple):
       visits: the calls of stochastic modules.
     """
 
-    program: core.ClosedJaxpr
+    program: _programs.Program
     inputs: list[Any]
     num_results: int
     visits: list[Visit]
@@ -63,7 +63,7 @@ def traced(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], /) -> T
         return results, [room.state(model) for model, room in models]
 
     with _apart():
-        program = jax.make_jaxpr(run)(*arrays)
+        program, _ = _programs.traced(run, *arrays)
     return Traced(program, jax.tree.leaves(arrays), num_results, visits)
 
 

@@ -1,43 +1,45 @@
 """Walking a traced program: where it draws, and what becomes of that."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend import core
-from jax.extend.core import primitives
 
-from jaxdrop.diagnostics._audit import rules
-from jaxdrop.diagnostics._audit.drawn import aval_of, is_key, opened, programs_in
+from jaxdrop import _programs
+from jaxdrop._programs import Call, Choice, Equation, Loop, aval_of, is_key
+from jaxdrop.diagnostics._audit import transfer
+from jaxdrop.diagnostics._audit.costs import NOTHING
 from jaxdrop.diagnostics._audit.draws import (
     ADDS_VARIANCE,
     BREAKS_SELU,
     ON_ACTIVATIONS,
+    UNKNOWN,
     Draw,
     cost_of,
     data_of,
     function_of,
     keep_of,
+    may_draw,
     static_rate,
 )
 from jaxdrop.diagnostics._audit.places import scope_of, source_of
-from jaxdrop.diagnostics._audit.values import Loop, Numbers, Value, joined, union
+from jaxdrop.diagnostics._audit.values import Chain, Numbers, Value, joined, union
 
-_PROGRAM: Loop = ()
+_PROGRAM: Chain = ()
 _ROUNDS = 8
 
 
 class _Place(NamedTuple):
     """Where in a program an equation is, seen from outside."""
 
-    chain: Loop = ()
+    chain: Chain = ()
     scope: str = ""
-    loops: tuple[Loop, ...] = (_PROGRAM,)
+    loops: tuple[Chain, ...] = (_PROGRAM,)
     steps: int = 1
-    branches: tuple[tuple[Loop, int], ...] = ()
+    branches: tuple[tuple[Chain, int], ...] = ()
     recomputes: bool = False
 
 
@@ -53,13 +55,11 @@ class Walk:
 
     def __init__(self) -> None:
         self.draws: dict[int, Draw] = {}
-        self.timed: set[Loop] = set()
-        self.recurrent: set[Loop] = set()
+        self.timed: set[Chain] = set()
+        self.recurrent: set[Chain] = set()
         self.numbers = Numbers()
 
-    def program(
-        self, program: core.ClosedJaxpr, inputs: Sequence[Any], /
-    ) -> list[Value]:
+    def program(self, program: Any, inputs: Sequence[Any], /) -> list[Value]:
         """Walks a whole program; ``inputs`` are arrays, or their shapes."""
         values = []
         for index, array in enumerate(inputs):
@@ -70,13 +70,13 @@ class Walk:
         return self._run(program, values, _Place())
 
     def _run(self, program: Any, inputs: Sequence[Value], place: _Place) -> list[Value]:
-        jaxpr = opened(program)
-        constants = [self._constant(c) for c in getattr(program, "consts", ())]
+        jaxpr = _programs.program_of(program)
+        constants = map(self._constant, _programs.constants_of(program))
         known = dict(zip(jaxpr.invars, inputs, strict=True))
         known.update(zip(jaxpr.constvars, constants, strict=False))
 
         def look_up(atom: Any) -> Value:
-            if isinstance(atom, core.Literal):
+            if _programs.is_literal(atom):
                 return self._constant(np.asarray(atom.val))
             return known.get(atom) or Value(self.numbers.of("unknown", id(atom)))
 
@@ -91,32 +91,36 @@ class Walk:
         return Value(self.numbers.of_constant(constant), uniform=size == 1)
 
     def _equation(
-        self, equation: core.JaxprEqn, operands: list[Value], place: _Place
+        self, equation: Equation, operands: list[Value], place: _Place
     ) -> list[Value]:
         drawing = function_of(equation)
         if drawing is not None:
             return self._draw(equation, operands, place, *drawing)
-        rule = _RULES.get(equation.primitive.name)
-        if rule is not None:
-            return rule(self, equation, operands, place)
-        called = _called(equation)
-        if called is not None:
+        structure = _programs.structure_of(equation)
+        if isinstance(structure, Call):
             again = bool(equation.params.get("differentiated", False))
             inner = place._replace(recomputes=place.recomputes or again)
-            return self._run(called, operands, inner)
-        return self._plain(equation, operands, place)
+            return self._run(structure.program, operands, inner)
+        if isinstance(structure, Choice):
+            return self._choice(structure, operands, place)
+        if isinstance(structure, Loop):
+            return self._loop(equation, structure, operands, place)
+        outputs = self._plain(equation, operands, place)
+        if may_draw(equation):
+            return self._unknown(equation, operands, outputs, place)
+        return outputs
 
     def _plain(
-        self, equation: core.JaxprEqn, operands: list[Value], place: _Place
+        self, equation: Equation, operands: list[Value], place: _Place
     ) -> list[Value]:
         """An equation that neither draws nor is known to call a program."""
-        self.recurrent |= self.timed & rules.shared_weights(equation, operands)
+        self.recurrent |= self.timed & transfer.shared_weights(equation, operands)
         numbers = tuple(operand.number for operand in operands)
         outputs = []
         for index in range(len(equation.outvars)):
             number = self.numbers.of_result(equation, numbers, index)
-            outputs.append(rules.passed(equation, operands, number))
-        applied = rules.masked(equation, operands)
+            outputs.append(transfer.passed(equation, operands, number))
+        applied = transfer.masked(equation, operands)
         if applied is not None:
             mask, data = applied
             draw = self.draws[mask]
@@ -124,13 +128,13 @@ class Walk:
             outputs = [
                 dataclasses.replace(o, direct=frozenset({mask})) for o in outputs
             ]
-        for index in rules.normalized(equation, operands):
+        for index in transfer.normalized(equation, operands):
             self.draws[index].faults.add("batch norm")
         return outputs
 
     def _draw(
         self,
-        equation: core.JaxprEqn,
+        equation: Equation,
         operands: list[Value],
         place: _Place,
         package: str,
@@ -165,7 +169,7 @@ class Walk:
         return self._drawn(equation, operands, index, data)
 
     def _index(
-        self, equation: core.JaxprEqn, function: str, key: Value, place: _Place
+        self, equation: Equation, function: str, key: Value, place: _Place
     ) -> int:
         """The number of a draw; one that a backward pass draws again is the same.
 
@@ -183,7 +187,7 @@ class Walk:
 
     def _drawn(
         self,
-        equation: core.JaxprEqn,
+        equation: Equation,
         operands: list[Value],
         index: int,
         data: int | None,
@@ -229,31 +233,63 @@ class Walk:
         if weights and aligned[-3] == 1 < aval.shape[-3]:
             draw.faults.add("heads")
 
-    def _scan(
-        self, equation: core.JaxprEqn, operands: list[Value], place: _Place
+    def _unknown(
+        self,
+        equation: Equation,
+        operands: list[Value],
+        outputs: list[Value],
+        place: _Place,
     ) -> list[Value]:
-        params, loop = equation.params, place.chain
-        first = params["num_consts"]
-        last = first + params["num_carry"]
-        inner = place._replace(
-            loops=(*place.loops, loop), steps=place.steps * params["length"]
+        """An equation that takes keys, or holds programs that do, and is not known."""
+        index = self.numbers.of("draw", place.chain)
+        self.draws[index] = Draw(
+            function=equation.primitive.name,
+            package=UNKNOWN,
+            scope=place.scope,
+            source=source_of(equation),
+            drawn=NOTHING,
+            steps=place.steps,
+            key=joined(operands, index) if operands else Value(index),
+            keep=None,
+            rate=None,
+            loops=place.loops,
+            branches=dict(place.branches),
         )
+        here = frozenset({index})
+        return [dataclasses.replace(o, sites=o.sites | here) for o in outputs]
+
+    def _loop(
+        self,
+        equation: Equation,
+        structure: Loop,
+        operands: list[Value],
+        place: _Place,
+    ) -> list[Value]:
+        loop = place.chain
+        steps = 1 if structure.length is None else structure.length
+        inner = place._replace(loops=(*place.loops, loop), steps=place.steps * steps)
         slices = [
             dataclasses.replace(
                 self._stepwise(operand, loop, index),
                 spatial=tuple(axis - 1 for axis in operand.spatial),
                 uniform=operand.uniform,
             )
-            for index, operand in enumerate(operands[last:])
+            for index, operand in enumerate(operands[structure.read])
         ]
+        stops: list[Value] = []
 
         def body(carry: list[Value]) -> list[Value]:
-            return self._run(params["jaxpr"], operands[:first] + carry + slices, inner)
+            if structure.condition is not None:
+                tested = operands[structure.tested] + carry
+                stops[:] = self._run(structure.condition, tested, inner)
+            constants = operands[structure.constants]
+            return self._run(structure.body, constants + carry + slices, inner)
 
-        if rules.reads_data(equation.invars[first:last], equation.invars[last:]):
+        state, read = equation.invars[structure.carry], equation.invars[structure.read]
+        if transfer.reads_data(state, read):
             self.timed.add(loop)
-        carry, outputs = self._loop(body, operands[first:last], loop)
-        return carry + [
+        carry, outputs = self._repeated(body, operands[structure.carry], loop)
+        stacked = [
             dataclasses.replace(
                 value,
                 number=self.numbers.of("stacked", loop, index),
@@ -261,28 +297,15 @@ class Walk:
             )
             for index, value in enumerate(outputs[len(carry) :])
         ]
+        for stop in stops:
+            carry = [_decided_by(stop, value) for value in carry]
+        return carry + stacked
 
-    def _while(
-        self, equation: core.JaxprEqn, operands: list[Value], place: _Place
-    ) -> list[Value]:
-        params, loop = equation.params, place.chain
-        first = params["cond_nconsts"]
-        last = first + params["body_nconsts"]
-        inner = place._replace(loops=(*place.loops, loop))
-        stop: list[Value] = []
-
-        def body(carry: list[Value]) -> list[Value]:
-            stop[:] = self._run(params["cond_jaxpr"], operands[:first] + carry, inner)
-            return self._run(params["body_jaxpr"], operands[first:last] + carry, inner)
-
-        carry, _ = self._loop(body, operands[last:], loop)
-        return [_decided_by(stop[0], value) for value in carry]
-
-    def _loop(
+    def _repeated(
         self,
         body: Callable[[list[Value]], list[Value]],
         start: list[Value],
-        loop: Loop,
+        loop: Chain,
     ) -> tuple[list[Value], list[Value]]:
         """Follows a loop until nothing changes; its state, and the body's outputs."""
         carry = [self._stepwise(v, loop, -1 - i, True) for i, v in enumerate(start)]
@@ -306,7 +329,7 @@ class Walk:
         return carry, outputs
 
     def _stepwise(
-        self, value: Value, loop: Loop, index: int, carried: bool = False
+        self, value: Value, loop: Chain, index: int, carried: bool = False
     ) -> Value:
         """A value that is another in each step of a loop."""
         here = frozenset({loop})
@@ -318,8 +341,8 @@ class Walk:
             form="",
         )
 
-    def _cond(
-        self, equation: core.JaxprEqn, operands: list[Value], place: _Place
+    def _choice(
+        self, structure: Choice, operands: list[Value], place: _Place
     ) -> list[Value]:
         choice = place.chain
         results = [
@@ -331,7 +354,7 @@ class Walk:
                     branches=(*place.branches, (choice, index)),
                 ),
             )
-            for index, branch in enumerate(equation.params["branches"])
+            for index, branch in enumerate(structure.branches)
         ]
         outputs = []
         for index, values in enumerate(zip(*results, strict=True)):
@@ -341,31 +364,13 @@ class Walk:
         return outputs
 
 
-_RULES: Mapping[str, Callable[[Walk, core.JaxprEqn, list[Value], _Place], list[Value]]]
-_RULES = {
-    primitives.scan_p.name: Walk._scan,
-    primitives.while_p.name: Walk._while,
-    primitives.cond_p.name: Walk._cond,
-}
-
-
-def _within(place: _Place, equation: core.JaxprEqn) -> _Place:
+def _within(place: _Place, equation: Equation) -> _Place:
     scope = scope_of(equation, place.scope)
     return place._replace(
         chain=(*place.chain, id(equation)),
         scope=scope,
         recomputes=place.recomputes or "transpose(" in scope,
     )
-
-
-def _called(equation: core.JaxprEqn) -> core.Jaxpr | core.ClosedJaxpr | None:
-    """The program that an equation calls with its operands, if one fits them."""
-    shapes = len(equation.invars), len(equation.outvars)
-    for program in programs_in(equation):
-        jaxpr = opened(program)
-        if (len(jaxpr.invars), len(jaxpr.outvars)) == shapes:
-            return program
-    return None
 
 
 def _decided_by(choice: Value, value: Value) -> Value:
