@@ -1,9 +1,7 @@
 """The draws of a program, as an audit collects them."""
 
 import dataclasses
-from typing import Any
-
-import jax.numpy as jnp
+from collections.abc import Sequence
 
 from jaxdrop import _programs
 from jaxdrop._programs import ELEMENTWISE, Equation, Unknown, aval_of, is_key
@@ -29,6 +27,7 @@ _DERIVES = frozenset(
         *("random_unwrap", "random_wrap"),
     }
 )
+_COMPARES = frozenset({"ge", "gt", "le", "lt"})
 # Functions of ours that compare no bits, or not with the rate.
 _COMPARE_OTHERS = frozenset(
     {
@@ -139,35 +138,28 @@ def data_of(equation: Equation, package: str, /) -> int | None:
 
 
 def keep_of(equation: Equation, package: str, function: str, /) -> int | None:
-    """Which operand holds the keep probability, or None if one cannot tell.
-
-    Where JAX has derived a program from another, the names of arguments are gone. What
-    is left is the limit with which ours compare their bits, the one unsigned scalar
-    among the operands, or the one scalar from which it is computed.
-    """
-    ours = package == "jaxdrop"
-    if not ours and function != "bernoulli":
+    """Which operand holds the keep probability, by its name, or None."""
+    if package != "jaxdrop" and function != "bernoulli":
         return None
     names = _programs.argument_names(equation)
-    if names:
-        name = "keep" if ours else "p"
-        return names.index(name) if name in names else None
-    if function in _COMPARE_OTHERS:
+    name = "keep" if package == "jaxdrop" else "p"
+    return names.index(name) if name in names else None
+
+
+def has_keep(package: str, function: str, /) -> bool:
+    """Whether what is drawn is compared with a keep probability."""
+    ours = package == "jaxdrop" and function not in _COMPARE_OTHERS
+    return ours or function == "bernoulli"
+
+
+def limit_of(equation: Equation, operands: Sequence[Value], /) -> int | None:
+    """The number of what this equation compares random values with, or None."""
+    if equation.primitive.name not in _COMPARES:
         return None
-    for kind in (jnp.uint32, jnp.floating):
-        scalars = [
-            index
-            for index, atom in enumerate(equation.invars)
-            if _is_scalar(aval_of(atom), kind)
-        ]
-        if scalars:
-            return scalars[0] if len(scalars) == 1 else None
+    for drawn, limit in (operands, operands[::-1]):
+        if drawn.sites and limit.uniform and not limit.sites:
+            return limit.number
     return None
-
-
-def _is_scalar(aval: Any, kind: Any) -> bool:
-    dtype = getattr(aval, "dtype", jnp.bool_)
-    return not aval.ndim and bool(jnp.issubdtype(dtype, kind))
 
 
 def cost_of(equation: Equation, package: str, function: str, /) -> Drawn:

@@ -2,11 +2,15 @@
 
 import pathlib
 import re
+from typing import NamedTuple
 
 import jax
 
 from jaxdrop import _programs
 from jaxdrop._programs import Equation
+from jaxdrop.diagnostics._audit.values import Chain
+
+PROGRAM: Chain = ()
 
 _OWN = pathlib.Path(__file__).parents[2]
 _LIBRARIES = (
@@ -16,6 +20,36 @@ _LIBRARIES = (
 )
 _MODULE = re.compile(r"\[([^\[\]]*)\]")
 _TRANSFORM = re.compile(r"\w+\(|\)")
+
+
+class Place(NamedTuple):
+    """Where in a program an equation is, seen from outside.
+
+    Attributes:
+      chain: the equations that lead to it.
+      scope: the names of the scopes around it.
+      loops: the loops around it, the whole program first.
+      steps: how often it runs in one pass.
+      branches: which branches of which choices it is in.
+      recomputes: whether it is part of a backward pass.
+    """
+
+    chain: Chain = ()
+    scope: str = ""
+    loops: tuple[Chain, ...] = (PROGRAM,)
+    steps: int = 1
+    branches: tuple[tuple[Chain, int], ...] = ()
+    recomputes: bool = False
+
+
+def within(place: Place, equation: Equation, /) -> Place:
+    """The place of an equation of the program that runs at ``place``."""
+    scope = scope_of(equation, place.scope)
+    return place._replace(
+        chain=(*place.chain, id(equation)),
+        scope=scope,
+        recomputes=place.recomputes or "transpose(" in scope,
+    )
 
 
 def marker(module: str, /) -> str:

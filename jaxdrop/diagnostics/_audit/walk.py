@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,26 +21,16 @@ from jaxdrop.diagnostics._audit.draws import (
     cost_of,
     data_of,
     function_of,
+    has_keep,
     keep_of,
+    limit_of,
     may_draw,
     static_rate,
 )
-from jaxdrop.diagnostics._audit.places import scope_of, source_of
+from jaxdrop.diagnostics._audit.places import PROGRAM, Place, source_of, within
 from jaxdrop.diagnostics._audit.values import Chain, Numbers, Value, joined, union
 
-_PROGRAM: Chain = ()
 _ROUNDS = 8
-
-
-class _Place(NamedTuple):
-    """Where in a program an equation is, seen from outside."""
-
-    chain: Chain = ()
-    scope: str = ""
-    loops: tuple[Chain, ...] = (_PROGRAM,)
-    steps: int = 1
-    branches: tuple[tuple[Chain, int], ...] = ()
-    recomputes: bool = False
 
 
 class Walk:
@@ -51,6 +41,7 @@ class Walk:
       timed: the loops that read data step by step.
       recurrent: those whose state goes through weights that all steps share.
       numbers: what values are equal, and what small ones are.
+      limits: what random values are compared with.
     """
 
     def __init__(self) -> None:
@@ -58,6 +49,7 @@ class Walk:
         self.timed: set[Chain] = set()
         self.recurrent: set[Chain] = set()
         self.numbers = Numbers()
+        self.limits: set[int] = set()
 
     def program(self, program: Any, inputs: Sequence[Any], /) -> list[Value]:
         """Walks a whole program; ``inputs`` are arrays, or their shapes."""
@@ -66,10 +58,10 @@ class Walk:
             number = self.numbers.of("input", index)
             if isinstance(array, jax.Array | np.ndarray) and _identifies(array):
                 number = self.numbers.of_constant(array)
-            values.append(Value(number, varies=frozenset({_PROGRAM})))
-        return self._run(program, values, _Place())
+            values.append(Value(number, varies=frozenset({PROGRAM})))
+        return self._run(program, values, Place())
 
-    def _run(self, program: Any, inputs: Sequence[Value], place: _Place) -> list[Value]:
+    def _run(self, program: Any, inputs: Sequence[Value], place: Place) -> list[Value]:
         jaxpr = _programs.program_of(program)
         constants = map(self._constant, _programs.constants_of(program))
         known = dict(zip(jaxpr.invars, inputs, strict=True))
@@ -82,7 +74,7 @@ class Walk:
 
         for equation in jaxpr.eqns:
             operands = [look_up(atom) for atom in equation.invars]
-            outputs = self._equation(equation, operands, _within(place, equation))
+            outputs = self._equation(equation, operands, within(place, equation))
             known.update(zip(equation.outvars, outputs, strict=True))
         return [look_up(atom) for atom in jaxpr.outvars]
 
@@ -91,7 +83,7 @@ class Walk:
         return Value(self.numbers.of_constant(constant), uniform=size == 1)
 
     def _equation(
-        self, equation: Equation, operands: list[Value], place: _Place
+        self, equation: Equation, operands: list[Value], place: Place
     ) -> list[Value]:
         drawing = function_of(equation)
         if drawing is not None:
@@ -111,9 +103,11 @@ class Walk:
         return outputs
 
     def _plain(
-        self, equation: Equation, operands: list[Value], place: _Place
+        self, equation: Equation, operands: list[Value], place: Place
     ) -> list[Value]:
         """An equation that neither draws nor is known to call a program."""
+        limit = limit_of(equation, operands)
+        self.limits |= set() if limit is None else {limit}
         self.recurrent |= self.timed & transfer.shared_weights(equation, operands)
         numbers = tuple(operand.number for operand in operands)
         outputs = []
@@ -136,7 +130,7 @@ class Walk:
         self,
         equation: Equation,
         operands: list[Value],
-        place: _Place,
+        place: Place,
         package: str,
         function: str,
     ) -> list[Value]:
@@ -145,7 +139,6 @@ class Walk:
         )
         index = self._index(equation, function, key, place)
         if index not in self.draws:
-            keep = keep_of(equation, package, function)
             drawn = cost_of(equation, package, function)
             self.draws[index] = Draw(
                 function=function,
@@ -155,7 +148,7 @@ class Walk:
                 drawn=drawn,
                 steps=place.steps,
                 key=key,
-                keep=None if keep is None else operands[keep],
+                keep=self._keep(equation, operands, place, package, function),
                 rate=static_rate(equation, function, drawn),
                 loops=place.loops,
                 branches=dict(place.branches),
@@ -168,8 +161,34 @@ class Walk:
             self._fed(draw, operands[data], equation.invars[data].aval, place)
         return self._drawn(equation, operands, index, data)
 
+    def _keep(
+        self,
+        equation: Equation,
+        operands: list[Value],
+        place: Place,
+        package: str,
+        function: str,
+    ) -> Value | None:
+        """The keep probability, or the limit that stands for it, if one can tell.
+
+        Where JAX has derived a program from another, the names of arguments are gone.
+        What is left is the one value with which the program compares what it draws.
+        """
+        index = keep_of(equation, package, function)
+        if index is not None:
+            return operands[index]
+        structure = _programs.structure_of(equation)
+        named = _programs.argument_names(equation)
+        if named or not isinstance(structure, Call) or not has_keep(package, function):
+            return None
+        inside = Walk()
+        inside.numbers = self.numbers
+        inside._run(structure.program, operands, place)
+        found = list(inside.limits)
+        return Value(found[0]) if len(found) == 1 else None
+
     def _index(
-        self, equation: Equation, function: str, key: Value, place: _Place
+        self, equation: Equation, function: str, key: Value, place: Place
     ) -> int:
         """The number of a draw; one that a backward pass draws again is the same.
 
@@ -217,7 +236,7 @@ class Walk:
             )
         return outputs
 
-    def _fed(self, draw: Draw, data: Value, aval: Any, place: _Place) -> None:
+    def _fed(self, draw: Draw, data: Value, aval: Any, place: Place) -> None:
         """Looks at what a mask is applied to."""
         mask, ndim = draw.drawn.shape, aval.ndim
         if draw.function not in ON_ACTIVATIONS:
@@ -238,7 +257,7 @@ class Walk:
         equation: Equation,
         operands: list[Value],
         outputs: list[Value],
-        place: _Place,
+        place: Place,
     ) -> list[Value]:
         """An equation that takes keys, or holds programs that do, and is not known."""
         index = self.numbers.of("draw", place.chain)
@@ -263,7 +282,7 @@ class Walk:
         equation: Equation,
         structure: Loop,
         operands: list[Value],
-        place: _Place,
+        place: Place,
     ) -> list[Value]:
         loop = place.chain
         steps = 1 if structure.length is None else structure.length
@@ -342,7 +361,7 @@ class Walk:
         )
 
     def _choice(
-        self, structure: Choice, operands: list[Value], place: _Place
+        self, structure: Choice, operands: list[Value], place: Place
     ) -> list[Value]:
         choice = place.chain
         results = [
@@ -362,15 +381,6 @@ class Walk:
             number = values[0].number if same else self.numbers.of("if", choice, index)
             outputs.append(_decided_by(operands[0], joined(values, number)))
         return outputs
-
-
-def _within(place: _Place, equation: Equation) -> _Place:
-    scope = scope_of(equation, place.scope)
-    return place._replace(
-        chain=(*place.chain, id(equation)),
-        scope=scope,
-        recomputes=place.recomputes or "transpose(" in scope,
-    )
 
 
 def _decided_by(choice: Value, value: Value) -> Value:
