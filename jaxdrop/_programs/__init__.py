@@ -10,11 +10,13 @@ JAX. What is not recognised is reported as :class:`Unknown`, never guessed.
   ``Unknown``, with its programs and the roles of its operands.
 * ``jitted_name``, ``argument_names``, ``inlinable``: calls of jitted functions.
 * ``scopes_of``, ``source_frames``: where an equation was written.
+* ``forwarded``: which outputs of a program are unchanged inputs.
 * ``traced``, ``built``, ``run``: programs of functions, and new ones of the equations
   of an old one.
 * ``VIEWS``, ``LAYOUT``, ``ELEMENTWISE``, ``CHEAP``: what is known of primitives.
 """
 
+from jaxdrop._programs._forwarding import forwarded as forwarded
 from jaxdrop._programs._primitives import CHEAP as CHEAP
 from jaxdrop._programs._primitives import ELEMENTWISE as ELEMENTWISE
 from jaxdrop._programs._primitives import LAYOUT as LAYOUT

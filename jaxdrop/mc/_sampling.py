@@ -67,11 +67,16 @@ def sampler(
         )
     trunk, head = split(program)
     kept = _programs.run(trunk, *arrays)
-    outputs = jax.tree.structure(shapes)
+    leaves, outputs = jax.tree.flatten(shapes)
 
     def sample(number: Array) -> PyTree:
         flat = _programs.run(head, jax.random.fold_in(key, number), *kept)
-        return jax.tree.unflatten(outputs, flat)
+        arrays = [
+            # numbers that the function returns as they are stand in the program
+            out if isinstance(out, jax.Array) else jnp.asarray(out, leaf.dtype)
+            for out, leaf in zip(flat, leaves, strict=True)
+        ]
+        return jax.tree.unflatten(outputs, arrays)
 
     return Sampler(sample, shapes, "rbg" in str(jax.random.key_impl(key)))
 

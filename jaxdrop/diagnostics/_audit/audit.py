@@ -151,7 +151,8 @@ def assert_inactive(fn_or_model: Any, /, *args: Any, **kwargs: Any) -> None:
       **kwargs: likewise.
 
     Raises:
-      AssertionError: if a site draws. The message holds the table of :func:`audit`.
+      AssertionError: if a site draws, or it is unknown whether one does. The message
+        holds the table of :func:`audit`.
 
     Examples:
       >>> import jax, jax.numpy as jnp, jaxdrop
@@ -164,6 +165,12 @@ def assert_inactive(fn_or_model: Any, /, *args: Any, **kwargs: Any) -> None:
     if result.active:
         names = ", ".join(site.name for site in result.active)
         raise AssertionError(f"assert_inactive: {names} draws.\n\n{result}")
+    unknown = [site.name for site in result.sites if site.mode == UNKNOWN]
+    if unknown:
+        names = ", ".join(unknown)
+        raise AssertionError(
+            f"assert_inactive: it is unknown whether {names} draws.\n\n{result}"
+        )
 
 
 def _listed(draws: dict[int, Draw], used: frozenset[int]) -> list[Draw]:
