@@ -57,11 +57,17 @@ from jaxdrop._dropout.variational_sparsity import (
 )
 from jaxdrop._dropout.zoneout import zoneout as zoneout
 from jaxdrop._names import missing_name as _missing_name
+from jaxdrop.diagnostics._audit import frameworks as _frameworks
 
 if TYPE_CHECKING:
     from jaxdrop import linen as linen
     from jaxdrop import nnx as nnx
     from jaxdrop import plots as plots
+
+_frameworks.register(
+    "flax.linen", lambda: importlib.import_module("jaxdrop.linen._audit")
+)
+_frameworks.register("flax.nnx", lambda: importlib.import_module("jaxdrop.nnx._audit"))
 
 __version__ = "0.1.0"
 

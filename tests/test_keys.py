@@ -174,8 +174,9 @@ def test_an_axis_that_the_compiler_spreads_is_no_axis_of_shards(key):
         out_specs=P("data"),
         axis_names={"data"},
     )
+    spread_x = jax.device_put(x, NamedSharding(mesh, P("data")))
     with pytest.raises(ValueError, match="no mesh axis 'model' is mapped here"):
-        jax.jit(run)(key, x)
+        jax.jit(run)(key, spread_x)
 
 
 def test_each_shard_can_draw_its_part_of_the_global_mask(key, mesh):
