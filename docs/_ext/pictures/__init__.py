@@ -2,7 +2,9 @@
 
 import pathlib
 
-from pictures import home, images, networks, noise, sequences
+import matplotlib as mpl
+
+from pictures import canvas, home, images, networks, noise, sequences
 
 DRAWINGS = {
     **images.DRAWINGS,
@@ -16,14 +18,13 @@ DRAWINGS = {
 
 def draw_all(app: object) -> None:
     """Draws what is missing; ``rm -r docs/_pictures`` draws everything anew."""
-    from pictures.canvas import save
-
     folder = pathlib.Path(app.srcdir) / "_pictures"
     folder.mkdir(exist_ok=True)
     for name, drawing in DRAWINGS.items():
         path = folder / f"{name}.svg"
         if not path.exists():
-            save(drawing(), path)
+            with mpl.rc_context(canvas.STYLE):
+                canvas.save(drawing(), path)
 
 
 def setup(app: object) -> dict[str, bool]:

@@ -33,18 +33,16 @@ STYLE = {
 def canvas(
     columns: int = 3, rows: int = 1, *, size: tuple[float, float] = (2.4, 2.0)
 ) -> tuple[Figure, np.ndarray]:
-    """A transparent figure and its axes, always as a two-dimensional array."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(size[0] * columns, size[1] * rows))
-        axes = figure.subplots(rows, columns, squeeze=False)
+    """A figure and its axes, always as a two-dimensional array."""
+    figure = Figure(figsize=(size[0] * columns, size[1] * rows))
+    axes = figure.subplots(rows, columns, squeeze=False)
     figure.set_layout_engine("constrained")
     return figure, axes
 
 
 def save(figure: Figure, path: pathlib.Path) -> None:
     """Writes a figure with a transparent background."""
-    with mpl.rc_context(STYLE):
-        figure.savefig(path, transparent=True, metadata={"Date": None}, dpi=110)
+    figure.savefig(path, transparent=True, metadata={"Date": None}, dpi=110)
 
 
 def show(axes: Axes, array: np.ndarray, title: str = "", **options: object) -> None:

@@ -42,7 +42,7 @@ def _maps() -> jnp.ndarray:
     grey = jnp.asarray(photograph().mean(-1))
     maps = []
     for angle in np.linspace(0, np.pi, 8, endpoint=False):
-        dy, dx = int(round(3 * np.sin(angle))), int(round(3 * np.cos(angle)))
+        dy, dx = round(3 * np.sin(angle)), round(3 * np.cos(angle))
         maps.append(jnp.abs(jnp.roll(grey, (dy, dx), (0, 1)) - grey) * 3)
     return jnp.clip(jnp.stack(maps, -1), 0, 1)[None]
 

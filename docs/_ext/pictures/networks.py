@@ -1,5 +1,7 @@
 """Techniques on weights, gates and whole layers."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,7 +32,7 @@ def mixout() -> Figure:
     )
 
 
-def _matrices(arrays, titles) -> Figure:
+def _matrices(arrays: Sequence[jax.Array], titles: Sequence[str]) -> Figure:
     figure, axes = canvas(len(arrays), size=(2.4, 1.9))
     for ax, array, title in zip(axes[0], arrays, titles, strict=True):
         limit = float(jnp.abs(array).max())
