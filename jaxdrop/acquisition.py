@@ -4,7 +4,15 @@ Every function takes logits of samples, ``(samples, points, classes)``, such as
 ``mc.samples(apply_fn, key, params, pool, num_samples=100, draws="shared")``, and gives
 one score per point: the higher, the more there is to learn. Shared draws matter for
 what points say jointly, in :func:`batch_bald` and :func:`epig`. The scores of single
-points also come without storing samples, from ``mc.predict``.
+points also come without storing samples, from ``mc.predict``. For a binary model with
+one logit see :func:`jaxdrop.metrics.binary_logits`.
+
+* :func:`bald`: the mutual information of a label and the model.
+* :func:`max_entropy`: the entropy of the mean prediction.
+* :func:`variation_ratio`: the share of samples against the class with the most votes.
+* :func:`margin`: how close the two most probable classes are.
+* :func:`batch_bald`: points whose labels together tell the most, a :class:`Selection`.
+* :func:`epig`: the mutual information with the labels of target inputs.
 """
 
 import math
@@ -13,17 +21,31 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.lax import Precision
 from jax.typing import ArrayLike
 
-from jaxdrop._checks import check_count, require_key
+from jaxdrop._checks import as_count, check_count, require_key
+from jaxdrop._numbers import as_host
 from jaxdrop._typing import Array, Key
 from jaxdrop.metrics._compiled import compiled
 from jaxdrop.metrics._entropy import entropy, log_mean_exp
 from jaxdrop.metrics._examples import as_float, poison
+from jaxdrop.metrics._probabilities import check_classes
+
+__all__ = [
+    "Selection",
+    "bald",
+    "batch_bald",
+    "epig",
+    "margin",
+    "max_entropy",
+    "variation_ratio",
+]
 
 _POINTS_AT_A_TIME = 64  # of the pool, in what is quadratic in memory
+_NUMBERS_AT_A_TIME = 2**24  # of joint probabilities in epig: 64 MiB of float32
 
 
 class Selection(NamedTuple):
@@ -148,13 +170,10 @@ def margin(logits: ArrayLike, /) -> Array:
       '0.80'
     """
     probs = jnp.exp(log_mean_exp(_log_probs(logits)))
-    if probs.shape[-1] < 2:
-        raise ValueError("margin: logits must have at least two classes, got one.")
     best, _ = lax.top_k(probs, 2)
     return 1 - (best[..., 0] - best[..., 1])
 
 
-@compiled("num_points", "num_configurations")
 def batch_bald(
     key: Key | None,
     logits: ArrayLike,
@@ -162,6 +181,7 @@ def batch_bald(
     *,
     num_points: int,
     num_configurations: int = 1024,
+    labelled: ArrayLike | None = None,
 ) -> Selection:
     """Chooses points whose labels together tell the most about the model.
 
@@ -179,14 +199,17 @@ def batch_bald(
       num_points: how many to choose. Static.
       num_configurations: how many joint labels of the chosen points to hold. Memory is
         this times the samples. Static.
+      labelled: ``(points,)``, bools: true for points that have a label already and are
+        not to be chosen; None if there are none.
 
     Returns:
-      The indices in the order of choice, and what each of them added.
+      The indices in the order of choice, and what each of them added. Where a JAX array
+      ``labelled`` leaves too few points, the index is -1 and the gain NaN.
 
     Raises:
       ValueError: if there are fewer points than are to be chosen, a count is not
-        positive, or a key is missing.
-      TypeError: if a count is no integer.
+        positive, shapes do not fit, or a key is missing.
+      TypeError: if a count is not an integer, or ``labelled`` does not hold bools.
 
     References:
       Kirsch, van Amersfoort, Gal, `BatchBALD: efficient and diverse batch acquisition
@@ -202,6 +225,32 @@ def batch_bald(
       >>> bool(chosen.indices[0] // 2 != chosen.indices[1] // 2)
       True
     """
+    if labelled is not None and not isinstance(labelled, jax.Array):
+        labelled = as_host(labelled, "labelled")
+        free = labelled.size - np.count_nonzero(labelled)
+        if labelled.dtype == bool and isinstance(num_points, int) and free < num_points:
+            raise ValueError(
+                f"num_points must be at most the number of points that are not "
+                f"labelled, {free}, got {num_points}."
+            )
+    return _batch_bald(
+        key,
+        logits,
+        num_points=num_points,
+        num_configurations=num_configurations,
+        labelled=labelled,
+    )
+
+
+@compiled("num_points", "num_configurations")
+def _batch_bald(
+    key: Key | None,
+    logits: ArrayLike,
+    *,
+    num_points: int,
+    num_configurations: int,
+    labelled: ArrayLike | None,
+) -> Selection:
     log_probs = _log_probs(logits)
     _, pool, classes = log_probs.shape
     for name, count in (
@@ -215,7 +264,7 @@ def batch_bald(
             f"num_points must be from 1 to the number of points, {pool}, got "
             f"{num_points}."
         )
-    greedy = _Greedy(log_probs)
+    greedy = _Greedy(log_probs, _free(labelled, pool))
     exact = 1  # points chosen while all labels of those before fit
     while exact < num_points and classes**exact <= num_configurations:
         exact += 1
@@ -229,8 +278,32 @@ def batch_bald(
     return greedy.draw_on(key, num_points - exact, num_configurations)
 
 
-@compiled()
-def epig(logits: ArrayLike, target_logits: ArrayLike, /) -> Array:
+def _free(labelled: ArrayLike | None, pool: int) -> Array:
+    """Which points of the pool may be chosen."""
+    if labelled is None:
+        return jnp.ones(pool, bool)
+    has_label = jnp.asarray(labelled)
+    if has_label.dtype != bool:
+        raise TypeError(
+            f"labelled must hold bools, got an array of {has_label.dtype}; for indices "
+            "use jnp.zeros(points, bool).at[indices].set(True)."
+        )
+    if has_label.shape != (pool,):
+        raise ValueError(
+            f"labelled must hold one bool for each point, of shape {(pool,)}, got "
+            f"{has_label.shape}."
+        )
+    return ~has_label
+
+
+@compiled("chunk_size")
+def epig(
+    logits: ArrayLike,
+    target_logits: ArrayLike,
+    /,
+    *,
+    chunk_size: int | None = None,
+) -> Array:
     """How much a label tells about the predictions that matter.
 
     The mutual information of a point's label and the label of a target input, averaged
@@ -240,12 +313,17 @@ def epig(logits: ArrayLike, target_logits: ArrayLike, /) -> Array:
       logits: ``(samples, points, classes)``: logits or log-probabilities of the pool.
       target_logits: ``(samples, targets, classes)``: of the targets, from the same
         functions: shared draws, under the same key.
+      chunk_size: how many pairs of a point and a target are held at once, each with
+        the joint probabilities of its labels, ``classes**2`` numbers. Fewer need less
+        memory, more may be faster; None for what fits into 64 MiB. Static.
 
     Returns:
       The scores ``(points,)`` in nats, never negative.
 
     Raises:
-      ValueError: if the numbers of samples differ, or there are no targets.
+      ValueError: if the numbers of samples differ, there are no targets, or
+        ``chunk_size`` is not positive.
+      TypeError: if ``chunk_size`` is not an integer.
 
     References:
       Bickford Smith, Kirsch, Farquhar, Gal, Foster, Rainforth, `Prediction-oriented
@@ -270,18 +348,25 @@ def epig(logits: ArrayLike, target_logits: ArrayLike, /) -> Array:
             f"epig: target_logits must have targets, got shape {targets.shape}."
         )
     targets = targets.astype(pool.dtype)
-    target_probs = jnp.exp(targets)
-    target_entropy = entropy(log_mean_exp(targets))
+    num_pairs = _NUMBERS_AT_A_TIME // (pool.shape[-1] * targets.shape[-1])
+    if chunk_size is not None:
+        num_pairs = as_count(chunk_size, name="chunk_size")
+    num_targets = min(max(num_pairs, 1), targets.shape[1])
+    num_points = min(max(num_pairs // num_targets, 1), _POINTS_AT_A_TIME)
+    of_targets = jnp.exp(targets).swapaxes(0, 1), entropy(log_mean_exp(targets))
 
     def of_point(log_probs: Array) -> Array:
-        both = jnp.einsum(
-            "tc,tmd->mcd", jnp.exp(log_probs), target_probs, precision=Precision.HIGHEST
-        ) / len(log_probs)
-        joint = both.reshape(both.shape[0], -1)
-        apart = entropy(log_mean_exp(log_probs)) + target_entropy
-        return jnp.maximum(apart - _entropy_of_probs(joint), 0).mean()
+        probs, entropy_of_point = jnp.exp(log_probs), entropy(log_mean_exp(log_probs))
 
-    return _over_points(of_point, pool)
+        def of_pair(target: tuple[Array, Array]) -> Array:
+            target_probs, entropy_of_target = target
+            joint = jnp.matmul(probs.T, target_probs, precision=Precision.HIGHEST)
+            joint_entropy = _entropy_of_probs(joint.ravel() / len(probs))
+            return jnp.maximum(entropy_of_point + entropy_of_target - joint_entropy, 0)
+
+        return lax.map(of_pair, of_targets, batch_size=num_targets).mean()
+
+    return _over_points(of_point, pool, num_points)
 
 
 class _Greedy:
@@ -293,14 +378,14 @@ class _Greedy:
       weights: ``(configurations,)``: the probability of each, or its share of draws.
     """
 
-    def __init__(self, log_probs: Array) -> None:
-        samples, pool, _ = log_probs.shape
+    def __init__(self, log_probs: Array, free: Array) -> None:
+        samples = log_probs.shape[0]
         self.log_probs = log_probs
         self.probs = jnp.exp(log_probs)
         self.doubt = entropy(log_probs).mean(0)  # H[y | w], which no label removes
         self.labels = jnp.zeros((1, samples), log_probs.dtype)
         self.weights = jnp.ones(1, log_probs.dtype)
-        self.free = jnp.ones(pool, bool)
+        self.free = free
         self.indices: list[Array] = []
         self.gains: list[Array] = []
 
@@ -369,13 +454,18 @@ class _Greedy:
 
         gains = _over_points(surprise, self.probs) - self.doubt
         index = jnp.where(free, gains, -jnp.inf).argmax().astype(jnp.int32)
-        return index, gains[index]
+        some = free.any()
+        return jnp.where(some, index, -1), poison(gains[index], some)
 
 
-def _over_points(function: Callable[[Array], Array], samples: Array) -> Array:
-    """Maps a function of ``(samples, classes)`` over the points of a pool."""
+def _over_points(
+    function: Callable[[Array], Array],
+    samples: Array,
+    number: int = _POINTS_AT_A_TIME,
+) -> Array:
+    """Maps a function of ``(samples, classes)`` over a pool, ``number`` at a time."""
     points = jnp.moveaxis(samples, 1, 0)
-    scores: Array = lax.map(function, points, batch_size=_POINTS_AT_A_TIME)
+    scores: Array = lax.map(function, points, batch_size=number)
     return scores
 
 
@@ -387,7 +477,14 @@ def _entropy_of_probs(probs: Array) -> Array:
 def _log_probs(logits: ArrayLike, *, name: str = "logits") -> Array:
     table = as_float(logits, name=name)
     if table.ndim != 3 or math.prod(table.shape[::2]) == 0:
+        remedy = (
+            " For a binary model with one logit use jaxdrop.metrics.binary_logits."
+            if table.ndim == 2
+            else ""
+        )
         raise ValueError(
             f"{name} must be (samples, points, classes), got shape {table.shape}."
+            f"{remedy}"
         )
+    check_classes(table.shape, name=name)
     return jax.nn.log_softmax(table, axis=-1)

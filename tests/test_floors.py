@@ -9,7 +9,7 @@ ROOT = pathlib.Path(__file__).parents[1] / "jaxdrop"
 
 FLOORS = [  # from the ground up; rooms on one floor do not know each other
     {"_typing"},
-    {"_checks", "_paths", "_sites"},
+    {"_checks", "_numbers", "_paths", "_sites"},
     {"prng", "keys", "_weights"},
     {"_masks"},
     {
