@@ -29,7 +29,10 @@ RUNS = {  # what is printed, and which files are written
     ),
     "compare_regularizers": (
         [method.name for method in comparison.METHODS],
-        {"results.csv", "learning_curves.png", "reliability_diagrams.png"},
+        {
+            *("results.csv", "gains.json", "gains.png"),
+            *("learning_curves.png", "reliability_diagrams.png"),
+        },
     ),
     "image_regularizers": (
         [method.name for method in residual.METHODS],
