@@ -56,11 +56,17 @@ from jaxdrop._dropout.variational_sparsity import (
     variational_sparsity as variational_sparsity,
 )
 from jaxdrop._dropout.zoneout import zoneout as zoneout
+from jaxdrop.diagnostics._audit import frameworks as _frameworks
 
 if TYPE_CHECKING:
     from jaxdrop import linen as linen
     from jaxdrop import nnx as nnx
     from jaxdrop import plots as plots
+
+_frameworks.register(
+    "flax.linen", lambda: importlib.import_module("jaxdrop.linen._audit")
+)
+_frameworks.register("flax.nnx", lambda: importlib.import_module("jaxdrop.nnx._audit"))
 
 __version__ = "0.1.0"
 

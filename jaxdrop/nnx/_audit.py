@@ -38,6 +38,13 @@ def state(model: Any, /) -> PyTree:
     return nnx.state(model)
 
 
+def streams(model: Any, /) -> PyTree:
+    """Which of the arrays of a model belong to a stream of keys."""
+    is_variable = lambda node: isinstance(node, nnx.Variable)
+    of_variable = lambda v: jax.tree.map(lambda _: isinstance(v, nnx.RngState), v)
+    return jax.tree.map(of_variable, nnx.state(model), is_leaf=is_variable)
+
+
 def call(function: Any, /) -> Callable[..., Any]:
     """What is called: a model is called itself."""
     chosen: Callable[..., Any] = function

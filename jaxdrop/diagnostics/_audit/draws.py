@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 from jaxdrop import _programs
 from jaxdrop._programs import ELEMENTWISE, Equation, Unknown, aval_of, is_key
@@ -181,3 +182,22 @@ def static_rate(equation: Equation, function: str, drawn: Drawn, /) -> float | N
         before = aval_of(equation.invars[1]).shape[axis]
     dropped = before - aval_of(equation.outvars[0]).shape[axis]
     return dropped / entries if entries else None
+
+
+def fed(draw: Draw, data: Value, aval: Any, loops: Sequence[Chain], /) -> None:
+    """Looks at what a mask is applied to."""
+    mask, ndim = draw.drawn.shape, aval.ndim
+    if draw.function not in ON_ACTIVATIONS:
+        return
+    draw.fed.update(loop for loop in loops if loop in data.carries)
+    if data.form == "selu" and draw.function in BREAKS_SELU:
+        draw.faults.add("selu")
+    aligned = (1,) * (ndim - len(mask)) + mask
+    by_entry = draw.function not in ("drop_block", "spatial_dropout")
+    if by_entry and any(aligned[axis] > 1 for axis in data.spatial):
+        draw.faults.add("convolution")
+    if not by_entry and ndim == 3 and 1 < aval.shape[0] != aligned[0]:
+        draw.faults.add("whole batch")
+    weights = data.form == "softmax" and ndim > 2
+    if weights and aligned[-3] == 1 < aval.shape[-3]:
+        draw.faults.add("heads")

@@ -89,6 +89,8 @@ class Audit:
             f"{len(self.active)} active, {len(self.inactive)} inactive; "
             f"{bits:,} random bits and {memory:,} bytes of masks in a pass"
         )
+        if self.sites and all(site.mode == "evaluation" for site in self.sites):
+            total += "\nall sites are in evaluation: nothing is dropped"
         lines = [*(_table(self.sites) if self.sites else ()), total]
         for finding in self.findings:
             lines += ["", *_paragraph(finding)]

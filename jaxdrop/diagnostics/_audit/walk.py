@@ -1,7 +1,7 @@
 """Walking a traced program: where it draws, and what becomes of that."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import jax
@@ -14,12 +14,12 @@ from jaxdrop.diagnostics._audit import transfer
 from jaxdrop.diagnostics._audit.costs import NOTHING
 from jaxdrop.diagnostics._audit.draws import (
     ADDS_VARIANCE,
-    BREAKS_SELU,
     ON_ACTIVATIONS,
     UNKNOWN,
     Draw,
     cost_of,
     data_of,
+    fed,
     function_of,
     has_keep,
     keep_of,
@@ -42,6 +42,8 @@ class Walk:
       recurrent: those whose state goes through weights that all steps share.
       numbers: what values are equal, and what small ones are.
       limits: what random values are compared with.
+      inputs: the values of the program's inputs.
+      differentiates: whether there is a backward pass.
     """
 
     def __init__(self) -> None:
@@ -50,15 +52,24 @@ class Walk:
         self.recurrent: set[Chain] = set()
         self.numbers = Numbers()
         self.limits: set[int] = set()
+        self.inputs: list[Value] = []
+        self.differentiates = False
 
-    def program(self, program: Any, inputs: Sequence[Any], /) -> list[Value]:
-        """Walks a whole program; ``inputs`` are arrays, or their shapes."""
+    def program(
+        self, program: Any, inputs: Sequence[Any], /, fixed: Collection[int] = ()
+    ) -> list[Value]:
+        """Walks a whole program; ``inputs`` are arrays, or their shapes.
+
+        Those at the ``fixed`` positions are the same in every call.
+        """
         values = []
         for index, array in enumerate(inputs):
             number = self.numbers.of("input", index)
             if isinstance(array, jax.Array | np.ndarray) and _identifies(array):
                 number = self.numbers.of_constant(array)
-            values.append(Value(number, varies=frozenset({PROGRAM})))
+            changes = frozenset() if index in fixed else frozenset({PROGRAM})
+            values.append(Value(number, varies=changes))
+        self.inputs = values
         return self._run(program, values, Place())
 
     def _run(self, program: Any, inputs: Sequence[Value], place: Place) -> list[Value]:
@@ -85,6 +96,7 @@ class Walk:
     def _equation(
         self, equation: Equation, operands: list[Value], place: Place
     ) -> list[Value]:
+        self.differentiates |= "transpose(" in place.scope
         drawing = function_of(equation)
         if drawing is not None:
             return self._draw(equation, operands, place, *drawing)
@@ -118,7 +130,7 @@ class Walk:
         if applied is not None:
             mask, data = applied
             draw = self.draws[mask]
-            self._fed(draw, operands[data], equation.invars[data].aval, place)
+            fed(draw, operands[data], equation.invars[data].aval, place.loops)
             outputs = [
                 dataclasses.replace(o, direct=frozenset({mask})) for o in outputs
             ]
@@ -158,7 +170,7 @@ class Walk:
         if not place.recomputes:
             draw.key = key  # what is known of it may have grown with a further round
         if data is not None and not place.recomputes:
-            self._fed(draw, operands[data], equation.invars[data].aval, place)
+            fed(draw, operands[data], equation.invars[data].aval, place.loops)
         return self._drawn(equation, operands, index, data)
 
     def _keep(
@@ -235,22 +247,6 @@ class Walk:
                 )
             )
         return outputs
-
-    def _fed(self, draw: Draw, data: Value, aval: Any, place: Place) -> None:
-        """Looks at what a mask is applied to."""
-        mask, ndim = draw.drawn.shape, aval.ndim
-        if draw.function not in ON_ACTIVATIONS:
-            return
-        draw.fed.update(loop for loop in place.loops if loop in data.carries)
-        if data.form == "selu" and draw.function in BREAKS_SELU:
-            draw.faults.add("selu")
-        aligned = (1,) * (ndim - len(mask)) + mask
-        by_entry = draw.function not in ("drop_block", "spatial_dropout")
-        if by_entry and any(aligned[axis] > 1 for axis in data.spatial):
-            draw.faults.add("convolution")
-        weights = data.form == "softmax" and ndim > 2
-        if weights and aligned[-3] == 1 < aval.shape[-3]:
-            draw.faults.add("heads")
 
     def _unknown(
         self,
