@@ -49,18 +49,8 @@ def finished(ax: Axes, /) -> Figure:
     names = ax.get_legend_handles_labels()[1]
     if len(names) > _MOST_INSIDE:  # beside the plot, which so many names would cover
         columns = -(-len(names) // 24)
-<<<<<<< HEAD
-        ax.legend(
-            frameon=False,
-            fontsize="small",
-            ncols=columns,
-            loc="upper left",
-            bbox_to_anchor=(1.0, 1.0),
-        )
-=======
         place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
         ax.legend(frameon=False, fontsize="small", ncols=columns, **place)
->>>>>>> metrics
     elif names:
         ax.legend(frameon=False)
     return figure_of(ax)
