@@ -15,8 +15,8 @@ Operands = dict[str, Array]
 """The arrays of a call.
 
 ``query``, ``key`` and ``value`` in the layouts of ``jax.nn``, ``(batch, length, heads,
-features)``; ``scale`` and ``keep``, scalars; ``words``, the data of the key of the mask;
-and maybe ``bias`` and ``mask``, of four axes, each of length 1 or whole, and
+features)``; ``scale`` and ``keep``, scalars; ``words``, the data of the mask's key; and
+maybe ``bias`` and ``mask``, of four axes, each of length 1 or whole, and
 ``lengths``, int32, one for each example. For differentiation also what
 :data:`OUTPUTS` names; and changes of arrays, whose names begin with ``d_``.
 """

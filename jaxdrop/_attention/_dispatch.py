@@ -117,10 +117,8 @@ def _in_kernels(
             assert part != "change"  # only its transpose is made of kernels
             found = _flash.pull(call, platform, own, operands, part, **how)
             results = [found[name] for name in part]
-    if part == "attend":
-        shapes = _output_shapes(own)
-    else:
-        shapes = [own[name] for name in part]
+    attends = part == "attend"
+    shapes = _output_shapes(own) if attends else [own[name] for name in part]
     return tuple(
         _unfolded(x, lead, shape) for x, shape in zip(results, shapes, strict=True)
     )
@@ -290,9 +288,7 @@ def _transposed(cotangents: Any, *arrays: Any, **how: Any) -> Any:
         jnp.zeros(x.aval.shape, x.aval.dtype) if type(x) is ad.Zero else x
         for x in cotangents
     ]
-    flags = [
-        (*(own[i] for i in kept), *(True for _ in cotangents)) for own in levels
-    ]
+    flags = [(*(own[i] for i in kept), *(True for _ in cotangents)) for own in levels]
     found = _attention.bind(
         *(arrays[i] for i in kept),
         *cotangents,
@@ -319,7 +315,7 @@ def _lowered(context: Any, *nodes: Any, platform: str, **how: Any) -> Any:
         )
     }
     interpret = platform not in _KERNELS
-    kind = _KERNELS.get(platform, "tpu")
+    kind = _KERNELS.get(platform, _INTERPRETED)
     wanted = _flash.applies(call, own, kind) and part != "change"
     if wanted and (call.in_kernels or not interpret):
         run = partial(
@@ -343,6 +339,7 @@ def _may_be_spread(context: Any) -> bool:
 
 
 _KERNELS = {"tpu": "tpu", "cuda": "gpu"}
+_INTERPRETED = "tpu"  # the kernels that other platforms interpret, if they are asked to
 _KINDS = {"cpu": "cpu", "tpu": "tpu", "cuda": "gpu", "rocm": "gpu"}
 
 _attention.def_impl(_run)

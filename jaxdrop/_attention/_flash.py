@@ -1,4 +1,4 @@
-"""Flash attention kernels: whether they apply, what they are given, how it is spread."""
+"""Flash attention kernels: whether they apply, what they take, and what they give."""
 
 import dataclasses
 from functools import partial

@@ -11,6 +11,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -21,7 +22,7 @@ from jaxdrop._masks._draw import LEVELS
 from jaxdrop._typing import Array
 from jaxdrop.prng import _threefry
 
-Hash = Callable[[tuple[Array, Array], Array, Array], Array]
+Hash = Callable[[Any, Array, Array], Array]
 """From the two words of a key, and high and low words of counters, to random bits."""
 
 LOWEST = float(np.finfo(np.float32).min)
@@ -169,7 +170,7 @@ def _attended(
 def survives(kernel: Kernel, scalars: Scalars, at: Places) -> Array:
     """The tile's part of the mask, of length 1 along axes that share draws."""
     queries, keys = kernel.drawn
-    row = jnp.zeros_like(at.query[:1, :1]).astype(jnp.uint32) + scalars.first_row
+    row = jnp.broadcast_to(scalars.first_row, (1, 1))
     if queries:
         row = row + at.query.astype(jnp.uint32)
     key = at.key.astype(jnp.uint32)
@@ -217,3 +218,33 @@ def product(left: Array, right: Array, axes: tuple[int, int]) -> Array:
         preferred_element_type=jnp.float32,
     )
     return found
+
+
+def scalars_of(numbers: Any, example: Array, head: Array) -> Scalars:
+    """The numbers of a head of an example, read from references to all of them."""
+    whole, real, examples, heads = numbers
+    four, three = example * np.int32(4), example * np.int32(3)
+    words = [whole[four + np.int32(i)] for i in range(4)]
+    reals = [real[three + np.int32(i)] for i in range(3)]
+    return Scalars(
+        (words[0], words[1]),
+        words[2].astype(jnp.int32),
+        words[3].astype(jnp.int32),
+        examples[example] + heads[head],
+        *reals,
+    )
+
+
+def padded(x: Array, multiples: dict[int, int]) -> Array:
+    """Zeros behind, up to a multiple along some axes."""
+    missing = [-x.shape[a] % multiples.get(a, 1) for a in range(x.ndim)]
+    return jnp.pad(x, [(0, n) for n in missing]) if any(missing) else x
+
+
+def like(x: Any, shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
+    """A shape that varies over the same axes of a mesh as an array."""
+    if isinstance(x, jax.ShapeDtypeStruct):
+        kind = x.manual_axis_type  # type: ignore[attr-defined]
+    else:
+        kind = jax.typeof(x).manual_axis_type  # type: ignore[attr-defined]
+    return jax.ShapeDtypeStruct(shape, dtype, manual_axis_type=kind)  # type: ignore[call-arg]

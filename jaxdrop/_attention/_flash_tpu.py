@@ -17,7 +17,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -72,7 +71,7 @@ def forward(
     batch, heads, _, features = query.shape
     length = kernel.block[0]
     grid = _Grid("bhqk", {"b": batch, "h": heads, "q": kernel.steps[0]}, kernel)
-    row = _like(query, (batch, heads, 1, query.shape[2]), jnp.float32)
+    row = tile.like(query, (batch, heads, 1, query.shape[2]), jnp.float32)
     single = lambda *shape: pltpu.VMEM(shape, jnp.float32)
     outputs: tuple[Array, Array, Array] = grid.call(
         partial(_forward, kernel, grid, tuple(extra)),
@@ -94,7 +93,7 @@ def _forward(
     query_at, key_at, value_at, *extra_at = references[: 3 + len(names)]
     output_at, weights_at, top_at, sums, weights, top = references[3 + len(names) :]
     at, step = grid.ids(), grid.ids()["k"]
-    scalars = _scalars(numbers, at)
+    scalars = tile.scalars_of(numbers, at["b"], grid.head(at))
 
     @pl.when(step == 0)
     def start() -> None:
@@ -175,9 +174,9 @@ def _backward(
     numbers, references = references[:4], references[4:]
     inputs, references = references[: 7 + len(names)], references[7 + len(names) :]
     of_query_at, of_key_at, of_value_at, of_query, of_key, of_value = references
-    query_at, key_at, value_at, change_at = inputs[:4]
+    query_at, key_at, _, change_at = inputs[:4]
     at = grid.ids()
-    scalars = _scalars(numbers, at)
+    scalars = tile.scalars_of(numbers, at["b"], grid.head(at))
     first_query, first_key = grid.firsts(at)
     rows = pl.ds(pl.multiple_of(first_key, kernel.block[1]), kernel.block[1])
 
@@ -265,7 +264,7 @@ def bias_gradient(
         numbers,
         [*arrays, *extra.values()],
         ["q", "k", "k", "q", "r", "r", "r", *("w" for _ in extra)],
-        [_like(extra["bias"], shape, jnp.float32)],
+        [tile.like(extra["bias"], shape, jnp.float32)],
         ["w"],
         [],
         interpret,
@@ -283,7 +282,7 @@ def _bias_gradient(
 ) -> None:
     numbers, inputs, of_bias = references[:4], references[4:-1], references[-1]
     at = grid.ids()
-    scalars = _scalars(numbers, at)
+    scalars = tile.scalars_of(numbers, at["b"], grid.head(at))
     first = jnp.asarray(True)
     for name in summed:
         first &= at[name] == 0
@@ -312,6 +311,12 @@ class _Grid:
     def ids(self) -> dict[str, Array]:
         """Where a step is, by the name of its axis."""
         return {name: pl.program_id(axis) for axis, name in enumerate(self.order)}
+
+    def head(self, at: dict[str, Array]) -> Array:
+        """The query head of a step."""
+        if "g" not in at:
+            return at["h"]
+        return at["h"] * np.int32(self.kernel.group) + at["g"]
 
     def firsts(self, at: dict[str, Array]) -> tuple[Array, Array]:
         """The positions of the first query and the first key of a step."""
@@ -342,10 +347,8 @@ class _Grid:
 
         def index(*ids: Array) -> tuple[Any, ...]:
             at = dict(zip(self.order, ids, strict=True))
-            head = at["h"]
-            if "g" in at and kind not in ("k", "last k"):
-                head = head * np.int32(self.kernel.group) + at["g"]
-            if "g" not in at and kind == "k":
+            head = self.head(at)
+            if kind in ("k", "last k"):
                 head = lax.div(head, np.int32(self.kernel.group))
             block = self._block(at, kind)
             place = (at["b"], head, *block)
@@ -392,7 +395,7 @@ class _Grid:
             grid=tuple(self.sizes[name] for name in self.order),
             in_specs=[*(scalar for _ in numbers), *(self.spec(*x) for x in pairs)],
             out_specs=[self.spec(*x) for x in output_pairs],
-            out_shape=[_like(x, x.shape, x.dtype) for x in outputs],
+            out_shape=[tile.like(x, x.shape, x.dtype) for x in outputs],
             scratch_shapes=scratch,
             interpret=interpret,
             compiler_params=pltpu.CompilerParams(
@@ -403,23 +406,6 @@ class _Grid:
                 vmem_limit_bytes=_VMEM,
             ),
         )(*numbers, *inputs)
-
-
-def _scalars(numbers: Any, at: dict[str, Array]) -> Scalars:
-    whole, real, examples, heads = numbers
-    example, head = at["b"], at["h"]
-    if "g" in at:
-        head = head * np.int32(heads.shape[0] // pl.num_programs(1)) + at["g"]
-    four, three = example * np.int32(4), example * np.int32(3)
-    return Scalars(
-        (whole[four], whole[four + 1]),
-        whole[four + 2].astype(jnp.int32),
-        whole[four + 3].astype(jnp.int32),
-        examples[example] + heads[head],
-        real[three],
-        real[three + 1],
-        real[three + 2],
-    )
 
 
 def _extra(names: tuple[str, ...], references: Any) -> dict[str, Array]:
@@ -442,9 +428,9 @@ def laid_out(kernel: Kernel, x: Array, name: str) -> Array:
     length, width = kernel.block
     if name in ("bias", "mask"):
         sizes = {2: length, 3: width}
-        return _padded(x, {a: n for a, n in sizes.items() if x.shape[a] > 1})
+        return tile.padded(x, {a: n for a, n in sizes.items() if x.shape[a] > 1})
     x = x.swapaxes(1, 2)
-    return _padded(x, {2: length if name == "query" else width})
+    return tile.padded(x, {2: length if name == "query" else width})
 
 
 def laid_back(kernel: Kernel, x: Array, like: Array) -> Array:
@@ -455,13 +441,7 @@ def laid_back(kernel: Kernel, x: Array, like: Array) -> Array:
 
 def row(kernel: Kernel, x: Array) -> Array:
     """Numbers of each query as the kernels take them."""
-    return _padded(x[:, :, None], {3: kernel.block[0]})
-
-
-def _padded(x: Array, multiples: dict[int, int]) -> Array:
-    """Zeros behind, up to a multiple along some axes."""
-    missing = [-x.shape[a] % multiples.get(a, 1) for a in range(x.ndim)]
-    return jnp.pad(x, [(0, n) for n in missing]) if any(missing) else x
+    return tile.padded(x[:, :, None], {3: kernel.block[0]})
 
 
 def _when(condition: Array | None) -> Callable[[Callable[[], None]], Any]:
@@ -469,12 +449,3 @@ def _when(condition: Array | None) -> Callable[[Callable[[], None]], Any]:
     if condition is None:
         return lambda body: body()
     return pl.when(condition)  # type: ignore[no-any-return]
-
-
-def _like(x: Any, shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
-    """A shape that varies over the same axes of a mesh as an array."""
-    if isinstance(x, jax.ShapeDtypeStruct):
-        kind = x.manual_axis_type  # type: ignore[attr-defined]
-    else:
-        kind = jax.typeof(x).manual_axis_type  # type: ignore[attr-defined]
-    return jax.ShapeDtypeStruct(shape, dtype, manual_axis_type=kind)  # type: ignore[call-arg]

@@ -12,11 +12,10 @@ from jax.typing import ArrayLike
 from jaxdrop import _masks
 from jaxdrop._attention import _arguments, _dispatch
 from jaxdrop._attention._call import Call, Operands, wide_dtype
-from jaxdrop._attention._hash import counter_hash
 from jaxdrop._checks import check_choice, check_rate, is_identity, require_key
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Axes, Flag, Key, Rate
-from jaxdrop.prng._bits import counter_key
+from jaxdrop.prng._bits import counter_hash, counter_key
 
 _CALLER = _arguments.CALLER
 
