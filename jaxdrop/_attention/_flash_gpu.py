@@ -412,6 +412,21 @@ def _blocks(first: Array, end: Array, size: int) -> tuple[Array, Array]:
     return lax.div(first, number), lax.div(end + number - np.int32(1), number)
 
 
+def available() -> bool:
+    """Whether kernels can be compiled here: newer versions of JAX want to know the GPU.
+
+    It is one of this machine, or an abstract one of the mesh in use.
+    """
+    describe = getattr(triton, "get_gpu_info", None)
+    if describe is None:
+        return True
+    try:
+        describe()
+    except (ValueError, RuntimeError):
+        return False
+    return True
+
+
 # Layouts.
 
 

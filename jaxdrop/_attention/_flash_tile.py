@@ -244,7 +244,7 @@ def padded(x: Array, multiples: dict[int, int]) -> Array:
 def like(x: Any, shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
     """A shape that varies over the same axes of a mesh as an array."""
     if isinstance(x, jax.ShapeDtypeStruct):
-        kind = x.manual_axis_type  # type: ignore[attr-defined]
+        kind = x.manual_axis_type
     else:
-        kind = jax.typeof(x).manual_axis_type  # type: ignore[attr-defined]
-    return jax.ShapeDtypeStruct(shape, dtype, manual_axis_type=kind)  # type: ignore[call-arg]
+        kind = jax.typeof(x).manual_axis_type
+    return jax.ShapeDtypeStruct(shape, dtype, manual_axis_type=kind)  # type: ignore[no-untyped-call]

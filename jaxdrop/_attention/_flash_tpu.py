@@ -27,7 +27,7 @@ from jaxdrop._attention import _flash_tile as tile
 from jaxdrop._attention._flash_tile import Kernel, Scalars
 from jaxdrop._typing import Array
 
-_VMEM = 100 << 20  # bytes; what the larger chips have, less some room
+_VMEM = 24 << 20  # bytes of fast memory for tiles, beside what a head keeps there
 _CHUNK = 64  # keys of a tile whose weights are computed at once, in registers
 
 
@@ -80,7 +80,7 @@ def forward(
         ["q", "k", "k", *("w" for _ in extra)],
         [query, row, row],
         ["q", "r", "r"],
-        [single(features, length), single(1, length), single(1, length)],
+        [single(features, length), single(1, length), single(1, length)],  # type: ignore[no-untyped-call]
         interpret,
     )
     return outputs
@@ -353,7 +353,7 @@ class _Grid:
             block = self._block(at, kind)
             place = (at["b"], head, *block)
             if kind == "w":
-                place = tuple(
+                place = tuple(  # type: ignore[assignment]
                     i if size > 1 else np.int32(0)
                     for i, size in zip(place, x.shape, strict=True)
                 )
@@ -399,13 +399,19 @@ class _Grid:
             scratch_shapes=scratch,
             interpret=interpret,
             compiler_params=pltpu.CompilerParams(
-                dimension_semantics=("parallel", "parallel")
+                dimension_semantics=("parallel", "parallel")  # type: ignore[arg-type]
                 + ("arbitrary",) * (len(self.order) - 2)
                 if self.order[:2] == "bh"
                 else ("arbitrary",) * len(self.order),
-                vmem_limit_bytes=_VMEM,
+                vmem_limit_bytes=_VMEM + sum(map(_bytes, scratch)),
             ),
         )(*numbers, *inputs)
+
+
+def _bytes(scratch: Any) -> int:
+    """Of single precision, in whole registers."""
+    rows, columns = scratch.shape
+    return int(4 * (rows + -rows % 8) * (columns + -columns % 128))
 
 
 def _extra(names: tuple[str, ...], references: Any) -> dict[str, Array]:
@@ -421,6 +427,11 @@ def _chunks(places: tile.Places) -> list[tuple[slice, tile.Places]]:
     keys = places.key.shape[0]
     parts = [slice(i, min(i + _CHUNK, keys)) for i in range(0, keys, _CHUNK)]
     return [(part, places._replace(key=places.key[part])) for part in parts]
+
+
+def available() -> bool:
+    """Whether kernels can be compiled here: for TPUs, anywhere."""
+    return True
 
 
 def laid_out(kernel: Kernel, x: Array, name: str) -> Array:
@@ -448,4 +459,4 @@ def _when(condition: Array | None) -> Callable[[Callable[[], None]], Any]:
     """``pl.when``, or always."""
     if condition is None:
         return lambda body: body()
-    return pl.when(condition)  # type: ignore[no-any-return]
+    return pl.when(condition)

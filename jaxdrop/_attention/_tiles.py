@@ -225,7 +225,8 @@ def _survives(plan: Plan, drop: Drop, tile: Operands) -> Array:
         return _masks.survives(bits, keep=keep)
 
     size = plan.group * tile["query"].shape[1] * tile["key"].shape[0]
-    return _masks.hold(drawing, *drop, size=size)
+    mask = _masks.hold(drawing, *drop, size=size)
+    return lax.optimization_barrier(mask) if plan.holds else mask  # type: ignore[no-untyped-call]
 
 
 def counters_of(plan: Plan, tile: Operands) -> tuple[Array, Array]:

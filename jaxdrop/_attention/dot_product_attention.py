@@ -160,11 +160,12 @@ def dot_product_attention(
         return jnp.asarray(query)
     _arguments.check_known(arrays)
     key = counter_key(key)
+    shared = tuple(a != b for a, b in zip(arrays.weights, drawn, strict=True))
     call = Call(
         is_causal=is_causal,
         window=window,
         block=block,
-        shared=tuple(a != b for a, b in zip(arrays.weights, drawn, strict=True)),
+        shared=shared,
         impl=jax.random.key_impl(key),
         hash=counter_hash(key),
         precision=jax.config.jax_default_matmul_precision,  # type: ignore[attr-defined]

@@ -218,5 +218,5 @@ def _position_words(positions: ArrayLike, *, name: str) -> tuple[Any, Any]:
         raise ValueError(f"bits_at: {name} must not be negative, got {positions!r}.")
     wide = array.astype(np.uint64)
     high = (wide >> np.uint64(32)).astype(np.uint32)
-    low = (wide & np.uint64(0xFFFFFFFF)).astype(np.uint32)
+    low = (wide & np.uint64(0xFFFFFFFF)).astype(np.uint32)  # type: ignore[assignment]
     return low, high if high.any() else np.zeros((), np.uint32)

@@ -57,6 +57,8 @@ def drawn_by(equation: core.JaxprEqn, /) -> Drawn:
         return _entries(aval.shape, bits=32, itemsize=1)
     if name == "random_bits":
         return _entries(aval.shape, bits=equation.params["bit_width"], itemsize=1)
+    if equation.params.get("draws") is not None:  # in tiles: nothing is kept
+        return _entries(equation.params["draws"], bits=32, itemsize=0)
     inner = [_drawn_in(opened(program)) for program in programs_in(equation)]
     if name == primitives.cond_p.name:  # one of them runs
         return max(inner, key=lambda drawn: drawn.bits, default=NOTHING)
