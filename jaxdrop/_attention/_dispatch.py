@@ -330,6 +330,8 @@ def _lowered(context: Any, *nodes: Any, platform: str, **how: Any) -> Any:
     spread, known = _spreading(context)
     if not interpret:
         wanted = wanted and _flash.available(kind) and (known or not spread)
+        if platform != "tpu" and not call.in_kernels and _is_exported(context):
+            wanted = False  # JAX does not export calls of Triton
     if wanted and (call.in_kernels or not interpret):
         run = partial(
             _in_kernels,
@@ -357,6 +359,12 @@ def _spreading(context: Any) -> tuple[bool, bool]:
     count = getattr(axes, "num_devices", mesh.size if mesh is not None else 1)
     known = mesh is not None or getattr(axes, "device_assignment", None) is not None
     return bool(count > 1), known
+
+
+def _is_exported(context: Any) -> bool:
+    """Whether a program is lowered for ``jax.export``."""
+    parameters = getattr(context.module_context, "lowering_parameters", None)
+    return bool(getattr(parameters, "for_export", False))
 
 
 _KERNELS = {"tpu": "tpu", "cuda": "gpu"}

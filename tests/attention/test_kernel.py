@@ -323,9 +323,9 @@ def test_within_shard_map_keys_and_rates_may_differ(key, implementation):
 
 
 @pytest.mark.parametrize(
-    "platform, target", [("tpu", "tpu_custom_call"), ("cuda", "triton")]
+    "platform, target", [("tpu", "@tpu_custom_call"), ("cuda", "gpu.triton")]
 )
-def test_it_is_chosen_for_the_platform_that_a_program_is_exported_for(
+def test_it_is_chosen_for_the_platform_that_a_program_is_lowered_for(
     key, platform, target, recwarn
 ):
     def loss(key, *arrays):
@@ -337,13 +337,14 @@ def test_it_is_chosen_for_the_platform_that_a_program_is_exported_for(
     step = jax.jit(jax.grad(loss, (1, 2, 3)))
     count = {}
     for x in (shape, short):
-        program = jax.export.export(step, platforms=(platform,))(key, x, x, x)
-        count[x.shape[1]] = program.mlir_module().count(f"@{target}") + (
-            program.mlir_module().count(f"gpu$xla.gpu.{target}")
-        )
+        traced = step.trace(key, x, x, x)
+        program = traced.lower(lowering_platforms=(platform,)).as_text()
+        count[x.shape[1]] = program.count(target)
     kernels = {"tpu": 2, "cuda": 3 if _flash.available("gpu") else 0}
     assert count == {256: kernels[platform], 32: 0}
     assert not [w for w in recwarn if "Triton" in str(w.message)]
+    exported = jax.export.export(step, platforms=("cpu", platform))(key, *[shape] * 3)
+    assert exported.platforms == ("cpu", platform)
 
 
 def test_where_nothing_is_dropped_it_is_jaxs_attention():
