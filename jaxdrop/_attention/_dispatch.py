@@ -1,0 +1,381 @@
+"""Attention by platform: how it is computed, differentiated and mapped.
+
+One primitive stands in a traced program for attention, for its derivative, a linear
+map, and for the transpose of this map. How it is computed is decided where a program is
+lowered, for the platform that it is lowered for: in kernels on an accelerator, where
+they apply, and in loops of plain operations elsewhere. A choice among traced branches
+would trace and differentiate all of them, and keep for the backward pass what any of
+them needs.
+"""
+
+import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.custom_derivatives import SymbolicZero
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+
+from jaxdrop._attention import _attend, _flash
+from jaxdrop._attention._call import OUTPUTS, Call, Operands, wide_dtype
+from jaxdrop._typing import Array
+
+_INPUTS = ("query", "key", "value", "scale", "bias")
+"""What attention is differentiated by."""
+
+Part = str | tuple[str, ...]
+"""``"attend"``, ``"change"`` (the derivative), or what its transpose is wanted for."""
+
+Levels = tuple[tuple[bool, ...], ...]
+"""For each ``vmap``, from the outermost, which operands it maps, along axis 0."""
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def attend(call: Call, operands: Operands) -> tuple[Array, Array, Array]:
+    """Attends; see :data:`_call.OUTPUTS` for what it gives."""
+    names = tuple(operands)
+    shapes = {name: operands[name].shape for name in ("query", "key")}
+    output, weights, top = _attention.bind(  # type: ignore[no-untyped-call]
+        *operands.values(),
+        call=call,
+        names=names,
+        levels=(),
+        part="attend",
+        draws=call.drawn(shapes),
+    )
+    return output, weights, top
+
+
+@partial(attend.defjvp, symbolic_zeros=True)
+def _attend_jvp(call: Call, primals: Any, tangents: Any) -> Any:
+    (operands,), (changes,) = primals, tangents
+    found = dict(zip(OUTPUTS, attend(call, operands), strict=True))
+    linear = {
+        f"d_{name}": changes[name]
+        for name in _INPUTS
+        if name in changes and not isinstance(changes[name], SymbolicZero)
+    }
+    residual = operands | found
+    of_output, of_weights = _attention.bind(  # type: ignore[no-untyped-call]
+        *residual.values(),
+        *linear.values(),
+        call=call,
+        names=(*residual, *linear),
+        levels=(),
+        part="change",
+        draws=None,
+    )
+    nothing = jnp.zeros_like(found["top"])
+    return tuple(found.values()), (of_output, of_weights, nothing)
+
+
+_attention = Primitive("jaxdrop_attention")
+"""Its parameters are arguments of :func:`_in_loops`, and ``draws``, the shape of which
+random bits are drawn, for those who read programs; None where they are drawn again.
+"""
+_attention.multiple_results = True
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
+def _in_loops(
+    call: Call,
+    platform: str,
+    names: tuple[str, ...],
+    levels: Levels,
+    part: Part,
+    *arrays: Array,
+) -> tuple[Array, ...]:
+    """Attention or its derivative in plain operations."""
+
+    def run(*arrays: Array) -> tuple[Array, ...]:
+        operands = dict(zip(names, arrays, strict=True))
+        plan = call.plan(operands, platform)
+        if part == "attend":
+            return _attend.attend(plan, call, operands)
+        if part == "change":
+            return _attend.change(plan, call, operands)
+        return _attend.pull(plan, call, operands, tuple(part))
+
+    with call.precise():
+        found: tuple[Array, ...] = _mapped(run, levels)(*arrays)
+    return found
+
+
+def _in_kernels(
+    call: Call,
+    platform: str,
+    names: tuple[str, ...],
+    levels: Levels,
+    part: Part,
+    *arrays: Array,
+    spread: bool,
+    interpret: bool,
+) -> tuple[Array, ...]:
+    """The same in kernels, which see the examples of all mapped calls as one batch."""
+    lead, own = _lead(arrays, levels), _own(arrays, names, levels)
+    operands = _folded(names, levels, lead, arrays)
+    how = {"spread": spread, "interpret": interpret}
+    with call.precise():
+        if part == "attend":
+            found = _flash.attend(call, platform, own, operands, **how)
+            results = [found[name] for name in OUTPUTS]
+        else:
+            assert part != "change"  # only its transpose is made of kernels
+            found = _flash.pull(call, platform, own, operands, tuple(part), **how)
+            results = [found[name] for name in part]
+    attends = part == "attend"
+    shapes = _output_shapes(own) if attends else [own[name] for name in part]
+    return tuple(
+        _unfolded(x, lead, shape) for x, shape in zip(results, shapes, strict=True)
+    )
+
+
+def _folded(
+    names: tuple[str, ...], levels: Levels, lead: tuple[int, ...], arrays: Any
+) -> Operands:
+    """Operands with the axes of all levels made one with that of the examples."""
+    operands = {}
+    for i, (name, x) in enumerate(zip(names, arrays, strict=True)):
+        mapped = tuple(flags[i] for flags in levels)
+        shared = not any(mapped) and name in ("bias", "mask") and x.shape[0] == 1
+        if levels and not shared:
+            own = x.shape[sum(mapped) :]
+            sizes = [n if flag else 1 for n, flag in zip(lead, mapped, strict=True)]
+            x = jnp.broadcast_to(x.reshape(*sizes, *own), (*lead, *own))
+            if name in ("bias", "mask") and own[0] == 1:
+                batch = _own(arrays, names, levels)["query"][0]
+                x = jnp.broadcast_to(x, (*lead, batch, *own[1:]))
+            if x.ndim > len(lead) and name != "words":
+                x = x.reshape(-1, *x.shape[len(lead) + 1 :])
+        operands[name] = x
+    return operands
+
+
+def _unfolded(x: Array, lead: tuple[int, ...], shape: tuple[int, ...]) -> Array:
+    """Undoes :func:`_folded` for a result of which one call has a shape."""
+    if not shape:  # one number for each example
+        return x.reshape(*lead, -1).sum(-1)
+    if not lead:
+        return x
+    x = x.reshape(*lead, -1, *x.shape[1:])
+    if x.shape[len(lead)] != shape[0]:  # shared by the examples
+        x = x.sum(len(lead), keepdims=True)
+    return x
+
+
+def _mapped(run: Callable[..., Any], levels: Levels) -> Callable[..., Any]:
+    for flags in reversed(levels):
+        axes = tuple(0 if flag else None for flag in flags)
+        run = jax.vmap(run, in_axes=axes)
+    return run
+
+
+# Shapes.
+
+
+def _lead(arrays: Sequence[Any], levels: Levels) -> tuple[int, ...]:
+    """The sizes of all mapped axes, the outermost first."""
+    sizes = []
+    depth = [0] * len(arrays)
+    for flags in levels:
+        mapped = [i for i, flag in enumerate(flags) if flag]
+        sizes.append(arrays[mapped[0]].shape[depth[mapped[0]]])
+        for i in mapped:
+            depth[i] += 1
+    return tuple(sizes)
+
+
+def _own(arrays: Sequence[Any], names: tuple[str, ...], levels: Levels) -> Any:
+    """The shapes of the operands of one call, by name."""
+    shapes = {}
+    for i, (name, x) in enumerate(zip(names, arrays, strict=True)):
+        shapes[name] = x.shape[sum(flags[i] for flags in levels) :]
+    return shapes
+
+
+def _output_shapes(own: dict[str, tuple[int, ...]]) -> list[tuple[int, ...]]:
+    batch, queries, heads, _ = own["query"]
+    return [own["query"], (batch, heads, queries), (batch, heads, queries)]
+
+
+def _shapes(
+    arrays: Sequence[Any], names: tuple[str, ...], levels: Levels, part: Part
+) -> list[tuple[tuple[int, ...], Any]]:
+    """Shapes and dtypes of results."""
+    own, lead = _own(arrays, names, levels), _lead(arrays, levels)
+    dtypes = {name: x.dtype for name, x in zip(names, arrays, strict=True)}
+    if isinstance(part, tuple):
+        return [((*lead, *own[name]), dtypes[name]) for name in part]
+    narrow = dtypes["query"]
+    kinds = (narrow, wide_dtype(narrow), wide_dtype(narrow))
+    pairs = zip(_output_shapes(own), kinds, strict=True)
+    found = [((*lead, *shape), dtype) for shape, dtype in pairs]
+    return found if part == "attend" else found[:2]
+
+
+def _abstract(
+    *arrays: Any, names: tuple[str, ...], levels: Levels, part: Part, **rest: Any
+) -> list[Any]:
+    """Abstract results, which vary over every axis of a mesh that any operand does."""
+    del rest
+    shapes = _shapes(arrays, names, levels, part)
+    if all(x.manual_axis_type.empty for x in arrays):
+        return [jax.core.ShapedArray(*shape) for shape in shapes]
+
+    def results(*arrays: Array) -> list[Array]:
+        any_of = sum(((x != 0).any().astype(jnp.float32) for x in arrays), 0.0)
+        return [jnp.broadcast_to(any_of, s).astype(d) for s, d in shapes]
+
+    traced: Any = jax.make_jaxpr(results)(*arrays)
+    avals: list[Any] = traced.out_avals
+    return avals
+
+
+# Rules of the primitive.
+
+
+def _run(*arrays: Array, **how: Any) -> Any:
+    """Outside of ``jit``."""
+    return jax.jit(partial(_attention.bind, **how))(*arrays)
+
+
+def _batched(arrays: Any, axes: Any, **how: Any) -> Any:
+    """One more level, the outermost."""
+    names, flags, moved = how["names"], [], []
+    size = next(
+        x.shape[axis] for x, axis in zip(arrays, axes, strict=True) if axis is not None
+    )
+    for name, x, axis in zip(names, arrays, axes, strict=True):
+        if axis is None and name.startswith("d_"):  # its transpose is for each
+            x, axis = jnp.broadcast_to(x, (size, *x.shape)), 0
+        flags.append(axis is not None)
+        moved.append(x if axis is None else jnp.moveaxis(x, axis, 0))
+    how["levels"] = (tuple(flags), *how["levels"])
+    if how["draws"] is not None:
+        how["draws"] = (size, *how["draws"])
+    found = _attention.bind(*moved, **how)  # type: ignore[no-untyped-call]
+    return found, [0] * len(found)
+
+
+def _differentiated(primals: Any, tangents: Any, **how: Any) -> Any:
+    """The derivative of the derivative, or of its transpose, in plain operations."""
+    found = _attention.bind(*primals, **how)  # type: ignore[no-untyped-call]
+    names = how["names"]
+    pairs = zip(names, tangents, strict=True)
+    if all(type(t) is ad.Zero or name.startswith("d_") for name, t in pairs):
+        linear = [
+            ad.instantiate_zeros(t) if name.startswith("d_") else x  # type: ignore[no-untyped-call]
+            for name, x, t in zip(names, primals, tangents, strict=True)
+        ]
+        return found, _attention.bind(*linear, **how)  # type: ignore[no-untyped-call]
+    tangents = [_instantiated(t, x) for t, x in zip(tangents, primals, strict=True)]
+    order = ("call", "names", "levels", "part")
+    call, names, levels, part = (how[name] for name in order)
+    run = partial(_in_loops, call, "cpu", names, levels, part)
+    return jax.jvp(run, tuple(primals), tuple(tangents))
+
+
+def _instantiated(tangent: Any, primal: Array) -> Any:
+    if type(tangent) is not ad.Zero:
+        return tangent
+    if jnp.issubdtype(primal.dtype, jnp.floating):
+        return jnp.zeros_like(primal)
+    return np.zeros(primal.shape, jax.dtypes.float0)
+
+
+def _transposed(cotangents: Any, *arrays: Any, **how: Any) -> Any:
+    names, part, levels = how["names"], how["part"], how["levels"]
+    linear = [i for i, x in enumerate(arrays) if ad.is_undefined_primal(x)]  # type: ignore[no-untyped-call]
+    kept = [i for i in range(len(arrays)) if i not in linear]
+    wanted: Part = "change"
+    given = tuple(f"d_{name}" for name in part)
+    if part == "change":
+        wanted = tuple(names[i].removeprefix("d_") for i in linear)
+        given = ("d_output", "d_weights")
+    cotangents = [ad.instantiate_zeros(x) for x in cotangents]  # type: ignore[no-untyped-call]
+    flags = [(*(own[i] for i in kept), *(True for _ in cotangents)) for own in levels]
+    found = _attention.bind(  # type: ignore[no-untyped-call]
+        *(arrays[i] for i in kept),
+        *cotangents,
+        call=how["call"],
+        names=(*(names[i] for i in kept), *given),
+        levels=tuple(flags),
+        part=wanted,
+        draws=None,
+    )
+    results = [None] * len(arrays)
+    for i, x in zip(linear, found, strict=True):
+        results[i] = x
+    return results
+
+
+def _lowered(context: Any, *nodes: Any, platform: str, **how: Any) -> Any:
+    """Chooses kernels or loops, for the platform of a program."""
+    arrays = context.avals_in
+    order = ("call", "names", "levels", "part")
+    call, names, levels, part = (how[name] for name in order)
+    own = {
+        name: jax.ShapeDtypeStruct(shape, x.dtype)  # type: ignore[no-untyped-call]
+        for (name, shape), x in zip(
+            _own(arrays, names, levels).items(), arrays, strict=True
+        )
+    }
+    interpret = platform not in _KERNELS
+    kind = _KERNELS.get(platform, _INTERPRETED)
+    wanted = _flash.applies(call, own, kind) and part != "change"  # type: ignore[arg-type]
+    spread, known = _spreading(context)
+    if not interpret:
+        wanted = wanted and _flash.available(kind) and (known or not spread)
+        if platform != "tpu" and not call.in_kernels and _is_exported(context):
+            wanted = False  # JAX does not export calls of Triton
+    if wanted and (call.in_kernels or not interpret):
+        run = partial(
+            _in_kernels,
+            *(call, kind, names, levels, part),
+            spread=spread and known,
+            interpret=interpret,
+        )
+    else:
+        run = partial(_in_loops, call, _KINDS[platform], names, levels, part)
+    with warnings.catch_warnings():  # JAX says at each use that Triton is going
+        warnings.filterwarnings("ignore", "The Pallas Triton backend")
+        return mlir.lower_fun(run, multiple_results=True)(context, *nodes)
+
+
+def _spreading(context: Any) -> tuple[bool, bool]:
+    """Whether the compiler spreads arrays over devices, and whether JAX lets us in.
+
+    Inside ``jax.shard_map`` over all axes of its mesh it does not. To be asked how a
+    kernel is spread, one has to know the devices, which JAX does not always tell.
+    """
+    axes = getattr(context.module_context, "axis_context", None)
+    mesh = getattr(axes, "mesh", None)
+    if mesh is not None and set(axes.manual_axes) == set(mesh.axis_names):  # type: ignore[union-attr]
+        return False, False
+    count = getattr(axes, "num_devices", mesh.size if mesh is not None else 1)
+    known = mesh is not None or getattr(axes, "device_assignment", None) is not None
+    return bool(count > 1), known
+
+
+def _is_exported(context: Any) -> bool:
+    """Whether a program is lowered for ``jax.export``."""
+    parameters = getattr(context.module_context, "lowering_parameters", None)
+    return bool(getattr(parameters, "for_export", False))
+
+
+_KERNELS = {"tpu": "tpu", "cuda": "gpu"}
+_INTERPRETED = "tpu"  # the kernels that other platforms interpret, if they are asked to
+_KINDS = {"cpu": "cpu", "tpu": "tpu", "cuda": "gpu", "rocm": "gpu"}
+
+_attention.def_impl(_run)  # type: ignore[no-untyped-call]
+_attention.def_abstract_eval(_abstract)  # type: ignore[no-untyped-call]
+batching.primitive_batchers[_attention] = _batched
+ad.primitive_jvps[_attention] = _differentiated
+ad.primitive_transposes[_attention] = _transposed
+for _platform in _KINDS:
+    _rule = partial(_lowered, platform=_platform)
+    mlir.register_lowering(_attention, _rule, platform=_platform)
