@@ -233,7 +233,7 @@ def test_votes_are_counted(way, reduce):
 
 
 def test_a_tie_goes_to_the_lowest_class(reduce):
-    logits = np.float32([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
+    logits = np.float32([[[0.0, 1.0, 0.0]], [[1.0, 0.0, 0.0]]])
     stats = finalized(reduce, mc.votes(), logits)
     assert stats["mode"] == 0 and stats["variation_ratio"] == 0.5
     assert jnp.isnan(finalized(reduce, mc.votes(), logits[:1])["disagreement"])
