@@ -132,7 +132,10 @@ IN_NAMESPACE = {
         *("elastic_net", "group_lasso", "jacobian", "l1", "l2", "orthogonal"),
         *("smoothed_cross_entropy", "spectral", "temporal", "toward_reference"),
     },
-    "prng": {"bits_at", "fuse", "fused_threefry", "normal", "random_bits", "uniform"},
+    "prng": {
+        *("bits_at", "fuse", "fused_threefry", "light", "light_hash"),
+        *("normal", "random_bits", "uniform"),
+    },
     "schedules": {"curriculum", "depth_rates", "early", "late", "scheduled_drop_path"},
 }
 

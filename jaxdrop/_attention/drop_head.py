@@ -2,15 +2,13 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from jaxdrop import _masks, prng
 from jaxdrop._checks import check_axis, check_dropout, is_identity, require_key
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, Rate
-from jaxdrop.prng._bits import counter_key
-from jaxdrop.prng._threefry import random_words
+from jaxdrop.prng._bits import counted_bits, counter_key
 
 _CALLER = "drop_head"
 
@@ -93,8 +91,7 @@ def _drop_head(key: Key, x: Array, keep: Any, *, axis: int) -> Array:
     key = counter_key(key)
     own = prng.random_bits(key, shape, out_sharding=sharding)
     whole = _masks.unspread(sharding, (axis,), ndim=x.ndim)
-    first, second = random_words(jax.random.key_data(key), shape, out_sharding=whole)
-    every = first ^ second
+    every = counted_bits(key, shape, out_sharding=whole)
     least = every.min(axis=axis, keepdims=True)
 
     def kept(bits: Array) -> Array:

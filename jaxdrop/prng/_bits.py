@@ -1,18 +1,24 @@
 """Random bits: one dispatch, on the implementation of the key."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import ArrayLike
 
 from jaxdrop._checks import require_key
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Key
-from jaxdrop.prng import _threefry
+from jaxdrop.prng import _light, _threefry
 from jaxdrop.prng._fused import fused_threefry
+from jaxdrop.prng._light import light_hash
+
+CounterHash = Callable[[Array, Array, Array], Array]
+"""The two words of a key, and high and low words of positions, to 32 bits each."""
 
 
 def random_bits(
@@ -21,8 +27,9 @@ def random_bits(
     """Draws 32 random bits per entry: ``jax.random.bits``, fused with its consumer.
 
     For a threefry key, JAX's default, the bits are those of
-    ``jax.random.bits(key, shape, "uint32")`` one for one. Keys of other generators
-    (rbg, philox) draw through ``jax.random.bits`` itself.
+    ``jax.random.bits(key, shape, "uint32")`` one for one, and so they are for a key of
+    :data:`light_hash`. Keys of other generators (rbg, philox) draw through
+    ``jax.random.bits`` itself.
 
     Args:
       key: one PRNG key, typed or raw.
@@ -33,7 +40,7 @@ def random_bits(
       A uint32 array of the given shape.
 
     Raises:
-      TypeError: if ``key`` is no PRNG key.
+      TypeError: if ``key`` is not a PRNG key.
       ValueError: if ``key`` is missing, or an array of keys.
 
     Examples:
@@ -49,15 +56,24 @@ def random_bits(
 
 @site("jaxdrop.prng.random_bits", static=("shape", "out_sharding"))
 def _random_bits(key: Key, *, shape: tuple[int, ...], out_sharding: Any) -> Array:
-    if not (_is_threefry(key) and _threefry.has_counters(shape)):
+    if not (has_counters(key) and _threefry.has_counters(shape)):
         return jax.random.bits(key, shape, jnp.uint32, out_sharding=out_sharding)
     _consume(key)
-    words = jax.random.key_data(key)
-    x, y = _threefry.random_words(words, shape, out_sharding=out_sharding)
-    return x ^ y
+    return counted_bits(key, shape, out_sharding=out_sharding)
 
 
-def bits_at(key: Key, counters: Array, /, *, high: Array | None = None) -> Array:
+def counted_bits(key: Key, shape: tuple[int, ...], *, out_sharding: Any) -> Array:
+    """:func:`random_bits` of a :func:`counter_key`, not counted as a use of the key."""
+    high, low = _threefry.counters(shape, out_sharding=out_sharding)
+    bits = counter_hash(key)(jax.random.key_data(key), high, low)
+    if low.shape != shape:  # one entry, or none: nothing was counted
+        bits = lax.broadcast_in_dim(bits, shape, (), out_sharding=out_sharding)
+    return bits
+
+
+def bits_at(
+    key: Key, counters: ArrayLike, /, *, high: ArrayLike | None = None
+) -> Array:
     """Draws the bits of chosen positions only, without drawing the rest.
 
     ``bits_at(key, i)`` is ``random_bits(key, shape).ravel()[i]`` for any shape with
@@ -65,18 +81,21 @@ def bits_at(key: Key, counters: Array, /, *, high: Array | None = None) -> Array
     one shard of a mask so draw their part alone.
 
     Args:
-      key: one PRNG key. From a generator without counters (rbg, for example), a
+      key: one PRNG key. For a generator without counters (rbg, for example), a
         threefry key is derived first.
-      counters: row-major positions, integers of any shape; for positions from 2**32 on,
-        their low 32 bits.
-      high: the high 32 bits of the positions, of the shape of ``counters``; default 0.
+      counters: row-major positions, integers of any shape, not negative. Of a 32-bit
+        JAX array, the low 32 bits of the positions.
+      high: the high 32 bits of the positions, a scalar or of the shape of ``counters``;
+        default: those of ``counters`` where they are 64-bit integers, or else 0.
 
     Returns:
       A uint32 array of the shape of ``counters``.
 
     Raises:
-      TypeError: if ``key`` is no PRNG key, or ``counters`` are no integers.
-      ValueError: if ``key`` is missing, or an array of keys.
+      TypeError: if ``key`` is not a PRNG key, or ``counters`` or ``high`` are not
+        integers.
+      ValueError: if ``key`` is missing, or an array of keys; if ``counters`` or
+        ``high`` are out of range; if the shape of ``high`` is another one.
 
     Examples:
       >>> import jax, jax.numpy as jnp, jaxdrop
@@ -87,28 +106,53 @@ def bits_at(key: Key, counters: Array, /, *, high: Array | None = None) -> Array
       True
     """
     key = require_key(key, caller="bits_at", instead="")
-    counters = jnp.asarray(counters)
-    for name, words in (("counters", counters), ("high", high)):
-        if words is not None and not jnp.issubdtype(words.dtype, jnp.integer):
-            raise TypeError(f"bits_at: {name} must be integers, got {words.dtype}.")
-    low = counters.astype(jnp.uint32)
+    low, own_high = _position_words(counters, name="counters")
     if high is None:
-        high = _high_word(counters)
-    return _bits_at(key, low, high.astype(jnp.uint32))
+        return _bits_at(key, low, own_high)
+    given, above = _position_words(high, name="high")
+    if not isinstance(above, jax.Array) and above.any():
+        raise ValueError(f"bits_at: high must be below 2**32, got {high!r}.")
+    if not isinstance(own_high, jax.Array) and own_high.any():
+        raise ValueError(
+            f"bits_at: counters must be below 2**32 where high is given, got "
+            f"{counters!r}; leave high out, and counters may be wider."
+        )
+    if given.shape not in ((), low.shape):
+        raise ValueError(
+            f"bits_at: high must be a scalar or have the shape of counters, "
+            f"{low.shape}; got {given.shape}."
+        )
+    return _bits_at(key, low, given)
 
 
 @site("jaxdrop.prng.bits_at")
 def _bits_at(key: Key, low: Array, high: Array) -> Array:
-    x, y = _threefry.threefry2x32(counter_words(key), high, low)
-    return x ^ y
+    key = counter_key(key)
+    return counter_hash(key)(jax.random.key_data(key), high, low)
+
+
+def has_counters(key: Key) -> bool:
+    """Whether the stream of a key is a counter stream that is computed here."""
+    impl = jax.random.key_impl(key)
+    if impl in (fused_threefry, light_hash):
+        return True
+    partitionable: bool = jax.config.jax_threefry_partitionable  # type: ignore[attr-defined]
+    return impl == "threefry2x32" and partitionable
 
 
 def counter_key(key: Key) -> Key:
-    """The threefry key by which :func:`bits_at` draws: ``key``, or a derived one."""
-    if _is_threefry(key):
+    """The key that :func:`bits_at` draws with: ``key``, or a threefry key from it."""
+    if has_counters(key):
         return key
     words = jax.random.bits(key, (2,), jnp.uint32)
     return jax.random.wrap_key_data(words, impl=fused_threefry)
+
+
+def counter_hash(key: Key) -> CounterHash:
+    """The hash of a :func:`counter_key`, elementwise, for use in kernels too."""
+    if jax.random.key_impl(key) == light_hash:
+        return _light.hash_counters
+    return _threefry.hash_counters
 
 
 def counter_words(key: Key) -> Array:
@@ -151,23 +195,28 @@ def normal(key: Key, shape: tuple[int, ...], /, *, out_sharding: Any = None) -> 
     return jnp.float32(math.sqrt(2)) * lax.erf_inv(symmetric)
 
 
-def _is_threefry(key: Key) -> bool:
-    """Whether a key's stream is the counter stream that ``_threefry`` computes."""
-    impl = jax.random.key_impl(key)
-    if impl == fused_threefry:
-        return True
-    partitionable: bool = jax.config.jax_threefry_partitionable  # type: ignore[attr-defined]
-    return impl == "threefry2x32" and partitionable
-
-
 def _consume(key: Key) -> None:
     """Lets ``jax_debug_key_reuse`` know of a draw, by drawing nothing the usual way."""
     if jax.config.jax_debug_key_reuse:  # type: ignore[attr-defined]
         jax.random.bits(key, (0,), jnp.uint32)
 
 
-def _high_word(counters: Array) -> Array:
-    """The high word of counters that are wide integers themselves (x64 mode)."""
-    if counters.dtype.itemsize < 8:
-        return jnp.zeros((), jnp.uint32)
-    return counters.astype(jnp.uint64) >> jnp.uint64(32)
+def _position_words(positions: ArrayLike, *, name: str) -> tuple[Any, Any]:
+    """The low and high words of positions; host integers are split on the host."""
+    array = positions if isinstance(positions, jax.Array) else np.asarray(positions)
+    if not jnp.issubdtype(array.dtype, jnp.integer):
+        kind = "" if array.dtype == object else f" of dtype {array.dtype}"
+        raise TypeError(
+            f"bits_at: {name} must be integers below 2**64, got {positions!r}{kind}."
+        )
+    if isinstance(array, jax.Array):
+        low = array.astype(jnp.uint32)
+        if array.dtype.itemsize < 8:
+            return low, jnp.zeros((), jnp.uint32)
+        return low, (array.astype(jnp.uint64) >> jnp.uint64(32)).astype(jnp.uint32)
+    if (array < 0).any():
+        raise ValueError(f"bits_at: {name} must not be negative, got {positions!r}.")
+    wide = array.astype(np.uint64)
+    high = (wide >> np.uint64(32)).astype(np.uint32)
+    word = (wide & np.uint64(0xFFFFFFFF)).astype(np.uint32)
+    return word, high if high.any() else np.zeros((), np.uint32)

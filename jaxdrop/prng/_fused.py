@@ -1,11 +1,8 @@
 """The fused generator as a JAX key implementation, for other libraries' dropout."""
 
-import jax
 import jax.extend.random as jex_random
-import jax.numpy as jnp
 from jax.extend.random import define_prng_impl
 
-from jaxdrop._typing import Key
 from jaxdrop.prng import _threefry
 
 _jax_threefry = jex_random.threefry_prng_impl
@@ -26,29 +23,3 @@ from the default one, several times faster on a CPU. A key of this kind cannot b
 by orbax or rebuilt by name, since JAX has no public registry of generators: keep the
 default key in checkpoints, and convert it with :func:`fuse` where it is used.
 """
-
-
-def fuse(key: Key, /) -> Key:
-    """Converts a default key into one of :data:`fused_threefry`, with equal bits.
-
-    Args:
-      key: a typed or raw threefry key, or an array of keys. Any other generator's key
-        is returned as it is.
-
-    Returns:
-      Keys of the same shape.
-
-    Examples:
-      >>> import jax, jaxdrop
-      >>> key = jax.random.key(0)
-      >>> a = jax.random.uniform(jaxdrop.prng.fuse(key), (3,))
-      >>> bool((a == jax.random.uniform(key, (3,))).all())
-      True
-    """
-    if jax.random.key_impl(key) != "threefry2x32":
-        return key
-    if not jax.config.jax_threefry_partitionable:  # type: ignore[attr-defined]
-        return key
-    if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
-        key = jax.random.key_data(key)
-    return jax.random.wrap_key_data(key, impl=fused_threefry)

@@ -48,6 +48,21 @@ def threefry2x32(
     return x, y
 
 
+def hash_counters(words: Array, high: Array, low: Array) -> Array:
+    """The 32 bits of each position that ``jax.random.bits`` draws.
+
+    Args:
+      words: the two words of the key, uint32, ``(2,)``.
+      high: the high words of the positions, uint32.
+      low: the low words of the positions, uint32, of the same shape or scalar.
+
+    Returns:
+      One uint32 word per position.
+    """
+    x, y = threefry2x32(words, high, low)
+    return x ^ y
+
+
 def counters(shape: tuple[int, ...], *, out_sharding: Any) -> tuple[Array, Array]:
     """The row-major position of each entry of an array, as two uint32 words.
 
@@ -121,23 +136,20 @@ def _multiply_wide(index: Array, factor: int) -> tuple[Array, Array]:
     return words_high, index * jnp.uint32(factor)
 
 
-def random_words(
-    key: Array, shape: tuple[int, ...], *, out_sharding: Any = None
-) -> tuple[Array, Array]:
-    """Two words for each entry of an array of this shape, from raw key words."""
-    high, low = counters(shape, out_sharding=out_sharding)
-    x, y = threefry2x32(key, high, low)
-    if low.shape != shape:  # one entry, or none: nothing was counted
-        x, y = (
-            lax.broadcast_in_dim(word, shape, (), out_sharding=out_sharding)
-            for word in (x, y)
+def require_counters(shape: tuple[int, ...]) -> None:
+    """Raises if :func:`counters` cannot number an array of this shape."""
+    if not has_counters(shape):
+        raise ValueError(
+            f"an array of random bits may have axes of at most 2**32, and 2**64 "
+            f"entries, got shape {shape}."
         )
-    return x, y
 
 
 def random_bits(key: Array, bit_width: int, shape: tuple[int, ...]) -> Array:
     """What ``jax.random`` asks of a generator: bits of a width, from raw key words."""
-    x, y = random_words(key, shape)
+    require_counters(shape)
+    high, low = counters(shape, out_sharding=None)
+    x, y = (jnp.broadcast_to(word, shape) for word in threefry2x32(key, high, low))
     if bit_width == 64:
         return (x.astype(jnp.uint64) << jnp.uint64(32)) | y.astype(jnp.uint64)
     if bit_width not in (8, 16, 32):
