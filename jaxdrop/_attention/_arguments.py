@@ -13,6 +13,7 @@ from jaxdrop._checks import check_axes, check_real
 from jaxdrop._typing import Array, Axes
 
 CALLER = "dot_product_attention"
+_LEAST_BLOCK = 16  # of a product on matrix units
 
 
 class Arguments(NamedTuple):
@@ -187,6 +188,26 @@ def check_causal(is_causal: Any, /) -> bool:
         f"{CALLER}: is_causal must be a bool, known before tracing, got "
         f"{is_causal!r}; what is only known then is a mask."
     )
+
+
+def check_kernel(arrays: Arguments, block: tuple[int | None, int | None]) -> None:
+    """Raises where the kernels, which are asked for, do not do what else is."""
+    found = {
+        "float64": arrays.query.dtype == jnp.float64,
+        "symbolic batch": jax.export.is_symbolic_dim(arrays.query.shape[0]),
+    }
+    for name, given in found.items():
+        if given:
+            raise ValueError(
+                f'{CALLER}: implementation="pallas" takes no {name}; leave '
+                "implementation out."
+            )
+    for size in block:
+        if size is not None and (size < _LEAST_BLOCK or size & (size - 1)):
+            raise ValueError(
+                f'{CALLER}: block_size must be powers of two with implementation="'
+                f'pallas", at least {_LEAST_BLOCK}; got {size}.'
+            )
 
 
 def check_scale(scale: Any, features: int, /) -> ArrayLike:

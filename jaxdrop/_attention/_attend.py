@@ -14,59 +14,25 @@ References:
 """
 
 from functools import partial
-from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.custom_batching import custom_vmap
-from jax.custom_derivatives import SymbolicZero
 
 from jaxdrop._attention import _loops, _rows, _tiles
+from jaxdrop._attention._call import Call, wide_dtype
 from jaxdrop._attention._plan import Plan
 from jaxdrop._attention._tiles import MASKED, Changes, Drop, Operands
 from jaxdrop._typing import Array
 
 
-class Inputs(NamedTuple):
-    """What the output is differentiated by, in rows.
+def attend(plan: Plan, call: Call, operands: Operands) -> tuple[Array, Array, Array]:
+    """Attends, each row on its own; gives what :data:`_call.OUTPUTS` names."""
+    drop = _drop(call, operands)
 
-    Attributes:
-      query: ``(steps, steps, examples, key heads, query heads, queries, features)``,
-        where the steps are those of the loops over examples and key heads.
-      key: ``(steps, steps, examples, key heads, keys, features)``.
-      value: as ``key``.
-      scale: of the logits.
-      bias: as ``query``, with keys in place of features, or None. Axes may be 1.
-    """
-
-    query: Array
-    key: Array
-    value: Array
-    scale: Array
-    bias: Array | None
-
-
-class Masking(NamedTuple):
-    """What is attended to: a boolean mask in rows, and the number of keys, or None."""
-
-    mask: Array | None
-    lengths: Array | None
-
-
-class Attended(NamedTuple):
-    """The output in rows, and of each query the sum of weights and the top logit."""
-
-    output: Array
-    weights: Array
-    top: Array
-
-
-@partial(jax.custom_jvp, nondiff_argnums=(0,))
-def attend(plan: Plan, inputs: Inputs, masking: Masking, drop: Drop) -> Attended:
-    """Attends, each row on its own."""
-
-    def row(operands: Operands) -> Attended:
+    def row(operands: Operands) -> tuple[Array, Array, Array]:
+        narrow = operands["query"].dtype
         operands = _scaled(_widened(operands))
         visit = partial(_tiles.sums, plan, drop)
         sums = _loops.over_keys(plan, visit, _tiles.merge, operands)
@@ -79,20 +45,26 @@ def attend(plan: Plan, inputs: Inputs, masking: Masking, drop: Drop) -> Attended
                 top=jnp.where(lost, MASKED, sums.top),
             )
         output = sums.values / (sums.weights * _divisor(drop))[..., None]
-        return Attended(output, sums.weights, sums.top)
+        return output.astype(narrow), sums.weights, sums.top
 
-    return _loops.over_rows(row, _operands(plan, inputs, masking))
+    output, weights, top = _loops.over_rows(row, _in_rows(plan, operands))
+    return (
+        _rows.outputs(plan, output),
+        _rows.sums(plan, weights),
+        _rows.sums(plan, top),
+    )
 
 
-@partial(attend.defjvp, symbolic_zeros=True)
-def _attend_jvp(
-    plan: Plan, primals: tuple[Any, ...], tangents: tuple[Any, ...]
-) -> tuple[Attended, Attended]:
-    inputs, masking, drop = primals
-    attended = attend(plan, inputs, masking, drop)
+def change(plan: Plan, call: Call, operands: Operands) -> tuple[Array, Array]:
+    """How the output and the sums of weights change with what has a change.
+
+    Linear in the operands whose names begin with ``d_``.
+    """
+    drop = _drop(call, operands)
+    narrow = operands["query"].dtype
 
     @partial(jax.checkpoint, prevent_cse=False)
-    def row(operands: Operands) -> Attended:
+    def row(operands: Operands) -> tuple[Array, Array]:
         output, weights = operands.pop("output"), operands.pop("weights")
         operands = _scaled(_widened(operands))
         visit = partial(_tiles.changes, plan, drop)
@@ -103,42 +75,65 @@ def _attend_jvp(
             values = jnp.where(lost[..., None], found.values, changes.values)
             changes = changes._replace(values=values)
         values = changes.values / _divisor(drop)
+        output = output.astype(weights.dtype)
         change = (values - output * changes.weights[..., None]) / weights[..., None]
-        return Attended(change, changes.weights, jnp.zeros_like(operands["top"]))
+        return change, changes.weights
 
-    operands = _operands(plan, inputs, masking) | attended._asdict()
-    operands |= _changes(inputs, tangents[0])
-    return attended, _loops.over_rows(row, operands)
-
-
-def _operands(plan: Plan, inputs: Inputs, masking: Masking) -> Operands:
-    """Everything that rows differ in, by name, without what is not there."""
-    named = {
-        "query": inputs.query,
-        "key": inputs.key,
-        "value": inputs.value,
-        "scale": inputs.scale.reshape(1, 1),
-        "bias": inputs.bias,
-        "mask": masking.mask,
-        "lengths": masking.lengths,
-        "first_row": _rows.first_rows(plan),
-    }
-    return {name: x for name, x in named.items() if x is not None}
-
-
-def _changes(inputs: Inputs, tangents: Inputs) -> Operands:
-    """What changes, by name."""
-    changes = {
-        f"d_{name}": change
-        for name, change in tangents._asdict().items()
-        if change is not None and not isinstance(change, SymbolicZero)
-    }
-    if "d_scale" in changes:
-        changes["d_scale"] = changes["d_scale"].reshape(1, 1)
+    in_rows = _in_rows(plan, operands)
     for name in ("d_key", "d_value"):
-        if name in changes:
-            changes[name] = jnp.swapaxes(changes[name], -1, -2)
-    return changes
+        if name in in_rows:
+            in_rows[name] = jnp.swapaxes(in_rows[name], -1, -2)
+    of_output, of_weights = _loops.over_rows(row, in_rows)
+    return (
+        _rows.outputs(plan, of_output).astype(narrow),
+        _rows.sums(plan, of_weights),
+    )
+
+
+def pull(
+    plan: Plan, call: Call, operands: Operands, wanted: tuple[str, ...]
+) -> tuple[Array, ...]:
+    """Gradients of what is wanted, from ``d_output`` and ``d_weights``."""
+    residual = dict(operands)
+    cotangents = residual.pop("d_output"), residual.pop("d_weights")
+
+    def linear(*changes: Array) -> tuple[Array, Array]:
+        named = {f"d_{name}": x for name, x in zip(wanted, changes, strict=True)}
+        return change(plan, call, residual | named)
+
+    inputs = [jnp.zeros_like(residual[name]) for name in wanted]
+    gradients: tuple[Array, ...]
+    gradients = jax.linear_transpose(linear, *inputs)(cotangents)
+    return gradients
+
+
+def _drop(call: Call, operands: Operands) -> Drop:
+    return Drop(call.key(operands), operands["keep"])
+
+
+_TO_ROWS = {
+    "query": _rows.query_rows,
+    "output": _rows.query_rows,
+    "key": _rows.key_rows,
+    "value": _rows.key_rows,
+    "bias": _rows.weight_rows,
+    "mask": _rows.weight_rows,
+    "weights": _rows.sum_rows,
+    "top": _rows.sum_rows,
+    "lengths": _rows.example_rows,
+    "scale": _rows.number_rows,
+}
+
+
+def _in_rows(plan: Plan, operands: Operands) -> Operands:
+    """Everything that rows differ in."""
+    found = {"first_row": _rows.first_rows(plan)}
+    for name, x in operands.items():
+        if name == "lengths":
+            x = jnp.maximum(x, 0).astype(jnp.uint32)
+        if name not in ("words", "keep"):
+            found[name] = _TO_ROWS[name.removeprefix("d_")](plan, x)
+    return found
 
 
 def _scaled(operands: Operands) -> Operands:
@@ -153,11 +148,6 @@ def _scaled(operands: Operands) -> Operands:
     if terms:
         operands["d_query"] = sum(terms[1:], terms[0])
     return operands
-
-
-def wide_dtype(dtype: Any) -> Any:
-    """What is computed in: single precision, or double for double."""
-    return jnp.float64 if dtype == jnp.float64 else jnp.float32
 
 
 def _widened(operands: Operands) -> Operands:

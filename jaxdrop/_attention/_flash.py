@@ -1,263 +1,324 @@
-"""Attention with dropout as Pallas kernels, differentiable once, backward."""
+"""Flash attention kernels: whether they apply, what they take, and what they give."""
 
 import dataclasses
-from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental import pallas as pl
-from jax.experimental.pallas import triton
+from jax import lax
 
-from jaxdrop._attention import _kernel
-from jaxdrop._attention._arguments import CALLER, Arguments
-from jaxdrop._attention._plan import Plan
-from jaxdrop._attention._tiles import Drop
+from jaxdrop._attention import _flash_spread
+from jaxdrop._attention._call import Call, Operands
+from jaxdrop._attention._flash_tile import Kernel, threshold_of
+from jaxdrop._attention._tiles import MASKED
 from jaxdrop._typing import Array
-from jaxdrop.prng._bits import counter_words
 
-_F = TypeVar("_F", bound=Callable[..., Any])
-
-_BLOCK = 64
-_SMALLEST_BLOCK = 16  # of a product on a tensor core
-
-
-class Arrays(NamedTuple):
-    """Queries (scaled), keys and values, ``(batch, heads, length, features)``."""
-
-    query: Array
-    key: Array
-    value: Array
+_LEAST = 128  # queries and keys from which on a kernel is chosen
+_MOST_FEATURES = 256
+_DTYPES = {"tpu": ("float32", "bfloat16"), "gpu": ("float32", "bfloat16", "float16")}
+_BLOCKS = {"tpu": (512, 512), "gpu": (64, 64)}
+_LEAST_BLOCKS = {"tpu": (128, 128), "gpu": (16, 16)}
 
 
-class Known(NamedTuple):
-    """What a kernel is told of its call, see :class:`_kernel.Scalars`."""
-
-    words: Array
-    keep: Array
-    lengths: Array
-
-
-def check_kernel(
-    arrays: Arguments, window: Any, block: tuple[int | None, int | None]
-) -> None:
-    """Raises where the kernels do not do what is asked for."""
-    found = {
-        "bias": arrays.bias is not None,
-        "mask": arrays.mask is not None,
-        "local_window_size": window is not None,
-        "float64": arrays.query.dtype == jnp.float64,
-        "symbolic batch": jax.export.is_symbolic_dim(arrays.query.shape[0]),
-    }
-    for name, given in found.items():
-        if given:
-            raise ValueError(
-                f'{CALLER}: implementation="pallas" takes no {name}; leave '
-                "implementation out."
-            )
-    for size in block:
-        if size is not None and (size < _SMALLEST_BLOCK or size & (size - 1)):
-            raise ValueError(
-                f'{CALLER}: block_size must be powers of two with implementation="'
-                f'pallas", at least {_SMALLEST_BLOCK}; got {size}.'
-            )
-    if jax.default_backend() == "tpu":
-        raise ValueError(
-            f'{CALLER}: implementation="pallas" is for GPUs, and interpreted on CPUs; '
-            "leave implementation out on a TPU."
-        )
+def refusal(call: Call, operands: Operands, platform: str) -> str | None:
+    """Why kernels cannot compute a call on a platform, or None if they can."""
+    query = operands["query"]
+    symbolic = jax.export.is_symbolic_dim
+    if any(symbolic(n) for x in operands.values() for n in x.shape):
+        return "a symbolic batch"
+    if query.dtype.name not in _DTYPES[platform]:
+        return query.dtype.name
+    if query.shape[3] > _MOST_FEATURES:
+        return f"more than {_MOST_FEATURES} features of a head"
+    return None
 
 
-def with_blocks(plan: Plan, block: tuple[int | None, int | None]) -> Plan:
-    """The plan with the blocks of a kernel, which sees one head at a time."""
-    lengths = (plan.queries, plan.keys)
-    sizes = tuple(
-        size or min(_BLOCK, _power_of_two(length))
-        for size, length in zip(block, lengths, strict=True)
-    )
-    return dataclasses.replace(plan, group=1, block=(sizes[0], sizes[1]))
+def applies(call: Call, operands: Operands, platform: str) -> bool:
+    """Whether kernels are used where the caller leaves the choice."""
+    if refusal(call, operands, platform) is not None:
+        return False
+    lengths = operands["query"].shape[1], operands["key"].shape[1]
+    return call.in_kernels or min(lengths) >= _LEAST
 
 
 def attend(
-    plan: Plan, arrays: Arguments, scale: Array, lengths: Array | None, drop: Drop
-) -> Array:
-    """Attends in kernels, in the layouts of ``jax.nn``; gives single precision.
+    call: Call, platform: str, own: Any, operands: Operands, **how: Any
+) -> Operands:
+    """What :data:`_call.OUTPUTS` names, computed in kernels.
 
     Args:
-      plan: from :func:`with_blocks`.
-      arrays: queries, keys and values.
-      scale: of the logits.
-      lengths: the number of keys of each example, int32, or None.
-      drop: what is dropped.
+      call: what is known of the call.
+      platform: ``"tpu"`` or ``"gpu"``.
+      own: the shapes of its arrays, by name.
+      operands: its arrays; those of several calls, if they are mapped over, have their
+        examples one after the other, and a ``scale``, ``keep`` and ``words`` each.
+      **how: ``spread``, whether the compiler may spread the arrays over devices, and
+        ``interpret``.
     """
-    features = arrays.query.shape[-1]
-    query = arrays.query.astype(jnp.float32) * scale
-    padded = Arrays(
-        _padded(query, plan.block[0]),
-        _padded(arrays.key, plan.block[1]),
-        _padded(arrays.value, plan.block[1]),
+    kernel = _kernel(call, platform, own)
+    run = partial(_attend, kernel, platform, how["interpret"])
+    return _flash_spread.over_devices(
+        run, _prepared(call, own, operands), _RESULTS, spread=how["spread"]
     )
-    if lengths is None:
-        lengths = jnp.full(plan.batch, plan.keys, jnp.int32)
-    known = Known(
-        counter_words(drop.key),
-        drop.keep.reshape(1),
-        jnp.clip(lengths, 0, plan.keys).astype(jnp.uint32)[:, None],
-    )
-    output = _attend(plan, padded, known)
-    return output.swapaxes(1, 2)[:, : plan.queries, :, :features]
 
 
-def _differentiated_no_further(function: _F) -> _F:
-    """Raises when what a plan comes first in is differentiated."""
-    guarded: Any = jax.custom_jvp(function, nondiff_argnums=(0,))
+_RESULTS = {"output": "query", "weights": "row", "top": "row"}
 
-    def refuse(plan: Plan, primals: Any, tangents: Any) -> NoReturn:
-        del plan, primals, tangents
-        raise NotImplementedError(
-            f'{CALLER}: implementation="pallas" can be differentiated once only; leave '
-            "implementation out for higher derivatives."
-        )
 
-    guarded.defjvp(refuse)
-    found: _F = guarded
+def pull(
+    call: Call,
+    platform: str,
+    own: Any,
+    operands: Operands,
+    wanted: tuple[str, ...],
+    **how: Any,
+) -> Operands:
+    """Gradients of the arrays that are wanted, by name, from those of the output.
+
+    Args:
+      call: what is known of the call.
+      platform: ``"tpu"`` or ``"gpu"``.
+      own: the shapes of its arrays, by name.
+      operands: its arrays, what :func:`attend` gave, and ``d_output`` and
+        ``d_weights``.
+      wanted: names of arrays.
+      **how: as in :func:`attend`.
+    """
+    kernel = _kernel(call, platform, own)
+    prepared = _prepared(call, own, operands) | {
+        name: operands[name]
+        for name in ("output", "weights", "top", "d_output", "d_weights")
+    }
+    run = partial(_pull, kernel, platform, how["interpret"], wanted)
+    results = {name: name for name in ("query", "key", "value")}
+    if "bias" in wanted:
+        results["bias"] = "bias"
+    if "scale" in wanted:
+        results["scale"] = "sum"
+    found = _flash_spread.over_devices(run, prepared, results, spread=how["spread"])
+    if "scale" in wanted:
+        found["scale"] = found["scale"].sum(1).astype(operands["scale"].dtype)
     return found
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _attend(plan: Plan, arrays: Arrays, known: Known) -> Array:
-    return _forward(plan, arrays, known)[0]
-
-
-def _attend_forward(plan: Plan, arrays: Arrays, known: Known) -> tuple[Array, Any]:
-    output, weights, top = _forward(plan, arrays, known)
-    return output, (arrays, known, output, weights, top)
-
-
-def _attend_backward(plan: Plan, kept: Any, change: Array) -> tuple[Arrays, None]:
-    arrays, known, output, weights, top = kept
-    share = (output * change).sum(-1)
-    rest = (weights, top, change, share)
-    return Arrays(*_backward(plan, arrays, known, rest)), None
-
-
-_attend.defvjp(_attend_forward, _attend_backward)
-
-
-@_differentiated_no_further
-def _forward(plan: Plan, arrays: Arrays, known: Known) -> tuple[Array, ...]:
-    group = arrays.query.shape[1] // arrays.key.shape[1]
-    row = _single(arrays.query.shape[:3])
-    outputs: tuple[Array, ...] = _call(
-        partial(_kernel.forward, plan),
-        plan.block[0],
-        (*arrays.query.shape[:2], arrays.query.shape[2] // plan.block[0]),
-        [_one(arrays.query), *(_all(x, group) for x in arrays[1:])],
-        [arrays.query, row, row],
-    )(*known, *arrays)
-    return outputs
-
-
-@_differentiated_no_further
-def _backward(
-    plan: Plan, arrays: Arrays, known: Known, rest: tuple[Array, ...]
-) -> tuple[Array, Array, Array]:
-    query, key, _ = arrays
-    group = query.shape[1] // key.shape[1]
-    (of_query,) = _call(
-        partial(_kernel.back_to_queries, plan),
-        plan.block[0],
-        (*query.shape[:2], query.shape[2] // plan.block[0]),
-        [_one(query), *(_all(x, group) for x in arrays[1:]), *map(_one, rest)],
-        [query],
-    )(*known, *arrays, *rest)
-    of_each = _single((*query.shape[:2], *key.shape[2:]))
-    of_key, of_value = _call(
-        partial(_kernel.back_to_keys, plan),
-        plan.block[1],
-        (*query.shape[:2], key.shape[2] // plan.block[1]),
-        [_all(query), _one(key, group), _one(key, group), *map(_all, rest)],
-        [of_each, of_each],
-    )(*known, *arrays, *rest)
-    return of_query, _over_group(of_key, key), _over_group(of_value, key)
-
-
-def _over_group(gradient: Array, key: Array) -> Array:
-    """Adds up what the query heads of a key head add."""
-    batch, heads, *rest = key.shape
-    gradient = gradient.reshape(batch, heads, -1, *rest)
-    return gradient.sum(2).astype(key.dtype)
-
-
-_Spec = Callable[[int], pl.BlockSpec]
-"""From the size of a block to what a program of the grid sees of an array."""
-
-
-def _one(x: Any, group: int = 1) -> _Spec:
-    """One block of one head, which ``group`` heads of the grid share."""
-    rest = x.shape[3:]
-
-    def spec(size: int) -> pl.BlockSpec:
-        return pl.BlockSpec(
-            (None, None, size, *rest),
-            lambda b, h, i: (b, h // group, i, *(0 for _ in rest)),
+def _kernel(call: Call, platform: str, own: Any) -> Kernel:
+    _, heads, queries, keys = call.weights(own)
+    drawn = call.drawn(own)
+    lengths = (queries, keys)
+    blocks = [
+        given or min(most, _power_of_two(length, least))
+        for given, most, least, length in zip(
+            call.block,
+            _BLOCKS[platform],
+            _LEAST_BLOCKS[platform],
+            lengths,
+            strict=True,
         )
-
-    return spec
-
-
-def _all(x: Any, group: int = 1) -> _Spec:
-    """All of one head, which ``group`` heads of the grid share."""
-    rest = x.shape[2:]
-
-    def spec(size: int) -> pl.BlockSpec:
-        del size
-        return pl.BlockSpec(
-            (None, None, *rest), lambda b, h, i: (b, h // group, *(0 for _ in rest))
-        )
-
-    return spec
-
-
-def _call(
-    kernel: Callable[..., None],
-    size: int,
-    grid: tuple[int, ...],
-    inputs: list[_Spec],
-    outputs: list[Any],
-) -> Callable[..., Any]:
-    """A kernel over (batch, heads, blocks), told what it is :class:`Known` first."""
-    known = [
-        pl.BlockSpec((2,), lambda b, h, i: (0,)),
-        pl.BlockSpec((1,), lambda b, h, i: (0,)),
-        pl.BlockSpec((None, 1), lambda b, h, i: (b, 0)),
     ]
-    call: Callable[..., Any] = pl.pallas_call(
-        kernel,
-        out_shape=[_single(x.shape) for x in outputs],
-        grid=grid,
-        in_specs=[*known, *(spec(size) for spec in inputs)],
-        out_specs=[_one(x)(size) for x in outputs],
-        interpret=jax.default_backend() == "cpu",
-        compiler_params=triton.CompilerParams(num_warps=4),
+    window = call.window
+    if window is not None:
+        window = min(window[0], max(lengths)), min(window[1], max(lengths))
+    return Kernel(
+        queries=queries,
+        keys=keys,
+        group=heads // own["key"][2],
+        block=(blocks[0], blocks[1]),
+        is_causal=call.is_causal,
+        window=window,
+        has_lengths="lengths" in own,
+        hash=call.hash,
+        drawn=(drawn[2] > 1, drawn[3] > 1),
+        wide=int(np.prod([int(size) for size in drawn], dtype=object)) > 1 << 32,
+        skips=True,
     )
-    return call
 
 
-def _single(shape: tuple[int, ...]) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(shape, jnp.float32)  # type: ignore[no-untyped-call]
+def _prepared(call: Call, own: Any, operands: Operands) -> Operands:
+    """The arrays of the kernels; what is of one example or head comes as one array."""
+    each, heads, _, keys = call.weights(own)
+    drawn = call.drawn(own)
+    words, keep, scale = (operands[name] for name in ("words", "keep", "scale"))
+    calls = words.size // 2
+    keep = keep.reshape(-1).astype(jnp.float32)
+    lengths = jnp.full(each * calls, keys, jnp.int32)
+    if "lengths" in operands:
+        lengths = jnp.clip(operands["lengths"], 0, keys)
+    whole = [*words.reshape(-1, 2).T, threshold_of(keep)]
+    whole = [jnp.repeat(x.astype(jnp.uint32), each) for x in whole]
+    inverse = jnp.where(keep == 0, 0, 1 / jnp.where(keep == 0, 1, keep))
+    scale = jnp.broadcast_to(scale.reshape(-1).astype(jnp.float32), keep.shape)
+    real = [scale, inverse, keep]
+    example = jnp.arange(each, dtype=jnp.uint32) * np.uint32(drawn[1] * drawn[2])
+    head = jnp.arange(heads, dtype=jnp.uint32) * np.uint32(drawn[2])
+    prepared = {
+        "whole": jnp.stack([*whole, lengths.astype(jnp.uint32)], 1),
+        "real": jnp.stack([jnp.repeat(x, each) for x in real], 1),
+        "examples": jnp.tile(example, calls) * np.uint32(drawn[0] > 1),
+        "heads": head * np.uint32(drawn[1] > 1),
+    }
+    for name in ("query", "key", "value", "bias"):
+        if name in operands:
+            prepared[name] = operands[name]
+    if "mask" in operands:
+        prepared["mask"] = operands["mask"].astype(jnp.int8)
+    return prepared
 
 
-def _padded(x: Array, block: int) -> Array:
-    """``(batch, length, heads, features)`` with heads first, in whole blocks."""
-    x = x.swapaxes(1, 2)
-    length, features = x.shape[2:]
-    missing = (-length % block, _power_of_two(features) - features)
-    return jnp.pad(x, [(0, 0), (0, 0), *((0, n) for n in missing)])
+def _attend(
+    kernel: Kernel, platform: str, interpret: bool, operands: Operands
+) -> Operands:
+    """One device's part."""
+    module, kernel = _backend(platform), _local(kernel, operands)
+    arrays = [module.laid_out(kernel, operands[name], name) for name in _INPUTS]
+    extra, numbers = _extra(module, kernel, operands), _numbers(module, operands)
+
+    def run(kernel: Kernel) -> tuple[Array, Array, Array]:
+        found: tuple[Array, Array, Array]
+        found = module.forward(kernel, numbers, *arrays, extra, interpret=interpret)
+        return found
+
+    output, weights, top = run(kernel)
+    if _may_lose_queries(kernel, operands):
+        # A query that found nothing to attend to attends to everything alike: to what
+        # was skipped as well.
+        lost = (top[..., : kernel.queries] <= MASKED).any()
+        dense = dataclasses.replace(kernel, skips=False)
+        output, weights, top = lax.cond(
+            lost, lambda: run(dense), lambda: (output, weights, top)
+        )
+    rows = (top.shape[0], top.shape[1], -1)
+    return {
+        "output": module.laid_back(kernel, output, operands["query"]),
+        "weights": weights.reshape(rows)[..., : kernel.queries],
+        "top": top.reshape(rows)[..., : kernel.queries],
+    }
 
 
-def _power_of_two(number: int) -> int:
-    """The next one, and the least that a tensor core multiplies."""
-    return max(_SMALLEST_BLOCK, 1 << int(np.ceil(np.log2(max(1, number)))))
+def _pull(
+    kernel: Kernel,
+    platform: str,
+    interpret: bool,
+    wanted: tuple[str, ...],
+    operands: Operands,
+) -> Operands:
+    """One device's part."""
+    module, kernel = _backend(platform), _local(kernel, operands)
+    arrays = [module.laid_out(kernel, operands[name], name) for name in _INPUTS]
+    narrow = operands["query"].dtype
+    change = operands["d_output"].astype(narrow)
+    arrays.append(module.laid_out(kernel, change, "query"))
+    arrays += [module.row(kernel, x) for x in _rows(operands)]
+    extra = _extra(module, kernel, operands)
+    numbers = _numbers(module, operands, unscaled="scale" in wanted)
+
+    def run(kernel: Kernel) -> tuple[Array, ...]:
+        found: tuple[Array, ...] = module.backward(
+            kernel, numbers, tuple(arrays), extra, interpret=interpret
+        )
+        if "bias" in wanted:
+            found += (
+                module.bias_gradient(
+                    kernel, numbers, tuple(arrays), extra, interpret=interpret
+                ),
+            )
+        return found
+
+    if _may_lose_queries(kernel, operands):
+        lost = (operands["top"] <= MASKED).any()
+        dense = dataclasses.replace(kernel, skips=False)
+        found = lax.cond(lost, lambda: run(dense), lambda: run(kernel))
+    else:
+        found = run(kernel)
+    gradients = {
+        name: module.laid_back(kernel, x, operands[name])
+        for name, x in zip(_INPUTS, found, strict=False)
+    }
+    if "bias" in wanted:
+        bias = operands["bias"]
+        cut = tuple(slice(size) for size in bias.shape)
+        gradients["bias"] = found[3][cut].astype(bias.dtype)
+    if "scale" in wanted:
+        scale = operands["real"][:, 0]
+        total = gradients["query"].astype(jnp.float32)
+        total = (total * operands["query"].astype(jnp.float32)).sum((1, 3))
+        gradients["scale"] = total
+        for name in ("query", "key"):
+            scaled = gradients[name] * scale[:, None, None, None]
+            gradients[name] = scaled.astype(gradients[name].dtype)
+    return gradients
+
+
+_INPUTS = ("query", "key", "value")
+
+
+def _rows(operands: Operands) -> list[Array]:
+    """Of each query the inverse sum, the top logit, and what its logits share.
+
+    The last is the product of the output and its gradient, less that of the sum of
+    weights and its own, which only higher derivatives ask for; times the probability of
+    keeping, which the kernels leave out.
+    """
+    output, change, weights, of_weights = (
+        operands[name].astype(jnp.float32)
+        for name in ("output", "d_output", "weights", "d_weights")
+    )
+    share = (output * change).sum(3).swapaxes(1, 2) - weights * of_weights
+    keep = operands["real"][:, 2]
+    return [1 / weights, operands["top"], share * keep[:, None, None]]
+
+
+def _local(kernel: Kernel, operands: Operands) -> Kernel:
+    """The kernel of one device's heads."""
+    group = operands["query"].shape[2] // operands["key"].shape[2]
+    return dataclasses.replace(kernel, group=group)
+
+
+def _extra(module: Any, kernel: Kernel, operands: Operands) -> Operands:
+    return {
+        name: module.laid_out(kernel, operands[name], name)
+        for name in ("bias", "mask")
+        if name in operands
+    }
+
+
+def _numbers(module: Any, operands: Operands, *, unscaled: bool = False) -> Any:
+    """The scalars of the kernels.
+
+    Args:
+      module: the kernels.
+      operands: the arrays.
+      unscaled: whether the factor of the gradients of logits is left out.
+    """
+    names = ("whole", "real", "examples", "heads")
+    whole, real, examples, heads = (operands[name] for name in names)
+    scale, inverse = real[:, 0], real[:, 1]
+    factor = jnp.ones_like(scale) if unscaled else scale
+    real = jnp.stack([scale, inverse, factor * inverse], 1)
+    return module.Numbers(whole.reshape(-1), real.reshape(-1), examples, heads)
+
+
+def _may_lose_queries(kernel: Kernel, operands: Operands) -> bool:
+    """Whether a query may find nothing to attend to among the tiles not skipped."""
+    if not kernel.masks:
+        return False
+    beyond = kernel.window is not None and (
+        kernel.queries - 1 - kernel.window[0] > kernel.keys - 1
+    )
+    return beyond or kernel.has_lengths or bool({"mask", "bias"} & operands.keys())
+
+
+def _backend(platform: str) -> Any:
+    """The module with the kernels of a platform; only then is Pallas imported."""
+    if platform == "tpu":
+        from jaxdrop._attention import _flash_tpu
+
+        return _flash_tpu
+    from jaxdrop._attention import _flash_gpu
+
+    return _flash_gpu
+
+
+def _power_of_two(length: int, least: int) -> int:
+    return max(least, 1 << (length - 1).bit_length())

@@ -20,8 +20,11 @@ _MOST_RUNS = 4  # of strips: each is a program of its own
 _SHORTEST_PANE = 512
 _LONGEST_ROW = 8192
 _TILE_KEYS = 2048  # of rows that are longer
-_TILE_ENTRIES = {"cpu": 1 << 19}  # what fits into caches
-_TILE_ENTRIES_ELSEWHERE = 1 << 24  # what keeps an accelerator busy
+_TILE_ENTRIES = {  # weights held at once on a device
+    "cpu": 1 << 19,  # what fits into caches
+    "gpu": 1 << 24,  # what keeps an accelerator busy
+    "tpu": 1 << 24,
+}
 
 Reach = tuple[int, int]
 """How many keys before and after its own position a query sees."""
@@ -119,6 +122,8 @@ def make_plan(
     drawn: tuple[int, int, int, int],
     is_causal: bool,
     window: Reach | None,
+    platform: str,
+    devices: int,
     block: tuple[int | None, int | None] = (None, None),
 ) -> Plan:
     """Chooses rows, panes and blocks.
@@ -129,6 +134,8 @@ def make_plan(
       drawn: the shape of the dropout mask.
       is_causal: whether a query sees no later keys.
       window: how far a query sees to either side, or None.
+      platform: ``"cpu"``, ``"gpu"`` or ``"tpu"``.
+      devices: over how many devices the compiler may spread examples and heads.
       block: queries and keys of a block, None to choose.
     """
     batch, heads, queries, keys = weights
@@ -144,13 +151,12 @@ def make_plan(
     width = block[1] or (widest if widest <= _LONGEST_ROW else _TILE_KEYS)
     width = min(width, widest)
     # Whatever axis is spread over devices must not be looped over.
-    devices = jax.device_count()
     together = math.gcd(key_heads, devices)
     symbolic = jax.export.is_symbolic_dim(batch)  # of any number: all at once
     examples, least = batch, devices
     if not symbolic:
         examples = least = math.gcd(batch, devices)
-    room = devices * _tile_entries() // (least * together * group * width)
+    room = devices * _TILE_ENTRIES[platform] // (least * together * group * width)
     length = min(block[0] or max(16, room - room % 16), pane[0])
     room //= 2  # products of many small matrices gain less from each other
     if length == pane[0] and room >= 2 * length:
@@ -173,11 +179,6 @@ def make_plan(
         block=(length, width),
         stretches=block[0] is None,
     )
-
-
-def _tile_entries() -> int:
-    """How many weights are held at once on a device of the default kind."""
-    return _TILE_ENTRIES.get(jax.default_backend(), _TILE_ENTRIES_ELSEWHERE)
 
 
 def _choose_strips(

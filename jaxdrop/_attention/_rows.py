@@ -39,6 +39,24 @@ def weight_rows(plan: Plan, x: Array) -> Array:
     return x.transpose(1, 3, 0, 2, 4, 5, 6)
 
 
+def sum_rows(plan: Plan, x: Array) -> Array:
+    """``(batch, heads, queries)`` to rows, with queries as their last axis."""
+    x = x.reshape(*_examples(plan), *_heads(plan), plan.group, plan.queries)
+    return x.transpose(1, 3, 0, 2, 4, 5)
+
+
+def sums(plan: Plan, x: Array) -> Array:
+    """Undoes :func:`sum_rows`."""
+    x = x.transpose(2, 0, 3, 1, 4, 5)
+    return x.reshape(plan.batch, plan.key_heads * plan.group, plan.queries)
+
+
+def number_rows(plan: Plan, x: Array) -> Array:
+    """One number for everything, to rows."""
+    del plan
+    return x.reshape(1, 1)
+
+
 def example_rows(plan: Plan, x: Array) -> Array:
     """One number for each example to rows."""
     return x.reshape(_examples(plan)).T[:, None, :, None]

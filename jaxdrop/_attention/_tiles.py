@@ -15,10 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxdrop import _masks, prng
+from jaxdrop import _masks
 from jaxdrop._attention._plan import Plan
 from jaxdrop._typing import Array, Key
 from jaxdrop.prng import _threefry
+from jaxdrop.prng._bits import counter_hash
 
 MASKED = -0.7 * float(np.finfo(np.float32).max)
 """The logit of what must not be attended to, that of ``jax.nn``.
@@ -220,7 +221,8 @@ def _survives(plan: Plan, drop: Drop, tile: Operands) -> Array:
 
     def drawing(key: Key, keep: Array) -> Array:
         high, low = counters_of(plan, tile)
-        return _masks.survives(prng.bits_at(key, low, high=high), keep=keep)
+        bits = counter_hash(key)(jax.random.key_data(key), high, low)
+        return _masks.survives(bits, keep=keep)
 
     return _masks.hold(drawing, *drop)
 
@@ -240,11 +242,12 @@ def counters_of(plan: Plan, tile: Operands) -> tuple[Array, Array]:
         row = row + _iota(tile["query"].shape[1], 1)
     row = row.reshape((1,) * (3 - row.ndim) + row.shape)
     if keys == 1:
-        return jnp.zeros_like(row), row
+        return jnp.zeros((), jnp.uint32), row
     key = _iota(tile["key"].shape[0], 2)
     symbolic = jax.export.is_symbolic_dim(plan.drawn[0])
     if not symbolic and math.prod(plan.drawn) <= 1 << 32:
-        return jnp.zeros_like(row), row * np.uint32(keys) + tile["first_key"] + key
+        low = row * np.uint32(keys) + tile["first_key"] + key
+        return jnp.zeros((), jnp.uint32), low
     high, low = _threefry.add_product(jnp.zeros_like(row), tile["first_key"], row, keys)
     return high + (low + key < key).astype(jnp.uint32), low + key
 

@@ -1,20 +1,21 @@
 """Dropout on attention weights that are never held at once."""
 
+import math
 from functools import partial
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import AxisType
 from jax.typing import ArrayLike
 
 from jaxdrop import _masks
-from jaxdrop._attention import _arguments, _flash, _rows
-from jaxdrop._attention._attend import Inputs, Masking, attend, wide_dtype
-from jaxdrop._attention._plan import Plan, make_plan
-from jaxdrop._attention._tiles import Drop
+from jaxdrop._attention import _arguments, _dispatch
+from jaxdrop._attention._call import Call, Operands, wide_dtype
 from jaxdrop._checks import check_choice, check_rate, is_identity, require_key
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Axes, Flag, Key, Rate
+from jaxdrop.prng._bits import counter_hash, counter_key
 
 _CALLER = _arguments.CALLER
 
@@ -138,7 +139,7 @@ def dot_product_attention(
     drawn = _arguments.drawn_shape(arrays.weights, broadcast_dims, jnp.ndim(query))
     in_kernels = implementation == "pallas"
     if in_kernels:
-        _flash.check_kernel(arrays, window, block)
+        _arguments.check_kernel(arrays, block)
         implementation = None
     if is_identity(rate, deterministic, caller=_CALLER):
         return jax.nn.dot_product_attention(  # type: ignore[misc]
@@ -158,18 +159,20 @@ def dot_product_attention(
     if arrays.query.size == 0:
         return jnp.asarray(query)
     _arguments.check_known(arrays)
-    plan = make_plan(
-        arrays.weights,
-        key_heads=arrays.key.shape[2],
-        drawn=drawn,
+    key = counter_key(key)
+    call = Call(
         is_causal=is_causal,
         window=window,
         block=block,
+        shared=tuple(a != b for a, b in zip(arrays.weights, drawn, strict=True)),
+        impl=jax.random.key_impl(key),
+        hash=counter_hash(key),
+        precision=jax.config.jax_default_matmul_precision,  # type: ignore[attr-defined]
+        devices=_devices(),
+        in_kernels=in_kernels,
     )
     keep = _masks.keep_probability(rate, deterministic=deterministic)
-    if in_kernels:
-        plan = _flash.with_blocks(plan, block)
-    attention = partial(_attention, plan=plan, in_kernels=in_kernels)
+    attention = partial(_attention, call=call)
     sharding = _masks.sharding_of(arrays.query)
     if sharding is not None:  # the loops are the compiler's to spread
         attention = jax.sharding.auto_axes(attention, out_sharding=sharding)
@@ -177,7 +180,7 @@ def dot_product_attention(
     return jnp.reshape(output, jnp.shape(query))
 
 
-@site("jaxdrop.dot_product_attention", static=("plan", "in_kernels"))
+@site("jaxdrop.dot_product_attention", static=("call",))
 def _attention(
     key: Key,
     keep: Any,
@@ -186,38 +189,51 @@ def _attention(
     query_lengths: Array | None,
     key_lengths: Array | None,
     *,
-    plan: Plan,
-    in_kernels: bool,
+    call: Call,
 ) -> Array:
-    dtype = arrays.query.dtype
-    wide = wide_dtype(dtype)
-    keep, scale = jnp.asarray(keep, wide), jnp.asarray(scale, wide)
-    attend = _flash.attend if in_kernels else _attend_in_rows
-    output = attend(plan, arrays, scale, key_lengths, Drop(key, keep))
+    wide = wide_dtype(arrays.query.dtype)
+    operands = {
+        **arrays._asdict(),
+        "scale": jnp.asarray(scale, wide),
+        "lengths": key_lengths,
+        "words": jax.random.key_data(key),
+        "keep": jnp.asarray(keep, wide),
+    }
+    operands = _varying({n: x for n, x in operands.items() if x is not None})
+    output, _, _ = _dispatch.attend(call, operands)
     if query_lengths is not None:
-        padding = jnp.arange(plan.queries)[None] >= query_lengths[:, None]
-        nothing = jnp.where(jnp.isnan(keep), jnp.nan, 0).astype(wide)
-        output = jnp.where(padding[..., None, None], nothing, output)
-    return output.astype(dtype)
+        padding = jnp.arange(output.shape[1])[None] >= query_lengths[:, None]
+        nothing = jnp.where(jnp.isnan(operands["keep"]), jnp.nan, 0)
+        output = jnp.where(
+            padding[..., None, None], nothing.astype(output.dtype), output
+        )
+    return output
 
 
-def _attend_in_rows(
-    plan: Plan,
-    arrays: _arguments.Arguments,
-    scale: Array,
-    key_lengths: Array | None,
-    drop: Drop,
-) -> Array:
-    inputs = Inputs(
-        query=_rows.query_rows(plan, arrays.query),
-        key=_rows.key_rows(plan, arrays.key),
-        value=_rows.key_rows(plan, arrays.value),
-        scale=scale,
-        bias=None if arrays.bias is None else _rows.weight_rows(plan, arrays.bias),
-    )
-    if key_lengths is not None:
-        key_lengths = jnp.maximum(key_lengths, 0).astype(jnp.uint32)
-        key_lengths = _rows.example_rows(plan, key_lengths)
-    mask = None if arrays.mask is None else _rows.weight_rows(plan, arrays.mask)
-    attended = attend(plan, inputs, Masking(mask, key_lengths), drop)
-    return _rows.outputs(plan, attended.output)
+def _devices() -> int:
+    """Over how many devices the compiler may spread arrays.
+
+    Inside ``jax.shard_map`` those of the axes that it maps hold one shard each.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty:
+        return jax.device_count()
+    kinds = zip(mesh.axis_names, mesh.axis_types, strict=True)
+    free = [mesh.shape[n] for n, kind in kinds if kind != AxisType.Manual]
+    return math.prod(free)
+
+
+def _varying(operands: Operands) -> Operands:
+    """Operands that all vary over each mapped axis of a mesh that any of them does.
+
+    A key or a rate may differ between the shards of ``jax.shard_map`` whose queries do
+    not, and the other way round; loops want to know beforehand.
+    """
+    axes = {n: jax.typeof(x).manual_axis_type.varying for n, x in operands.items()}
+    every = frozenset().union(*axes.values())
+    return {
+        name: jax.lax.pcast(x, tuple(every - axes[name]), to="varying")
+        if every - axes[name]
+        else x
+        for name, x in operands.items()
+    }

@@ -27,6 +27,8 @@ def plan_of(queries, keys, is_causal=False, window=None, block=(8, 8), heads=1):
         drawn=weights,
         is_causal=is_causal,
         window=window,
+        platform="cpu",
+        devices=1,
         block=block,
     )
 
@@ -73,8 +75,7 @@ def test_what_nobody_sees_is_skipped():
         assert len(plan.runs) <= 3  # programs
 
 
-def test_blocks_fit_what_is_held_at_once(monkeypatch):
-    monkeypatch.setattr(jax, "device_count", lambda: 1)
+def test_blocks_fit_what_is_held_at_once():
     limit = _plan._TILE_ENTRIES["cpu"]
     for queries, keys in ((128, 128), (2048, 2048), (300, 70000), (131072, 131072)):
         plan = plan_of(queries, keys, block=(None, None), heads=8)
@@ -82,8 +83,7 @@ def test_blocks_fit_what_is_held_at_once(monkeypatch):
         assert min(plan.block) >= 16
 
 
-def test_blocks_of_narrow_strips_are_longer_unless_they_are_given(monkeypatch):
-    monkeypatch.setattr(jax, "device_count", lambda: 1)
+def test_blocks_of_narrow_strips_are_longer_unless_they_are_given():
     given = plan_of(2048, 2048, True, block=(128, None))
     chosen = plan_of(2048, 2048, True, block=(None, None))
     for strip in chosen.strips:
@@ -109,14 +109,15 @@ def test_a_window_beyond_all_keys_is_none(key, reach):
     np.testing.assert_array_equal(attend(local_window_size=reach), attend())
 
 
-def test_rows_keep_whole_what_devices_may_share(monkeypatch):
-    monkeypatch.setattr(jax, "device_count", lambda: 8)
+def test_rows_keep_whole_what_devices_may_share():
     plan = _plan.make_plan(
         (12, 6, 4096, 4096),
         key_heads=2,
         drawn=(12, 6, 4096, 4096),
         is_causal=False,
         window=None,
+        platform="cpu",
+        devices=8,
     )
     assert plan.rows == (4, 2) and plan.steps == (3, 1)
 

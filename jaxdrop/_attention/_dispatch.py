@@ -1,0 +1,352 @@
+"""Attention by platform: how it is computed, differentiated and mapped.
+
+One primitive stands in a traced program for attention, for its derivative, a linear
+map, and for the transpose of this map. How it is computed is decided where a program is
+lowered, for the platform that it is lowered for: in kernels on an accelerator, where
+they apply, and in loops of plain operations elsewhere. A choice among traced branches
+would trace and differentiate all of them, and keep for the backward pass what any of
+them needs.
+"""
+
+import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.custom_derivatives import SymbolicZero
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+
+from jaxdrop._attention import _attend, _flash
+from jaxdrop._attention._call import OUTPUTS, Call, Operands, wide_dtype
+from jaxdrop._typing import Array
+
+_INPUTS = ("query", "key", "value", "scale", "bias")
+"""What attention is differentiated by."""
+
+Part = str | tuple[str, ...]
+"""``"attend"``, ``"change"`` (the derivative), or what its transpose is wanted for."""
+
+Levels = tuple[tuple[bool, ...], ...]
+"""For each ``vmap``, from the outermost, which operands it maps, along axis 0."""
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def attend(call: Call, operands: Operands) -> tuple[Array, Array, Array]:
+    """Attends; see :data:`_call.OUTPUTS` for what it gives."""
+    names = tuple(operands)
+    output, weights, top = _attention.bind(
+        *operands.values(), call=call, names=names, levels=(), part="attend"
+    )
+    return output, weights, top
+
+
+@partial(attend.defjvp, symbolic_zeros=True)
+def _attend_jvp(call: Call, primals: Any, tangents: Any) -> Any:
+    (operands,), (changes,) = primals, tangents
+    found = dict(zip(OUTPUTS, attend(call, operands), strict=True))
+    linear = {
+        f"d_{name}": changes[name]
+        for name in _INPUTS
+        if name in changes and not isinstance(changes[name], SymbolicZero)
+    }
+    residual = operands | found
+    of_output, of_weights = _attention.bind(
+        *residual.values(),
+        *linear.values(),
+        call=call,
+        names=(*residual, *linear),
+        levels=(),
+        part="change",
+    )
+    nothing = jnp.zeros_like(found["top"])
+    return tuple(found.values()), (of_output, of_weights, nothing)
+
+
+_attention = Primitive("jaxdrop_attention")
+_attention.multiple_results = True
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
+def _in_loops(
+    call: Call,
+    platform: str,
+    names: tuple[str, ...],
+    levels: Levels,
+    part: Part,
+    *arrays: Array,
+) -> tuple[Array, ...]:
+    """Attention or its derivative in plain operations."""
+
+    def run(*arrays: Array) -> tuple[Array, ...]:
+        operands = dict(zip(names, arrays, strict=True))
+        plan = call.plan(operands, platform)
+        if part == "attend":
+            return _attend.attend(plan, call, operands)
+        if part == "change":
+            return _attend.change(plan, call, operands)
+        return _attend.pull(plan, call, operands, part)
+
+    with call.precise():
+        found: tuple[Array, ...] = _mapped(run, levels)(*arrays)
+    return found
+
+
+def _in_kernels(
+    call: Call,
+    platform: str,
+    names: tuple[str, ...],
+    levels: Levels,
+    part: Part,
+    *arrays: Array,
+    spread: bool,
+    interpret: bool,
+) -> tuple[Array, ...]:
+    """The same in kernels, which see the examples of all mapped calls as one batch."""
+    lead, own = _lead(arrays, levels), _own(arrays, names, levels)
+    operands = _folded(names, levels, lead, arrays)
+    how = {"spread": spread, "interpret": interpret}
+    with call.precise():
+        if part == "attend":
+            found = _flash.attend(call, platform, own, operands, **how)
+            results = [found[name] for name in OUTPUTS]
+        else:
+            assert part != "change"  # only its transpose is made of kernels
+            found = _flash.pull(call, platform, own, operands, part, **how)
+            results = [found[name] for name in part]
+    attends = part == "attend"
+    shapes = _output_shapes(own) if attends else [own[name] for name in part]
+    return tuple(
+        _unfolded(x, lead, shape) for x, shape in zip(results, shapes, strict=True)
+    )
+
+
+def _folded(
+    names: tuple[str, ...], levels: Levels, lead: tuple[int, ...], arrays: Any
+) -> Operands:
+    """Operands with the axes of all levels made one with that of the examples."""
+    operands = {}
+    for i, (name, x) in enumerate(zip(names, arrays, strict=True)):
+        mapped = tuple(flags[i] for flags in levels)
+        shared = not any(mapped) and name in ("bias", "mask") and x.shape[0] == 1
+        if levels and not shared:
+            own = x.shape[sum(mapped) :]
+            sizes = [n if flag else 1 for n, flag in zip(lead, mapped, strict=True)]
+            x = jnp.broadcast_to(x.reshape(*sizes, *own), (*lead, *own))
+            if name in ("bias", "mask") and own[0] == 1:
+                batch = _own(arrays, names, levels)["query"][0]
+                x = jnp.broadcast_to(x, (*lead, batch, *own[1:]))
+            if x.ndim > len(lead) and name != "words":
+                x = x.reshape(-1, *x.shape[len(lead) + 1 :])
+        operands[name] = x
+    return operands
+
+
+def _unfolded(x: Array, lead: tuple[int, ...], shape: tuple[int, ...]) -> Array:
+    """Undoes :func:`_folded` for a result of which one call has a shape."""
+    if not shape:  # one number for each example
+        return x.reshape(*lead, -1).sum(-1)
+    if not lead:
+        return x
+    x = x.reshape(*lead, -1, *x.shape[1:])
+    if x.shape[len(lead)] != shape[0]:  # shared by the examples
+        x = x.sum(len(lead), keepdims=True)
+    return x
+
+
+def _mapped(run: Callable[..., Any], levels: Levels) -> Callable[..., Any]:
+    for flags in reversed(levels):
+        axes = tuple(0 if flag else None for flag in flags)
+        run = jax.vmap(run, in_axes=axes)
+    return run
+
+
+# Shapes.
+
+
+def _lead(arrays: Sequence[Any], levels: Levels) -> tuple[int, ...]:
+    """The sizes of all mapped axes, the outermost first."""
+    sizes = []
+    depth = [0] * len(arrays)
+    for flags in levels:
+        mapped = [i for i, flag in enumerate(flags) if flag]
+        sizes.append(arrays[mapped[0]].shape[depth[mapped[0]]])
+        for i in mapped:
+            depth[i] += 1
+    return tuple(sizes)
+
+
+def _own(arrays: Sequence[Any], names: tuple[str, ...], levels: Levels) -> Any:
+    """The shapes of the operands of one call, by name."""
+    shapes = {}
+    for i, (name, x) in enumerate(zip(names, arrays, strict=True)):
+        shapes[name] = x.shape[sum(flags[i] for flags in levels) :]
+    return shapes
+
+
+def _output_shapes(own: dict[str, tuple[int, ...]]) -> list[tuple[int, ...]]:
+    batch, queries, heads, _ = own["query"]
+    return [own["query"], (batch, heads, queries), (batch, heads, queries)]
+
+
+def _shapes(
+    arrays: Sequence[Any], names: tuple[str, ...], levels: Levels, part: Part
+) -> list[tuple[tuple[int, ...], Any]]:
+    """Shapes and dtypes of results."""
+    own, lead = _own(arrays, names, levels), _lead(arrays, levels)
+    dtypes = {name: x.dtype for name, x in zip(names, arrays, strict=True)}
+    if isinstance(part, tuple):
+        return [((*lead, *own[name]), dtypes[name]) for name in part]
+    narrow = dtypes["query"]
+    kinds = (narrow, wide_dtype(narrow), wide_dtype(narrow))
+    pairs = zip(_output_shapes(own), kinds, strict=True)
+    found = [((*lead, *shape), dtype) for shape, dtype in pairs]
+    return found if part == "attend" else found[:2]
+
+
+def _abstract(
+    *arrays: Any, names: tuple[str, ...], levels: Levels, part: Part, call: Call
+) -> list[Any]:
+    """Abstract results, which vary over every axis of a mesh that any operand does."""
+    del call
+    shapes = _shapes(arrays, names, levels, part)
+    if all(x.manual_axis_type.empty for x in arrays):
+        return [jax.core.ShapedArray(*shape) for shape in shapes]
+
+    def results(*arrays: Array) -> list[Array]:
+        any_of = sum(((x != 0).any().astype(jnp.float32) for x in arrays), 0.0)
+        return [jnp.broadcast_to(any_of, s).astype(d) for s, d in shapes]
+
+    traced: Any = jax.make_jaxpr(results)(*arrays)
+    avals: list[Any] = traced.out_avals
+    return avals
+
+
+# Rules of the primitive.
+
+
+def _run(*arrays: Array, **how: Any) -> Any:
+    """Outside of ``jit``."""
+    return jax.jit(partial(_attention.bind, **how))(*arrays)
+
+
+def _batched(arrays: Any, axes: Any, **how: Any) -> Any:
+    """One more level, the outermost."""
+    names, flags, moved = how["names"], [], []
+    size = next(
+        x.shape[axis] for x, axis in zip(arrays, axes, strict=True) if axis is not None
+    )
+    for name, x, axis in zip(names, arrays, axes, strict=True):
+        if axis is None and name.startswith("d_"):  # its transpose is for each
+            x, axis = jnp.broadcast_to(x, (size, *x.shape)), 0
+        flags.append(axis is not None)
+        moved.append(x if axis is None else jnp.moveaxis(x, axis, 0))
+    how["levels"] = (tuple(flags), *how["levels"])
+    found = _attention.bind(*moved, **how)
+    return found, [0] * len(found)
+
+
+def _differentiated(primals: Any, tangents: Any, **how: Any) -> Any:
+    """The derivative of the derivative, or of its transpose, in plain operations."""
+    found = _attention.bind(*primals, **how)
+    names = how["names"]
+    pairs = zip(names, tangents, strict=True)
+    if all(type(t) is ad.Zero or name.startswith("d_") for name, t in pairs):
+        linear = [
+            ad.instantiate_zeros(t) if name.startswith("d_") else x
+            for name, x, t in zip(names, primals, tangents, strict=True)
+        ]
+        return found, _attention.bind(*linear, **how)
+    tangents = [_instantiated(t, x) for t, x in zip(tangents, primals, strict=True)]
+    order = ("call", "names", "levels", "part")
+    call, names, levels, part = (how[name] for name in order)
+    run = partial(_in_loops, call, "cpu", names, levels, part)
+    return jax.jvp(run, tuple(primals), tuple(tangents))
+
+
+def _instantiated(tangent: Any, primal: Array) -> Any:
+    if type(tangent) is not ad.Zero:
+        return tangent
+    if jnp.issubdtype(primal.dtype, jnp.floating):
+        return jnp.zeros_like(primal)
+    return np.zeros(primal.shape, jax.dtypes.float0)
+
+
+def _transposed(cotangents: Any, *arrays: Any, **how: Any) -> Any:
+    names, part, levels = how["names"], how["part"], how["levels"]
+    linear = [i for i, x in enumerate(arrays) if ad.is_undefined_primal(x)]
+    kept = [i for i in range(len(arrays)) if i not in linear]
+    if part == "change":
+        wanted = tuple(names[i].removeprefix("d_") for i in linear)
+        given = ("d_output", "d_weights")
+    else:
+        wanted, given = "change", tuple(f"d_{name}" for name in part)
+    cotangents = [
+        jnp.zeros(x.aval.shape, x.aval.dtype) if type(x) is ad.Zero else x
+        for x in cotangents
+    ]
+    flags = [(*(own[i] for i in kept), *(True for _ in cotangents)) for own in levels]
+    found = _attention.bind(
+        *(arrays[i] for i in kept),
+        *cotangents,
+        call=how["call"],
+        names=(*(names[i] for i in kept), *given),
+        levels=tuple(flags),
+        part=wanted,
+    )
+    results = [None] * len(arrays)
+    for i, x in zip(linear, found, strict=True):
+        results[i] = x
+    return results
+
+
+def _lowered(context: Any, *nodes: Any, platform: str, **how: Any) -> Any:
+    """Chooses kernels or loops, for the platform of a program."""
+    arrays = context.avals_in
+    order = ("call", "names", "levels", "part")
+    call, names, levels, part = (how[name] for name in order)
+    own = {
+        name: jax.ShapeDtypeStruct(shape, x.dtype)
+        for (name, shape), x in zip(
+            _own(arrays, names, levels).items(), arrays, strict=True
+        )
+    }
+    interpret = platform not in _KERNELS
+    kind = _KERNELS.get(platform, _INTERPRETED)
+    wanted = _flash.applies(call, own, kind) and part != "change"
+    if wanted and (call.in_kernels or not interpret):
+        run = partial(
+            _in_kernels,
+            *(call, kind, names, levels, part),
+            spread=_may_be_spread(context),
+            interpret=interpret,
+        )
+    else:
+        run = partial(_in_loops, call, _KINDS[platform], names, levels, part)
+    with warnings.catch_warnings():  # JAX says at each use that Triton is going
+        warnings.filterwarnings("ignore", "The Pallas Triton backend")
+        return mlir.lower_fun(run, multiple_results=True)(context, *nodes)
+
+
+def _may_be_spread(context: Any) -> bool:
+    """Whether the compiler spreads arrays over several devices."""
+    axes = getattr(context.module_context, "axis_context", None)
+    devices = getattr(axes, "device_assignment", None)
+    return devices is not None and len(devices) > 1
+
+
+_KERNELS = {"tpu": "tpu", "cuda": "gpu"}
+_INTERPRETED = "tpu"  # the kernels that other platforms interpret, if they are asked to
+_KINDS = {"cpu": "cpu", "tpu": "tpu", "cuda": "gpu", "rocm": "gpu"}
+
+_attention.def_impl(_run)
+_attention.def_abstract_eval(_abstract)
+batching.primitive_batchers[_attention] = _batched
+ad.primitive_jvps[_attention] = _differentiated
+ad.primitive_transposes[_attention] = _transposed
+for _platform in _KINDS:
+    _rule = partial(_lowered, platform=_platform)
+    mlir.register_lowering(_attention, _rule, platform=_platform)

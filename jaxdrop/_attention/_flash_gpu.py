@@ -1,0 +1,492 @@
+"""Flash attention with dropout for NVIDIA GPUs: Pallas kernels on the Triton backend.
+
+A program of the grid holds one block of queries and loops over the keys that it sees,
+or one block of keys and loops over queries; arrays stay in the layouts of ``jax.nn``.
+Where keys are held, tiles are (keys, queries), so that no product contracts the first
+axis of a tile: XLA would push the transpose up through the hash.
+
+References:
+  Dao, `FlashAttention-2: faster attention with better parallelism and work partitioning
+  <https://arxiv.org/abs/2307.08691>`_, ICLR 2024.
+"""
+
+import math
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import triton
+
+from jaxdrop._attention import _flash_tile as tile
+from jaxdrop._attention._flash_tile import Kernel, Scalars
+from jaxdrop._typing import Array
+
+_QUERIES, _KEYS = 0, 1
+_WARPS = {"forward": 4, "backward": 8}  # fewer spill the registers of the hash
+
+
+class Numbers(NamedTuple):
+    """The scalars of all examples and heads; see :class:`_flash_tpu.Numbers`."""
+
+    whole: Array
+    real: Array
+    examples: Array
+    heads: Array
+
+
+Extra = dict[str, Array]
+"""Maybe ``bias`` and ``mask``, of four axes, each of length 1 or whole."""
+
+
+class _Head(NamedTuple):
+    """One head of one example, inside a kernel."""
+
+    example: Array
+    head: Array
+    scalars: Scalars
+    extra: dict[str, Any]
+
+
+def forward(
+    kernel: Kernel,
+    numbers: Numbers,
+    query: Array,
+    key: Array,
+    value: Array,
+    extra: Extra,
+    *,
+    interpret: bool,
+) -> tuple[Array, Array, Array]:
+    """The output, and of each query the sum of its weights and its top logit."""
+    batch, length, heads, _ = query.shape
+    row = tile.like(query, (batch, heads, length), jnp.float32)
+    group, size = kernel.group, kernel.block[0]
+    found: tuple[Array, Array, Array] = _call(
+        partial(_forward, kernel, tuple(extra)),
+        (batch, heads, length // size),
+        [*numbers, query, key, value, *extra.values()],
+        [
+            *map(_whole, numbers),
+            _block(query, size),
+            *(_head(x, group) for x in (key, value)),
+            *map(_whole, extra.values()),
+        ],
+        [query, row, row],
+        [_block(query, size), _row_block(size), _row_block(size)],
+        "forward",
+        interpret,
+    )
+    return found
+
+
+def _forward(kernel: Kernel, names: tuple[str, ...], *references: Any) -> None:
+    numbers, references = references[:4], references[4:]
+    query_at, key_at, value_at, *extra_at = references[: 3 + len(names)]
+    output_at, weights_at, top_at = references[3 + len(names) :]
+    head = _head_of(numbers, names, extra_at, pl.program_id(0), pl.program_id(1))
+    query, width = query_at[...], kernel.block[1]
+    first_query = pl.program_id(2) * np.int32(kernel.block[0])
+
+    def step(index: Array, sums: tuple[Array, Array, Array]) -> tuple[Array, ...]:
+        values, weights, top = sums
+        first_key = index * np.int32(width)
+        key, value = (_part(at, first_key, width) for at in (key_at, value_at))
+        places = tile.places(first_query, first_key, kernel.block, keys_axis=1)
+        extra = _extra(kernel, head, first_query, first_key)
+        product = tile.product(query, key, (1, 1))
+        logits, _ = tile.logits_of(kernel, head.scalars, places, product, extra)
+        higher = jnp.maximum(top, logits.max(1))
+        relative, own = jnp.exp(top - higher), jnp.exp(logits - higher[:, None])
+        survives = tile.survives(kernel, head.scalars, places)
+        kept = jnp.where(survives, own, 0).astype(value.dtype)
+        values = values * relative[:, None] + tile.product(kept, value, (1, 0))
+        return values, weights * relative + own.sum(1), higher
+
+    nothing = jnp.zeros(query.shape[:1], jnp.float32)
+    start = (
+        jnp.zeros(query.shape, jnp.float32),
+        nothing,
+        jnp.full_like(nothing, tile.LOWEST),
+    )
+    first, last = _keys_seen(kernel, head.scalars, first_query)
+    values, weights, top = lax.fori_loop(first, last, step, start)
+    output = values * (head.scalars.inverse / weights)[:, None]
+    output_at[...] = output.astype(output_at.dtype)
+    weights_at[...], top_at[...] = weights, top
+
+
+def backward(
+    kernel: Kernel,
+    numbers: Numbers,
+    arrays: tuple[Array, ...],
+    extra: Extra,
+    *,
+    interpret: bool,
+) -> tuple[Array, Array, Array]:
+    """Gradients of queries, keys and values; see :func:`_flash_tpu.backward`."""
+    query, key, value, change, *rows = arrays
+    batch, length, heads, _ = query.shape
+    group, (size, width) = kernel.group, kernel.block
+    operands = [*numbers, *arrays, *extra.values()]
+    whole = [*map(_whole, extra.values())]
+    (of_query,) = _call(
+        partial(_to_queries, kernel, tuple(extra)),
+        (batch, heads, length // size),
+        operands,
+        [
+            *map(_whole, numbers),
+            _block(query, size),
+            *(_head(x, group) for x in (key, value)),
+            _block(change, size),
+            *(_row_block(size) for _ in rows),
+            *whole,
+        ],
+        [query],
+        [_block(query, size)],
+        "backward",
+        interpret,
+    )
+    of_key, of_value = _call(
+        partial(_to_keys, kernel, tuple(extra)),
+        (batch, key.shape[2], key.shape[1] // width),
+        operands,
+        [
+            *map(_whole, numbers),
+            _heads(query, group),
+            *(_block(x, width) for x in (key, value)),
+            _heads(change, group),
+            *(_row_heads(x, group) for x in rows),
+            *whole,
+        ],
+        [key, value],
+        [_block(key, width), _block(key, width)],
+        "backward",
+        interpret,
+    )
+    return of_query, of_key, of_value
+
+
+def _to_queries(kernel: Kernel, names: tuple[str, ...], *references: Any) -> None:
+    numbers, inputs, of_query_at = references[:4], references[4:-1], references[-1]
+    query_at, key_at, value_at, change_at, inverse_at, top_at, share_at = inputs[:7]
+    head = _head_of(numbers, names, inputs[7:], pl.program_id(0), pl.program_id(1))
+    query, change, width = query_at[...], change_at[...], kernel.block[1]
+    rows = [at[...] for at in (inverse_at, top_at, share_at)]
+    first_query = pl.program_id(2) * np.int32(kernel.block[0])
+
+    def step(index: Array, gradient: Array) -> Array:
+        first_key = index * np.int32(width)
+        key, value = (_part(at, first_key, width) for at in (key_at, value_at))
+        firsts = (first_query, first_key)
+        arrays = (query, key, value, change)
+        _, of_logits = _changes(kernel, head, firsts, arrays, rows, keys_axis=1)
+        return gradient + tile.product(of_logits.astype(key.dtype), key, (1, 0))
+
+    first, last = _keys_seen(kernel, head.scalars, first_query)
+    start = jnp.zeros(query.shape, jnp.float32)
+    gradient = lax.fori_loop(first, last, step, start) * head.scalars.factor
+    of_query_at[...] = gradient.astype(of_query_at.dtype)
+
+
+def _to_keys(kernel: Kernel, names: tuple[str, ...], *references: Any) -> None:
+    numbers, inputs, outputs = references[:4], references[4:-2], references[-2:]
+    query_at, key_at, value_at, change_at, *rows_at = inputs[:7]
+    key, value, size = key_at[...], value_at[...], kernel.block[0]
+    first_key = pl.program_id(2) * np.int32(kernel.block[1])
+    gradients = jnp.zeros(key.shape, jnp.float32), jnp.zeros(key.shape, jnp.float32)
+    for number in range(kernel.group):
+        own = pl.program_id(1) * np.int32(kernel.group) + np.int32(number)
+        head = _head_of(numbers, names, inputs[7:], pl.program_id(0), own)
+
+        def step(
+            index: Array, sums: Any, head: _Head = head, number: int = number
+        ) -> tuple[Array, Array]:
+            first_query = index * np.int32(size)
+            place = pl.ds(first_query, size)
+            query, change = query_at[place, number], change_at[place, number]
+            rows = [at[number, place] for at in rows_at]
+            firsts = (first_query, first_key)
+            arrays = (query, key, value, change)
+            kept, of_logits = _changes(kernel, head, firsts, arrays, rows, keys_axis=0)
+            kept, of_logits = kept.astype(key.dtype), of_logits.astype(key.dtype)
+            return (
+                sums[0] + tile.product(of_logits, query, (1, 0)),
+                sums[1] + tile.product(kept, change, (1, 0)),
+            )
+
+        first, last = _queries_seeing(kernel, head.scalars, first_key)
+        gradients = lax.fori_loop(first, last, step, gradients)
+    scalars = head.scalars
+    of_key, of_value = gradients[0] * scalars.factor, gradients[1] * scalars.inverse
+    outputs[0][...] = of_key.astype(outputs[0].dtype)
+    outputs[1][...] = of_value.astype(outputs[1].dtype)
+
+
+def _changes(
+    kernel: Kernel,
+    head: _Head,
+    firsts: tuple[Array, Array],
+    arrays: tuple[Array, ...],
+    rows: list[Array],
+    *,
+    keys_axis: int,
+) -> tuple[Array, Array]:
+    """The weights of a tile that survive, and the gradient of its logits.
+
+    Both lack the factor ``scalars.inverse``.
+    """
+    query, key, value, change = arrays
+    keys_first = keys_axis == 0
+    inverse, top, share = (x[None] if keys_first else x[:, None] for x in rows)
+    places = tile.places(*firsts, kernel.block, keys_axis=keys_axis)
+    extra = _extra(kernel, head, *firsts)
+    if keys_first:
+        extra = {name: x.T for name, x in extra.items()}
+        product = tile.product(key, query, (1, 1))
+        of_weights = tile.product(value, change, (1, 1))
+    else:
+        product = tile.product(query, key, (1, 1))
+        of_weights = tile.product(change, value, (1, 1))
+    logits, attended = tile.logits_of(kernel, head.scalars, places, product, extra)
+    weights = jnp.exp(logits - top) * inverse
+    survives = tile.survives(kernel, head.scalars, places)
+    of_logits = weights * (jnp.where(survives, of_weights, 0) - share)
+    if attended is not None:
+        of_logits = jnp.where(attended, of_logits, 0)
+    return jnp.where(survives, weights, 0), of_logits
+
+
+def bias_gradient(
+    kernel: Kernel,
+    numbers: Numbers,
+    arrays: tuple[Array, ...],
+    extra: Extra,
+    *,
+    interpret: bool,
+) -> Array:
+    """The gradient of the bias, summed over the axes along which it has length 1.
+
+    A program holds one tile of the bias, and loops over all tiles of weights that it is
+    added to.
+    """
+    query, key = arrays[:2]
+    shape = extra["bias"].shape
+    steps = (query.shape[1] // kernel.block[0], key.shape[1] // kernel.block[1])
+    sizes = (query.shape[0], query.shape[2], *steps)
+    kept = [axis for axis in range(4) if shape[axis] > 1]
+    own = tuple(
+        size if whole > 1 else 1
+        for size, whole in zip(kernel.block, shape[2:], strict=True)
+    )
+
+    def index(*ids: Any) -> tuple[Any, ...]:
+        at = dict(zip(kept, ids, strict=False))
+        return tuple(at.get(axis, 0) for axis in range(4))
+
+    operands = [*numbers, *arrays, *extra.values()]
+    (gradient,) = _call(
+        partial(_bias_gradient, kernel, tuple(extra), sizes, tuple(kept)),
+        tuple(sizes[axis] for axis in kept) or (1,),
+        operands,
+        [*map(_whole, operands)],
+        [tile.like(extra["bias"], shape, jnp.float32)],
+        [pl.BlockSpec((None, None, *own), index)],
+        "backward",
+        interpret,
+    )
+    found: Array = gradient
+    return found
+
+
+def _bias_gradient(
+    kernel: Kernel,
+    names: tuple[str, ...],
+    sizes: tuple[int, ...],
+    kept: tuple[int, ...],
+    *references: Any,
+) -> None:
+    numbers, inputs, of_bias = references[:4], references[4:-1], references[-1]
+    query_at, key_at, value_at, change_at, *rows_at = inputs[:7]
+    summed = [axis for axis in range(4) if axis not in kept]
+    own = {axis: pl.program_id(number) for number, axis in enumerate(kept)}
+    size, width = kernel.block
+
+    def step(index: Array, total: Array) -> Array:
+        at = dict(own)
+        for axis in reversed(summed):
+            at[axis] = lax.rem(index, np.int32(sizes[axis]))
+            index = lax.div(index, np.int32(sizes[axis]))
+        head = _head_of(numbers, names, inputs[7:], at[0], at[1])
+        key_head = lax.div(at[1], np.int32(kernel.group))
+        firsts = at[2] * np.int32(size), at[3] * np.int32(width)
+        places = pl.ds(firsts[0], size), pl.ds(firsts[1], width)
+        arrays = (
+            query_at[at[0], places[0], at[1]],
+            key_at[at[0], places[1], key_head],
+            value_at[at[0], places[1], key_head],
+            change_at[at[0], places[0], at[1]],
+        )
+        rows = [ref[at[0], at[1], places[0]] for ref in rows_at]
+        _, change = _changes(kernel, head, firsts, arrays, rows, keys_axis=1)
+        if of_bias.shape[0] == 1:
+            change = change.sum(0, keepdims=True)
+        if of_bias.shape[1] == 1:
+            change = change.sum(1, keepdims=True)
+        return total + change * head.scalars.inverse
+
+    start = jnp.zeros(of_bias.shape, jnp.float32)
+    count = np.int32(math.prod(sizes[axis] for axis in summed))
+    of_bias[...] = lax.fori_loop(np.int32(0), count, step, start)
+
+
+def _head_of(
+    numbers: Any, names: tuple[str, ...], extra: Any, example: Array, head: Array
+) -> _Head:
+    scalars = tile.scalars_of(numbers, example, head)
+    return _Head(example, head, scalars, dict(zip(names, extra, strict=True)))
+
+
+def _extra(
+    kernel: Kernel, head: _Head, first_query: Array, first_key: Array
+) -> dict[str, Array]:
+    """Tiles of bias and mask, (queries, keys) or of length 1."""
+    tiles = {}
+    for name, at in head.extra.items():
+        places: list[Any] = [head.example, head.head]
+        for size, whole, first in zip(
+            kernel.block, at.shape[2:], (first_query, first_key), strict=True
+        ):
+            places.append(pl.ds(first, size) if whole > 1 else pl.ds(0, 1))
+        for axis in (0, 1):
+            if at.shape[axis] == 1:
+                places[axis] = 0
+        tiles[name] = at[tuple(places)].astype(jnp.float32)
+    return tiles
+
+
+def _keys_seen(
+    kernel: Kernel, scalars: Scalars, first_query: Array
+) -> tuple[Array, Array]:
+    """The first block of keys that a block of queries is compared with, and the end."""
+    first, end = jnp.zeros((), jnp.int32), jnp.full((), kernel.keys, jnp.int32)
+    if kernel.skips:
+        beyond = first_query + np.int32(kernel.block[0])
+        if kernel.is_causal:
+            end = jnp.minimum(end, beyond)
+        if kernel.window is not None:
+            left, right = (np.int32(reach) for reach in kernel.window)
+            first, end = (
+                jnp.maximum(first, first_query - left),
+                jnp.minimum(end, beyond + right),
+            )
+        if kernel.has_lengths:
+            end = jnp.minimum(end, scalars.length)
+    return _blocks(first, end, kernel.block[1])
+
+
+def _queries_seeing(
+    kernel: Kernel, scalars: Scalars, first_key: Array
+) -> tuple[Array, Array]:
+    """The first block of queries that sees a block of keys, and the end."""
+    first, end = jnp.zeros((), jnp.int32), jnp.full((), kernel.queries, jnp.int32)
+    if kernel.skips:
+        if kernel.is_causal:
+            first = jnp.maximum(first, first_key)
+        if kernel.window is not None:
+            left, right = (np.int32(reach) for reach in kernel.window)
+            beyond = first_key + np.int32(kernel.block[1])
+            first, end = (
+                jnp.maximum(first, first_key - right),
+                jnp.minimum(end, beyond + left),
+            )
+        if kernel.has_lengths:
+            end = jnp.where(first_key < scalars.length, end, first)
+    return _blocks(first, end, kernel.block[0])
+
+
+def _blocks(first: Array, end: Array, size: int) -> tuple[Array, Array]:
+    number = np.int32(size)
+    return lax.div(first, number), lax.div(end + number - np.int32(1), number)
+
+
+# Layouts.
+
+
+def laid_out(kernel: Kernel, x: Array, name: str) -> Array:
+    """An array as the kernels take it: in whole blocks, features a power of two."""
+    length, width = kernel.block
+    if name in ("bias", "mask"):
+        sizes = {2: length, 3: width}
+        return tile.padded(x, {a: n for a, n in sizes.items() if x.shape[a] > 1})
+    features = max(16, 1 << (x.shape[3] - 1).bit_length())
+    return tile.padded(x, {1: length if name == "query" else width, 3: features})
+
+
+def laid_back(kernel: Kernel, x: Array, like: Array) -> Array:
+    """The way back, to the shape of an array."""
+    del kernel
+    return x[:, : like.shape[1], :, : like.shape[3]]
+
+
+def row(kernel: Kernel, x: Array) -> Array:
+    """Numbers of each query as the kernels take them."""
+    return tile.padded(x, {2: kernel.block[0]})
+
+
+def _part(reference: Any, first: Array, size: int) -> Array:
+    part: Array = reference[pl.ds(first, size)]
+    return part
+
+
+def _whole(x: Any) -> pl.BlockSpec:
+    return pl.BlockSpec(x.shape, lambda *_: (0,) * len(x.shape))
+
+
+def _block(x: Any, size: int) -> pl.BlockSpec:
+    """One block of one head."""
+    shape = (None, size, None, x.shape[3])
+    return pl.BlockSpec(shape, lambda b, h, i: (b, i, h, 0))
+
+
+def _head(x: Any, group: int) -> pl.BlockSpec:
+    """All of one key head, which ``group`` heads of the grid share."""
+    shape = (None, x.shape[1], None, x.shape[3])
+    return pl.BlockSpec(shape, lambda b, h, i: (b, 0, lax.div(h, np.int32(group)), 0))
+
+
+def _heads(x: Any, group: int) -> pl.BlockSpec:
+    """All of the ``group`` heads of one key head."""
+    shape = (None, x.shape[1], group, x.shape[3])
+    return pl.BlockSpec(shape, lambda b, h, i: (b, 0, h, 0))
+
+
+def _row_block(size: int) -> pl.BlockSpec:
+    return pl.BlockSpec((None, None, size), lambda b, h, i: (b, h, i))
+
+
+def _row_heads(x: Any, group: int) -> pl.BlockSpec:
+    return pl.BlockSpec((None, group, x.shape[2]), lambda b, h, i: (b, h, 0))
+
+
+def _call(
+    body: Any,
+    grid: tuple[int, ...],
+    inputs: list[Array],
+    specs: list[pl.BlockSpec],
+    outputs: list[Any],
+    output_specs: list[pl.BlockSpec],
+    kind: str,
+    interpret: bool,
+) -> Any:
+    return pl.pallas_call(
+        body,
+        grid=grid,
+        in_specs=specs,
+        out_specs=output_specs,
+        out_shape=[tile.like(x, x.shape, x.dtype) for x in outputs],
+        interpret=interpret,
+        compiler_params=triton.CompilerParams(num_warps=_WARPS[kind]),
+    )(*inputs)

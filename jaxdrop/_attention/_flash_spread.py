@@ -1,0 +1,172 @@
+"""Kernels under ``jit`` on several devices: each computes its own examples and heads.
+
+A compiler cannot look into a kernel, and would give every device all of the work, or
+refuse. The rule of sharding says which axes may be spread: those of examples and heads,
+of which every array has the first position among the draws with it.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+from jax.experimental.custom_partitioning import custom_partitioning
+from jax.sharding import NamedSharding, PartitionSpec
+
+from jaxdrop._attention._call import Operands
+from jaxdrop._typing import Array
+
+_AXES = {  # b examples, m key heads, g query heads of each, the others of any kind
+    "query": ("b", "q", "mg", "d"),
+    "output": ("b", "q", "mg", "d"),
+    "d_output": ("b", "q", "mg", "d"),
+    "key": ("b", "k", "m", "d"),
+    "value": ("b", "k", "m", "d"),
+    "bias": ("b", "mg", "q", "k"),
+    "mask": ("b", "mg", "q", "k"),
+    "whole": ("b", "w"),
+    "real": ("b", "r"),
+    "examples": ("b",),
+    "heads": ("mg",),
+    "weights": ("b", "mg", "q"),
+    "top": ("b", "mg", "q"),
+    "d_weights": ("b", "mg", "q"),
+    "row": ("b", "mg", "q"),
+    "sum": ("b", "mg"),
+}
+
+Run = Callable[[Operands], Operands]
+
+
+def over_devices(
+    run: Run, operands: Operands, results: dict[str, str], *, spread: bool
+) -> Operands:
+    """Runs one device's part on each.
+
+    Args:
+      run: computes results by name from operands by name, of any part of the examples
+        and heads.
+      operands: all of them.
+      results: for each name of a result, an operand whose axes it has, or ``"row"`` or
+        ``"sum"``.
+      spread: whether the compiler may spread them at all.
+    """
+    if not spread:
+        return run(operands)
+    names = tuple(operands)
+
+    def flat(*arrays: Array) -> tuple[Array, ...]:
+        found = run(dict(zip(names, arrays, strict=True)))
+        return tuple(found[name] for name in results)
+
+    shapes = [operands[name].shape for name in names]
+    outputs = [x.shape for x in jax.eval_shape(flat, *operands.values())]
+    heads = operands["query"].shape[2], operands["key"].shape[2]
+    axes = [_of(_AXES[n], s) for n, s in zip(names, shapes, strict=True)]
+    kinds = [_AXES[kind] for kind in results.values()]
+    result_axes = [_of(a, s) for a, s in zip(kinds, outputs, strict=True)]
+    spreading = custom_partitioning(flat)
+    spreading.def_partition(
+        partition=partial(_partition, flat, names, axes, result_axes, heads),
+        infer_sharding_from_operands=partial(_infer, names, result_axes, heads),
+        sharding_rule=_rule(axes, result_axes),
+        m=heads[1],
+        g=heads[0] // heads[1],
+    )
+    found = spreading(*operands.values())
+    return dict(zip(results, found, strict=True))
+
+
+def _of(axes: tuple[str, ...], shape: tuple[int, ...]) -> tuple[str, ...]:
+    """The axes of an array, without a name where it has length 1."""
+    pairs = zip(axes, shape, strict=True)
+    return tuple(axis if size > 1 else "" for axis, size in pairs)
+
+
+def _rule(axes: Any, results: Any) -> str:
+    """The axes as Shardy's rules have them: a factor for each, compound for heads."""
+    count = iter(range(1000))
+
+    def term(axis: str) -> str:
+        if axis == "":
+            return f"one{next(count)}"
+        if axis == "mg":
+            return "(m g)"
+        return axis
+
+    def side(all_axes: Any) -> str:
+        return ", ".join(" ".join(map(term, axes)) for axes in all_axes)
+
+    return f"{side(axes)} -> {side(results)}"
+
+
+def _specs(
+    axes: Any, names: tuple[str, ...], shardings: Any, heads: tuple[int, int]
+) -> Any:
+    """From how queries are spread, how everything is, and over which mesh."""
+    query = shardings[names.index("query")]
+    spec = (*query.spec, *(None,) * (4 - len(query.spec)))
+    examples, all_heads = spec[0], spec[2]
+    size = _size(query.mesh, all_heads)
+    spread = {"b": examples, "mg": all_heads, "m": all_heads}
+    if heads[1] == 1:
+        spread["m"] = None
+    elif heads[1] % size:
+        spread["m"] = spread["mg"] = None
+
+    def sharding(names: tuple[str, ...]) -> NamedSharding:
+        parts = [spread.get(name) for name in names]
+        return NamedSharding(query.mesh, PartitionSpec(*parts))  # type: ignore[no-untyped-call]
+
+    return [sharding(x) for x in axes]
+
+
+def _size(mesh: Any, names: Any) -> int:
+    if names is None:
+        return 1
+    size = 1
+    for name in names if isinstance(names, tuple) else (names,):
+        size *= mesh.shape[name]
+    return size
+
+
+def _infer(
+    names: Any, results: Any, heads: Any, mesh: Any, arguments: Any, shape: Any
+) -> Any:
+    del mesh, shape
+    shardings = [x.sharding for x in arguments]
+    return tuple(_specs(results, names, shardings, heads))
+
+
+def _partition(
+    flat: Any,
+    names: Any,
+    axes: Any,
+    results: Any,
+    heads: Any,
+    mesh: Any,
+    arguments: Any,
+    shape: Any,
+) -> Any:
+    del shape
+    shardings = [x.sharding for x in arguments]
+    inputs = _specs(axes, names, shardings, heads)
+    outputs = _specs(results, names, shardings, heads)
+    query = axes[names.index("query")], inputs[names.index("query")].spec
+
+    def part(*arrays: Array) -> tuple[Array, ...]:
+        found = flat(*arrays)
+        return tuple(
+            _added(x, own, *query) for x, own in zip(found, results, strict=True)
+        )
+
+    return mesh, part, tuple(outputs), tuple(inputs)
+
+
+def _added(x: Array, axes: tuple[str, ...], query_axes: Any, spec: Any) -> Array:
+    """Adds up what devices have computed, along spread axes that a result has not."""
+    for axis, spread in zip(query_axes, spec, strict=True):
+        own = {"mg": ("mg", "m")}.get(axis, (axis,))
+        if spread is not None and not set(own) & set(axes):
+            x = jax.lax.psum(x, spread)
+    return x

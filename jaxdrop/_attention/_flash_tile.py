@@ -1,0 +1,250 @@
+"""The arithmetic of one tile of weights inside a flash attention kernel.
+
+Every kernel computes tiles of (keys, queries) or of (queries, keys), whichever way
+round its products need them: a product that contracts the first axis of a tile would
+have the compiler transpose the tile, and the hash that it depends on with it. Positions
+are absolute, so that a tile draws its own part of the mask of all weights.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jaxdrop._attention._plan import Reach
+from jaxdrop._attention._tiles import MASKED
+from jaxdrop._masks._draw import LEVELS
+from jaxdrop._typing import Array
+from jaxdrop.prng import _threefry
+
+Hash = Callable[[Any, Array, Array], Array]
+"""From the two words of a key, and high and low words of counters, to random bits."""
+
+LOWEST = float(np.finfo(np.float32).min)
+
+
+@dataclasses.dataclass(frozen=True)
+class Kernel:
+    """Everything about the kernels of a call that is known before tracing.
+
+    Attributes:
+      queries: the number of queries.
+      keys: the number of keys.
+      group: how many query heads share a key head.
+      block: how many queries and keys make a tile, powers of two.
+      is_causal: whether a query attends to no later keys.
+      window: how many keys to the left and right a query attends to, or None.
+      has_lengths: whether the number of keys differs between examples.
+      hash: draws the bits.
+      drawn: whether draws differ between queries, and between keys.
+      wide: whether positions in the mask need more than one word.
+      skips: whether tiles in which nothing is attended to are left out.
+    """
+
+    queries: int
+    keys: int
+    group: int
+    block: tuple[int, int]
+    is_causal: bool
+    window: Reach | None
+    has_lengths: bool
+    hash: Hash
+    drawn: tuple[bool, bool]
+    wide: bool
+    skips: bool
+
+    @property
+    def steps(self) -> tuple[int, int]:
+        """How many blocks of queries and of keys there are."""
+        return -(-self.queries // self.block[0]), -(-self.keys // self.block[1])
+
+    @property
+    def masks(self) -> bool:
+        """Whether anything but a mask array decides what is attended to."""
+        return self.is_causal or self.window is not None or self.has_lengths
+
+
+class Scalars(NamedTuple):
+    """The numbers of one head of one example.
+
+    Attributes:
+      words: the two words of the key of the mask, uint32.
+      threshold: what survives has bits below it, see :func:`threshold_of`; int32.
+      length: the number of keys, int32.
+      first_row: the number of the head's first row among all rows of drawn weights,
+        uint32.
+      scale: of the logits.
+      inverse: one over the probability of keeping, or 0 where nothing is kept.
+      factor: of the gradients of queries and keys.
+    """
+
+    words: tuple[Array, Array]
+    threshold: Array
+    length: Array
+    first_row: Array
+    scale: Array
+    inverse: Array
+    factor: Array
+
+
+class Places(NamedTuple):
+    """The positions of a tile's queries and keys, uint32, along one axis each."""
+
+    query: Array
+    key: Array
+
+
+def places(
+    first_query: Array, first_key: Array, shape: tuple[int, int], *, keys_axis: int
+) -> Places:
+    """The positions of a tile.
+
+    Args:
+      first_query: the position of its first query.
+      first_key: the position of its first key.
+      shape: how many queries and keys it has.
+      keys_axis: which axis is that of the keys.
+    """
+
+    def along(axis: int, size: int, first: Array) -> Array:
+        axes = (size, 1) if axis == 0 else (1, size)
+        return lax.broadcasted_iota(jnp.int32, axes, axis) + first.astype(jnp.int32)
+
+    return Places(
+        along(1 - keys_axis, shape[0], first_query),
+        along(keys_axis, shape[1], first_key),
+    )
+
+
+def threshold_of(keep: Array) -> Array:
+    """The number that bits, less their last nine, must be below to survive; uint32."""
+    steps = jnp.where(jnp.isnan(keep), 1, keep) * LEVELS
+    threshold: Array = jnp.ceil(steps).astype(jnp.uint32)
+    return threshold
+
+
+def logits_of(
+    kernel: Kernel, scalars: Scalars, at: Places, product: Array, extra: dict[str, Any]
+) -> tuple[Array, Array | None]:
+    """The logits of a tile, and which of them depend on the inputs, None for all.
+
+    Args:
+      kernel: what is known of the call.
+      scalars: the numbers of the head.
+      at: the positions of the tile.
+      product: queries times keys, in the orientation of ``at``.
+      extra: maybe ``bias`` and ``mask``, in the same orientation.
+    """
+    logits = product * scalars.scale
+    if "bias" in extra:
+        logits = logits + extra["bias"].astype(jnp.float32)
+    attended = _attended(kernel, scalars, at, extra)
+    if attended is not None:
+        logits = jnp.where(attended, logits, MASKED)
+    if kernel.keys % kernel.block[1]:
+        logits = jnp.where(at.key < kernel.keys, logits, -jnp.inf)
+    return logits, attended
+
+
+def _attended(
+    kernel: Kernel, scalars: Scalars, at: Places, extra: dict[str, Any]
+) -> Array | None:
+    conditions = []
+    if kernel.is_causal:
+        conditions.append(at.key <= at.query)
+    if kernel.window is not None:
+        left, right = (np.int32(reach) for reach in kernel.window)
+        conditions.append((at.query - left <= at.key) & (at.key - right <= at.query))
+    if kernel.has_lengths:
+        conditions.append(at.key < scalars.length)
+    if "mask" in extra:
+        conditions.append(extra["mask"].astype(jnp.float32) > 0)
+    return functools.reduce(jnp.logical_and, conditions) if conditions else None
+
+
+def survives(kernel: Kernel, scalars: Scalars, at: Places) -> Array:
+    """The tile's part of the mask, of length 1 along axes that share draws."""
+    queries, keys = kernel.drawn
+    row = jnp.broadcast_to(scalars.first_row, (1, 1))
+    if queries:
+        row = row + at.query.astype(jnp.uint32)
+    key = at.key.astype(jnp.uint32)
+    if not keys:
+        high, low = jnp.zeros_like(row), row
+    elif not kernel.wide:
+        low = row * np.uint32(kernel.keys) + key
+        high = jnp.zeros((), jnp.uint32)
+    else:
+        zero = jnp.zeros_like(row)
+        high, first = _threefry.add_product(zero, zero, row, kernel.keys)
+        low = first + key
+        if kernel.keys & (kernel.keys - 1):  # else no row crosses the end of a word
+            high = high + (low < key).astype(jnp.uint32)
+    bits = kernel.hash(scalars.words, high, low)
+    return (bits >> np.uint32(9)).astype(jnp.int32) < scalars.threshold
+
+
+def visible(
+    kernel: Kernel, scalars: Scalars, first_query: Array, first_key: Array
+) -> Array | None:
+    """Whether anything of a tile may be attended to; None if nothing is skipped."""
+    if not kernel.skips:
+        return None
+    last_query = first_query + np.int32(kernel.block[0] - 1)
+    last_key = first_key + np.int32(kernel.block[1] - 1)
+    conditions = []
+    if kernel.is_causal:
+        conditions.append(first_key <= last_query)
+    if kernel.window is not None:
+        left, right = (np.int32(reach) for reach in kernel.window)
+        conditions.append(first_query - left <= last_key)
+        conditions.append(first_key - right <= last_query)
+    if kernel.has_lengths:
+        conditions.append(first_key < scalars.length)
+    return functools.reduce(jnp.logical_and, conditions) if conditions else None
+
+
+def product(left: Array, right: Array, axes: tuple[int, int]) -> Array:
+    """Sums over one axis of each of two matrices, in single precision."""
+    found: Array = lax.dot_general(
+        left,
+        right,
+        (((axes[0],), (axes[1],)), ((), ())),
+        preferred_element_type=jnp.float32,
+    )
+    return found
+
+
+def scalars_of(numbers: Any, example: Array, head: Array) -> Scalars:
+    """The numbers of a head of an example, read from references to all of them."""
+    whole, real, examples, heads = numbers
+    four, three = example * np.int32(4), example * np.int32(3)
+    words = [whole[four + np.int32(i)] for i in range(4)]
+    reals = [real[three + np.int32(i)] for i in range(3)]
+    return Scalars(
+        (words[0], words[1]),
+        words[2].astype(jnp.int32),
+        words[3].astype(jnp.int32),
+        examples[example] + heads[head],
+        *reals,
+    )
+
+
+def padded(x: Array, multiples: dict[int, int]) -> Array:
+    """Zeros behind, up to a multiple along some axes."""
+    missing = [-x.shape[a] % multiples.get(a, 1) for a in range(x.ndim)]
+    return jnp.pad(x, [(0, n) for n in missing]) if any(missing) else x
+
+
+def like(x: Any, shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
+    """A shape that varies over the same axes of a mesh as an array."""
+    if isinstance(x, jax.ShapeDtypeStruct):
+        kind = x.manual_axis_type  # type: ignore[attr-defined]
+    else:
+        kind = jax.typeof(x).manual_axis_type  # type: ignore[attr-defined]
+    return jax.ShapeDtypeStruct(shape, dtype, manual_axis_type=kind)  # type: ignore[call-arg]

@@ -1,0 +1,451 @@
+"""Flash attention with dropout for TPUs: Pallas kernels on the Mosaic backend.
+
+Tiles are held as (keys, queries): sums over keys are then additions of whole registers,
+and the sums of each query are rows. A step of the grid computes one tile. Forward, the
+steps over keys come last, and add to an output that stays in fast memory. Backward is
+one kernel, so that each tile is drawn once: the gradient of a block of queries stays
+while its keys pass by, and the gradients of all keys and values of a head stay
+throughout, in single precision. Sequences of keys that are too long for this are
+computed in several such calls.
+
+References:
+  Dao, `FlashAttention-2: faster attention with better parallelism and work partitioning
+  <https://arxiv.org/abs/2307.08691>`_, ICLR 2024.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import tpu as pltpu
+
+from jaxdrop._attention import _flash_tile as tile
+from jaxdrop._attention._flash_tile import Kernel, Scalars
+from jaxdrop._typing import Array
+
+_VMEM = 100 << 20  # bytes; what the larger chips have, less some room
+_CHUNK = 64  # keys of a tile whose weights are computed at once, in registers
+
+
+class Numbers(NamedTuple):
+    """The scalars of all examples and heads, in scalar memory.
+
+    Attributes:
+      whole: the two words of the key, the threshold and the number of keys of each
+        example, uint32, one after the other.
+      real: scale, inverse and factor of each example, one after the other.
+      examples: where each example begins among the rows of drawn weights, uint32.
+      heads: where each head begins among those of an example, uint32.
+    """
+
+    whole: Array
+    real: Array
+    examples: Array
+    heads: Array
+
+
+Extra = dict[str, Array]
+"""Maybe ``bias`` and ``mask`` (int8), of four axes, each of length 1 or whole."""
+
+
+def forward(
+    kernel: Kernel,
+    numbers: Numbers,
+    query: Array,
+    key: Array,
+    value: Array,
+    extra: Extra,
+    *,
+    interpret: bool,
+) -> tuple[Array, Array, Array]:
+    """Attends; arrays are ``(batch, heads, length, features)``, in whole blocks.
+
+    Returns:
+      The output, and of each query the sum of its weights and its top logit, ``(batch,
+      heads, 1, queries)``.
+    """
+    batch, heads, _, features = query.shape
+    length = kernel.block[0]
+    grid = _Grid("bhqk", {"b": batch, "h": heads, "q": kernel.steps[0]}, kernel)
+    row = tile.like(query, (batch, heads, 1, query.shape[2]), jnp.float32)
+    single = lambda *shape: pltpu.VMEM(shape, jnp.float32)
+    outputs: tuple[Array, Array, Array] = grid.call(
+        partial(_forward, kernel, grid, tuple(extra)),
+        numbers,
+        [query, key, value, *extra.values()],
+        ["q", "k", "k", *("w" for _ in extra)],
+        [query, row, row],
+        ["q", "r", "r"],
+        [single(features, length), single(1, length), single(1, length)],
+        interpret,
+    )
+    return outputs
+
+
+def _forward(
+    kernel: Kernel, grid: "_Grid", names: tuple[str, ...], *references: Any
+) -> None:
+    numbers, references = references[:4], references[4:]
+    query_at, key_at, value_at, *extra_at = references[: 3 + len(names)]
+    output_at, weights_at, top_at, sums, weights, top = references[3 + len(names) :]
+    at, step = grid.ids(), grid.ids()["k"]
+    scalars = tile.scalars_of(numbers, at["b"], grid.head(at))
+
+    @pl.when(step == 0)
+    def start() -> None:
+        sums[...] = jnp.zeros_like(sums)
+        weights[...] = jnp.zeros_like(weights)
+        top[...] = jnp.full_like(top, tile.LOWEST)
+
+    @_when(tile.visible(kernel, scalars, *grid.firsts(at)))
+    def add() -> None:
+        places = tile.places(*grid.firsts(at), kernel.block, keys_axis=0)
+        product = tile.product(key_at[...], query_at[...], (1, 1))
+        extra = _extra(names, extra_at)
+        logits, _ = tile.logits_of(kernel, scalars, places, product, extra)
+        higher = jnp.maximum(top[...], logits.max(0, keepdims=True))
+        relative = jnp.exp(top[...] - higher)
+        kept, total = [], jnp.zeros_like(higher)
+        for part, part_places in _chunks(places):
+            own = jnp.exp(logits[part] - higher)
+            total = total + own.sum(0, keepdims=True)
+            survives = tile.survives(kernel, scalars, part_places)
+            kept.append(jnp.where(survives, own, 0).astype(value_at.dtype))
+        values = tile.product(value_at[...], jnp.concatenate(kept, 0), (0, 0))
+        sums[...] = sums[...] * relative + values
+        weights[...] = weights[...] * relative + total
+        top[...] = higher
+
+    @pl.when(step == grid.sizes["k"] - 1)
+    def finish() -> None:
+        output = sums[...] * (scalars.inverse / weights[...])
+        output_at[...] = output.T.astype(output_at.dtype)
+        weights_at[...] = weights[...]
+        top_at[...] = top[...]
+
+
+def backward(
+    kernel: Kernel,
+    numbers: Numbers,
+    arrays: tuple[Array, ...],
+    extra: Extra,
+    *,
+    interpret: bool,
+) -> tuple[Array, Array, Array]:
+    """The gradients of queries, keys and values, the first not multiplied by the scale.
+
+    Args:
+      kernel: what is known of the call.
+      numbers: its scalars.
+      arrays: query, key, value, the output's gradient, and of each query the inverse
+        sum of weights, the top logit, and the product of output and gradient, times the
+        probability of keeping.
+      extra: maybe bias and mask.
+      interpret: whether to interpret the kernel.
+    """
+    query, key, _, *_ = arrays
+    batch, heads, keys, features = key.shape
+    sizes = {"b": batch, "h": heads, "g": kernel.group, "q": kernel.steps[0]}
+    grid = _Grid("bhgqk", sizes, kernel)
+    outputs: tuple[Array, Array, Array] = grid.call(
+        partial(_backward, kernel, grid, tuple(extra)),
+        numbers,
+        [*arrays, *extra.values()],
+        ["q", "k", "k", "q", "r", "r", "r", *("w" for _ in extra)],
+        [query, key, key],
+        ["q", "last k", "last k"],
+        [
+            pltpu.VMEM((features, kernel.block[0]), jnp.float32),
+            pltpu.VMEM((keys, features), jnp.float32),
+            pltpu.VMEM((keys, features), jnp.float32),
+        ],
+        interpret,
+    )
+    return outputs
+
+
+def _backward(
+    kernel: Kernel, grid: "_Grid", names: tuple[str, ...], *references: Any
+) -> None:
+    numbers, references = references[:4], references[4:]
+    inputs, references = references[: 7 + len(names)], references[7 + len(names) :]
+    of_query_at, of_key_at, of_value_at, of_query, of_key, of_value = references
+    query_at, key_at, _, change_at = inputs[:4]
+    at = grid.ids()
+    scalars = tile.scalars_of(numbers, at["b"], grid.head(at))
+    first_query, first_key = grid.firsts(at)
+    rows = pl.ds(pl.multiple_of(first_key, kernel.block[1]), kernel.block[1])
+
+    @pl.when(at["k"] == 0)
+    def start_queries() -> None:
+        of_query[...] = jnp.zeros_like(of_query)
+
+    @pl.when((at["g"] == 0) & (at["q"] == 0))
+    def start_keys() -> None:
+        of_key[rows, :] = jnp.zeros(key_at.shape, jnp.float32)
+        of_value[rows, :] = jnp.zeros(key_at.shape, jnp.float32)
+
+    @_when(tile.visible(kernel, scalars, first_query, first_key))
+    def add() -> None:
+        kept, of_logits = _changes(kernel, grid, names, scalars, at, inputs)
+        narrow = query_at.dtype
+        kept, of_logits = kept.astype(narrow), of_logits.astype(narrow)
+        of_value[rows, :] += tile.product(kept, change_at[...], (1, 0))
+        of_key[rows, :] += tile.product(of_logits, query_at[...], (1, 0))
+        of_query[...] += tile.product(key_at[...], of_logits, (0, 0))
+
+    @pl.when(at["k"] == grid.sizes["k"] - 1)
+    def finish_queries() -> None:
+        gradient = of_query[...] * scalars.factor
+        of_query_at[...] = gradient.T.astype(of_query_at.dtype)
+
+    @pl.when((at["g"] == grid.sizes["g"] - 1) & (at["q"] == grid.sizes["q"] - 1))
+    def finish_keys() -> None:
+        gradient = of_key[rows, :] * scalars.factor
+        of_key_at[...] = gradient.astype(of_key_at.dtype)
+        of_value_at[...] = (of_value[rows, :] * scalars.inverse).astype(
+            of_value_at.dtype
+        )
+
+
+def _changes(
+    kernel: Kernel,
+    grid: "_Grid",
+    names: tuple[str, ...],
+    scalars: Scalars,
+    at: dict[str, Array],
+    inputs: Any,
+) -> tuple[Array, Array]:
+    """The weights of a tile that survive, and the gradient of its logits.
+
+    Both lack the factor ``scalars.inverse``.
+    """
+    query_at, key_at, value_at, change_at, inverse_at, top_at, share_at = inputs[:7]
+    places = tile.places(*grid.firsts(at), kernel.block, keys_axis=0)
+    product = tile.product(key_at[...], query_at[...], (1, 1))
+    extra = _extra(names, inputs[7:])
+    logits, attended = tile.logits_of(kernel, scalars, places, product, extra)
+    change = tile.product(value_at[...], change_at[...], (1, 1))
+    top, inverse, share = top_at[...], inverse_at[...], share_at[...]
+    kept, of_logits = [], []
+    for part, part_places in _chunks(places):
+        weights = jnp.exp(logits[part] - top) * inverse
+        survives = tile.survives(kernel, scalars, part_places)
+        kept.append(jnp.where(survives, weights, 0))
+        own = weights * (jnp.where(survives, change[part], 0) - share)
+        if attended is not None:
+            whole = jnp.broadcast_to(attended, logits.shape)
+            own = jnp.where(whole[part], own, 0)
+        of_logits.append(own)
+    return jnp.concatenate(kept, 0), jnp.concatenate(of_logits, 0)
+
+
+def bias_gradient(
+    kernel: Kernel,
+    numbers: Numbers,
+    arrays: tuple[Array, ...],
+    extra: Extra,
+    *,
+    interpret: bool,
+) -> Array:
+    """The gradient of the bias, summed over the axes along which it has length 1."""
+    shape = extra["bias"].shape
+    heads = arrays[0].shape[1]
+    sizes = {"b": arrays[0].shape[0], "h": heads, "q": kernel.steps[0]}
+    whole = [name for name, size in zip("bhqk", shape, strict=True) if size > 1]
+    summed = [name for name in "bhqk" if name not in whole]
+    grid = _Grid("".join(whole + summed), sizes, kernel)
+    (gradient,) = grid.call(
+        partial(_bias_gradient, kernel, grid, tuple(extra), tuple(summed)),
+        numbers,
+        [*arrays, *extra.values()],
+        ["q", "k", "k", "q", "r", "r", "r", *("w" for _ in extra)],
+        [tile.like(extra["bias"], shape, jnp.float32)],
+        ["w"],
+        [],
+        interpret,
+    )
+    found: Array = gradient
+    return found
+
+
+def _bias_gradient(
+    kernel: Kernel,
+    grid: "_Grid",
+    names: tuple[str, ...],
+    summed: tuple[str, ...],
+    *references: Any,
+) -> None:
+    numbers, inputs, of_bias = references[:4], references[4:-1], references[-1]
+    at = grid.ids()
+    scalars = tile.scalars_of(numbers, at["b"], grid.head(at))
+    first = jnp.asarray(True)
+    for name in summed:
+        first &= at[name] == 0
+
+    @pl.when(first)
+    def start() -> None:
+        of_bias[...] = jnp.zeros_like(of_bias)
+
+    @_when(tile.visible(kernel, scalars, *grid.firsts(at)))
+    def add() -> None:
+        _, change = _changes(kernel, grid, names, scalars, at, inputs)
+        if of_bias.shape[0] == 1:
+            change = change.sum(1, keepdims=True)
+        if of_bias.shape[1] == 1:
+            change = change.sum(0, keepdims=True)
+        of_bias[...] += change.T * scalars.inverse
+
+
+class _Grid:
+    """Steps over examples, heads, blocks of queries and of keys, in some order."""
+
+    def __init__(self, order: str, sizes: dict[str, int], kernel: Kernel) -> None:
+        self.order, self.kernel = order, kernel
+        self.sizes = {**sizes, "k": kernel.steps[1]}
+
+    def ids(self) -> dict[str, Array]:
+        """Where a step is, by the name of its axis."""
+        return {name: pl.program_id(axis) for axis, name in enumerate(self.order)}
+
+    def head(self, at: dict[str, Array]) -> Array:
+        """The query head of a step."""
+        if "g" not in at:
+            return at["h"]
+        return at["h"] * np.int32(self.kernel.group) + at["g"]
+
+    def firsts(self, at: dict[str, Array]) -> tuple[Array, Array]:
+        """The positions of the first query and the first key of a step."""
+        length, width = self.kernel.block
+        return at["q"] * np.int32(length), at["k"] * np.int32(width)
+
+    def spec(self, x: Any, kind: str) -> pl.BlockSpec:
+        """What a step sees of an array of four axes.
+
+        Args:
+          x: the array.
+          kind: ``"q"``, blocks of queries; ``"k"``, blocks of keys; ``"last k"``, the
+            same, in the last of several visits only; ``"r"``, rows with one number for
+            each query; ``"w"``, tiles of what broadcasts to the weights.
+        """
+        length, width = self.kernel.block
+        features = x.shape[3]
+        shape = {
+            "q": (length, features),
+            "k": (width, features),
+            "last k": (width, features),
+            "r": (1, length),
+            "w": tuple(
+                size if whole > 1 else 1
+                for size, whole in zip((length, width), x.shape[2:], strict=True)
+            ),
+        }[kind]
+
+        def index(*ids: Array) -> tuple[Any, ...]:
+            at = dict(zip(self.order, ids, strict=True))
+            head = self.head(at)
+            if kind in ("k", "last k"):
+                head = lax.div(head, np.int32(self.kernel.group))
+            block = self._block(at, kind)
+            place = (at["b"], head, *block)
+            if kind == "w":
+                place = tuple(
+                    i if size > 1 else np.int32(0)
+                    for i, size in zip(place, x.shape, strict=True)
+                )
+            return place
+
+        return pl.BlockSpec((None, None, *shape), index)
+
+    def _block(self, at: dict[str, Array], kind: str) -> tuple[Any, Any]:
+        none = np.int32(0)
+        if kind == "q":
+            return at["q"], none
+        if kind == "r":
+            return none, at["q"]
+        if kind == "w":
+            return at["q"], at["k"]
+        if kind == "k":
+            return at["k"], none
+        # What is written before the last visit is never read: one block serves.
+        last = (at["g"] == self.sizes["g"] - 1) & (at["q"] == self.sizes["q"] - 1)
+        return jnp.where(last, at["k"], none), none
+
+    def call(
+        self,
+        body: Callable[..., None],
+        numbers: Numbers,
+        inputs: list[Array],
+        kinds: list[str],
+        outputs: list[Any],
+        output_kinds: list[str],
+        scratch: list[Any],
+        interpret: bool,
+    ) -> Any:
+        """Runs a kernel; see :meth:`spec` for kinds."""
+        scalar = pl.BlockSpec(memory_space=pltpu.SMEM)
+        pairs = zip(inputs, kinds, strict=True)
+        output_pairs = zip(outputs, output_kinds, strict=True)
+        return pl.pallas_call(
+            body,
+            grid=tuple(self.sizes[name] for name in self.order),
+            in_specs=[*(scalar for _ in numbers), *(self.spec(*x) for x in pairs)],
+            out_specs=[self.spec(*x) for x in output_pairs],
+            out_shape=[tile.like(x, x.shape, x.dtype) for x in outputs],
+            scratch_shapes=scratch,
+            interpret=interpret,
+            compiler_params=pltpu.CompilerParams(
+                dimension_semantics=("parallel", "parallel")
+                + ("arbitrary",) * (len(self.order) - 2)
+                if self.order[:2] == "bh"
+                else ("arbitrary",) * len(self.order),
+                vmem_limit_bytes=_VMEM,
+            ),
+        )(*numbers, *inputs)
+
+
+def _extra(names: tuple[str, ...], references: Any) -> dict[str, Array]:
+    """Tiles of bias and mask, turned to (keys, queries)."""
+    return {
+        name: at[...].astype(jnp.float32).T
+        for name, at in zip(names, references, strict=True)
+    }
+
+
+def _chunks(places: tile.Places) -> list[tuple[slice, tile.Places]]:
+    """A tile in parts that registers can hold, from the first key to the last."""
+    keys = places.key.shape[0]
+    parts = [slice(i, min(i + _CHUNK, keys)) for i in range(0, keys, _CHUNK)]
+    return [(part, places._replace(key=places.key[part])) for part in parts]
+
+
+def laid_out(kernel: Kernel, x: Array, name: str) -> Array:
+    """An array as the kernels take it: heads first, and in whole blocks."""
+    length, width = kernel.block
+    if name in ("bias", "mask"):
+        sizes = {2: length, 3: width}
+        return tile.padded(x, {a: n for a, n in sizes.items() if x.shape[a] > 1})
+    x = x.swapaxes(1, 2)
+    return tile.padded(x, {2: length if name == "query" else width})
+
+
+def laid_back(kernel: Kernel, x: Array, like: Array) -> Array:
+    """The way back, to the shape of an array."""
+    del kernel
+    return x[:, :, : like.shape[1]].swapaxes(1, 2)
+
+
+def row(kernel: Kernel, x: Array) -> Array:
+    """Numbers of each query as the kernels take them."""
+    return tile.padded(x[:, :, None], {3: kernel.block[0]})
+
+
+def _when(condition: Array | None) -> Callable[[Callable[[], None]], Any]:
+    """``pl.when``, or always."""
+    if condition is None:
+        return lambda body: body()
+    return pl.when(condition)  # type: ignore[no-any-return]
