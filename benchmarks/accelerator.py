@@ -9,8 +9,9 @@ precision. Then dropout, attention, training steps, Monte-Carlo prediction, ever
 technique and a sweep of rates are timed beside Flax, cuDNN without dropout and PyTorch
 with it, as far as they are installed. Contenders of a row run in turn, and the median
 is shown, with its ratios to a measured copy of the row's arrays (read what is given,
-write what is given back) and to the row's first contender. A row that fails says why; when the budget
-is used up, the rest is named and skipped. The file of results is written after each row.
+write what is given back) and to the row's first contender. A row that fails says why;
+when the budget is used up, the rest is named and skipped. The file of results is
+written after each row.
 """
 
 import argparse
@@ -26,18 +27,18 @@ from typing import Any
 
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # PyTorch has a share
 
+import checks
 import jax
 import jax.numpy as jnp
 import numpy as np
+import peers
+import steps
+from compiler import least
+from programs import BOTH, OURS, Program, in_pass, techniques
 from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-import checks
-import peers
-import steps
-from compiler import least
-from programs import BOTH, FORWARD, OURS, Program, in_pass, techniques
 from timing import describe_machine
 
 COPY = "copy"
@@ -269,7 +270,7 @@ class Session:
     output: pathlib.Path
     about: dict[str, Any]
     start: float = dataclasses.field(default_factory=time.perf_counter)
-    checks: list[checks.Check] = dataclasses.field(default_factory=list)
+    compared: list[checks.Check] = dataclasses.field(default_factory=list)
     results: list[Result] = dataclasses.field(default_factory=list)
     skipped: list[str] = dataclasses.field(default_factory=list)
 
@@ -291,14 +292,16 @@ class Session:
                 except Exception as error:
                     found = [Result(row.name, OURS, failure=reason(error))]
                 for one in found:
-                    kept = self.checks if isinstance(one, checks.Check) else self.results
+                    kept = (
+                        self.compared if isinstance(one, checks.Check) else self.results
+                    )
                     kept.append(one)
                 self.write()
 
     def write(self) -> None:
         """Writes what there is."""
         self.output.parent.mkdir(parents=True, exist_ok=True)
-        held = [dataclasses.asdict(c) | {"holds": c.holds} for c in self.checks]
+        held = [dataclasses.asdict(c) | {"holds": c.holds} for c in self.compared]
         plain = {
             **self.about,
             "seconds": self.used,
@@ -376,11 +379,11 @@ def main(arguments: list[str] | None = None) -> Session:
     clock = Clock(sizes.rounds)
     session.run([*checked(sizes), *rows(sizes, clock)])
     session.write()
-    print_checks(session.checks)
+    print_checks(session.compared)
     print_results(session.results)
     if session.skipped:
         print(f"No time was left for: {'; '.join(session.skipped)}.")
-    wrong = [check.name for check in session.checks if not check.holds]
+    wrong = [check.name for check in session.compared if not check.holds]
     print(f"WRONG: {'; '.join(wrong)}." if wrong else "All checks hold.")
     print(f"{session.used:.0f} s; wrote {options.output}")
     return session

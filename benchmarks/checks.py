@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from programs import BOTH, FORWARD, RATE, Program, in_pass
 
 import jaxdrop
 from jaxdrop import masks, prng
-from programs import BOTH, FORWARD, RATE, Program, in_pass
 
 KEYS: dict[str, Callable[[Array], Array]] = {
     "default": lambda key: key,
@@ -87,17 +87,21 @@ def technique(name: str, program: Program) -> Check:
     plain = [np.asarray(a) for a in arrays]
     with jax.enable_x64(wide), jax.default_device(jax.devices("cpu")[0]):
         if wide:
-            plain = [a.astype(np.float64) if a.dtype == np.float32 else a for a in plain]
+            plain = [
+                a.astype(np.float64) if a.dtype == np.float32 else a for a in plain
+            ]
             shapes = tuple(jax.ShapeDtypeStruct(a.shape, a.dtype) for a in plain)
-            program = dataclasses.replace(
-                program, arrays=shapes[: len(program.arrays)]
-            )
+            program = dataclasses.replace(program, arrays=shapes[: len(program.arrays)])
             function, _ = in_pass(passing, program.ours, program.arrays)
         wanted = jax.jit(function)(jax.random.key(1), *plain)
         wanted = jax.tree.map(np.asarray, wanted)
     pairs = zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True)
     error = max(_error(np.asarray(a), b) for a, b in pairs)
     return Check(name, error, 1e-4)
+
+
+def _widened(array: np.ndarray) -> np.ndarray:
+    return array.astype(np.float64) if array.dtype == np.float32 else array
 
 
 def _error(found: np.ndarray, wanted: np.ndarray) -> float:

@@ -28,16 +28,15 @@ from typing import Any
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")  # nothing runs
 
+import compiler
 import jax
 import jax.numpy as jnp
-from rich.console import Console
-from rich.table import Table
-from tqdm import tqdm
-
-import compiler
 import steps
 from compiler import Cost
 from programs import FLOOR, Program, in_pass, techniques
+from rich.console import Console
+from rich.table import Table
+from tqdm import tqdm
 
 QUICK = ("dropout", "attention", "MLP")
 
@@ -208,9 +207,7 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"wrote {options.json}")
 
 
-def write(
-    path: pathlib.Path, about: dict[str, Any], entries: list[Entry]
-) -> None:
+def write(path: pathlib.Path, about: dict[str, Any], entries: list[Entry]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     plain = {**about, "programs": [dataclasses.asdict(entry) for entry in entries]}
     path.write_text(json.dumps(plain, indent=1) + "\n")

@@ -16,10 +16,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+from hlo import Instruction, Module, elements, in_memory, parse, size, tuple_parts
 from jax.experimental import topologies
 from jax.sharding import SingleDeviceSharding
-
-from hlo import Instruction, Module, elements, in_memory, parse, size, tuple_parts
 
 TPUS = {"v4": "v4:2x2x1", "v5e": "v5e:2x2", "v5p": "v5p:2x2x1", "v6e": "v6e:2x2"}
 """Topologies of the smallest usual slices, by name."""
@@ -80,8 +79,17 @@ LARGE = 2**16
 
 _MIN_SHIFTS = 3  # a threshold takes one, a hash at least six
 _FREE = frozenset(
-    "parameter constant tuple get-tuple-element bitcast after-all partition-id "
-    "replica-id optimization-barrier".split()
+    [
+        "parameter",
+        "constant",
+        "tuple",
+        "get-tuple-element",
+        "bitcast",
+        "after-all",
+        "partition-id",
+        "replica-id",
+        "optimization-barrier",
+    ]
 )
 _SLICES = frozenset(["slice", "dynamic-slice", "gather"])
 _CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
@@ -133,8 +141,7 @@ def target(name: str) -> Any:
     if name in TPUS:
         if importlib.util.find_spec("libtpu") is None:
             raise Unavailable(
-                f"compiling for {name} needs libtpu: "
-                "pip install 'jaxdrop[tpu-compile]'"
+                f"compiling for {name} needs libtpu: pip install 'jaxdrop[tpu-compile]'"
             )
         os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # not in Google's cloud
         os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v5litepod-4")
@@ -239,14 +246,16 @@ def _of_instruction(module: Module, within: str, this: Instruction) -> Cost:
         kernels=1,
         moved=_traffic(module, within, this),
         cycles=int(cycles[1]) if cycles and not hidden else None,
-        unestimated=int(opcode == "custom-call" and "tpu_custom_call" in this.text),
+        unestimated=int(
+            opcode == "custom-call" and "tpu_custom_call" in this.attributes
+        ),
         hashes=int(shifts >= _MIN_SHIFTS),
         hashes_in_products=int(shifts >= _MIN_SHIFTS and has_product),
     )
 
 
 def _trips(module: Module, loop: Instruction) -> int:
-    """How often a loop runs: as the compiler knows, else the bound it is compared to."""
+    """How often a loop runs: as the compiler knows, or the bound of its condition."""
     known = _TRIPS.search(loop.attributes)
     if known:
         return int(known[1])

@@ -34,11 +34,6 @@ class Instruction:
         """The names of its operands."""
         return tuple(_NAMES.findall(self.arguments))
 
-    @property
-    def text(self) -> str:
-        """Its attributes, for what is looked for in them."""
-        return self.attributes
-
     def called(self, *keys: str) -> list[str]:
         """The computations that it names in an attribute."""
         found = []

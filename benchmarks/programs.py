@@ -141,9 +141,7 @@ def techniques(size: int, dtype: Any) -> dict[str, Program]:
         "drop_head": Program(dropped(jaxdrop.drop_head), (heads,)),
         "drop_key": Program(_drop_key, (weights,)),
         "token_dropout": Program(dropped(jaxdrop.token_dropout), (sequence,)),
-        "shake_drop": Program(
-            dropped(jaxdrop.shake_drop), (flat,), draws_numbers=True
-        ),
+        "shake_drop": Program(dropped(jaxdrop.shake_drop), (flat,), draws_numbers=True),
         "layer_drop": Program(_layer_drop, (flat,)),
         "multi_sample": Program(_multi_sample, (flat,)),
         "subset_stochastic_depth": Program(_subset, (flat,)),

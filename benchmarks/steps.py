@@ -7,10 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array, lax
-
-import jaxdrop
 from programs import (
-    BOTH,
     FLAX,
     FORWARD,
     OURS,
@@ -21,6 +18,8 @@ from programs import (
     Program,
     flax_dropout,
 )
+
+import jaxdrop
 
 SAMPLES = 16
 """Of the Monte-Carlo prediction."""
@@ -83,8 +82,8 @@ def steps(size: int, dtype: Any) -> dict[str, Program]:
         ),
     }
     for row, also_weights in (
-        ("transformer step, residual dropout", False),
-        ("transformer step, attention dropout too", True),
+        ("transformer step", False),
+        ("transformer step, attention too", True),
     ):
 
         def make(name: str, also_weights: bool = also_weights) -> Function:
@@ -175,9 +174,7 @@ def without_dropout(key: Array, *arrays: Array) -> Array:
 ATTENTION = {OURS: ours, FLAX: flax, PLAIN: without_dropout}
 
 
-def attention(
-    length: int, dtype: Any, heads: int = 16, features: int = 128
-) -> Program:
+def attention(length: int, dtype: Any, heads: int = 16, features: int = 128) -> Program:
     """Attention of one example with all its keys."""
     array = jax.ShapeDtypeStruct((1, length, heads, features), dtype)
     return Program(ours, (array,) * 3, {FLAX: flax, PLAIN: without_dropout})
@@ -223,5 +220,3 @@ def everything(size: int, lengths: list[int], dtype: Any) -> dict[str, Program]:
     found = {f"attention, {n} keys": attention(n, dtype) for n in lengths}
     found[f"mc.predict, {SAMPLES} samples"] = prediction(size, dtype)
     return found | steps(size, dtype)
-
-
