@@ -18,6 +18,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 from rich.console import Console
 from rich.table import Table
@@ -26,7 +27,7 @@ from scipy import stats
 from jaxdrop import keys, masks, prng
 
 RATES = (0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99)
-SHAPES = ((256, 256, 256), (150, 301, 307))
+SHAPES = ((64, 256, 256), (101, 151, 307))
 BLOCK = 1 << 20
 STREAMS = 1024
 
@@ -88,11 +89,10 @@ def write_stream(words: Iterator[np.ndarray]) -> None:
 
 def of_shards(key: jax.Array) -> jax.Array:
     """The keys of 8 shards."""
-    mesh = jax.make_mesh((8,), ("data",))
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
     local = lambda key: keys.shard(key, "data")[None]
-    return jax.jit(jax.shard_map(local, mesh=mesh, in_specs=P(), out_specs=P("data")))(
-        key
-    )
+    run = jax.shard_map(local, mesh=mesh, in_specs=P(), out_specs=P("data"))
+    return jnp.stack([*jax.jit(run)(key)])
 
 
 def families(key: jax.Array, convert: Convert) -> dict[str, jax.Array]:
@@ -142,7 +142,7 @@ def tests_of_masks(
                 found = p_of_products(first, second, keep)
                 yield f"{name}: axis {axis}, lag {lag}", *found
         for name, made in families(key, convert).items():
-            each = jax.vmap(lambda key, rate=rate: draw(key, (512, 512), rate=rate))
+            each = jax.vmap(lambda key, rate=rate: draw(key, (256, 256), rate=rate))
             drawn = each(made)
             found = p_of_products(drawn[:-1], drawn[1:], keep)
             yield f"rate {rate}: neighbouring {name}", *found

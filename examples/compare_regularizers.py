@@ -30,7 +30,7 @@ from pathlib import Path
 import jax
 from rich.console import Console
 
-from comparison import conduct, figures, report
+from comparison import conduct, figures, gains, report
 from comparison.method import Method
 from comparison.methods import ALL_METHODS, METHODS
 from comparison.studies import Budget, at_usual_strengths
@@ -118,7 +118,10 @@ def compare_usual_strengths(
     curves.savefig(args.output / "learning_curves.png", dpi=150)
     diagrams = figures.reliability_diagrams(outcomes, title=title)
     diagrams.savefig(args.output / "reliability_diagrams.png", dpi=150)
-    print(f"Wrote results.csv and two figures to {args.output}.")
+    found = gains.gains(outcomes)
+    gains.write_json(args.output / "gains.json", found, title=title)
+    gains.figure(found, title=title).savefig(args.output / "gains.png", dpi=150)
+    print(f"Wrote results.csv, gains.json and three figures to {args.output}.")
 
 
 def _load(

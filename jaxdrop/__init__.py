@@ -56,11 +56,18 @@ from jaxdrop._dropout.variational_sparsity import (
     variational_sparsity as variational_sparsity,
 )
 from jaxdrop._dropout.zoneout import zoneout as zoneout
+from jaxdrop._names import missing_name as _missing_name
+from jaxdrop.diagnostics._audit import frameworks as _frameworks
 
 if TYPE_CHECKING:
     from jaxdrop import linen as linen
     from jaxdrop import nnx as nnx
     from jaxdrop import plots as plots
+
+_frameworks.register(
+    "flax.linen", lambda: importlib.import_module("jaxdrop.linen._audit")
+)
+_frameworks.register("flax.nnx", lambda: importlib.import_module("jaxdrop.nnx._audit"))
 
 __version__ = "0.1.0"
 
@@ -70,7 +77,7 @@ _LOADED_ON_USE = ("linen", "nnx", "plots")  # they import Flax, and matplotlib
 def __getattr__(name: str) -> Any:
     if name in _LOADED_ON_USE:
         return importlib.import_module(f"jaxdrop.{name}")
-    raise AttributeError(f"module 'jaxdrop' has no attribute {name!r}")
+    raise AttributeError(_missing_name(name, package="jaxdrop", offered=globals()))
 
 
 def __dir__() -> list[str]:

@@ -305,3 +305,20 @@ def check_nonnegative(value: Any, /, *, caller: str, name: str) -> None:
         raise ValueError(
             f"{caller}: {name} must be finite and at least 0, got {value}."
         )
+
+
+def as_number(number: Any, /) -> Any:
+    """A scalar of a dtype that NumPy does not know, such as bfloat16, as a float."""
+    is_foreign = isinstance(number, np.generic) and not isinstance(number, Real)
+    if is_foreign and jnp.issubdtype(number.dtype, jnp.floating):
+        return float(number)
+    return number
+
+
+def as_static(knob: Any, /) -> Any:
+    """A knob that can be hashed: integers of an array and lists become tuples."""
+    if isinstance(knob, np.ndarray) and np.issubdtype(knob.dtype, np.integer):
+        knob = knob.tolist()
+    if isinstance(knob, list | tuple):
+        return tuple(as_static(item) for item in knob)
+    return knob

@@ -7,7 +7,7 @@ stacked over layers has two axes and is still a bias.
 
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -24,12 +24,47 @@ Patterns: TypeAlias = str | Sequence[str]
 UnitAxes: TypeAlias = int | Axes | Callable[[str, Array], int | Axes] | None
 """The axes that the weights of one unit span; see :func:`unit_axes`."""
 
+_EMBEDDING = ("*embed*", "emb", "emb_*", "*_emb", "*_emb_*", "*posemb*", "w[tp]e")
+_NORM = ("*norm*", "ln*", "bn*", "*_ln", "*_bn")
+
 NOT_WEIGHTS = (
-    *("bias*", "*bias", "offset", "*linear*/b", "*conv*/b"),
-    *("*scale", "gamma", "*norm*/weight", "*norm*/beta", "ln*/weight"),
-    *("*embed*", "*_token", "*embed*/weight"),
+    # Biases, also those of attention scores.
+    *(
+        "bias",
+        "bias_*",
+        "bias[0-9]*",
+        "*bias",
+        "*_bias_*",
+        "*biases",
+        "*bias*/weight",
+        "offset",
+    ),
+    *(f"*{layer}*/b" for layer in ("linear", "conv", "dense", "lstm", "gru")),
+    # Scales and shifts of normalization, scales of layers and of logits.
+    *("*scale", "*scales", "scale_*", "*_scale_*", "gain", "*_gain"),
+    *("gamma", "gamma_*", "gamma[0-9]*", "*_gamma"),
+    *(f"{norm}/{leaf}" for norm in _NORM for leaf in ("weight", "beta", "g", "b")),
+    # Tables of embeddings, as arrays and as modules.
+    *_EMBEDDING,
+    *(f"{module}/weight" for module in _EMBEDDING),
+    *("table", "*_table", "codebook"),
+    # Learned positions.
+    *("pos", "*_pos", "pe", "*_pe", "*pos_enc*", "*posenc*"),
+    *("position*", "*_position*", "rel_pos*", "*_rel_pos*", "relpos*"),
+    # Learned tokens: of the class, of registers, queries, prompts, pooling.
+    *("cls", "*token", "*tokens", "*_tok", "probe"),
+    *("latent", "latents", "*_latents", "*prompt", "*prompts", "*_queries"),
+    # Parameters of distributions, which decay would pull to a variance of 1.
+    *("*log_var*", "*logvar*", "*log_sigma*", "*log_std*", "*log_alpha"),
+    *("logit_rate", "a_log"),
 )
-"""Biases; scales of normalization; embeddings; as Flax, Haiku and Equinox name them."""
+"""Names of leaves, and of leaves in modules, that are not weights of layers.
+
+Names as Flax, Haiku, Equinox, PyTorch's timm and the models published in them use them.
+"""
+
+WEIGHTS = ("*patch_emb*/weight", "linear/weight", "conv*[0-9]d/weight")
+"""Exceptions: weights of layers that embed, known by the module's name or class."""
 
 
 def weight_mask(
@@ -44,8 +79,8 @@ def weight_mask(
 
     Args:
       tree: parameters.
-      exclude: patterns of leaves that are no weights either.
-      include: patterns of leaves that are weights whatever else is said.
+      exclude: patterns of further leaves that are not weights.
+      include: patterns of leaves that are weights in any case.
       stacked: patterns of leaves whose first axis counts layers.
 
     Returns:
@@ -60,7 +95,9 @@ def weight_mask(
         if matches(include, name, kind):
             return True
         axes = leaf.ndim - matches(stacked, name, kind)
-        return axes >= 2 and not matches((*NOT_WEIGHTS, *_many(exclude)), name, kind)
+        if axes < 2 or matches(exclude, name, kind):
+            return False
+        return _is_named(WEIGHTS, name, kind) or not _is_named(NOT_WEIGHTS, name, kind)
 
     return map_with_name(is_weight, tree)
 
@@ -79,6 +116,57 @@ def selection(
     return map_with_name(
         lambda name, leaf: is_inexact(leaf) and bool(where(name, leaf)), tree
     )
+
+
+class Selection(NamedTuple):
+    """The leaves that a constraint or a penalty acts on.
+
+    Attributes:
+      caller: the public function on whose behalf errors are raised.
+      where: selects leaves by path and value; by default the weights.
+      stacked: patterns of leaves whose first axis counts layers.
+      allow_empty: accept that no leaf is selected.
+      every: select every array of floating or complex numbers by default.
+    """
+
+    caller: str
+    where: Where | None = None
+    stacked: Patterns = ()
+    allow_empty: bool = False
+    every: bool = False
+
+    def of(self, tree: PyTree) -> PyTree:
+        """The selected leaves, as bools; raises if there are none.
+
+        A function of no leaf does nothing, and nobody would notice.
+        """
+        if self.every and self.where is None:
+            chosen = jax.tree.map(is_inexact, tree)
+        else:
+            chosen = selection(tree, self.where, stacked=self.stacked)
+        if not self.allow_empty and not any(jax.tree.leaves(chosen)):
+            raise ValueError(f"{self.caller} has nothing to act on: {self._why(tree)}")
+        return chosen
+
+    def _why(self, tree: PyTree) -> str:
+        names: list[str] = []
+        map_with_name(lambda name, _: names.append(name), tree)
+        shown = ", ".join([*map(repr, names[:6]), *["..."] * (len(names) > 6)])
+        own = names[0].rsplit("/", 1)[-1] if names else "kernel"
+        if self.where is not None:
+            reason = "where selects none"
+        elif self.every:
+            reason = "there is no array of floating or complex numbers"
+        else:
+            reason = (
+                "by default it acts on the weights that constraints.decay_mask marks, "
+                "without biases, scales and embeddings, and there are none"
+            )
+        return (
+            f"{reason} among the leaves [{shown}]. Select leaves with where=, such as "
+            f"where=lambda path, leaf: path.endswith({own!r}); or pass "
+            "allow_empty=True if this is intended."
+        )
 
 
 def without_boxes(mask: PyTree, /) -> PyTree:
@@ -114,11 +202,28 @@ def matches(patterns: Patterns, name: str, kind: str = "", /) -> bool:
     )
 
 
+def _is_named(patterns: Sequence[str], name: str, kind: str) -> bool:
+    """True if the leaf's name, or the names of its module and it, fit a pattern.
+
+    Unlike in :func:`matches` a ``*`` stays within one name, so that a module named
+    like a normalization or an embedding does not hide the layers inside it.
+    """
+    *parents, leaf = name.lower().split("/")
+    owners = {kind.lower(), parents[-1] if parents else ""}
+    for pattern in patterns:
+        *owner, own = pattern.split("/")
+        if fnmatchcase(leaf, own) and (
+            not owner or any(fnmatchcase(one, owner[0]) for one in owners)
+        ):
+            return True
+    return False
+
+
 def unit_axes(axis: UnitAxes, name: str, leaf: Array, /) -> Axes:
     """The axes of one leaf that the weights of one unit span.
 
     Args:
-      axis: the axes; or a function of path and leaf that tells them; or None for the
+      axis: the axes; or a function of path and leaf that returns them; or None for the
         weights that lead into a unit in Flax's layout, which are all axes but the last
         or, in the ``query``, ``key`` and ``value`` kernels of attention, the first.
       name: the path of the leaf.
@@ -143,7 +248,9 @@ def per_layer(
 
     def of_layers(leaf: Array) -> Any:
         if not leaf.ndim:
-            raise ValueError(f"stacked matches {name!r}, a scalar, which is no stack.")
+            raise ValueError(
+                f"stacked matches {name!r}, a scalar, which has no axis of layers."
+            )
         return jax.vmap(function)(leaf)
 
     return of_layers
@@ -188,10 +295,11 @@ def norms(leaf: Array, axes: Axes, /) -> Array:
 
 
 def power_of_two(values: Array, /) -> Array:
-    """A power of 2 near each value, normal and finite: what divides it exactly."""
+    """A power of 2 near each value, normal and finite, so that division is exact."""
     _, exponent = jnp.frexp(values)
     limits = np.finfo(values.dtype)
-    exponent = jnp.clip(exponent - 1, int(limits.minexp), int(limits.maxexp) - 1)
+    # Its inverse is normal too: compilers multiply by it, and flush what is not.
+    exponent = jnp.clip(exponent - 1, int(limits.minexp), int(limits.maxexp) - 2)
     return jnp.ldexp(jnp.ones_like(values), exponent)
 
 
@@ -205,7 +313,7 @@ def _many(patterns: Patterns) -> tuple[str, ...]:
 
 
 def _is_box(node: Any) -> bool:
-    """True for a node around one leaf, whose key is no part of the leaf's path."""
+    """True for a node around one leaf, whose key is not part of the leaf's path."""
     children, _ = jax.tree_util.tree_flatten_with_path(
         node, is_leaf=lambda child: child is not node
     )

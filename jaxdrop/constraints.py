@@ -2,6 +2,13 @@
 
 A constraint stands last in a chain: it changes the updates so that the parameters
 meet it once the updates are applied.
+
+- :func:`decay_mask`: marks the leaves that weight decay should shrink.
+- :func:`max_norm`: limits the norm of each unit's weights.
+- :func:`unit_norm`: fixes the norm of each unit's weights at 1.
+- :func:`soft_threshold`: the proximal step of the l1 penalty, for sparse weights.
+- :func:`group_soft_threshold`: the proximal step of the group lasso, for fewer units.
+- :class:`ConstraintState`: the state of a constraint whose limit is a schedule.
 """
 
 from collections.abc import Callable
@@ -12,16 +19,16 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from jaxdrop._checks import check_nonnegative, nan_if_negative
 from jaxdrop._paths import path_name
+from jaxdrop._strengths import as_strength, is_schedule, scheduled_strength
 from jaxdrop._typing import Array, Path, PyTree, Schedule, Where
 from jaxdrop._weights import (
     Patterns,
+    Selection,
     UnitAxes,
     norms,
     per_layer,
     scaled,
-    selection,
     size_of,
     unit_axes,
     weight_mask,
@@ -29,8 +36,17 @@ from jaxdrop._weights import (
     without_boxes,
 )
 
+__all__ = (
+    "ConstraintState",
+    "decay_mask",
+    "group_soft_threshold",
+    "max_norm",
+    "soft_threshold",
+    "unit_norm",
+)
+
 _Project = Callable[[str, Array, Array], Array]
-"""From a path, the weights of one layer and a limit to the weights as they may be."""
+"""From a path, the weights of one layer and a limit to the constrained weights."""
 
 
 class ConstraintState(NamedTuple):
@@ -47,28 +63,33 @@ def decay_mask(
     include: Patterns = (),
     stacked: Patterns = (),
 ) -> PyTree:
-    """Marks what weight decay should shrink: weights, but no bias, scale or embedding.
+    """Marks the leaves that weight decay should shrink: the weights of layers.
 
-    Leaves are told apart by their path, so that a bias or a scale that a scan has
-    stacked over layers, and that therefore has two axes, is still not decayed. What
-    has fewer than two axes is not decayed under any name.
+    Not marked are biases, scales of normalization, embeddings (``embedding``, ``wte``,
+    ``pos_emb``), learned positions (``positional_encoding``, ``rel_pos_h``), learned
+    tokens (``cls``, ``register_tokens``, ``probe``) and log-variances. They are
+    recognized by name, so that a bias or a scale that a scan has stacked over layers,
+    and that therefore has two axes, is still not decayed. A leaf with fewer than two
+    axes is not decayed under any name. :func:`jaxdrop.diagnostics.describe_mask` lists
+    what a mask selects.
 
-    A pattern is a glob, compared whatever the case: without a slash with the leaf's
-    own name (``"kernel"``), with one with the end of its path (``"head/*"``). In trees
-    of objects the class that holds a leaf may stand for its attribute's name, which is
-    how an Equinox ``LayerNorm`` is known in a list of layers.
+    A pattern is a glob that ignores case: without a slash it is compared with the
+    leaf's own name (``"kernel"``), with a slash with the end of its path
+    (``"head/*"``). In trees of objects the class that holds a leaf may stand for its
+    attribute's name, which is how an Equinox ``LayerNorm`` is found in a list of
+    layers.
 
     Args:
       params: parameters of Linen (dicts, frozen or not), NNX (``nnx.State``, modules),
         Equinox (modules, filtered or not), Haiku, or any tree of arrays.
       exclude: patterns of further leaves that are not decayed.
-      include: patterns of leaves that are decayed whatever else is said.
+      include: patterns of leaves that are decayed in any case; they take precedence.
       stacked: patterns of leaves whose first axis counts layers, which then does not
         count as an axis of the weights; needed only for small leaves of unusual names.
 
     Returns:
       A tree of Python bools, shaped like ``params``, with one bool for each variable
-      of NNX: fit for every ``mask=`` of optax, as is this function itself.
+      of NNX. Every ``mask=`` of optax takes it, and this function itself.
 
     References:
       Loshchilov, Hutter, `Decoupled weight decay regularization
@@ -92,30 +113,35 @@ def max_norm(
     axis: UnitAxes = None,
     where: Where | None = None,
     stacked: Patterns = (),
+    allow_empty: bool = False,
 ) -> optax.GradientTransformation:
     """Keeps the weights that lead into each unit in a ball of radius ``max_value``.
 
-    What Srivastava et al. combine with dropout, with a radius of 2 to 4. A unit inside
+    Srivastava et al. combine it with dropout, with a radius of 2 to 4. A unit inside
     the ball gets its update unchanged, bit for bit; a unit outside is scaled back
     to the sphere, up to rounding in the dtype of the parameters.
 
     Args:
-      max_value: the largest Euclidean norm of a unit's weights: a number, a JAX array,
-        or a schedule of the number of updates.
+      max_value: the largest Euclidean norm of a unit's weights: a number, a JAX scalar
+        or a schedule of the number of updates. A JAX scalar, and whatever a schedule
+        returns, gives NaN where it is negative or not finite.
       axis: the axes that one unit's weights span, or a function of path and leaf that
-        tells them. None for Flax's layout: all axes but the last, and the first in
+        returns them. None for Flax's layout: all axes but the last, and the first in
         the ``query``, ``key`` and ``value`` kernels of attention. Equinox, which keeps
         units first, needs ``axis=1`` for its linear layers.
-      where: selects leaves by path and value; by default what :func:`decay_mask` marks.
+      where: selects leaves by path and value; by default those that
+        :func:`decay_mask` marks. For an embedding, which it does not mark:
+        ``where=lambda path, leaf: path.endswith("embedding"), axis=1``.
       stacked: patterns (see :func:`decay_mask`) of leaves whose first axis counts
         layers; ``axis`` then counts the axes of one layer.
+      allow_empty: do nothing, instead of raising, if no leaf is selected.
 
     Returns:
       An optax transformation, to be placed last in a chain.
 
     Raises:
-      ValueError: if ``max_value`` is negative, an axis does not exist, or
-        ``update`` is called without parameters.
+      ValueError: if ``max_value`` is negative, an axis does not exist, no leaf is
+        selected, or ``update`` is called without parameters.
 
     References:
       Srebro, Shraibman, `Rank, trace-norm and max-norm
@@ -141,8 +167,8 @@ def max_norm(
         shorter = scaled(weights, limit / jnp.where(outside, length, 1.0))
         return jnp.where(outside, shorter, weights)
 
-    _check_limit(max_value, caller="max_norm", name="max_value")
-    return _constraint(project, max_value, where=where, stacked=stacked)
+    leaves = Selection("max_norm", where, stacked, allow_empty)
+    return _constraint(project, max_value, leaves, name="max_value")
 
 
 def unit_norm(
@@ -150,6 +176,7 @@ def unit_norm(
     axis: UnitAxes = None,
     where: Where | None = None,
     stacked: Patterns = (),
+    allow_empty: bool = False,
 ) -> optax.GradientTransformation:
     """Keeps the weights that lead into each unit on the unit sphere.
 
@@ -159,12 +186,14 @@ def unit_norm(
       axis: as in :func:`max_norm`.
       where: as in :func:`max_norm`.
       stacked: as in :func:`max_norm`.
+      allow_empty: as in :func:`max_norm`.
 
     Returns:
       An optax transformation, to be placed last in a chain.
 
     Raises:
-      ValueError: if an axis does not exist, or ``update`` is called without parameters.
+      ValueError: if an axis does not exist, no leaf is selected, or ``update`` is
+        called without parameters.
 
     References:
       Salimans, Kingma, `Weight normalization <https://arxiv.org/abs/1602.07868>`_,
@@ -186,13 +215,15 @@ def unit_norm(
         length = norms(weights, unit_axes(axis, name, weights))
         return scaled(weights, limit / jnp.where(length > 0, length, 1.0))
 
-    return _constraint(project, 1.0, where=where, stacked=stacked)
+    leaves = Selection("unit_norm", where, stacked, allow_empty)
+    return _constraint(project, 1.0, leaves)
 
 
 def soft_threshold(
     threshold: ArrayLike | Schedule,
     *,
     where: Where | None = None,
+    allow_empty: bool = False,
 ) -> optax.GradientTransformation:
     """Moves every weight towards zero by ``threshold``, and stops at exactly zero.
 
@@ -202,16 +233,17 @@ def soft_threshold(
     which the gradient of the penalty does not.
 
     Args:
-      threshold: how far a weight moves: a number, a JAX array, or a schedule of the
-        number of updates, such as a multiple of the learning rate's schedule.
+      threshold: how far a weight moves: a number, a JAX scalar or a schedule, as in
+        :func:`max_norm`; for example a multiple of the learning rate's schedule.
       where: as in :func:`max_norm`.
+      allow_empty: as in :func:`max_norm`.
 
     Returns:
       An optax transformation, to be placed last in a chain.
 
     Raises:
-      ValueError: if ``threshold`` is negative or ``update`` is called without
-        parameters.
+      ValueError: if ``threshold`` is negative, no leaf is selected, or ``update`` is
+        called without parameters.
 
     References:
       Daubechies, Defrise, De Mol, `An iterative thresholding algorithm for linear
@@ -233,8 +265,8 @@ def soft_threshold(
         del name
         return weights - jnp.clip(weights, -limit, limit)
 
-    _check_limit(threshold, caller="soft_threshold", name="threshold")
-    return _constraint(project, threshold, where=where)
+    leaves = Selection("soft_threshold", where, (), allow_empty)
+    return _constraint(project, threshold, leaves)
 
 
 def group_soft_threshold(
@@ -243,6 +275,7 @@ def group_soft_threshold(
     axis: UnitAxes = None,
     where: Where | None = None,
     stacked: Patterns = (),
+    allow_empty: bool = False,
 ) -> optax.GradientTransformation:
     """Shortens the weights of each unit by ``threshold``, to zero if they are short.
 
@@ -251,18 +284,19 @@ def group_soft_threshold(
 
     Args:
       threshold: by how much a norm falls, before the factor ``sqrt(n)``: a number, a
-        JAX array, or a schedule of the number of updates.
+        JAX scalar or a schedule, as in :func:`max_norm`.
       axis: the axes that one group spans, as in :func:`max_norm`; of a dense kernel,
         0 removes outputs and 1 removes inputs.
       where: as in :func:`max_norm`.
       stacked: as in :func:`max_norm`.
+      allow_empty: as in :func:`max_norm`.
 
     Returns:
       An optax transformation, to be placed last in a chain.
 
     Raises:
-      ValueError: if ``threshold`` is negative, an axis does not exist, or ``update``
-        is called without parameters.
+      ValueError: if ``threshold`` is negative, an axis does not exist, no leaf is
+        selected, or ``update`` is called without parameters.
 
     References:
       Yuan, Lin, `Model selection and estimation in regression with grouped variables
@@ -287,31 +321,30 @@ def group_soft_threshold(
         axes = unit_axes(axis, name, weights)
         length = norms(weights, axes)
         step = limit * size_of(weights, axes) ** 0.5
-        kept = length > step
+        kept = ~(length <= step)  # NaN stays NaN
         shorter = scaled(weights, 1.0 - step / jnp.where(kept, length, 1.0))
         return jnp.where(kept, shorter, jnp.zeros_like(weights))
 
-    _check_limit(threshold, caller="group_soft_threshold", name="threshold")
-    return _constraint(project, threshold, where=where, stacked=stacked)
-
-
-def _check_limit(limit: ArrayLike | Schedule, *, caller: str, name: str) -> None:
-    if not callable(limit):
-        check_nonnegative(limit, caller=caller, name=name)
+    leaves = Selection("group_soft_threshold", where, stacked, allow_empty)
+    return _constraint(project, threshold, leaves)
 
 
 def _constraint(
     project: _Project,
     limit: ArrayLike | Schedule,
+    leaves: Selection,
     *,
-    where: Where | None,
-    stacked: Patterns = (),
+    name: str = "threshold",
 ) -> optax.GradientTransformation:
     """The transformation that ends every selected leaf where ``project`` puts it."""
+    names = {"caller": leaves.caller, "name": name}
+    schedule = limit if callable(limit) and is_schedule(limit) else None
+    if schedule is None:
+        as_strength(limit, **names)
 
     def init(params: PyTree) -> ConstraintState | optax.EmptyState:
-        del params
-        if callable(limit):
+        leaves.of(params)
+        if schedule is not None:
             return ConstraintState(jnp.zeros((), jnp.int32))
         return optax.EmptyState()
 
@@ -322,29 +355,34 @@ def _constraint(
     ) -> tuple[PyTree, ConstraintState | optax.EmptyState]:
         if params is None:
             raise ValueError(
-                "A constraint needs parameters: call update(updates, state, params)."
+                f"{leaves.caller} needs parameters: call "
+                "update(updates, state, params)."
             )
         now = limit
-        if callable(limit) and isinstance(state, ConstraintState):
-            now = limit(state.num_updates)
+        if schedule is not None and isinstance(state, ConstraintState):
+            now = schedule(state.num_updates)
             state = ConstraintState(optax.safe_increment(state.num_updates))
+        bound = scheduled_strength(now, **names)
 
         def land(path: Path, update: Array, leaf: Array, selected: bool) -> Array:
             if update is None or not selected:
                 return update
-            name = path_name(path)
+            key = path_name(path)
             wide = widened(leaf)
             goal = wide + update.astype(wide.dtype)
-            bound = jnp.asarray(nan_if_negative(now)).astype(wide.real.dtype)
-            landed = per_layer(lambda w: project(name, w, bound), name, stacked)(goal)
-            landed = jnp.where(jnp.isnan(bound), jnp.nan, landed)
+            most = bound.astype(wide.real.dtype)
+            per_leaf = per_layer(lambda w: project(key, w, most), key, leaves.stacked)
+            landed = jnp.where(jnp.isnan(most), jnp.nan, per_leaf(goal))
             return jnp.where(
                 landed == goal, update, (landed - wide).astype(update.dtype)
             )
 
-        chosen = selection(params, where, stacked=stacked)
         updates = jax.tree_util.tree_map_with_path(
-            land, updates, params, chosen, is_leaf=lambda leaf: leaf is None
+            land,
+            updates,
+            params,
+            leaves.of(params),
+            is_leaf=lambda leaf: leaf is None,
         )
         return updates, state
 

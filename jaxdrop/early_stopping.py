@@ -1,4 +1,7 @@
-"""Early stopping as a value: a pytree that jits, scans and resumes."""
+"""Early stopping as a value: a pytree that jits, scans and resumes.
+
+* :class:`EarlyStopping`: watches a metric, keeps the best, and says when to stop.
+"""
 
 import dataclasses
 import math
@@ -13,30 +16,33 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jaxdrop._checks import check_choice, check_count, check_nonnegative
+from jaxdrop._numbers import as_scalar
 from jaxdrop._paths import path_name
 from jaxdrop._typing import Array, PyTree
+
+__all__ = ["EarlyStopping"]
 
 _FRESH: Any = object()
 """Stands for a result before there is one; None may stand in a tree of specs."""
 
+_RESULTS = ("best", "best_step", "step", "num_bad", "improved", "should_stop")
+
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=[
-        *("best_params", "best", "best_step", "step", "num_bad"),
-        *("improved", "should_stop"),
-    ],
-    meta_fields=["patience", "mode", "min_delta", "relative", "warmup"],
+    data_fields=["best_params", *_RESULTS],
+    meta_fields=["patience", "mode", "min_delta", "relative", "warmup", "baseline"],
 )
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EarlyStopping:
     """Watches a metric, remembers the best, and says when to stop.
 
     Immutable: :meth:`update` returns a new value. The fields from ``patience`` to
-    ``best_params`` are given, the others are results. A metric improves if it is better
+    ``baseline`` are given, the others are results. A metric improves if it is better
     than the best by more than ``min_delta``; NaN never does, nor does it become the
-    best. Once ``should_stop`` is True the value no longer changes, so that a scan that
-    runs on ends where a loop would have stopped.
+    best. Metrics are compared in the dtype of ``best``. Once ``should_stop`` is True
+    the value no longer changes, so that a scan that runs on ends where a loop would
+    have stopped.
 
     Args:
       patience: stop after this many updates in a row without improvement, at least 1.
@@ -49,18 +55,22 @@ class EarlyStopping:
         ``patience`` nor become the best. Static.
       best_params: parameters to begin with, or None not to keep any; after an
         improvement, those that were given with it.
+      baseline: what a metric must also be better than, by more than ``min_delta``, to
+        count against ``patience``, or None: a training run that never beats it stops.
+        The best is kept without regard to it, and an update that improves on the best
+        does not stop, as in Keras. Static.
 
     Attributes:
       best: the best metric, float32 (float64 in x64 mode); infinite at first.
       best_step: the number of the update that gave it, from 0; -1 at first.
       step: how many updates there were.
-      num_bad: how many updates in a row did not improve.
+      num_bad: how many updates in a row did not improve, or not on the ``baseline``.
       improved: whether the last update did.
       should_stop: whether ``patience`` is exhausted; never False again.
 
     Raises:
       ValueError: if an argument is out of range.
-      TypeError: if a count is no integer.
+      TypeError: if a count is not an integer, or a result is given alone.
 
     References:
       Prechelt, `Early stopping - but when?
@@ -83,6 +93,7 @@ class EarlyStopping:
     relative: bool = False
     warmup: int = 0
     best_params: PyTree = None
+    baseline: float | None = None
     best: Array = _FRESH
     best_step: Array = _FRESH
     step: Array = _FRESH
@@ -91,8 +102,14 @@ class EarlyStopping:
     should_stop: Array = _FRESH
 
     def __post_init__(self) -> None:
-        if self.best is not _FRESH:  # made from another, or from its leaves
+        given = [n for n in _RESULTS if getattr(self, n) is not _FRESH]
+        if len(given) == len(_RESULTS):  # made from another, or from its leaves
             return
+        if given:
+            raise TypeError(
+                f"EarlyStopping: {', '.join(given)} is a result of updates and cannot "
+                "be given. For a metric to beat from the start use baseline=."
+            )
         patience = check_count(self.patience, caller="EarlyStopping", name="patience")
         if patience < 1:
             raise ValueError(
@@ -100,7 +117,12 @@ class EarlyStopping:
                 f"that does not improve), got {self.patience}."
             )
         check_choice(self.mode, ("min", "max"), name="mode")
+        for name in ("min_delta", "baseline"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, _static(getattr(self, name), name))
         check_nonnegative(self.min_delta, caller="EarlyStopping", name="min_delta")
+        if self.baseline is not None and math.isnan(self.baseline):
+            raise ValueError("EarlyStopping: baseline must be a number, got nan.")
         check_count(self.warmup, caller="EarlyStopping", name="warmup")
         check_nonnegative(self.warmup, caller="EarlyStopping", name="warmup")
         worst = math.inf if self.mode == "min" else -math.inf
@@ -130,18 +152,16 @@ class EarlyStopping:
           ValueError: if ``metric`` is no real scalar, or ``params`` are missing,
             unexpected, or of another structure or shape.
         """
-        metric = jnp.asarray(metric)
-        if metric.ndim:
-            raise ValueError(
-                f"EarlyStopping: metric must be a scalar, got shape {metric.shape}."
-            )
+        metric = self._as_metric(metric)
         self._check_params(params)
-        if jnp.iscomplexobj(metric):
-            raise ValueError(f"EarlyStopping: metric must be real, got {metric.dtype}.")
-        metric = metric.astype(self.best.dtype)
-        seen = (self.step >= self.warmup) & ~self.should_stop
-        improved = seen & self._is_better(metric)
-        num_bad = jnp.where(improved, 0, self.num_bad + seen.astype(jnp.int32))
+        seen = (self.step >= _within_int32(self.warmup)) & ~self.should_stop
+        improved = seen & self._is_better(metric, self.best)
+        good = improved
+        if self.baseline is not None:
+            baseline = jnp.asarray(self.baseline, self.best.dtype)
+            good = improved & self._is_better(metric, baseline)
+        num_bad = jnp.where(good, 0, self.num_bad + seen.astype(jnp.int32))
+        out_of_patience = num_bad >= _within_int32(self.patience)
         return dataclasses.replace(
             self,
             best_params=_choose(improved, params, self.best_params),
@@ -150,17 +170,29 @@ class EarlyStopping:
             step=self.step + (~self.should_stop).astype(jnp.int32),
             num_bad=num_bad,
             improved=improved,
-            should_stop=num_bad >= self.patience,
+            should_stop=self.should_stop | (out_of_patience & ~improved),
         )
 
-    def _is_better(self, metric: Array) -> Array:
+    def _as_metric(self, metric: ArrayLike) -> Array:
+        """One real number in the dtype of the best; what is out of range is infinite.
+
+        A loss that overflows float32 has diverged, and must not end the program.
+        """
+        try:
+            number = as_scalar(metric, name="EarlyStopping: metric")
+        except TypeError as error:
+            raise ValueError(str(error)) from None
+        with np.errstate(over="ignore"):
+            return jnp.asarray(number).astype(self.best.dtype)
+
+    def _is_better(self, metric: Array, other: Array) -> Array:
         """False for NaN: every comparison with NaN is."""
         margin = jnp.asarray(self.min_delta, self.best.dtype)
         if self.relative:
-            margin = margin * jnp.where(jnp.isfinite(self.best), jnp.abs(self.best), 0)
-        if self.mode == "min":
-            return metric < self.best - margin
-        return metric > self.best + margin
+            margin = margin * jnp.where(jnp.isfinite(other), jnp.abs(other), 0)
+        return (
+            metric < other - margin if self.mode == "min" else metric > other + margin
+        )
 
     def _check_params(self, params: PyTree) -> None:
         expected: Any = jax.tree.structure(self.best_params)
@@ -183,6 +215,21 @@ class EarlyStopping:
                 )
 
 
+def _static(value: Any, name: str) -> float:
+    """A number that is known before tracing, as a float."""
+    if isinstance(value, jax.core.Tracer):
+        raise TypeError(
+            f"EarlyStopping: {name} is static, and must be known before tracing, got "
+            f"{value!r}."
+        )
+    return float(as_scalar(value, name=f"EarlyStopping: {name}"))
+
+
+def _within_int32(count: int) -> int:
+    """A count of updates, or the most that a program can count to."""
+    return min(count, 2**31 - 1)
+
+
 def _choose(improved: Array, new: PyTree, old: PyTree) -> PyTree:
     """``new`` where there was an improvement, else ``old``, leaf by leaf."""
 
@@ -194,3 +241,7 @@ def _choose(improved: Array, new: PyTree, old: PyTree) -> PyTree:
         return jnp.where(improved, new, old)
 
     return jax.tree.map(choose, new, old)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -2,16 +2,37 @@
 
 A schedule is a plain function from a step to a rate, as optax's are: any optax schedule
 is a schedule of rates, and these join with them. Steps and rates may be traced, so that
-a schedule inside a jitted step never compiles again.
+a schedule inside a jitted step never compiles again. A step may be counted in anything,
+tokens or frames, by a Python or NumPy integer of any size; a JAX counter is as wide as
+its dtype. A step of NaN gives NaN, and so does a JAX rate outside ``[0, 1]``.
+
+* :func:`early`: a rate in the first steps only.
+* :func:`late`: a rate from some step on.
+* :func:`curriculum`: a rate that rises from 0 and levels off.
+* :func:`scheduled_drop_path`: rates that rise with depth and with the step.
+* :func:`depth_rates`: rates that rise with depth.
 """
 
-import operator
+from typing import Any
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
-from jaxdrop._checks import check_choice, check_count, check_nonnegative, check_rate
+from jaxdrop._checks import (
+    check_choice,
+    check_count,
+    check_nonnegative,
+    check_rate,
+    nan_if_negative,
+)
+from jaxdrop._numbers import as_numbers
 from jaxdrop._typing import Array, Rate, Schedule
+
+__all__ = ["curriculum", "depth_rates", "early", "late", "scheduled_drop_path"]
+
+_LONGEST = 2**63 - 1  # what counts steps in any program
 
 
 def early(rate: Rate, /, *, cutoff: int, decay: str = "linear") -> Schedule:
@@ -45,12 +66,12 @@ def early(rate: Rate, /, *, cutoff: int, decay: str = "linear") -> Schedule:
     check_rate(rate, caller="early")
     _check_steps(cutoff, caller="early", name="cutoff")
     check_choice(decay, ("linear", "constant"), name="decay")
-    first = jnp.asarray(rate, jnp.float32)
+    first = _as_rate(rate)
 
     def schedule(step: ArrayLike) -> Array:
         step = _as_step(step)
         lost = _share(step, cutoff - 1) if decay == "linear" else jnp.float32(0)
-        return jnp.where(step < cutoff, first * (1 - lost), 0)
+        return _known(step, jnp.where(_is_before(step, cutoff), first * (1 - lost), 0))
 
     return schedule
 
@@ -80,8 +101,13 @@ def late(rate: Rate, /, *, cutoff: int) -> Schedule:
     """
     check_rate(rate, caller="late")
     _check_steps(cutoff, caller="late", name="cutoff")
-    last = jnp.asarray(rate, jnp.float32)
-    return lambda step: jnp.where(_as_step(step) < cutoff, 0, last)
+    last = _as_rate(rate)
+
+    def schedule(step: ArrayLike) -> Array:
+        step = _as_step(step)
+        return _known(step, jnp.where(_is_before(step, cutoff), 0, last))
+
+    return schedule
 
 
 def curriculum(
@@ -117,11 +143,11 @@ def curriculum(
     check_rate(rate, caller="curriculum")
     _check_steps(num_steps, caller="curriculum", name="num_steps")
     check_nonnegative(sharpness, caller="curriculum", name="sharpness")
-    limit = jnp.asarray(rate, jnp.float32)
-    decay = jnp.asarray(sharpness, jnp.float32) / num_steps
+    limit = _as_rate(rate)
+    decay = jnp.asarray(nan_if_negative(sharpness), jnp.float32)
 
     def schedule(step: ArrayLike) -> Array:
-        return -limit * jnp.expm1(-decay * _as_step(step).astype(jnp.float32))
+        return -limit * jnp.expm1(-decay * _over(_as_step(step), num_steps))
 
     return schedule
 
@@ -195,31 +221,77 @@ def depth_rates(rate: Rate, depth: int, /, *, mode: str = "linear") -> Array:
     """
     check_rate(rate, caller="depth_rates")
     check_choice(mode, ("linear", "linear_from_one", "linear_from_zero"), name="mode")
-    _check_steps(depth, caller="depth_rates", name="depth")
-    layer = jnp.arange(operator.index(depth), dtype=jnp.float32)
+    _check_steps(depth, caller="depth_rates", name="depth", most=2**31 - 1)
+    layer = np.arange(depth, dtype=np.float32)
     share = {
-        "linear": layer / max(depth - 1, 1),
-        "linear_from_one": (layer + 1) / depth,
-        "linear_from_zero": layer / depth,
+        "linear": layer / np.float32(max(depth - 1, 1)),
+        "linear_from_one": (layer + 1) / np.float32(depth),
+        "linear_from_zero": layer / np.float32(depth),
     }[mode]
-    return jnp.asarray(rate, jnp.float32) * share
+    if isinstance(rate, jax.Array):
+        return _as_rate(rate) * share
+    with jax.ensure_compile_time_eval():  # known numbers, also while tracing
+        return jnp.asarray(np.asarray(rate, np.float32) * share)
 
 
-def _share(step: Array, num_steps: int) -> Array:
+def _share(step: Any, num_steps: int) -> Array:
     """How much of ``num_steps`` is over at ``step``, from 0 to 1."""
-    done = step.astype(jnp.float32) / max(num_steps, 1)
-    return jnp.clip(done, 0, 1)
+    return jnp.clip(_over(step, max(num_steps, 1)), 0, 1)
 
 
-def _as_step(step: ArrayLike) -> Array:
-    """A step of at least 0, in 32 bits or more, whatever counts it."""
-    step = jnp.asarray(step)
-    if step.dtype.itemsize < 4:
-        whole = jnp.issubdtype(step.dtype, jnp.integer)
-        step = step.astype(jnp.int32 if whole else jnp.float32)
-    return jnp.maximum(step, 0)
+def _over(step: Any, num_steps: int) -> Array:
+    """A step over a number of steps, divided before it is rounded to float32."""
+    if isinstance(step, jax.Array):
+        return step.astype(jnp.float32) / float(num_steps)
+    return jnp.asarray((step / num_steps).astype(np.float32))
 
 
-def _check_steps(number: int, *, caller: str, name: str) -> None:
+def _is_before(step: Any, cutoff: int) -> Any:
+    """Whether a step is below a cutoff that its dtype may not hold."""
+    if not isinstance(step, jax.Array):
+        return np.asarray(step < cutoff, bool)
+    if jnp.issubdtype(step.dtype, jnp.integer):
+        largest = int(np.iinfo(step.dtype).max)
+        return step < cutoff if cutoff <= largest else jnp.ones_like(step, bool)
+    return step < float(cutoff)
+
+
+def _known(step: Any, rate: Array) -> Array:
+    """NaN for a step that is NaN, which is neither before a cutoff nor behind it."""
+    if not jnp.issubdtype(step.dtype, jnp.floating):
+        return rate
+    return jnp.where(step == step, rate, jnp.nan)
+
+
+def _as_step(step: ArrayLike) -> Any:
+    """A step of at least 0, in 32 bits or more, whatever counts it.
+
+    A step from the host is a NumPy array in its own precision.
+    """
+    counted: Any = as_numbers(step, "step")
+    if counted.dtype == object:  # of any size, and of at most float64's precision
+        counted = np.asarray(np.minimum(counted, 2**1000)).astype(np.float64)
+    if not jnp.issubdtype(counted.dtype, jnp.number) or jnp.iscomplexobj(counted):
+        raise TypeError(f"step must be a real number, got an array of {counted.dtype}.")
+    if counted.dtype.itemsize < 4:
+        whole = jnp.issubdtype(counted.dtype, jnp.integer)
+        counted = counted.astype(np.int32 if whole else np.float32)
+    xp: Any = jnp if isinstance(counted, jax.Array) else np
+    return xp.maximum(counted, 0)
+
+
+def _as_rate(rate: Rate) -> Array:
+    """A rate in float32; NaN for a JAX array that is out of range."""
+    value = jnp.asarray(rate, jnp.float32)
+    return jnp.where((value >= 0) & (value <= 1), value, jnp.nan)
+
+
+def _check_steps(number: int, *, caller: str, name: str, most: int = _LONGEST) -> None:
     if check_count(number, caller=caller, name=name) < 1:
         raise ValueError(f"{caller}: {name} must be at least 1, got {number}.")
+    if number > most:
+        raise ValueError(f"{caller}: {name} must be at most {most}, got {number}.")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

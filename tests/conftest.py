@@ -1,9 +1,13 @@
 """Makes silent promotion an error, compiles once, and names the one source of keys."""
 
 import gc
+import os
+import subprocess
+import sys
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import jax
 import pytest
@@ -23,8 +27,31 @@ QUICKLY_COMPILED = (
 )
 """Folders and files that mostly wait for the compiler, and ask little of its output."""
 
+TECHNIQUES = ("attention", "dropout")
+"""Folders that are compiled quickly as well, unless ``--optimized`` is given."""
+
+QUICK_FLAGS = (
+    "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+)
+"""What lets XLA compile in a third of the time, where it knows these flags."""
+
 LARGE = 4
-"""The number of cases from which on a test is a table."""
+"""Tests with at least this number of cases are tables."""
+
+CELL = "a cell of a large table"
+"""The reason of a slow mark that a cell was given here."""
+
+LEFT_OUT = pytest.StashKey[tuple[int, int]]()
+"""The numbers of cells and of other slow tests that were left out."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds the option that compiles techniques and attention as for users."""
+    parser.addoption(
+        "--optimized",
+        action="store_true",
+        help="compile the programs of techniques and attention as for users",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -35,21 +62,42 @@ def pytest_configure(config: pytest.Config) -> None:
     if jax.config.jax_compilation_cache_dir is None and hasattr(config, "cache"):
         directory = str(config.cache.mkdir("jax"))
         jax.config.update("jax_compilation_cache_dir", directory)
+    if not config.getoption("optimized") and not config.option.collectonly:
+        _compile_quickly()
+
+
+def _compile_quickly() -> None:
+    """Sets XLA's flags for this process and its workers, if XLA knows them all.
+
+    It ends a process where it does not, so a process of its own tries them.
+    """
+    flags = os.environ.get("XLA_FLAGS", "")
+    if QUICK_FLAGS in flags:  # a worker
+        return
+    environment = os.environ | {"XLA_FLAGS": f"{flags} {QUICK_FLAGS}"}
+    program = "import jax; jax.devices()"
+    trial = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True
+    )
+    if trial.returncode == 0:
+        os.environ["XLA_FLAGS"] = environment["XLA_FLAGS"]
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> None:
-    """Leaves most cells of large tables to the slow tests, if nothing is named.
+    """Leaves most cells of large tables to the slow tests, if all tests are asked for.
 
-    Where every promise is tested on every row, ``pytest`` alone tests each promise on
-    every fourth row, and each row by every fourth promise. ``pytest FOLDER`` tests all.
+    Where every promise is tested on every row, ``pytest``, ``pytest tests`` and
+    ``pytest .`` test each promise on every fourth row, and each row by every fourth
+    promise. A folder, a file or a test that is named is tested whole.
     """
-    if config.args != config.getini("testpaths"):
+    house = config.rootpath / "tests"
+    paths = (config.invocation_params.dir / arg for arg in config.args)
+    if not any(house.is_relative_to(path.resolve()) for path in paths):
         return
     name = lambda item: item.nodeid.split("[")[0]
-    house = config.rootpath / "tests"
     quick = [
         item
         for item in items
@@ -60,18 +108,52 @@ def pytest_collection_modifyitems(
         turn = zlib.crc32(name(item).encode()) + seen[name(item)]
         seen[name(item)] += 1
         if sizes[name(item)] >= LARGE and turn % 4:
-            item.add_marker(pytest.mark.slow)
+            item.add_marker(pytest.mark.slow(CELL))
+
+
+def pytest_deselected(items: Sequence[pytest.Item]) -> None:
+    """Counts the slow tests that are left out, for the summary."""
+    marks = [item.get_closest_marker("slow") for item in items]
+    if items and all(marks):  # -m, and not -k, has left them out
+        counts = Counter(CELL in mark.args for mark in marks if mark)
+        items[0].config.stash[LEFT_OUT] = (counts[True], counts[False])
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Sends what a worker has left out to the process that prints the summary."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None and LEFT_OUT in session.config.stash:
+        output["left_out"] = session.config.stash[LEFT_OUT]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Receives what a worker has left out; all of them leave out the same."""
+    if found := getattr(node, "workeroutput", {}).get("left_out"):
+        node.config.stash[LEFT_OUT] = found
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Says what was left out, and how to run it."""
+    if LEFT_OUT in config.stash:
+        cells, others = config.stash[LEFT_OUT]
+        where = [f"{cells} cases of large tables"] if cells else []
+        where += [f"{others} slow tests"] if others else []
+        terminalreporter.section("left out")
+        terminalreporter.line(f"{' and '.join(where)}: pytest -m slow runs them.")
 
 
 @pytest.fixture(autouse=True, scope="module")
 def compiled_quickly(request: pytest.FixtureRequest) -> Iterator[None]:
     """Leaves out XLA's optimizations where compiling is most of the work.
 
-    What masks, techniques and attention compute is tested as it is compiled for users,
-    by programs of their own: the last bits of others may differ.
+    Bits and masks keep them; ``--optimized`` compiles both as for users.
     """
-    quickly = {request.path.parent.name, request.path.stem} & {*QUICKLY_COMPILED}
-    jax.config.update("jax_disable_most_optimizations", bool(quickly))
+    quickly = {*QUICKLY_COMPILED}
+    if not request.config.getoption("optimized"):
+        quickly |= {*TECHNIQUES}
+    found = quickly & {request.path.parent.name, request.path.stem}
+    jax.config.update("jax_disable_most_optimizations", bool(found))
     yield
     jax.clear_caches()
 

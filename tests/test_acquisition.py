@@ -285,3 +285,62 @@ def test_shapes_that_do_not_fit_are_named():
 def test_says_what_is_wrong(call, message):
     with pytest.raises((ValueError, TypeError), match=message):
         call(logits(4, 3, 2))
+
+
+@pytest.mark.parametrize("chunk_size", [1, 3, 4, 7, 8, 1000])
+def test_epig_is_the_same_in_chunks(chunk_size):
+    rng = np.random.default_rng(0)
+    pool, targets = rng.normal(size=(20, 6, 3)), 3 * rng.normal(size=(20, 4, 3))
+    found = acquisition.epig(pool, targets, chunk_size=chunk_size)
+    p, q = special.softmax(pool, -1), special.softmax(targets, -1)
+    joint = np.einsum("spc,std->ptcd", p, q) / 20
+    apart = special.entr(p.mean(0)).sum(-1)[:, None] + special.entr(q.mean(0)).sum(-1)
+    expected = (apart - special.entr(joint).sum((-1, -2))).mean(1)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_epig_of_many_classes_fits_into_memory():
+    shape = lambda *axes: jax.ShapeDtypeStruct(axes, jnp.float32)
+    program = jax.jit(acquisition.epig).lower(shape(4, 99, 500), shape(4, 70, 500))
+    used = program.compile().memory_analysis().temp_size_in_bytes
+    assert used < 2**29  # all pairs of 64 points at once are 4.5 GB
+
+
+def test_epig_chunks_are_counts():
+    logits = np.zeros((2, 2, 2), np.float32)
+    with pytest.raises(ValueError, match="chunk_size must be at least 1, got 0"):
+        acquisition.epig(logits, logits, chunk_size=0)
+    with pytest.raises(TypeError, match=r"chunk_size must be an integer, got 1\.5"):
+        acquisition.epig(logits, logits, chunk_size=1.5)
+
+
+def test_labelled_points_are_not_chosen():
+    logits = 3 * jax.random.normal(jax.random.key(0), (50, 6, 3))
+    order = acquisition.batch_bald(None, logits, num_points=6, num_configurations=729)
+    taken = np.isin(np.arange(6), order.indices[:2])
+    for array in (np.asarray, jnp.asarray, list):
+        found = acquisition.batch_bald(
+            None, logits, num_points=3, labelled=array(taken)
+        )
+        assert not set(found.indices.tolist()) & set(order.indices[:2].tolist())
+    rest = acquisition.batch_bald(None, logits[:, ~taken], num_points=3)
+    np.testing.assert_allclose(found.gains, rest.gains, rtol=1e-5)
+    none_left = acquisition.batch_bald(
+        None, logits, num_points=2, labelled=jnp.ones(6, bool)
+    )
+    assert (none_left.indices == -1).all() and jnp.isnan(none_left.gains).all()
+
+
+@pytest.mark.parametrize(
+    ("labelled", "error", "message"),
+    [
+        (np.arange(6) > 0, ValueError, "num_points must be at most .* labelled, 1"),
+        (np.zeros(5, bool), ValueError, r"one bool for each point, of shape \(6,\)"),
+        (np.zeros(6, int), TypeError, "labelled must hold bools, got"),
+    ],
+)
+def test_labelled_fits_the_pool(labelled, error, message):
+    with pytest.raises(error, match=message):
+        acquisition.batch_bald(
+            None, np.zeros((2, 6, 2)), num_points=2, labelled=labelled
+        )

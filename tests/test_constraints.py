@@ -1,5 +1,7 @@
 """Constraints land where NumPy says, and decay masks know a bias by its name."""
 
+import functools
+
 import chex
 import equinox as eqx
 import jax
@@ -387,7 +389,7 @@ def test_errors_name_the_leaf_and_the_missing_parameters():
     constraint = constraints.max_norm(1.0, axis=2)
     with pytest.raises(ValueError, match="dense/kernel: axis 2 is out of bounds"):
         constraint.update(params, constraint.init(params), params)
-    with pytest.raises(ValueError, match="needs parameters"):
+    with pytest.raises(ValueError, match="max_norm needs parameters"):
         constraint.update(params, constraint.init(params))
     with pytest.raises(TypeError, match="max_value must be a number"):
         constraints.max_norm("3")
@@ -662,6 +664,100 @@ def test_a_limit_may_be_an_integer_of_jax():
     constraint = constraints.max_norm(jnp.int32(2))
     updates, _ = constraint.update(zero, constraint.init(params), params)
     assert updates["kernel"][0, 0] == -1
+
+
+CONSTRAINTS = [
+    pytest.param(constraints.max_norm, "max_value", id="max_norm"),
+    pytest.param(constraints.soft_threshold, "threshold", id="soft_threshold"),
+    pytest.param(constraints.group_soft_threshold, "threshold", id="group"),
+]
+for_each_limit = pytest.mark.parametrize("make, name", CONSTRAINTS)
+
+
+@pytest.mark.parametrize("bad", [-1.0, np.float64(-1), -1, np.nan, np.inf])
+@for_each_limit
+def test_a_limit_that_is_refused_as_a_number_is_nan_from_a_schedule(make, name, bad):
+    params = {"kernel": jnp.array([[0.5, -2.0]])}
+    with pytest.raises(ValueError, match=f"{name} must be finite and at least 0"):
+        make(bad)
+    for supply in (
+        optax.constant_schedule(bad),
+        lambda step: np.float32(bad),
+        lambda step: jnp.float32(bad),
+        nnx.Variable(jnp.float32(bad)),
+    ):
+        after = applied(make(supply), params, jax.tree.map(jnp.zeros_like, params))
+        assert np.isnan(after["kernel"]).all()
+
+
+def test_a_variable_of_nnx_is_read_at_each_update():
+    params = {"kernel": jnp.full((4, 1), 3.0)}
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    limit = nnx.Variable(jnp.float32(2.0))
+    constraint = constraints.max_norm(limit)
+    state = constraint.init(params)
+    for value in (2.0, 1.0):
+        limit[...] = jnp.float32(value)
+        updates, state = constraint.update(zeros, state, params)
+        length = jnp.linalg.norm(optax.apply_updates(params, updates)["kernel"])
+        np.testing.assert_allclose(length, value, rtol=1e-6)
+
+
+@for_each_limit
+def test_limits_that_no_float_holds_are_refused_by_name(make, name):
+    for number in (10**40, 10**400, 1e300):
+        with pytest.raises(ValueError, match=name):
+            make(number)
+    for number in ("3", None, 1j, [1.0], True):
+        with pytest.raises((TypeError, ValueError), match=name):
+            make(number)
+    params = {"kernel": jnp.ones((2, 2))}
+    for number in (2**40, np.uint64(2**63)):
+        constraint = make(number)
+        applied(constraint, params, jax.tree.map(jnp.zeros_like, params))
+    constraint = make(lambda step: None)
+    with pytest.raises(TypeError, match=name):
+        constraint.update(params, constraint.init(params), params)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        functools.partial(constraints.max_norm, 1.0, axis=1),
+        functools.partial(constraints.unit_norm, axis=1),
+        functools.partial(constraints.soft_threshold, 0.1),
+        functools.partial(constraints.group_soft_threshold, 0.1),
+    ],
+)
+def test_a_constraint_of_nothing_raises_unless_that_is_intended(make):
+    params = {"embed": {"embedding": 5 * jnp.ones((3, 4))}}
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    with pytest.raises(ValueError, match=r"without biases.*endswith\('embedding'\)"):
+        make().init(params)
+    with pytest.raises(ValueError, match="has nothing to act on"):
+        make().update(zeros, optax.EmptyState(), params)
+    with pytest.raises(ValueError, match="where selects none among"):
+        make(where=lambda path, leaf: path == "embedding").init(params)
+    for tree in ({}, {"ids": jnp.arange(3)}):
+        with pytest.raises(ValueError, match="has nothing to act on"):
+            make().init(tree)
+    idle = make(allow_empty=True)
+    chex.assert_trees_all_equal(applied(idle, params, zeros), params)
+    chosen = make(where=lambda path, leaf: path.endswith("embedding"))
+    assert (applied(chosen, params, zeros)["embed"]["embedding"] < 5).all()
+
+
+def test_nan_weights_stay_nan_under_every_constraint():
+    params = {"kernel": jnp.array([[jnp.nan, 1.0], [1.0, 1.0]])}
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    for constraint in (
+        constraints.max_norm(1.0),
+        constraints.unit_norm(),
+        constraints.soft_threshold(0.1),
+        constraints.group_soft_threshold(0.1),
+    ):
+        after = applied(constraint, params, zeros)["kernel"]
+        assert np.isnan(after[0, 0]) and np.isfinite(after[:, 1]).all()
 
 
 def test_max_norm_works_in_a_scan():

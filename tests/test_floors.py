@@ -8,8 +8,8 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1] / "jaxdrop"
 
 FLOORS = [  # from the ground up; rooms on one floor do not know each other
-    {"_typing"},
-    {"_checks", "_paths", "_sites"},
+    {"_typing", "_names"},
+    {"_checks", "_numbers", "_paths", "_programs", "_sites"},
     {"prng", "keys", "_weights"},
     {"_masks"},
     {

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import NamedSharding
+from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import jaxdrop
@@ -164,7 +164,8 @@ def test_keys_of_every_kind_are_sharded_alike_and_stay_of_it(make, manual, mesh)
         )
 
 
-def test_an_axis_that_the_compiler_spreads_is_no_axis_of_shards(key, mesh):
+def test_an_axis_that_the_compiler_spreads_is_no_axis_of_shards(key):
+    mesh = jax.make_mesh((4, 2), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
     local = lambda key, x: drop(keys.shard(key, "model"), x)
     run = jax.shard_map(
         local,
@@ -173,8 +174,9 @@ def test_an_axis_that_the_compiler_spreads_is_no_axis_of_shards(key, mesh):
         out_specs=P("data"),
         axis_names={"data"},
     )
+    spread_x = jax.device_put(x, NamedSharding(mesh, P("data")))
     with pytest.raises(ValueError, match="no mesh axis 'model' is mapped here"):
-        jax.jit(run)(key, x)
+        jax.jit(run)(key, spread_x)
 
 
 def test_each_shard_can_draw_its_part_of_the_global_mask(key, mesh):

@@ -247,3 +247,17 @@ def test_bins_of_a_histogram_are_counted():
         plots.uncertainty_histogram(X, num_bins=0)
     with pytest.raises(TypeError, match=r"num_bins must be an integer, got 2\.5"):
         plots.uncertainty_histogram(X, num_bins=2.5)
+
+
+@pytest.mark.parametrize("number", [12, 13, 30])
+def test_many_names_stand_beside_the_curves(number):
+    history = {f"run {i}": np.arange(3.0) + i for i in range(number)}
+    figure = plots.learning_curves(history)
+    figure.draw_without_rendering()
+    (ax,) = figure.axes
+    legend = ax.get_legend()
+    assert len(legend.get_texts()) == number
+    beside = legend.get_window_extent().x0 >= ax.get_window_extent().x1 - 1
+    assert beside == (number > 12)
+    styles = {(line.get_color(), line.get_linestyle()) for line in ax.get_lines()}
+    assert len(styles) == number

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 import jaxdrop
 
 FAMILY = {
@@ -115,6 +117,7 @@ IN_NAMESPACE = {
     | {"DropConnectDense", "L0Dense", "VariationalDense", "attention_fn", "mc_apply"},
     "metrics": {
         *("AccuracyRejection", "BrierDecomposition", "CalibrationBins"),
+        "binary_logits",
         *("RegressionCalibration", "RiskCoverage", "accuracy_rejection"),
         *("adaptive_calibration_error", "aurc", "auroc", "average_precision"),
         *("brier_decomposition", "brier_score", "calibration_bins"),
@@ -166,6 +169,17 @@ def test_the_package_exports_the_family_and_the_namespaces():
 def test_each_namespace_exports_its_list():
     for namespace, names in IN_NAMESPACE.items():
         assert declared(getattr(jaxdrop, namespace)) == names, namespace
+
+
+@pytest.mark.parametrize(
+    "namespace",
+    [name for name in IN_NAMESPACE if "__dir__" in vars(getattr(jaxdrop, name))],
+)
+def test_dir_and_help_offer_the_api_and_nothing_else(namespace):
+    module = getattr(jaxdrop, namespace)
+    assert dir(module) == sorted(module.__all__) == sorted(IN_NAMESPACE[namespace])
+    for name in module.__all__:  # one line for each, as help() shows
+        assert f"`{name}`" in module.__doc__, f"{namespace} does not describe {name}"
 
 
 def test_unknown_names_raise_as_usual():

@@ -225,3 +225,75 @@ def test_numbers_of_steps_are_whole(number):
     ):
         with pytest.raises(TypeError, match="must be an integer, got"):
             make()
+
+
+LONG = 10**10
+
+
+def test_lengths_and_steps_may_be_counted_in_tokens():
+    steps = np.array([0, LONG // 2, LONG, 3 * LONG])
+    early = schedules.early(0.5, cutoff=LONG + 1)(steps)
+    np.testing.assert_allclose(early, [0.5, 0.25, 0, 0], atol=1e-7)
+    late = schedules.late(0.5, cutoff=LONG)(steps)
+    assert late.tolist() == [0, 0, 0.5, 0.5]
+    assert schedules.late(0.5, cutoff=LONG)(LONG - 1) == 0  # not rounded to float32
+    curriculum = schedules.curriculum(0.5, num_steps=LONG)(steps)
+    np.testing.assert_allclose(curriculum, 0.5 * -np.expm1(-10 * steps / LONG))
+    path = schedules.scheduled_drop_path(0.5, depth=1, num_steps=LONG)
+    np.testing.assert_allclose(
+        [path(s)[0] for s in steps.tolist()], [0, 0.25, 0.5, 0.5]
+    )
+    on_device = jax.jit(schedules.early(0.5, cutoff=LONG))(jnp.int32(5))
+    assert on_device == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda n: schedules.early(0.5, cutoff=n),
+        lambda n: schedules.late(0.5, cutoff=n),
+        lambda n: schedules.curriculum(0.5, num_steps=n),
+        lambda n: schedules.scheduled_drop_path(0.5, depth=1, num_steps=n),
+        lambda n: schedules.depth_rates(0.5, n),
+    ],
+)
+def test_lengths_that_nothing_counts_to_are_refused_when_made(make):
+    with pytest.raises(ValueError, match=r"(cutoff|num_steps|depth) must be at most"):
+        make(2**63)
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        schedules.early(0.5, cutoff=5),
+        schedules.late(0.5, cutoff=5),
+        schedules.curriculum(0.5, num_steps=5),
+        schedules.scheduled_drop_path(0.5, depth=2, num_steps=5),
+    ],
+)
+def test_steps_that_are_not_numbers(schedule):
+    assert jnp.isnan(schedule(np.nan)).all() and jnp.isnan(schedule(jnp.nan)).all()
+    for step in ("a", None, 1j):
+        with pytest.raises(TypeError, match="step must be"):
+            schedule(step)
+
+
+def test_traced_rates_out_of_range_become_nan():
+    for rate in (1.5, -0.5, np.nan):
+        traced = jnp.float32(rate)
+        assert jnp.isnan(schedules.late(traced, cutoff=1)(2))
+        assert jnp.isnan(schedules.early(traced, cutoff=3, decay="constant")(0))
+        assert jnp.isnan(schedules.curriculum(traced, num_steps=1)(1))
+        assert jnp.isnan(schedules.depth_rates(traced, 3)).all()
+    falling = schedules.curriculum(0.5, num_steps=9, sharpness=jnp.float32(-1))
+    assert jnp.isnan(falling(3))
+
+
+def test_depth_rates_are_known_numbers_while_tracing():
+    @jax.jit
+    def total(x):
+        rates = schedules.depth_rates(0.5, 3).tolist()
+        assert rates == [0, 0.25, 0.5]
+        return x * sum(rates)
+
+    assert total(2.0) == 1.5

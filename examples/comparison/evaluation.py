@@ -21,12 +21,14 @@ class Scores(NamedTuple):
       nll: the negative log-likelihood, in nats.
       ece: the expected calibration error.
       bins: of confidence, which reliability diagrams show.
+      wrong: for each example whether its class is wrong, ``(seeds, examples)``.
     """
 
     error: Array
     nll: Array
     ece: Array
     bins: metrics.CalibrationBins
+    wrong: Array
 
 
 def weight_scaling(state: State, x: Array) -> Array:
@@ -52,11 +54,13 @@ def monte_carlo(key: Array, state: State, x: Array, num_samples: int) -> Array:
 def score(log_probs: Array, labels: Array) -> Scores:
     """Judges the predictions of one seed."""
     bins = metrics.calibration_bins(jnp.exp(log_probs), labels)
+    wrong = log_probs.argmax(-1) != labels
     return Scores(
-        error=(log_probs.argmax(-1) != labels).mean(),
+        error=wrong.mean(),
         nll=metrics.negative_log_likelihood(log_probs, labels),
         ece=bins.expected_error,
         bins=bins,
+        wrong=wrong,
     )
 
 

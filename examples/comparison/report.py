@@ -129,7 +129,7 @@ def write_csv(path: Path, outcomes: list[Outcome]) -> None:
             ["method", "prediction", "seed", "error", "nll", "ece", "train_seconds"]
         )
         for outcome in outcomes:
-            for prediction, (error, nll, ece, _) in outcome.scores.items():
+            for prediction, (error, nll, ece, *_) in outcome.scores.items():
                 for seed, row in enumerate(zip(error, nll, ece, strict=True)):
                     numbers = [f"{number:.6g}" for number in (*row, outcome.seconds)]
                     writer.writerow([outcome.method.name, prediction, seed, *numbers])

@@ -9,13 +9,15 @@ picks the carry of each example at its last step.
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxdrop import _masks
-from jaxdrop._checks import is_zero
+from jaxdrop._checks import is_number, is_zero
+from jaxdrop._dropout._carries import START, KeyedCarry, MaskedCarry, require_state
 from jaxdrop._dropout._weights import is_inexact
 from jaxdrop._dropout.dropout import dropout
 from jaxdrop._dropout.zoneout import zoneout
@@ -23,52 +25,36 @@ from jaxdrop._sites import site
 from jaxdrop._typing import Array, Key, Rate
 
 
-class MaskedCarry(NamedTuple):
-    """The carry of a cell, and the masks of the sequence that it is in.
+@jax.tree_util.register_pytree_node_class
+class Drop:
+    """Dropping by the mask of a sequence, as a pytree.
 
-    Attributes:
-      cell: the carry of the cell within.
-      inputs: the mask of the inputs, ``(*batch, features)``, or with an axis of gates
-        before the features; None where nothing is dropped.
-      state: the mask of the state, likewise.
+    It reaches the products of a cell as an argument, so that a transformation between
+    the two, such as ``jit``, sees the mask of each call and not that of its first.
     """
 
-    cell: Any
-    inputs: Array | None
-    state: Array | None
+    def __init__(self, mask: Array | None, rate: Rate, flag: bool | Array) -> None:
+        self.mask = mask
+        self.rate = float(rate) if is_number(rate) else rate
+        self.flag = flag
 
+    def __call__(self, x: Array, gate: int | None = None) -> Array:
+        return apply_mask(x, self.mask, rate=self.rate, flag=self.flag, gate=gate)
 
-class KeyedCarry(NamedTuple):
-    """The carry of a cell, and the keys of the steps to come.
+    def tree_flatten(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """Arrays are leaves; a number, a bool and None are static."""
+        parts = (self.mask, self.rate, self.flag)
+        leaves = tuple(part if isinstance(part, jax.Array) else None for part in parts)
+        static = (None if isinstance(part, jax.Array) else part for part in parts)
+        return leaves, tuple(static)
 
-    Attributes:
-      cell: the carry of the cell within.
-      keys: a key for each example, ``(*batch,)``; None where nothing is drawn.
-      step: how many steps each example has taken, int32, ``(*batch,)``.
-    """
-
-    cell: Any
-    keys: Key | None
-    step: Array | None
-
-
-def state_of(carry: Any, /) -> Array:
-    """The hidden state of a cell: the last floating point array of its carry."""
-    leaves = jax.tree.leaves(carry)
-    state: Array = leaves[_last_inexact(leaves)]
-    return state
-
-
-def drop_last(carry: Any, drop: Callable[[Array], Array], /) -> Any:
-    """A carry whose state is dropped: what a cell sees that is not known better."""
-    leaves = jax.tree.leaves(carry)
-    at = _last_inexact(leaves)
-    leaves[at] = drop(leaves[at])
-    return jax.tree.unflatten(jax.tree.structure(carry), leaves)
-
-
-def _last_inexact(leaves: list[Any]) -> int:
-    return max(i for i, leaf in enumerate(leaves) if is_inexact(leaf))
+    @classmethod
+    def tree_unflatten(cls, static: tuple[Any, ...], leaves: tuple[Any, ...]) -> "Drop":
+        """The inverse of :meth:`tree_flatten`."""
+        drop = object.__new__(cls)
+        parts = (a if b is None else b for a, b in zip(leaves, static, strict=True))
+        drop.mask, drop.rate, drop.flag = parts
+        return drop
 
 
 def draw_mask(
@@ -120,8 +106,7 @@ def apply_mask(
         return x
     if mask is None:
         raise ValueError(
-            "The carry holds no masks: it was made in evaluation mode. Call "
-            "initialize_carry in training mode."
+            f"The carry has no masks: it was made in evaluation mode. {START}"
         )
     if gate is not None and mask.ndim > x.ndim:
         mask = mask[..., gate, :]
@@ -178,17 +163,22 @@ def zone_step(
     memory_rate: Rate,
     state_rate: Rate,
     flag: bool | Array,
+    at: int | None,
+    source: str,
+    caller: str,
 ) -> tuple[KeyedCarry, Any]:
     """Lets the arrays of a new carry keep part of the old one.
 
     Args:
       carry: the carry before the step, and its keys.
       new: the carry of the cell after it.
-      output: of the cell. Where it is the new state, as in all cells of Flax, it
-        becomes the state that results.
-      memory_rate: the rate of the arrays before the state: the memory of an LSTM.
-      state_rate: the rate of the state, the last floating point array of the carry.
+      output: of the cell.
+      memory_rate: the rate of the other arrays: the memory of an LSTM.
+      state_rate: the rate of the state.
       flag: whether to take the expectation.
+      at: the index of the state; None if only the output can tell.
+      source: what the output is, one of :data:`OUTPUTS`.
+      caller: the name of the module.
 
     Returns:
       The next carry, and the output.
@@ -196,14 +186,54 @@ def zone_step(
     _require_keys(carry, (memory_rate, state_rate), flag)
     old_leaves, new_leaves = jax.tree.leaves(carry.cell), jax.tree.leaves(new)
     real = [i for i, leaf in enumerate(new_leaves) if is_inexact(leaf)]
+    if at is None:  # an output that is an array of the carry shows which one it is
+        at = next((i for i in real if new_leaves[i] is output), None)
+    if at is None:
+        at = require_state(new, None, is_known=False, caller=caller)
     mixed = list(new_leaves)
     for i in real:
-        rate = state_rate if i == real[-1] else memory_rate
+        rate = state_rate if i == at else memory_rate
         zone = partial(_zone, index=i, rate=rate, flag=flag)
         mixed[i] = for_each_example(zone, carry, new_leaves[i], old_leaves[i])
-    if output is new_leaves[real[-1]]:
-        output = mixed[real[-1]]
+    output = _zone_output(output, new_leaves[at], mixed[at], source, caller)
     return advance(carry, jax.tree.unflatten(jax.tree.structure(new), mixed)), output
+
+
+OUTPUTS = ("state", "checked", "unknown", "cell")
+"""Where the output of a step comes from.
+
+``"state"``: the output is the state. ``"checked"``: it should be, and is NaN where it
+is not. ``"unknown"``: it is if it is the same array. ``"cell"``: the output is kept.
+"""
+
+
+def _zone_output(
+    output: Any, new: Array, mixed: Array, source: str, caller: str
+) -> Any:
+    if source == "cell":
+        return output
+    if output is new:
+        return mixed
+    if source == "unknown" or not is_inexact(output) or output.shape != new.shape:
+        raise ValueError(
+            f"{caller}: the output of the cell is not the array of its state, so it is "
+            'not known whether it should be zoned. Pass output="state" if it is a copy '
+            'of the state, or output="cell" to keep the output as it is.'
+        )
+    zoned = mixed.astype(output.dtype)
+    if source == "state":
+        return zoned
+    wide = max(
+        map(_masks.wide_dtype, (output, new)), key=lambda d: np.dtype(d).itemsize
+    )
+    eps = max(float(_finfo(array).eps) for array in (output, new))
+    distance = jnp.abs(output.astype(wide) - new.astype(wide))
+    differs = distance > 4 * eps * (1 + jnp.abs(new.astype(wide)))
+    return jnp.where(differs, jnp.asarray(jnp.nan, output.dtype), zoned)
+
+
+def _finfo(array: Array) -> Any:
+    return jnp.finfo(array.dtype)  # type: ignore[no-untyped-call]
 
 
 def _zone(
@@ -217,6 +247,5 @@ def _require_keys(carry: KeyedCarry, rates: tuple[Rate, ...], flag: Any) -> None
     drawing = flag is not True and not all(is_zero(rate) for rate in rates)
     if drawing and carry.keys is None:
         raise ValueError(
-            "The carry holds no keys: it was made in evaluation mode. Call "
-            "initialize_carry in training mode."
+            f"The carry has no keys: it was made in evaluation mode. {START}"
         )

@@ -1,4 +1,18 @@
-"""What a network does, in numbers: its units, its layers, its masks."""
+"""Measures of what a network does: its units, its layers, its masks.
+
+* :func:`audit`: what a model drops and where, an :class:`Audit` of :class:`Site` and
+  :class:`Finding`.
+* :func:`assert_active`, :func:`assert_inactive`: the same as a test.
+* :func:`describe_mask`: what a mask of parameters selects, as a table.
+* :func:`dead_units`: units that are active for no example.
+* :func:`activation_sparsity`: the share of activations that are off.
+* :func:`unit_importance`: how much a loss rises without each unit.
+* :func:`co_adaptation`: how strongly units vary together.
+* :func:`effective_rank`: how many directions activations use.
+* :func:`weight_scaling_gap`: one deterministic pass against the mean of many, a
+  :class:`WeightScalingGap`.
+* :func:`variance_shift`: the change of variance that BatchNorm behind dropout sees.
+"""
 
 from jaxdrop.diagnostics._audit.audit import assert_active as assert_active
 from jaxdrop.diagnostics._audit.audit import assert_inactive as assert_inactive
@@ -15,3 +29,25 @@ from jaxdrop.diagnostics._shifts import weight_scaling_gap as weight_scaling_gap
 from jaxdrop.diagnostics._units import activation_sparsity as activation_sparsity
 from jaxdrop.diagnostics._units import dead_units as dead_units
 from jaxdrop.diagnostics._units import unit_importance as unit_importance
+
+__all__ = [
+    "Audit",
+    "Finding",
+    "Site",
+    "WeightScalingGap",
+    "activation_sparsity",
+    "assert_active",
+    "assert_inactive",
+    "audit",
+    "co_adaptation",
+    "dead_units",
+    "describe_mask",
+    "effective_rank",
+    "unit_importance",
+    "variance_shift",
+    "weight_scaling_gap",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

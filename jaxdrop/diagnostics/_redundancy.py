@@ -1,13 +1,16 @@
 """How much the units of a layer repeat each other."""
 
 import math
+from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from jaxdrop._checks import check_axis, check_inexact
+from jaxdrop._numbers import as_array, as_numbers
 from jaxdrop._typing import Array
-from jaxdrop._weights import norms, widened
+from jaxdrop._weights import norms, power_of_two, widened
 
 
 def co_adaptation(activities: Array, /, *, axis: int = -1) -> Array:
@@ -22,7 +25,8 @@ def co_adaptation(activities: Array, /, *, axis: int = -1) -> Array:
       axis: the axis of the units. Static.
 
     Returns:
-      A scalar in [0, 1], in float32 or wider; NaN if fewer than two units vary.
+      A scalar in [0, 1], in float32 or wider; NaN if fewer than two units vary, or
+      an activation is not finite.
 
     Raises:
       ValueError: if the axis does not exist.
@@ -41,7 +45,8 @@ def co_adaptation(activities: Array, /, *, axis: int = -1) -> Array:
       >>> bool(diagnostics.co_adaptation(jnp.stack([x[:, 0], -x[:, 0]], -1)) > 0.999)
       True
     """
-    matrix = _examples_by_units(activities, axis, caller="co_adaptation")
+    matrix = _examples_by_units(activities, axis, caller="co_adaptation", centered=True)
+    known = jnp.isfinite(matrix).all()
     matrix = matrix - matrix[:1]  # what is constant is exactly 0 from here on
     matrix = matrix - jnp.mean(matrix, axis=0, keepdims=True)
     length = norms(matrix, (0,))
@@ -51,7 +56,8 @@ def co_adaptation(activities: Array, /, *, axis: int = -1) -> Array:
     others = jnp.sum(jnp.abs(correlation)) - jnp.sum(jnp.abs(jnp.diagonal(correlation)))
     number = jnp.sum(varies).astype(matrix.dtype)
     pairs = number * (number - 1)
-    return jnp.where(pairs > 0, others / jnp.where(pairs > 0, pairs, 1), jnp.nan)
+    mean = others / jnp.where(pairs > 0, pairs, 1)
+    return jnp.where((pairs > 0) & known, mean, jnp.nan)
 
 
 def effective_rank(activities: Array, /, *, axis: int = -1) -> Array:
@@ -67,7 +73,8 @@ def effective_rank(activities: Array, /, *, axis: int = -1) -> Array:
       axis: the axis of the units. Static.
 
     Returns:
-      A scalar, in float32 or wider, from 1 to the number of units; 0 for zeros.
+      A scalar, in float32 or wider, from 1 to the number of units; 0 for zeros, NaN
+      if an activation is not finite.
 
     Raises:
       ValueError: if the axis does not exist.
@@ -87,16 +94,34 @@ def effective_rank(activities: Array, /, *, axis: int = -1) -> Array:
       1.0
     """
     matrix = _examples_by_units(activities, axis, caller="effective_rank")
+    largest = jnp.max(jnp.abs(matrix), initial=0)
+    known = jnp.isfinite(largest)
+    unit = power_of_two(jnp.where(known & (largest > 0), largest, 1))
+    matrix = jnp.where(known, matrix / unit.astype(matrix.dtype), 0)
     values = jnp.linalg.svd(matrix, compute_uv=False)
     total = jnp.sum(values)
     share = values / jnp.where(total > 0, total, 1)
     logs = jnp.log(jnp.where(share > 0, share, 1))
-    return jnp.where(total > 0, jnp.exp(-jnp.sum(share * logs)), 0)
+    rank = jnp.where(total > 0, jnp.exp(-jnp.sum(share * logs)), 0)
+    return jnp.where(known, rank, jnp.nan)
 
 
-def _examples_by_units(activities: Array, axis: int, *, caller: str) -> Array:
-    """Activations as a matrix with a column for each unit, in float32 or wider."""
-    activities = check_inexact(activities, caller=caller)
-    units = check_axis(axis, activities.ndim, name="axis")
-    moved = jnp.moveaxis(widened(activities), units, -1)
+def _examples_by_units(
+    activities: Array, axis: int, *, caller: str, centered: bool = False
+) -> Array:
+    """Activations as a matrix with a column for each unit, in float32 or wider.
+
+    What comes from the host may be ``centered`` there, at the first example, since
+    float32 would make large numbers that are close to each other equal.
+    """
+    given: Any = as_numbers(activities, f"{caller}: activities")
+    if isinstance(given, np.ndarray) and given.dtype.kind == "f" and given.ndim:
+        given = np.moveaxis(given, check_axis(axis, given.ndim, name="axis"), -1)
+        given = given.reshape(-1, given.shape[-1]) if given.size else given
+        if centered and given.size and np.isfinite(given[0]).all():
+            given = given - given[:1]
+        axis = -1
+    given = check_inexact(as_array(given, name=f"{caller}: activities"), caller=caller)
+    units = check_axis(axis, given.ndim, name="axis")
+    moved = jnp.moveaxis(widened(given), units, -1)
     return moved.reshape(math.prod(moved.shape[:-1]), moved.shape[-1])

@@ -5,9 +5,17 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
-from jaxdrop._checks import check_axis, check_inexact, check_rate, require_key
+from jaxdrop._checks import (
+    as_count,
+    check_axis,
+    check_inexact,
+    check_rate,
+    require_key,
+)
+from jaxdrop._numbers import as_array
 from jaxdrop._typing import Array, Key, PyTree, Rate
 from jaxdrop._weights import squared, widened
 
@@ -74,9 +82,10 @@ def weight_scaling_gap(
       >>> bool(result.gap > 0.2)  # a kink bends the average upwards
       True
     """
-    if num_samples < 2:
+    num_samples = as_count(num_samples, name="weight_scaling_gap: num_samples", least=2)
+    if num_samples > np.iinfo(np.int32).max:
         raise ValueError(
-            f"weight_scaling_gap: num_samples must be at least 2, got {num_samples}."
+            f"weight_scaling_gap: num_samples must be below 2**31, got {num_samples}."
         )
     key = require_key(key, caller="weight_scaling_gap", instead="")
     single = deterministic(*args)
@@ -88,7 +97,7 @@ def weight_scaling_gap(
 
     mean, moment = lax.fori_loop(0, num_samples, add, (zeros, zeros))
     stderr = jax.tree.map(
-        lambda m: jnp.sqrt(m / (num_samples - 1) / num_samples), moment
+        lambda m: jnp.sqrt(m / float(num_samples - 1) / float(num_samples)), moment
     )
     return WeightScalingGap(single, mean, stderr, _gap(single, mean, stderr))
 
@@ -117,7 +126,7 @@ def variance_shift(
 
     Returns:
       The ratio for each unit that BatchNorm normalizes, in [0, 1], in float32 or wider;
-      1 for a unit that is always 0.
+      1 for a unit that is always 0, NaN for a JAX ``rate`` outside ``[0, 1]``.
 
     Raises:
       ValueError: if ``rate`` is out of range, or shapes do not agree.
@@ -136,7 +145,8 @@ def variance_shift(
       True
     """
     check_rate(rate, caller="variance_shift")
-    activities = check_inexact(activities, caller="variance_shift")
+    given = as_array(activities, name="variance_shift: activities")
+    activities = check_inexact(given, caller="variance_shift")
     features = check_axis(axis, activities.ndim, name="axis")
     x = jnp.moveaxis(widened(activities), features, -1)
     x = x.reshape(-1, x.shape[-1])
@@ -144,7 +154,7 @@ def variance_shift(
     if kernel is None:
         variance = jnp.var(x, axis=0)
     else:
-        weights = widened(jnp.asarray(kernel)).astype(x.dtype)
+        weights = widened(jnp.asarray(as_array(kernel, name="kernel"))).astype(x.dtype)
         if weights.ndim != 2 or weights.shape[0] != x.shape[1]:
             raise ValueError(
                 f"variance_shift: a kernel of shape ({x.shape[1]}, units) is needed, "
@@ -153,6 +163,7 @@ def variance_shift(
         variance = jnp.var(_product(x, weights), axis=0)
         power = _product(power[None], squared(weights))[0]
     dropped = jnp.asarray(rate).astype(x.dtype)
+    dropped = jnp.where((dropped >= 0) & (dropped <= 1), dropped, jnp.nan)
     keep = 1 - dropped
     # Multiplied by keep, which may be 0: variance + rate / keep * power.
     in_training = keep * variance + dropped * power
@@ -185,7 +196,7 @@ def _gap(single: PyTree, mean: PyTree, stderr: PyTree) -> Array:
 
     terms = jax.tree.leaves(jax.tree.map(excess, single, mean, stderr))
     size = sum(jnp.size(y) for y in jax.tree.leaves(mean))
-    return jnp.sqrt(jnp.maximum(sum(terms, jnp.float32(0)) / max(size, 1), 0))
+    return jnp.sqrt(jnp.maximum(sum(terms, jnp.float32(0)) / float(max(size, 1)), 0))
 
 
 def _product(a: Array, b: Array) -> Array:

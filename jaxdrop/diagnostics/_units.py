@@ -1,15 +1,16 @@
 """What single units do: whether they are ever active, and whether they are missed."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
-from jaxdrop._checks import check_axis, check_inexact, check_nonnegative
+from jaxdrop._checks import as_count, check_axis, check_inexact, check_nonnegative
+from jaxdrop._numbers import as_array, as_numbers, as_scalar, share_of_true
 from jaxdrop._typing import Array, Axes, PyTree
 
 
@@ -28,7 +29,8 @@ def dead_units(
       axis: the axis of the units. Static.
 
     Returns:
-      For each array a bool for each of its units.
+      For each array a bool for each of its units. A unit with NaN is not dead; for a
+      JAX ``threshold`` that is negative or NaN no unit is.
 
     Raises:
       ValueError: if ``threshold`` is negative or the axis does not exist.
@@ -45,7 +47,10 @@ def dead_units(
     """
     check_nonnegative(threshold, caller="dead_units", name="threshold")
 
-    def dead(leaf: Array) -> Array:
+    threshold = as_scalar(threshold, name="dead_units: threshold")
+
+    def dead(leaf: Any) -> Array:
+        leaf = as_numbers(leaf, "activities")
         others = _other_axes(leaf, axis)
         return jnp.all(_is_inactive(leaf, threshold), axis=others)
 
@@ -64,7 +69,8 @@ def activation_sparsity(
 
     Returns:
       For each array the share of activations with moduli of at most ``threshold``, in
-      float32: a scalar, or one for each unit; NaN if there are no activations.
+      float32: a scalar, or one for each unit; NaN if there are no activations, or for
+      a JAX ``threshold`` that is negative.
 
     Raises:
       ValueError: if ``threshold`` is negative or the axis does not exist.
@@ -83,11 +89,13 @@ def activation_sparsity(
     """
     check_nonnegative(threshold, caller="activation_sparsity", name="threshold")
 
-    def sparsity(leaf: Array) -> Array:
+    threshold = as_scalar(threshold, name="activation_sparsity: threshold")
+
+    def sparsity(leaf: Any) -> Array:
+        leaf = as_numbers(leaf, "activities")
         others = _other_axes(leaf, axis)
-        count = jnp.sum(_is_inactive(leaf, threshold), axis=others, dtype=jnp.int32)
-        size = math.prod(leaf.shape[other] for other in others)
-        return count.astype(jnp.float32) / jnp.float32(size or jnp.nan)
+        share = share_of_true(_is_inactive(leaf, threshold), others)
+        return jnp.where(jnp.asarray(threshold) >= 0, share, jnp.nan)
 
     return jax.tree.map(sparsity, activities)
 
@@ -137,15 +145,13 @@ def unit_importance(
     """
     activities = check_inexact(activities, caller="unit_importance")
     units = check_axis(axis, activities.ndim, name="axis")
-    if chunk_size is not None and chunk_size < 1:
-        raise ValueError(
-            f"unit_importance: chunk_size must be at least 1, got {chunk_size}."
-        )
+    if chunk_size is not None:
+        chunk_size = as_count(chunk_size, name="unit_importance: chunk_size")
     whole = function(activities)
     position = lax.broadcasted_iota(jnp.int32, activities.shape, units)
     line = [1] * activities.ndim
     line[units] = -1
-    filling = jnp.asarray(fill).astype(activities.dtype)
+    filling = jnp.asarray(as_array(fill, name="fill")).astype(activities.dtype)
     filling = filling.reshape(line) if filling.ndim else filling
 
     def without(unit: Array) -> Any:
@@ -156,12 +162,37 @@ def unit_importance(
     return lax.map(without, jnp.arange(number), batch_size=chunk_size or number)
 
 
-def _is_inactive(leaf: Array, threshold: ArrayLike) -> Array:
-    """True for small activations; NaN is not small."""
-    return jnp.abs(jnp.asarray(leaf)) <= jnp.asarray(threshold).astype(leaf.dtype)
+def _is_inactive(leaf: Any, threshold: Array | float) -> Array:
+    """True for small activations; NaN is not small.
+
+    What comes from the host is compared there, where no number becomes 0 by rounding.
+    """
+    if leaf.dtype == bool:
+        leaf = leaf.astype(np.int32)
+    if isinstance(leaf, np.ndarray) and not isinstance(threshold, jax.Array):
+        return jnp.asarray(np.asarray(np.abs(leaf.astype(_wide(leaf))) <= threshold))
+    values = jnp.asarray(as_array(leaf, name="activities"))
+    if not jnp.issubdtype(values.dtype, jnp.integer):
+        least = jnp.minimum(jnp.asarray(threshold), jnp.inf)
+        return jnp.abs(values) <= least.astype(values.real.dtype)
+    limits = np.iinfo(values.dtype)  # the modulus of the smallest integer may not fit
+    if not isinstance(threshold, jax.Array):
+        most = min(int(threshold), int(limits.max))
+        low = values.dtype.type(max(-most, int(limits.min)))
+        return (values <= values.dtype.type(most)) & (values >= low)
+    return jnp.abs(values.astype(jnp.result_type(float))) <= threshold
 
 
-def _other_axes(leaf: Array, axis: int | None) -> Axes:
+def _wide(leaf: np.ndarray) -> Any:
+    """A dtype in which the modulus of an integer fits."""
+    return (
+        object
+        if leaf.dtype.kind in "iu" and leaf.dtype.itemsize == 8
+        else (np.int64 if leaf.dtype.kind in "iu" else leaf.dtype)
+    )
+
+
+def _other_axes(leaf: Any, axis: int | None) -> Axes:
     if axis is None:
         return tuple(range(leaf.ndim))
     units = check_axis(axis, leaf.ndim, name="axis")

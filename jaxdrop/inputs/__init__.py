@@ -3,11 +3,27 @@
 Pure functions of a key and a batch, which run inside the jitted step or in front of it.
 All but mixup and cutmix, which mix the examples of a batch, treat one example under
 ``vmap`` over keys as they treat each example of a batch.
+
+- :func:`cutmix`: pastes boxes of other images, and mixes labels by area.
+- :func:`cutout`: erases squares of fixed size at random places.
+- :func:`embedding_noise`: uniform noise on embedded tokens (NEFTune).
+- :func:`gaussian_noise`: normal noise on every entry.
+- :func:`mixup`: convex combinations of pairs of examples and of their labels.
+- :func:`random_erasing`: erases boxes of random size and shape.
 """
 
-from jaxdrop.inputs._cutmix import cutmix as cutmix
-from jaxdrop.inputs._cutout import cutout as cutout
-from jaxdrop.inputs._embedding_noise import embedding_noise as embedding_noise
-from jaxdrop.inputs._gaussian_noise import gaussian_noise as gaussian_noise
-from jaxdrop.inputs._mixup import mixup as mixup
-from jaxdrop.inputs._random_erasing import random_erasing as random_erasing
+from jaxdrop.inputs._cutmix import cutmix
+from jaxdrop.inputs._cutout import cutout
+from jaxdrop.inputs._embedding_noise import embedding_noise
+from jaxdrop.inputs._gaussian_noise import gaussian_noise
+from jaxdrop.inputs._mixup import mixup
+from jaxdrop.inputs._random_erasing import random_erasing
+
+__all__ = (
+    "cutmix",
+    "cutout",
+    "embedding_noise",
+    "gaussian_noise",
+    "mixup",
+    "random_erasing",
+)

@@ -1,7 +1,7 @@
-"""Boxes in images: where they lie, and which pixels they cover."""
+"""Boxes in images: their places, and the pixels that they cover."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 
 from jaxdrop import _masks
 from jaxdrop._checks import check_axis
+from jaxdrop._numbers import as_array, as_host
 from jaxdrop._typing import Array, Axes
 
 
@@ -54,24 +55,48 @@ def layout(
     return Layout(shape, spatial, batch)
 
 
-def check_fill(fill: ArrayLike, x: Array, /, *, caller: str) -> None:
-    """Raises unless ``fill`` broadcasts against ``x`` and its dtype can hold it."""
-    shape = np.shape(fill)
+def as_fill(fill: ArrayLike, x: Array, /, *, caller: str) -> Array:
+    """Returns ``fill`` in the dtype of ``x``, or raises.
+
+    It must broadcast against ``x``, whose dtype must hold it.
+    """
+    values: Any = fill
+    if not isinstance(values, jax.Array):
+        whole = jnp.issubdtype(x.dtype, jnp.integer)
+        name = f"{caller}: fill"
+        values = as_host(values, name) if whole else as_array(values, name=name)
+    shape = values.shape
     sides = zip(shape[::-1], x.shape[::-1], strict=False)  # as far as fill has axes
-    if len(shape) > x.ndim or any(side not in (1, whole) for side, whole in sides):
+    if len(shape) > x.ndim or any(side not in (1, full) for side, full in sides):
         raise ValueError(
             f"{caller}: fill of shape {shape} does not broadcast against x of shape "
             f"{x.shape}."
         )
-    if isinstance(fill, jax.Array) or not jnp.issubdtype(x.dtype, jnp.integer):
+    if isinstance(values, np.ndarray):
+        _check_held(values, x, caller=caller)
+        values = jnp.asarray(values.astype(x.dtype))
+    filling: Array = values.astype(x.dtype)
+    return filling
+
+
+def _check_held(values: np.ndarray, x: Array, *, caller: str) -> None:
+    """Raises unless the dtype of ``x`` holds the numbers of a fill."""
+    limits: Any
+    if jnp.issubdtype(x.dtype, jnp.integer):
+        limits, kind = np.iinfo(x.dtype), "whole numbers"
+        with np.errstate(invalid="ignore"):  # of infinity
+            whole = values % 1 == 0
+        held = (values >= limits.min) & (values <= limits.max) & whole
+    elif jnp.issubdtype(x.dtype, jnp.floating):
+        limits, kind = jnp.finfo(x.dtype), "numbers"  # type: ignore[no-untyped-call]
+        wide = values.astype(np.float64)
+        held = ~np.isfinite(wide) | (np.abs(wide) <= float(limits.max))
+    else:
         return
-    limits, values = np.iinfo(x.dtype), np.asarray(fill)
-    if not np.all(
-        (values >= limits.min) & (values <= limits.max) & (values == np.floor(values))
-    ):
+    if not np.all(held):
         raise ValueError(
-            f"{caller}: fill must be whole numbers in [{limits.min}, {limits.max}], "
-            f"which x of {x.dtype} can hold, got {fill}."
+            f"{caller}: fill must be {kind} in [{limits.min}, {limits.max}], "
+            f"which x of {x.dtype} can hold, got {values}."
         )
 
 
@@ -84,7 +109,7 @@ def covered(
       images: the layout of the images.
       starts: for each spatial axis, the first positions covered, ``(*batch,)``; with
         axes in front for several boxes an image.
-      stops: the positions after the last, alike.
+      stops: the positions after the last, in the same way.
 
     Returns:
       A boolean array that broadcasts to the images, after the axes in front.
@@ -106,6 +131,11 @@ def around(center: Array, side: Array | int, /) -> tuple[Array, Array]:
     """The first position of an interval around a pixel, and the one after its last."""
     start = center - side // 2
     return start, start + side
+
+
+def within_int32(side: int, /) -> int:
+    """A side that int32 can add to a position; longer ones cover every image alike."""
+    return min(side, 2**30)
 
 
 def positions(share: Array, count: Array | int, /) -> Array:

@@ -1,5 +1,7 @@
 """CutMix: patches of other examples (Yun et al., 2019)."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
@@ -7,12 +9,12 @@ from jax.typing import ArrayLike
 from jaxdrop import prng
 from jaxdrop._checks import (
     check_flag,
-    check_nonnegative,
     is_zero,
     require_key,
     select,
 )
 from jaxdrop._sites import site
+from jaxdrop._strengths import as_strength
 from jaxdrop._typing import Array, Flag, Key, PyTree
 from jaxdrop.inputs._boxes import Layout, around, covered, layout, positions
 from jaxdrop.inputs._mixing import (
@@ -39,7 +41,8 @@ def cutmix(
 
     A share from Beta(alpha, alpha) gives the box, of the image's proportions and with
     a uniform center; the labels are mixed by the share of pixels that is really left,
-    once the box has been cut off at the border. A loss for them is
+    once the box has been cut off at the border. In images of one row or column a box
+    is as wide as they are. A loss for them is
     ``optax.softmax_cross_entropy``, without further label smoothing. Where the batch is
     spread over devices, they exchange it; inside ``jax.shard_map`` each mixes its own.
 
@@ -48,8 +51,9 @@ def cutmix(
       x: a batch of images, floating point, ``(batch, height, width, channels)``.
       labels: shares of classes (one-hot labels are), ``(batch, num_classes)``, or any
         tree of floating point arrays with the batch in front.
-      alpha: the strength: a number of at least 0, or a JAX scalar, traced or not; 1,
-        the published value, makes all shares equally likely, 0 mixes nothing.
+      alpha: the strength: a number of at least 0, or a JAX scalar, traced or not, which
+        gives NaN where it is negative or not finite; 1, the published value, makes all
+        shares equally likely, 0 mixes nothing.
       per_example: draw a box for each image, not one for the batch as the authors'
         code does. Static.
       channel_axis: the axis of the channels. Static.
@@ -60,7 +64,7 @@ def cutmix(
 
     Raises:
       ValueError: if ``alpha`` is negative, a key is missing, batches differ, or ``x``
-        has not four axes.
+        does not have four axes, or its images have a single pixel.
       TypeError: if ``x`` or a label is not floating point.
 
     References:
@@ -77,7 +81,7 @@ def cutmix(
       >>> bool(jnp.allclose(jnp.diagonal(labels), own))  # the share that is left
       True
     """
-    check_nonnegative(alpha, caller="cutmix", name="alpha")
+    alpha = as_strength(alpha, caller="cutmix", name="alpha")
     x, labels = check_batch(x, labels, caller="cutmix")
     if x.ndim != 4:
         raise ValueError(
@@ -87,6 +91,11 @@ def cutmix(
     images = layout(
         x.shape, num_spatial_dims=2, channel_axis=channel_axis, caller="cutmix"
     )
+    if math.prod(images.sides) == 1:
+        raise ValueError(
+            f"cutmix cannot cut a box out of images of a single pixel, got x of shape "
+            f"{x.shape}; use jaxdrop.inputs.mixup, or check channel_axis."
+        )
     flag = check_flag(deterministic, caller="cutmix")
     if flag is True or is_zero(alpha):
         return x, labels
@@ -110,10 +119,13 @@ def _cutmix(
     number = batch if per_example else 1
     share = symmetric_beta(of_share, (number,), alpha=alpha)
     starts, stops, area = [], [], jnp.ones((number,), jnp.float32)
+    thin = 1 in images.sides  # a box that is less than one pixel wide is none
+    part = 1 - share if thin else jnp.sqrt(1 - share)
     for place, side in zip(
         prng.uniform(of_place, (2, number)), images.sides, strict=True
     ):
-        cut = jnp.floor(side * jnp.sqrt(1 - share)).astype(jnp.int32)
+        cut = jnp.floor(side * (1.0 if thin and side == 1 else part))
+        cut = jnp.broadcast_to(cut, (number,)).astype(jnp.int32)
         start, stop = around(positions(place, side), cut)
         start, stop = jnp.clip(start, 0, side), jnp.clip(stop, 0, side)
         area = area * (stop - start).astype(jnp.float32) / side

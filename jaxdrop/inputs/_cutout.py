@@ -12,10 +12,11 @@ from jaxdrop._typing import Array, Flag, Key
 from jaxdrop.inputs._boxes import (
     Layout,
     around,
-    check_fill,
+    as_fill,
     covered,
     layout,
     positions,
+    within_int32,
 )
 
 
@@ -34,17 +35,17 @@ def cutout(
     """Erases squares at random places, so that no single part must be seen.
 
     The center of a hole is uniform over the pixels, and what lies beyond the border is
-    not erased, as published; all channels lose the same. Unlike the authors' code an
-    odd ``size`` is not rounded down. The usual place is in front of a network, on
-    standardized images, with a side of a quarter to a half of the image's.
+    not erased, as published; all channels lose the same pixels. Unlike in the authors'
+    code an odd ``size`` is not rounded down. It is usually applied to the standardized
+    images in front of a network, with a side of a quarter to a half of the image's.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.
       x: images or other maps, ``(*batch, *spatial, channels)``, of any dtype.
       size: the side of a hole, or one for each spatial axis. Static.
       num_holes: how many holes an example gets; they may overlap. Static.
-      fill: what stands in the holes; broadcasts against ``x``, whose dtype must
-        hold it. 0 is the mean of standardized data.
+      fill: the values in the holes; they broadcast against ``x``, whose dtype must
+        hold them. 0 is the mean of standardized data.
       num_spatial_dims: how many axes a hole spans: 1, 2 or 3. They are the last ones
         other than ``channel_axis``; what is before them is batch. Static.
       channel_axis: the axis of the channels. Static.
@@ -56,7 +57,7 @@ def cutout(
     Raises:
       ValueError: if ``size``, ``num_holes`` or ``fill`` is out of range, a key is
         missing, or ``x`` has too few axes.
-      TypeError: if ``size`` or ``num_holes`` is not whole.
+      TypeError: if ``size`` or ``num_holes`` is not an integer.
 
     References:
       DeVries, Taylor, `Improved regularization of convolutional neural networks with
@@ -87,12 +88,12 @@ def cutout(
             f"cutout: size must be {num_spatial_dims} positive integers or one, and "
             f"num_holes positive; got {size} and {num_holes}."
         )
-    check_fill(fill, x, caller="cutout")
+    filling = as_fill(fill, x, caller="cutout")
     flag = check_flag(deterministic, caller="cutout")
     if flag is True:
         return x
     key = require_key(key, caller="cutout", instead="deterministic=True")
-    erased = _cutout(key, x, fill, images=images, sizes=sizes, num_holes=num_holes)
+    erased = _cutout(key, x, filling, images=images, sizes=sizes, num_holes=num_holes)
     return select(flag, x, erased)
 
 
@@ -100,7 +101,7 @@ def cutout(
 def _cutout(
     key: Key,
     x: Array,
-    fill: ArrayLike,
+    fill: Array,
     *,
     images: Layout,
     sizes: tuple[int, ...],
@@ -108,6 +109,6 @@ def _cutout(
 ) -> Array:
     shares = prng.uniform(key, (len(sizes), num_holes, *images.batch_shape))
     centers = map(positions, shares, images.sides)
-    starts, stops = zip(*map(around, centers, sizes), strict=True)
+    starts, stops = zip(*map(around, centers, map(within_int32, sizes)), strict=True)
     holes = jnp.any(covered(images, starts, stops), axis=0)
-    return jnp.where(holes, jnp.broadcast_to(fill, x.shape).astype(x.dtype), x)
+    return jnp.where(holes, jnp.broadcast_to(fill, x.shape), x)

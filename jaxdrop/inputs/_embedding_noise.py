@@ -7,12 +7,12 @@ from jaxdrop import _masks, prng
 from jaxdrop._checks import (
     check_flag,
     check_inexact,
-    check_nonnegative,
     is_zero,
     require_key,
     select,
 )
 from jaxdrop._sites import site
+from jaxdrop._strengths import as_strength
 from jaxdrop._typing import Array, Flag, Key
 from jaxdrop._weights import widened
 
@@ -29,14 +29,14 @@ def embedding_noise(
     """Adds uniform noise to embedded tokens, for fine-tuning on instructions (NEFTune).
 
     No entry moves by more than ``alpha / sqrt(length * features)``. The length is that
-    of each sequence itself: with a mask, how far rows are padded does not change the
-    strength of the noise, as it does where the padded length is taken.
+    of each sequence itself: with a mask, padding does not change the strength of the
+    noise, as it does where the padded length is taken.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.
       embedded: floating point, ``(*batch, length, features)``.
       alpha: the strength, usually 5 to 15: a number of at least 0, or a JAX scalar,
-        traced or not.
+        traced or not, which gives NaN where it is negative or not finite.
       mask: False at padding, of shape ``(*batch, length)``. Padding gets no noise and
         does not count as length. By default every position is real.
       deterministic: return ``embedded`` untouched; may be traced.
@@ -60,7 +60,7 @@ def embedding_noise(
       >>> bool((y[:, 2:] == 0).all()), bool(abs(y).max() < 5 / (2 * 50) ** 0.5)
       (True, True)
     """
-    check_nonnegative(alpha, caller="embedding_noise", name="alpha")
+    alpha = as_strength(alpha, caller="embedding_noise", name="alpha")
     embedded = check_inexact(embedded, caller="embedding_noise")
     if jnp.iscomplexobj(embedded) or embedded.ndim < 2:
         raise TypeError(
@@ -85,8 +85,10 @@ def embedding_noise(
 def _embedding_noise(key: Key, embedded: Array, alpha: ArrayLike, real: Array) -> Array:
     wide = widened(embedded)
     length = jnp.sum(real, axis=-1, dtype=jnp.int32, keepdims=True)[..., None]
-    entries = jnp.maximum(length, 1) * embedded.shape[-1]
-    reach = jnp.asarray(alpha).astype(wide.dtype) / jnp.sqrt(entries.astype(wide.dtype))
+    # The entries of a long sequence are more than an int32 can count.
+    features = jnp.asarray(embedded.shape[-1], wide.dtype)
+    entries = jnp.maximum(length, 1).astype(wide.dtype) * features
+    reach = jnp.asarray(alpha).astype(wide.dtype) / jnp.sqrt(entries)
     share = prng.uniform(
         key, embedded.shape, out_sharding=_masks.sharding_of(embedded)
     ).astype(wide.dtype)

@@ -7,12 +7,12 @@ from jaxdrop import _masks, prng
 from jaxdrop._checks import (
     check_flag,
     check_inexact,
-    check_nonnegative,
     is_zero,
     require_key,
     select,
 )
 from jaxdrop._sites import site
+from jaxdrop._strengths import as_strength
 from jaxdrop._typing import Array, Flag, Key
 from jaxdrop._weights import widened
 
@@ -27,14 +27,14 @@ def gaussian_noise(
 ) -> Array:
     """Adds normal noise to every entry, which for small noise smooths the function.
 
-    To first order it is a penalty of the squared Jacobian. The usual place is the input
-    of a network, standardized, with a deviation of 0.05 to 0.3.
+    To first order it is a penalty of the squared Jacobian. It is usually applied to the
+    standardized input of a network, with a deviation of 0.05 to 0.3.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.
       x: floating point data of any shape.
-      stddev: the standard deviation, of any size: a number of at least 0, or a JAX
-        scalar, traced or not.
+      stddev: the standard deviation: a number of at least 0, or a JAX scalar, traced or
+        not, which gives NaN where it is negative or not finite.
       deterministic: return ``x`` untouched; may be traced.
 
     Returns:
@@ -56,7 +56,7 @@ def gaussian_noise(
       >>> bool(abs(y.std() - 2) < 0.1)
       True
     """
-    check_nonnegative(stddev, caller="gaussian_noise", name="stddev")
+    stddev = as_strength(stddev, caller="gaussian_noise", name="stddev")
     x = check_inexact(x, caller="gaussian_noise")
     if jnp.iscomplexobj(x):
         raise TypeError(f"gaussian_noise adds real noise, got {x.dtype}.")

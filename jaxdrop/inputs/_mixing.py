@@ -1,4 +1,4 @@
-"""How examples are paired and weighted, and how their labels follow."""
+"""Pairs of examples, the weights of their mixtures, and the labels that follow."""
 
 import math
 
@@ -47,7 +47,7 @@ def symmetric_beta(key: Key, shape: tuple[int, ...], /, *, alpha: ArrayLike) -> 
 
 
 def partners(key: Key, batch: int, /) -> Array:
-    """A random permutation: with which example each is mixed."""
+    """A random permutation: the example with which each is mixed."""
     return jnp.argsort(prng.random_bits(key, (batch,)))
 
 
@@ -59,9 +59,9 @@ def mixed(x: Array, partner: Array, share: Array, /) -> Array:
       partner: a permutation of the batch.
       share: the share of each example, ``(batch,)`` or ``(1,)``.
     """
-    wide = widened(x)
+    # Examples are moved in their own dtype: half the bytes for half precision.
+    wide, other = widened(x), widened(of_partners(x, partner))
     weight = share.reshape(-1, *(1 for _ in x.shape[1:])).astype(wide.dtype)
-    other = of_partners(wide, partner)
     return (weight * wide + (1 - weight) * other).astype(x.dtype)
 
 
@@ -89,7 +89,8 @@ def check_batch(x: Array, labels: PyTree, /, *, caller: str) -> tuple[Array, PyT
             )
         if label.shape[:1] != x.shape[:1]:
             raise ValueError(
-                f"{caller}: labels {label.shape} and x {x.shape} are not of one batch."
+                f"{caller}: labels {label.shape} and x {x.shape} are not of one batch: "
+                "their first axes differ."
             )
         return label
 

@@ -5,12 +5,12 @@ from jax.typing import ArrayLike
 
 from jaxdrop._checks import (
     check_flag,
-    check_nonnegative,
     is_zero,
     require_key,
     select,
 )
 from jaxdrop._sites import site
+from jaxdrop._strengths import as_strength
 from jaxdrop._typing import Array, Flag, Key, PyTree
 from jaxdrop.inputs._mixing import check_batch, mixed, partners, symmetric_beta
 
@@ -25,7 +25,7 @@ def mixup(
     per_example: bool = False,
     deterministic: Flag = False,
 ) -> tuple[Array, PyTree]:
-    """Mixes each example with a random other one, and their labels alike.
+    """Mixes each example, and its labels, with those of a random other example.
 
     ``share * x[i] + (1 - share) * x[j]`` with a share from Beta(alpha, alpha) and ``j``
     from a random permutation of the batch. Mixed labels are soft; a loss for them is
@@ -37,8 +37,9 @@ def mixup(
       x: a batch of examples, floating point, ``(batch, ...)``.
       labels: shares of classes (one-hot labels are), ``(batch, num_classes)``, or any
         tree of floating point arrays with the batch in front.
-      alpha: the strength: a number of at least 0, or a JAX scalar, traced or not; 0.1
-        to 0.4 is usual, 1 makes all shares equally likely, 0 mixes nothing.
+      alpha: the strength: a number of at least 0, or a JAX scalar, traced or not, which
+        gives NaN where it is negative or not finite; 0.1 to 0.4 is usual, 1 makes all
+        shares equally likely, 0 mixes nothing.
       per_example: draw a share for each example, not one for the batch as the authors'
         code does. Static.
       deterministic: return ``x`` and ``labels`` untouched; may be traced.
@@ -62,7 +63,7 @@ def mixup(
       >>> labels.shape, bool(jnp.allclose(labels.sum(axis=-1), 1))
       ((8, 10), True)
     """
-    check_nonnegative(alpha, caller="mixup", name="alpha")
+    alpha = as_strength(alpha, caller="mixup", name="alpha")
     x, labels = check_batch(x, labels, caller="mixup")
     flag = check_flag(deterministic, caller="mixup")
     if flag is True or is_zero(alpha):

@@ -20,7 +20,7 @@ from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, Rate
 from jaxdrop.inputs._boxes import (
     Layout,
-    check_fill,
+    as_fill,
     covered,
     layout,
     positions,
@@ -43,11 +43,12 @@ def random_erasing(
 ) -> Array:
     """Erases one box of random size, shape and place in some of the images.
 
-    As published, but for two things: ratios are drawn evenly on a logarithmic scale, so
-    that high boxes are as frequent as wide ones; and ten boxes are drawn at once, of
-    which the first that fits is taken and, if none does, nothing is erased, where the
-    paper draws until one fits. The usual place is in front of a network, at a rate of
-    0.25 to 0.5.
+    As published, except that ratios are drawn evenly on a logarithmic scale, so that
+    high boxes are as frequent as wide ones; and that ten boxes are drawn at once, of
+    which the first that fits is taken, where the paper draws until one fits. If none
+    does, as in thin images, the first keeps its area and gets the nearest ratio with
+    which it fits. A box has at least one pixel. It is usually applied in front of a
+    network, at a rate of 0.25 to 0.5.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.
@@ -67,7 +68,7 @@ def random_erasing(
     Raises:
       ValueError: if ``rate``, ``area`` or ``aspect`` are out of range, ``fill`` does
         not broadcast, a key is missing, or ``x`` has too few axes.
-      TypeError: if ``x`` is not real floating point, or ``rate`` no number.
+      TypeError: if ``x`` is not real floating point, or ``rate`` is not a number.
 
     References:
       Zhong, Zheng, Kang, Li, Yang, `Random erasing data augmentation
@@ -87,7 +88,7 @@ def random_erasing(
     if isinstance(fill, str):
         check_choice(fill, ("normal",), name="fill")
     else:
-        check_fill(fill, x, caller="random_erasing")
+        fill = as_fill(fill, x, caller="random_erasing")
     pairs = all(np.shape(limits) == (2,) for limits in (area, aspect))
     if not pairs or not (
         0 < area[0] <= area[1] <= 1 and 0 < aspect[0] <= aspect[1] < math.inf
@@ -143,24 +144,41 @@ def _first_that_fits(
     area: tuple[float, float],
     aspect: tuple[float, float],
 ) -> tuple[list[Array], list[Array]]:
-    """Of several random boxes for each image the first that fits; empty if none."""
-    height, width = images.sides
+    """Of several random boxes for each image the first that fits."""
     shares = prng.uniform(key, (4, _NUM_ATTEMPTS, *images.batch_shape))
-    pixels = height * width * (area[0] + shares[0] * (area[1] - area[0]))
+    area_shares = area[0] + shares[0] * (area[1] - area[0])
     low, high = math.log(aspect[0]), math.log(aspect[1])
     ratio = jnp.exp(low + shares[1] * (high - low))
-    sides = [
-        jnp.round(jnp.sqrt(pixels * ratio)).astype(jnp.int32),
-        jnp.round(jnp.sqrt(pixels / ratio)).astype(jnp.int32),
-    ]
-    fits = (sides[0] <= height) & (sides[1] <= width)
+    sides = _sides(images, area_shares, ratio)
+    fits = jnp.ones((), bool)
+    for side, length in zip(sides, images.sides, strict=True):
+        fits = fits & (side <= length)
     first = jnp.argmax(fits, axis=0, keepdims=True)
-    any_fits = jnp.any(fits, axis=0)
+    fitted = _sides(images, area_shares, _nearest_that_fits(images, area_shares, ratio))
     starts, stops = [], []
-    for side, length, share in zip(sides, images.sides, shares[2:], strict=True):
-        start = positions(share, length - side + 1)
-        chosen = jnp.take_along_axis(start, first, axis=0)[0]
-        extent = jnp.take_along_axis(side, first, axis=0)[0]
-        starts.append(chosen)
-        stops.append(jnp.where(any_fits, chosen + extent, 0))
+    for side, near, length, share in zip(
+        sides, fitted, images.sides, shares[2:], strict=True
+    ):
+        extent = jnp.where(fits, side, jnp.minimum(near, length))
+        start = positions(share, length - extent + 1)
+        starts.append(jnp.take_along_axis(start, first, axis=0)[0])
+        extent = jnp.take_along_axis(extent, first, axis=0)[0]
+        stops.append(starts[-1] + extent)
     return starts, stops
+
+
+def _sides(images: Layout, area: Array, ratio: Array) -> list[Array]:
+    """Height and width, of at least one pixel, from a share of the area and a ratio."""
+    height, width = (jnp.asarray(side, area.dtype) for side in images.sides)
+    pixels = height * width * area  # in floats: int32 does not hold all products
+    return [
+        jnp.maximum(jnp.round(jnp.sqrt(side)), 1).astype(jnp.int32)
+        for side in (pixels * ratio, pixels / ratio)
+    ]
+
+
+def _nearest_that_fits(images: Layout, area: Array, ratio: Array) -> Array:
+    """The ratio nearest to the given one at which no side is longer than the image."""
+    height, width = (jnp.asarray(side, area.dtype) for side in images.sides)
+    shape = height / width
+    return jnp.clip(ratio, shape * area, shape / area)

@@ -1,14 +1,14 @@
 """Linen models in :mod:`jaxdrop.diagnostics`: what an audit reads of them."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
 import jax
 from flax import linen as nn
 
 from jaxdrop._typing import PyTree
-from jaxdrop.diagnostics._audit.models import Visit
+from jaxdrop.diagnostics._audit.frameworks import Visit, described
 from jaxdrop.diagnostics._audit.modules import rate_of, shares_heads, technique_of
 from jaxdrop.diagnostics._audit.places import marker
 from jaxdrop.linen._cells import RecurrentModule
@@ -34,10 +34,28 @@ def state(model: Any, /) -> PyTree:
     return ()
 
 
+def streams(model: Any, /) -> PyTree:
+    """Which of the arrays of a model belong to a stream of keys: none."""
+    del model
+    return ()
+
+
 def call(function: Any, /) -> Callable[..., Any]:
     """What is called: of a model, ``apply``."""
-    chosen = function.apply if isinstance(function, nn.Module) else function
-    return cast(Callable[..., Any], chosen)
+    if not isinstance(function, nn.Module):
+        return cast(Callable[..., Any], function)
+
+    def apply(*args: Any, **kwargs: Any) -> Any:
+        if not args or not isinstance(args[0], Mapping):
+            given = described(args[0]) if args else "nothing"
+            raise TypeError(
+                f"audit: {type(function).__name__} is a module of Linen, which is "
+                "called with its variables first: audit(module, variables, x), got "
+                f"{given} in their place; variables = module.init(key, x)."
+            )
+        return function.apply(*args, **kwargs)
+
+    return apply
 
 
 @contextlib.contextmanager

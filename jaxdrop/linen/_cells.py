@@ -8,18 +8,19 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxdrop._checks import check_rate, is_zero, require_key
-from jaxdrop._dropout._sequences import (
+from jaxdrop._checks import check_choice, check_rate, is_zero, require_key
+from jaxdrop._dropout._carries import (
     KeyedCarry,
     MaskedCarry,
-    advance,
-    draw_mask,
-    drop_step,
-    start,
-    zone_step,
+    StateAt,
+    check_start,
+    comes_from_flax,
+    find_state,
+    is_plain,
 )
+from jaxdrop._dropout._sequences import advance, draw_mask, drop_step, start, zone_step
 from jaxdrop._typing import Array, Key, Rate
-from jaxdrop.linen._module import StochasticModule
+from jaxdrop.linen._module import StochasticModule, tidy
 
 
 class RecurrentModule(StochasticModule, nn.RNNCellBase):
@@ -37,6 +38,35 @@ class RecurrentModule(StochasticModule, nn.RNNCellBase):
             return None
         key = rng if self.scope is None else self.draw_key(None)
         return require_key(key, caller=type(self).__name__)
+
+    @nn.nowrap
+    def start_cell(
+        self,
+        cell: nn.RNNCellBase,
+        rng: Key,
+        input_shape: tuple[int, ...],
+        *,
+        carry: Any,
+    ) -> Any:
+        """The carry of the cell within, from which a sequence starts."""
+        if isinstance(cell, RecurrentModule):
+            return cell.initialize_carry(rng, input_shape, carry=carry)  # type: ignore[call-arg]
+        if carry is None:
+            return cell.initialize_carry(rng, input_shape)
+        batch = tuple(input_shape[: -cell.num_feature_axes])
+        return check_start(carry, batch, caller=type(self).__name__)
+
+
+def knows_carry(cell: nn.RNNCellBase, /) -> bool:
+    """Whether a cell has the carry of a cell of Flax, whose last array is the state."""
+    return comes_from_flax(type(_innermost(cell)).initialize_carry)
+
+
+def _innermost(cell: Any) -> nn.RNNCellBase:
+    while isinstance(cell, RecurrentModule) and hasattr(cell, "cell"):
+        cell = cell.cell
+    found: nn.RNNCellBase = cell
+    return found
 
 
 class RecurrentDropoutLSTMCell(RecurrentModule):
@@ -87,18 +117,20 @@ class RecurrentDropoutLSTMCell(RecurrentModule):
     carry_init: Any = nn.initializers.zeros_init()
 
     def __post_init__(self) -> None:
+        tidy(self)
         check_rate(self.rate, caller="RecurrentDropoutLSTMCell")
         super().__post_init__()
 
     @nn.nowrap
     def initialize_carry(
-        self, rng: Key, input_shape: tuple[int, ...]
+        self, rng: Key, input_shape: tuple[int, ...], *, carry: Any = None
     ) -> MaskedCarry | KeyedCarry:
         """Starts sequences: memory and state, and what the collection of keys gives.
 
         Args:
           rng: for memory and state.
           input_shape: the shape of the inputs of one step, ``(*batch, features)``.
+          carry: memory and state to start from, such as those of an encoder.
 
         Returns:
           A :class:`MaskedCarry`, or a :class:`KeyedCarry` with ``per_step``.
@@ -106,15 +138,16 @@ class RecurrentDropoutLSTMCell(RecurrentModule):
         batch = tuple(input_shape[:-1])
         of_memory, of_state, of_masks = jax.random.split(rng, 3)
         shape = (*batch, self.features)
-        c = self.carry_init(of_memory, shape, self.param_dtype)
-        h = self.carry_init(of_state, shape, self.param_dtype)
+        if carry is None:
+            c = self.carry_init(of_memory, shape, self.param_dtype)
+            carry = c, self.carry_init(of_state, shape, self.param_dtype)
+        carry = check_start(carry, batch, caller=type(self).__name__)
         flag = self.mode(None)
         key = self.start_key(of_masks, flag, self.rate)
         if self.per_step:
-            return start((c, h), key, batch)
-        return MaskedCarry(
-            (c, h), None, draw_mask(key, shape, rate=self.rate, flag=flag)
-        )
+            return start(carry, key, batch)
+        mask = draw_mask(key, shape, rate=self.rate, flag=flag)
+        return MaskedCarry(carry, None, mask)
 
     @nn.compact
     def __call__(self, carry: Any, inputs: Array) -> tuple[Any, Array]:
@@ -127,7 +160,10 @@ class RecurrentDropoutLSTMCell(RecurrentModule):
         Returns:
           The next carry, and the new state.
         """
-        c, h = carry.cell
+        flag, kinds, rates = self.mode(None), (MaskedCarry, KeyedCarry), (self.rate,)
+        caller = type(self).__name__
+        is_bare = is_plain(carry, kinds, rates=rates, flag=flag, caller=caller)
+        c, h = carry if is_bare else carry.cell
         dtypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         of_inputs = partial(
             nn.Dense, self.features, use_bias=False, kernel_init=self.kernel_init
@@ -145,9 +181,12 @@ class RecurrentDropoutLSTMCell(RecurrentModule):
         }
         i, f, o = (self.gate_fn(gates[gate]) for gate in "ifo")
         g = self.activation_fn(gates["g"])
-        g = drop_step(g, carry, rate=self.rate, flag=self.mode(None))
+        if not is_bare:
+            g = drop_step(g, carry, rate=self.rate, flag=flag)
         c = f * c + i * g
         h = o * self.activation_fn(c)
+        if is_bare:
+            return (c, h), h
         if isinstance(carry, KeyedCarry):
             return advance(carry, (c, h)), h
         return MaskedCarry((c, h), carry.inputs, carry.state), h
@@ -162,7 +201,8 @@ class ZoneoutCell(RecurrentModule):
     """A recurrent cell whose units keep their old values at random, at every step.
 
     :func:`jaxdrop.zoneout` on the arrays of the carry, with masks of its own at each
-    step. In evaluation the state is the expectation of old and new. The usual rates are
+    step. In evaluation the state is the expectation of old and new. The output is the
+    state that results. The usual rates are
     0.05 for the state and 0.5 for the memory of an LSTM.
 
     Attributes:
@@ -170,6 +210,14 @@ class ZoneoutCell(RecurrentModule):
       state_rate: the probability that a unit of the hidden state keeps its value.
       memory_rate: the probability that another array of the carry, the memory of an
         LSTM, keeps an entry.
+      state: where the carry of the cell has its state: a key such as ``0`` or ``"h"``,
+        a tuple of keys, or a function that takes the carry and returns the state. By
+        default it is what it is in Flax's cells, the only floating point array, or the
+        array that the cell returns as its output as well.
+      output: what the output is: ``"state"``, the state that results, or ``"cell"``,
+        what the cell returned, before zoneout. By default it is the state for Flax's
+        cells, transformed or not; a subclass that returns something else as its output
+        gives NaN there, and any other cell an error.
 
     References:
       Krueger, Maharaj, Kramár, Pezeshki, Ballas, Ke, Goyal, Bengio, Courville, Pal,
@@ -191,25 +239,34 @@ class ZoneoutCell(RecurrentModule):
     cell: nn.RNNCellBase
     state_rate: Rate
     memory_rate: Rate = 0.0
+    state: StateAt = None
+    output: str | None = None
 
     def __post_init__(self) -> None:
+        tidy(self)
+        if self.output is not None:
+            check_choice(self.output, ("state", "cell"), name="ZoneoutCell: output")
         for name in ("state_rate", "memory_rate"):
             check_rate(getattr(self, name), caller="ZoneoutCell", name=name)
         super().__post_init__()
 
     @nn.nowrap
-    def initialize_carry(self, rng: Key, input_shape: tuple[int, ...]) -> KeyedCarry:
+    def initialize_carry(
+        self, rng: Key, input_shape: tuple[int, ...], *, carry: Any = None
+    ) -> KeyedCarry:
         """Starts sequences: the carry of the cell, and keys from the collection.
 
         Args:
           rng: for the carry of the cell.
           input_shape: the shape of the inputs of one step, ``(*batch, features)``.
+          carry: a carry of the cell to start from, such as that of an encoder; by
+            default the cell makes one.
 
         Returns:
           A :class:`KeyedCarry`.
         """
         of_cell, of_keys = jax.random.split(rng)
-        carry = self.cell.initialize_carry(of_cell, input_shape)
+        carry = self.start_cell(self.cell, of_cell, input_shape, carry=carry)
         flag = self.mode(None)
         key = self.start_key(of_keys, flag, self.memory_rate, self.state_rate)
         return start(carry, key, tuple(input_shape[: -self.num_feature_axes]))
@@ -224,15 +281,40 @@ class ZoneoutCell(RecurrentModule):
         Returns:
           The next carry, and the output of the cell.
         """
-        new, output = self.cell(carry.cell, inputs)
-        return zone_step(
-            carry,
+        caller, flag = type(self).__name__, self.mode(None)
+        rates = self.memory_rate, self.state_rate
+        is_bare = is_plain(carry, (KeyedCarry,), rates=rates, flag=flag, caller=caller)
+        keyed = KeyedCarry(carry, None, None) if is_bare else carry
+        new, output = self.cell(keyed.cell, inputs)
+        following, output = zone_step(
+            keyed,
             new,
             output,
             memory_rate=self.memory_rate,
             state_rate=self.state_rate,
-            flag=self.mode(None),
+            flag=flag,
+            at=self._find_state(keyed.cell),
+            source=self._source_of_output(),
+            caller=caller,
         )
+        return following.cell if is_bare else following, output
+
+    @nn.nowrap
+    def _find_state(self, carry: Any) -> int | None:
+        where = self.state
+        if where is None and isinstance(self.cell, RecurrentModule):
+            where = getattr(self.cell, "state", None)  # said to a VariationalCell
+        known = knows_carry(self.cell)
+        return find_state(carry, where, is_known=known, caller="ZoneoutCell")
+
+    @nn.nowrap
+    def _source_of_output(self) -> str:
+        if self.output is not None:
+            return self.output
+        if not knows_carry(self.cell):
+            return "unknown"
+        by_flax = comes_from_flax(type(_innermost(self.cell)).__call__)
+        return "state" if by_flax else "checked"
 
     @property
     def num_feature_axes(self) -> int:

@@ -7,14 +7,14 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import ArrayLike
 
-from jaxdrop._checks import check_rate
+from jaxdrop._checks import as_number, check_rate
 from jaxdrop._dropout._dropped_layer import check_evaluation, dropped_layer
 from jaxdrop._dropout._noisy_weights import variational_conv
 from jaxdrop._dropout.variational_penalty import variational_penalty
 from jaxdrop._dropout.variational_sparsity import variational_sparsity
 from jaxdrop._typing import Array, Flag, Key, Rate
 from jaxdrop.linen._linear import add_bias
-from jaxdrop.linen._module import StochasticModule
+from jaxdrop.linen._module import StochasticModule, tidy
 from jaxdrop.linen._penalties import sow_penalty
 
 
@@ -113,6 +113,7 @@ class DropConnectConv(NoisyConv, StochasticModule):
     evaluation: str = "mean"
 
     def __post_init__(self) -> None:
+        tidy(self)
         check_rate(self.rate, caller="DropConnectConv")
         check_evaluation(self.evaluation, self.activation, caller="DropConnectConv")
         super().__post_init__()
@@ -138,7 +139,7 @@ class DropConnectConv(NoisyConv, StochasticModule):
           Outputs, ``(*batch, *spatial, features)``.
         """
         kernel, bias = self.parameters(x)
-        rate = self.rate if rate is None else rate
+        rate = self.rate if rate is None else as_number(rate)
         key, flag = self.settle(deterministic, rng, rate)
 
         def finish(y: Array) -> Array:

@@ -6,11 +6,11 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxdrop._checks import check_rate
+from jaxdrop._checks import as_number, check_rate
 from jaxdrop._dropout._dropped_layer import check_evaluation, dropped_layer
 from jaxdrop._typing import Array, Flag, Key, Rate
 from jaxdrop.linen._linear import NoisyDense, add_bias
-from jaxdrop.linen._module import StochasticModule
+from jaxdrop.linen._module import StochasticModule, tidy
 
 
 class DropConnectDense(NoisyDense, StochasticModule):
@@ -63,6 +63,7 @@ class DropConnectDense(NoisyDense, StochasticModule):
     evaluation: str = "mean"
 
     def __post_init__(self) -> None:
+        tidy(self)
         check_rate(self.rate, caller="DropConnectDense")
         check_evaluation(self.evaluation, self.activation, caller="DropConnectDense")
         super().__post_init__()
@@ -88,7 +89,7 @@ class DropConnectDense(NoisyDense, StochasticModule):
           Outputs, ``(*batch, features)``.
         """
         kernel, bias = self.parameters(x.shape[-1])
-        rate = self.rate if rate is None else rate
+        rate = self.rate if rate is None else as_number(rate)
         key, flag = self.settle(deterministic, rng, rate)
 
         def finish(y: Array) -> Array:

@@ -1,12 +1,14 @@
 """What Linen modules share: a mode, a collection of keys, and mostly a rate."""
 
 import dataclasses
-from typing import Any
+from typing import Any, Self
 
 import jax
+import numpy as np
 from flax import linen as nn
 
-from jaxdrop._checks import check_flag, check_rate, is_zero
+from jaxdrop._checks import as_number, as_static, check_flag, check_rate, is_zero
+from jaxdrop._names import check_keywords
 from jaxdrop._typing import Array, Flag, Key, Rate
 
 switched_on: Any = jax.make_user_context(False)  # type: ignore[no-untyped-call]
@@ -16,6 +18,19 @@ What JAX has traced without it is traced anew: its caches know of the context.
 """
 
 
+def tidy(module: Any, /) -> None:
+    """Makes what a module was given hashable, and its scalars Python numbers."""
+    for field in dataclasses.fields(module):
+        value = getattr(module, field.name, None)
+        simple = as_number(value)
+        if isinstance(value, list) or (
+            isinstance(value, np.ndarray) and not field.name.endswith("rate")
+        ):
+            simple = as_static(value)
+        if simple is not value:
+            object.__setattr__(module, field.name, simple)
+
+
 class Stochastic(nn.Module):
     """The behaviour of a module with fields ``deterministic`` and ``rng_collection``.
 
@@ -23,12 +38,14 @@ class Stochastic(nn.Module):
     of a Linen module's signature.
     """
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        known = cls.__dataclass_fields__
+        check_keywords(kwargs, known, caller=cls.__name__)
+        return super().__new__(cls)
+
     def __post_init__(self) -> None:
         """Makes lists tuples, so that modules can be hashed."""
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name, None)
-            if isinstance(value, list):
-                object.__setattr__(self, field.name, tuple(value))
+        tidy(self)
         super().__post_init__()
 
     def mode(self, deterministic: Flag | None) -> bool | Array:
@@ -58,6 +75,7 @@ class Rated(Stochastic):
     """The behaviour of a module with a field ``rate``."""
 
     def __post_init__(self) -> None:
+        tidy(self)
         check_rate(self.rate, caller=type(self).__name__, scalar=False)
         super().__post_init__()
 
@@ -84,7 +102,7 @@ class Dropping(Rated):
         Returns:
           An array with the shape and dtype of ``x``.
         """
-        chosen: Any = self.rate if rate is None else rate
+        chosen: Any = self.rate if rate is None else as_number(rate)
         key, flag = self.settle(deterministic, rng, chosen)
         return self.regularize(key, x, chosen, flag)
 

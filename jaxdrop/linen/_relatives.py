@@ -6,6 +6,7 @@ from typing import Any
 from flax import linen as nn
 
 from jaxdrop import _masks
+from jaxdrop._checks import as_number
 from jaxdrop._dropout.embedding_dropout import embedding_dropout
 from jaxdrop._dropout.masksembles import masksembles
 from jaxdrop._dropout.shake_shake import shake_shake
@@ -53,7 +54,7 @@ class EmbeddingDropout(Rated, StochasticModule):
         Returns:
           An array with the shape and dtype of ``embedded``.
         """
-        rate = self.rate if rate is None else rate
+        rate = self.rate if rate is None else as_number(rate)
         key, flag = self.settle(deterministic, rng, rate)
         return embedding_dropout(key, embedded, ids, rate=rate, deterministic=flag)
 
@@ -104,7 +105,7 @@ class TokenDropout(Rated, StochasticModule):
         Returns:
           The tokens that were kept; with ``return_indices`` and their indices.
         """
-        rate = self.rate if rate is None else rate
+        rate = self.rate if rate is None else as_number(rate)
         key, flag = self.settle(deterministic, rng, rate)
         tokens, indices = token_dropout(
             key,
@@ -161,7 +162,7 @@ class SubsetStochasticDepth(Rated, StochasticModule):
         Returns:
           The output of the branch, 0 for examples on which it was not run.
         """
-        rate = self.rate if rate is None else rate
+        rate = self.rate if rate is None else as_number(rate)
         key, flag = self.settle(deterministic, rng, rate)
         return subset_stochastic_depth(
             key,

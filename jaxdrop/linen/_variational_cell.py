@@ -1,45 +1,40 @@
 """A recurrent cell with one mask for all time steps, as a Linen module."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
 from flax import linen as nn
 
 from jaxdrop._checks import check_rate
-from jaxdrop._dropout._sequences import (
+from jaxdrop._dropout._carries import (
     MaskedCarry,
-    apply_mask,
-    draw_mask,
-    drop_last,
+    StateAt,
+    drop_state,
+    is_plain,
+    require_state,
     state_of,
 )
+from jaxdrop._dropout._sequences import Drop, draw_mask
 from jaxdrop._typing import Array, Key, Rate
-from jaxdrop.linen._cells import (
-    RecurrentDropoutLSTMCell,
-    RecurrentModule,
-    ZoneoutCell,
-)
-
-_GATES: dict[type[nn.RNNCellBase], tuple[str, ...]] = {
-    nn.LSTMCell: ("i", "f", "g", "o"),
-    RecurrentDropoutLSTMCell: ("i", "f", "g", "o"),
-    nn.GRUCell: ("r", "z", "n"),
-    nn.MGUCell: ("f", "n"),
-    nn.SimpleCell: ("",),
-    nn.ConvLSTMCell: ("h",),
-}
-"""Cells whose products are layers of their own, named ``i`` or ``h`` and the gate."""
+from jaxdrop.linen._cells import RecurrentModule, ZoneoutCell, knows_carry
+from jaxdrop.linen._masked_products import gates_of, masks_products, step_with_masks
+from jaxdrop.linen._module import tidy
 
 
 class VariationalCell(RecurrentModule):
     """A recurrent cell that drops the same inputs and units at every step.
 
     Masks are drawn when a sequence starts, one for the inputs and one for the hidden
-    state, and serve all of its time steps. What is masked is what the products of the
-    cell multiply: in an LSTM, a GRU or a residual cell the memory itself passes
-    undamped. Of a cell that is not Flax's own, the inputs and the last array of the
-    carry that is floating point are masked.
+    state, and serve all of its time steps. The inputs and the state are masked on their
+    way into the cell. In a GRU, an MGU and a residual cell of Flax the state is the
+    memory too, and only what their products multiply is masked, so that the memory
+    passes undamped; likewise in a subclass whose step calls ``super().__call__``.
+
+    Any other cell may be wrapped, transformed by ``nn.jit``, ``nn.remat`` or
+    ``nn.map_variables`` too. If its carry has several arrays, ``state`` says which one
+    is the state. A cell of your own that adds its state to what it computes, as a GRU
+    does, should drop it itself, before its products: else its memory is dropped and
+    rescaled at every step.
 
     The usual rates are 0.2 to 0.5, for inputs and state alike. An
     :func:`jaxdrop.embedding_dropout` goes before the network and a
@@ -50,6 +45,10 @@ class VariationalCell(RecurrentModule):
       input_rate: the probability of dropping an input feature of a sequence.
       state_rate: the probability of dropping a unit of the hidden state.
       per_gate: draw a mask for each gate, instead of one for all.
+      state: where the carry of the cell has its state: a key such as ``0`` or ``"h"``,
+        a tuple of keys, or a function that takes the carry and returns the state. By
+        default it is what it is in Flax's cells, or the only floating point array. If
+        given, inputs and state are masked on their way in, whatever the cell.
 
     References:
       Gal, Ghahramani, `A theoretically grounded application of dropout in recurrent
@@ -71,8 +70,10 @@ class VariationalCell(RecurrentModule):
     input_rate: Rate = 0.0
     state_rate: Rate = 0.0
     per_gate: bool = False
+    state: StateAt = None
 
     def __post_init__(self) -> None:
+        tidy(self)
         for name in ("input_rate", "state_rate"):
             check_rate(getattr(self, name), caller="VariationalCell", name=name)
         if isinstance(self.cell, VariationalCell | ZoneoutCell):
@@ -81,42 +82,44 @@ class VariationalCell(RecurrentModule):
                 f"{type(self.cell).__name__}; zoneout goes outside: "
                 "ZoneoutCell(VariationalCell(cell))."
             )
-        if self.per_gate and len(_gates(self.cell) or ()) < 2:
+        if self.per_gate and (self.state is not None or len(gates_of(self.cell)) < 2):
             raise ValueError(
                 "VariationalCell: per_gate needs a cell with a layer for each gate, "
-                f"such as nn.LSTMCell or nn.GRUCell, got {type(self.cell).__name__}. "
-                "(nn.LSTMCell takes the parameters of nn.OptimizedLSTMCell.)"
+                "such as nn.LSTMCell or nn.GRUCell, and no state=; got "
+                f"{type(self.cell).__name__} and state={self.state!r}. (nn.LSTMCell "
+                "takes the parameters of nn.OptimizedLSTMCell.)"
             )
         super().__post_init__()
 
     @nn.nowrap
-    def initialize_carry(self, rng: Key, input_shape: tuple[int, ...]) -> MaskedCarry:
+    def initialize_carry(
+        self, rng: Key, input_shape: tuple[int, ...], *, carry: Any = None
+    ) -> MaskedCarry:
         """Starts sequences: the carry of the cell, and masks from the collection.
 
         Args:
           rng: for the carry of the cell.
           input_shape: the shape of the inputs of one step, ``(*batch, features)``.
+          carry: a carry of the cell to start from, such as that of an encoder; by
+            default the cell makes one.
 
         Returns:
           A :class:`MaskedCarry`.
         """
         of_cell, of_masks = jax.random.split(rng)
-        carry = self.cell.initialize_carry(of_cell, input_shape)
+        carry = self.start_cell(self.cell, of_cell, input_shape, carry=carry)
+        shape = state_of(carry, self._find_state(carry)).shape
         flag = self.mode(None)
         key = self.start_key(of_masks, flag, self.input_rate, self.state_rate)
         of_inputs, of_state = (None, None) if key is None else jax.random.split(key)
-        gates = len(_gates(self.cell) or ()) if self.per_gate else None
+        gates = len(gates_of(self.cell)) if self.per_gate else None
         return MaskedCarry(
             carry,
             draw_mask(
                 of_inputs, input_shape, rate=self.input_rate, flag=flag, num_gates=gates
             ),
             draw_mask(
-                of_state,
-                state_of(carry).shape,
-                rate=self.state_rate,
-                flag=flag,
-                num_gates=gates,
+                of_state, shape, rate=self.state_rate, flag=flag, num_gates=gates
             ),
         )
 
@@ -130,29 +133,24 @@ class VariationalCell(RecurrentModule):
         Returns:
           The next carry, and the output of the cell.
         """
-        flag = self.mode(None)
-
-        def drop_inputs(x: Array, gate: int | None = None) -> Array:
-            return apply_mask(
-                x, carry.inputs, rate=self.input_rate, flag=flag, gate=gate
+        rates, flag = (self.input_rate, self.state_rate), self.mode(None)
+        caller = type(self).__name__
+        if is_plain(carry, (MaskedCarry,), rates=rates, flag=flag, caller=caller):
+            return self.cell(carry, inputs)
+        of_inputs = Drop(carry.inputs, self.input_rate, flag)
+        of_state = Drop(carry.state, self.state_rate, flag)
+        products = masks_products(self.cell, per_gate=self.per_gate)
+        if products and self.state is None:
+            new, output = step_with_masks(
+                self.cell,
+                carry.cell,
+                inputs,
+                of_inputs=of_inputs,
+                of_state=of_state,
             )
-
-        def drop_state(h: Array, gate: int | None = None) -> Array:
-            return apply_mask(
-                h, carry.state, rate=self.state_rate, flag=flag, gate=gate
-            )
-
-        gates = _gates(self.cell)
-        if gates is None:
-            dropped = drop_last(carry.cell, drop_state)
-            new, output = self.cell(dropped, drop_inputs(inputs))
         else:
-            drops = {
-                **{f"i{gate}": (drop_inputs, i) for i, gate in enumerate(gates)},
-                **{f"h{gate}": (drop_state, i) for i, gate in enumerate(gates)},
-            }
-            with nn.intercept_methods(_drop_before(self.cell, drops)):
-                new, output = self.cell(carry.cell, inputs)
+            dropped = drop_state(carry.cell, self._find_state(carry.cell), of_state)
+            new, output = self.cell(dropped, of_inputs(inputs))
         return MaskedCarry(new, carry.inputs, carry.state), output
 
     @property
@@ -160,25 +158,8 @@ class VariationalCell(RecurrentModule):
         """How many axes of the inputs are features."""
         return self.cell.num_feature_axes
 
-
-def _drop_before(
-    cell: nn.RNNCellBase, drops: dict[str, tuple[Callable[..., Array], int]]
-) -> Callable[..., Any]:
-    """Masks what the layers of a cell multiply, each by its name."""
-
-    def intercept(next_fun: Any, args: Any, kwargs: Any, context: Any) -> Any:
-        layer = context.module
-        called = context.method_name == "__call__" and layer.parent is cell
-        if not called or layer.name not in drops:
-            return next_fun(*args, **kwargs)
-        drop, gate = drops[layer.name]
-        return next_fun(drop(args[0], gate), *args[1:], **kwargs)
-
-    return intercept
-
-
-def _gates(cell: nn.RNNCellBase) -> tuple[str, ...] | None:
-    for kind, gates in _GATES.items():
-        if isinstance(cell, kind):
-            return gates
-    return None
+    @nn.nowrap
+    def _find_state(self, carry: Any) -> int:
+        return require_state(
+            carry, self.state, is_known=knows_carry(self.cell), caller="VariationalCell"
+        )

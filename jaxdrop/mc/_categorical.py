@@ -1,6 +1,5 @@
 """Class probabilities and votes of samples, and how much the samples disagree."""
 
-import math
 from typing import NamedTuple
 
 import jax
@@ -95,11 +94,16 @@ negative_log_likelihood` takes.
       num_groups: standard errors of what is not a mean come from leaving out one of
         this many groups of samples; each keeps as much memory as ``mean``. 0 leaves
         these errors out. Static.
-      of: the part of the outputs that holds logits ``(*batch, classes)``. Static.
+      of: the part of the outputs that holds logits ``(*batch, classes)``, with at least
+        one batch axis and two classes. Static.
 
     Returns:
       A reducer with these statistics, and the standard errors of all but ``log_mean``,
       ``var`` and ``reverse_mutual_information``.
+
+    Raises:
+      ValueError: for logits without a batch axis or with a single class. A model of two
+        classes with one logit returns ``jaxdrop.metrics.binary_logits(logit)``.
 
     References:
       Houlsby, Huszár, Ghahramani, Lengyel, `Bayesian active learning for classification
@@ -276,7 +280,7 @@ def _judge(means: tuple[Array, Array], log_probs: Array | None = None) -> Stats:
         log_probs = jnp.where(some, jnp.log(jnp.where(some, probs, 1)), -jnp.inf)
     total = entropy(log_probs)
     top = probs.max(-1)
-    margin = top - jax.lax.top_k(probs, 2)[0][..., 1] if probs.shape[-1] > 1 else top
+    margin = top - jax.lax.top_k(probs, 2)[0][..., 1]
     return {
         "predictive_entropy": total,
         "expected_entropy": expected,
@@ -294,8 +298,10 @@ def _reverse(log_mean: Array, mean_log: Array) -> Array:
 
 
 def _check_classes(shape: tuple[int, ...]) -> None:
-    if not shape or math.prod(shape[-1:]) == 0:
+    if len(shape) < 2 or shape[-1] < 2:
         raise ValueError(
-            f"class logits need a last axis of classes, got outputs of shape {shape}; "
-            "for one logit of two classes return jnp.stack([jnp.zeros_like(z), z], -1)."
+            "class logits need a last axis of classes, two or more, and a batch axis "
+            f"before it, got outputs of shape {shape}. Where two classes have one "
+            "logit, return jaxdrop.metrics.binary_logits(logit); for a single example, "
+            "return logits[None]."
         )

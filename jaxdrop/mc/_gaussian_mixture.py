@@ -61,7 +61,7 @@ def gaussian_mixture(
     """The mixture of the normal distributions that a model samples.
 
     * ``mean``: of the mixture.
-    * ``aleatoric``: the mean of the variances, what the model thinks the noise is.
+    * ``aleatoric``: the mean of the variances: the noise that the model predicts.
     * ``epistemic``: the variance of the means, how much the samples differ.
     * ``total``: their sum. Variances add up, standard deviations do not.
     * ``log_density``: the logarithm of the mixture's density at ``targets``, if given;
@@ -81,7 +81,8 @@ def gaussian_mixture(
 
     Returns:
       A reducer with these statistics, and the standard errors of ``mean``,
-      ``aleatoric`` and ``log_density``.
+      ``aleatoric`` and ``log_density``. A variance of 0 is a point, with a density of 0
+      elsewhere; negative variances and deviations give NaN.
 
     References:
       Kendall, Gal, `What uncertainties do we need in Bayesian deep learning for
@@ -107,11 +108,11 @@ def gaussian_mixture(
     event_dims = as_count(event_dims, name="event_dims", least=0)
     ddof = as_count(ddof, name="ddof", least=0)
 
-    def as_pair(outputs: PyTree) -> tuple[Any, Any]:
-        return _as_pair(part(outputs, of), noise, spread)
+    def normal(outputs: PyTree) -> _Normal:
+        return _normal(part(outputs, of), noise, spread)
 
     def init(outputs: PyTree) -> GaussianMixture:
-        mean, variance = jax.eval_shape(as_pair, outputs)
+        mean, variance, *_ = jax.eval_shape(normal, outputs)
         empty = None
         if targets is not None:
             if np.shape(targets) != mean.shape:
@@ -129,15 +130,18 @@ def gaussian_mixture(
         )
 
     def of_samples(outputs: PyTree, valid: Array) -> GaussianMixture:
-        mean, variance = (widened(x) for x in jax.vmap(as_pair)(outputs))
+        drawn = jax.tree.map(widened, jax.vmap(normal)(outputs))
         once = twice = None
         if targets is not None:
-            log_density = _log_density(mean, variance, targets, event_dims)
+            log_density = _log_density(drawn, targets, event_dims)
             counted = jnp.where(along(valid, log_density), log_density, -jnp.inf)
             once = jax.nn.logsumexp(counted, axis=0)
             twice = jax.nn.logsumexp(2 * counted, axis=0)
         return GaussianMixture(
-            moments_of(mean, valid), moments_of(variance, valid), once, twice
+            moments_of(drawn.mean, valid),
+            moments_of(drawn.variance, valid),
+            once,
+            twice,
         )
 
     def merge(a: GaussianMixture, b: GaussianMixture) -> GaussianMixture:
@@ -168,26 +172,38 @@ def gaussian_mixture(
             "aleatoric": error_of_mean(state.variance),
         }
         if state.log_density is not None and state.log_square is not None:
-            count = state.mean.number.astype(state.log_density.dtype)
-            # The relative variance of the mean density, by the delta method.
-            excess = state.log_square + jnp.log(count) - 2 * state.log_density
-            others = unless(count <= 1, count - 1)
-            errors["log_density"] = safe_sqrt(
-                jnp.expm1(jnp.maximum(excess, 0)) / others
+            errors["log_density"] = _error_of_log(
+                state.log_density, state.log_square, state.mean.number
             )
         return errors
 
     return Reducer(init, merging(of_samples, merge), merge, finalize, stderr)
 
 
-def _as_pair(outputs: PyTree, noise: ArrayLike | None, spread: str) -> tuple[Any, Any]:
-    """The mean and the variance of one sample."""
+class _Normal(NamedTuple):
+    """Normal distributions; the scale in the forms that are exact in each use.
+
+    Attributes:
+      mean: their means.
+      variance: their variances; NaN where the model's are negative.
+      std: their standard deviations, which do not vanish as early as the variances.
+      log_variance: likewise.
+    """
+
+    mean: Any
+    variance: Any
+    std: Any
+    log_variance: Any
+
+
+def _normal(outputs: PyTree, noise: ArrayLike | None, spread: str) -> _Normal:
+    """The distribution of one sample."""
     if noise is not None:
         if len(jax.tree.leaves(outputs)) != 1 or not hasattr(outputs, "dtype"):
             raise ValueError("with noise= the outputs are means alone, one array.")
-        mean = outputs
-        variance = jnp.asarray(noise, float_of(mean.dtype))
-        return mean, jnp.broadcast_to(variance, mean.shape)
+        variance = jnp.asarray(noise, float_of(outputs.dtype))
+        outputs = outputs, jnp.broadcast_to(variance, outputs.shape)
+        spread = "variance"
     if not isinstance(outputs, tuple | list) or len(outputs) != 2:
         raise ValueError(
             "gaussian_mixture takes outputs (mean, spread), or means alone with "
@@ -200,16 +216,41 @@ def _as_pair(outputs: PyTree, noise: ArrayLike | None, spread: str) -> tuple[Any
             f"{scale.shape}."
         )
     scale = scale.astype(float_of(scale.dtype))
-    return mean, {"variance": lambda s: s, "log_variance": jnp.exp, "std": jnp.square}[
-        spread
-    ](scale)
+    if spread == "log_variance":
+        return _Normal(mean, jnp.exp(scale), jnp.exp(scale / 2), scale)
+    scale = unless(scale < 0, scale)
+    some = jnp.where(scale > 0, scale, 1)
+    log = jnp.where(scale > 0, jnp.log(some), jnp.where(scale == 0, -jnp.inf, scale))
+    if spread == "std":
+        return _Normal(mean, jnp.square(scale), scale, 2 * log)
+    return _Normal(mean, scale, safe_sqrt(scale), log)
 
 
-def _log_density(
-    mean: Array, variance: Array, targets: ArrayLike, event_dims: int
-) -> Array:
-    """The log-density of each sample at the targets, summed over an observation."""
-    error = jnp.asarray(targets).astype(mean.dtype)[None] - mean
-    terms = jnp.square(error) / variance + jnp.log(variance) + math.log(2 * math.pi)
+def _log_density(drawn: _Normal, targets: ArrayLike, event_dims: int) -> Array:
+    """The log-density of each sample at the targets, summed over an observation.
+
+    A deviation of 0 is a point: its density is 0 everywhere else.
+    """
+    error = jnp.asarray(targets).astype(drawn.mean.dtype)[None] - drawn.mean
+    is_point = drawn.std == 0
+    scaled = jnp.where(is_point, 0, error) / jnp.where(is_point, 1, drawn.std)
+    terms = jnp.square(scaled) + drawn.log_variance + math.log(2 * math.pi)
+    misses = is_point & (error != 0)
     axes = tuple(range(terms.ndim - event_dims, terms.ndim))
-    return -terms.sum(axes) / 2
+    total = -jnp.where(misses, 0, terms).sum(axes) / 2
+    return jnp.where(misses.any(axes) & ~jnp.isnan(total), -jnp.inf, total)
+
+
+def _error_of_log(log_density: Array, log_square: Array, number: Array) -> Array:
+    """The standard error of a log-density, from the relative variance of the mean.
+
+    NaN where the density is 0 or infinite.
+    """
+    count = number.astype(log_density.dtype)
+    known = jnp.isfinite(log_density)
+    log_density, log_square = (
+        jnp.where(known, values, 0) for values in (log_density, log_square)
+    )
+    excess = log_square + jnp.log(count) - 2 * log_density
+    others = unless((count <= 1) | ~known, count - 1)
+    return safe_sqrt(jnp.expm1(jnp.maximum(excess, 0)) / others)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from jaxdrop._checks import as_count
@@ -76,9 +77,7 @@ def quantiles(
       >>> bool((low < high).all())
       True
     """
-    for level in levels:
-        if not 0 <= level <= 1:
-            raise ValueError(f"levels must be in [0, 1], got {tuple(levels)}.")
+    levels = _checked_levels(levels)
     capacity = as_count(capacity, name="capacity")
 
     def init(output: jax.ShapeDtypeStruct) -> Sketch:
@@ -131,6 +130,19 @@ def quantiles(
 
     of_array = Reducer(init, update, merge, finalize, stderr)
     return leafwise(of_array, Sketch, of=of)
+
+
+def _checked_levels(levels: Sequence[float]) -> tuple[float, ...]:
+    if np.ndim(levels) != 1 or isinstance(levels, str | bytes):
+        raise TypeError(
+            "levels must be a sequence of numbers between 0 and 1, such as (0.5,), got "
+            f"{levels!r}."
+        )
+    if not len(levels) or not all(0 <= level <= 1 for level in levels):
+        raise ValueError(
+            f"levels must be one or more numbers between 0 and 1, got {tuple(levels)}."
+        )
+    return tuple(levels)
 
 
 def _append(state: Sketch, samples: Array, valid: Array) -> Sketch:

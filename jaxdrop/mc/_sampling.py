@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.extend import core
 
+from jaxdrop import _programs
 from jaxdrop._checks import check_choice, require_key
 from jaxdrop._typing import Array, Key, PyTree
 from jaxdrop.mc._reducer import Reducer
@@ -59,19 +59,24 @@ def sampler(
             return rowwise(apply_fn, args, batch_axis)(key)
         return apply_fn(key, *args)
 
-    program, shapes = jax.make_jaxpr(function, return_shape=True)(key, *arrays)
+    program, shapes = _programs.traced(function, key, *arrays)
     if not is_stochastic(program):
         raise ValueError(
             f"{caller}: no output depends on the key, so that all samples would be "
             "equal. Is dropout in evaluation mode, its rate 0, or the key not used?"
         )
     trunk, head = split(program)
-    kept = core.jaxpr_as_fun(trunk)(*arrays)
-    outputs = jax.tree.structure(shapes)
+    kept = _programs.run(trunk, *arrays)
+    leaves, outputs = jax.tree.flatten(shapes)
 
     def sample(number: Array) -> PyTree:
-        flat = core.jaxpr_as_fun(head)(jax.random.fold_in(key, number), *kept)
-        return jax.tree.unflatten(outputs, flat)
+        flat = _programs.run(head, jax.random.fold_in(key, number), *kept)
+        arrays = [
+            # numbers that the function returns as they are stand in the program
+            out if isinstance(out, jax.Array) else jnp.asarray(out, leaf.dtype)
+            for out, leaf in zip(flat, leaves, strict=True)
+        ]
+        return jax.tree.unflatten(outputs, arrays)
 
     return Sampler(sample, shapes, "rbg" in str(jax.random.key_impl(key)))
 

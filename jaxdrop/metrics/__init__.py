@@ -6,7 +6,50 @@ means over the batch, in float32 or wider; ``jax.vmap`` of a metric gives one va
 example. ``weights=`` says how much each example counts: one of weight 0, a padding row,
 may hold anything, NaN included. All functions work under ``jax.jit`` and ``jax.vmap``,
 on NumPy and JAX arrays. What cannot be raised under ``jit`` becomes NaN: a label that
-names no class, a probability outside ``[0, 1]``, a batch without examples.
+names no class, a probability outside ``[0, 1]``, a batch without examples. Numbers from
+NumPy are compared and subtracted in their own precision before they become float32. For
+a binary model with one logit see :func:`binary_logits`.
+
+Calibration:
+
+* :func:`expected_calibration_error`: the mean distance of accuracy and confidence.
+* :func:`adaptive_calibration_error`: the same with bins of equal mass.
+* :func:`classwise_calibration_error`: the same for every class's probability.
+* :func:`debiased_calibration_error`: the squared error, right on average.
+* :func:`maximum_calibration_error`: the largest distance in any bin.
+* :func:`calibration_bins`: the :class:`CalibrationBins` of all of these; they add up.
+* :func:`temperature_scaling`: the temperature under which labels are most likely.
+
+Proper scores of classes:
+
+* :func:`negative_log_likelihood`: minus the log-probability of the right class.
+* :func:`brier_score`: the squared distance of probabilities from the truth.
+* :func:`brier_decomposition`: its parts, a :class:`BrierDecomposition`.
+* :func:`binary_logits`: two classes made of the one logit of a binary model.
+
+Detection:
+
+* :func:`auroc`: the area under the ROC curve.
+* :func:`average_precision`: the area under the precision-recall curve.
+* :func:`fpr_at_tpr`: the false alarms at which enough positives are found.
+
+Selective prediction:
+
+* :func:`risk_coverage`: the loss on the most confident ones, a :class:`RiskCoverage`.
+* :func:`aurc`: the area under that curve.
+* :func:`accuracy_rejection`: the accuracy on what is kept, an
+  :class:`AccuracyRejection`.
+
+Regression:
+
+* :func:`crps_gaussian`, :func:`crps_samples`: the continuous ranked probability score.
+* :func:`regression_calibration`: quantiles and variances against what was observed, a
+  :class:`RegressionCalibration`.
+* :func:`sharpness`: the root of the mean predicted variance.
+* :func:`interval_coverage`: the share of targets inside their intervals.
+* :func:`interval_width`: how wide these are.
+* :func:`winkler_score`: the proper score of an interval.
+* :func:`pinball_loss`: the proper score of a quantile.
 """
 
 from jaxdrop.metrics._bins import CalibrationBins as CalibrationBins
@@ -33,6 +76,7 @@ from jaxdrop.metrics._intervals import interval_coverage as interval_coverage
 from jaxdrop.metrics._intervals import interval_width as interval_width
 from jaxdrop.metrics._intervals import pinball_loss as pinball_loss
 from jaxdrop.metrics._intervals import winkler_score as winkler_score
+from jaxdrop.metrics._probabilities import binary_logits as binary_logits
 from jaxdrop.metrics._proper_scores import BrierDecomposition as BrierDecomposition
 from jaxdrop.metrics._proper_scores import brier_decomposition as brier_decomposition
 from jaxdrop.metrics._proper_scores import brier_score as brier_score
@@ -50,3 +94,40 @@ from jaxdrop.metrics._selective import accuracy_rejection as accuracy_rejection
 from jaxdrop.metrics._selective import aurc as aurc
 from jaxdrop.metrics._selective import risk_coverage as risk_coverage
 from jaxdrop.metrics._temperature import temperature_scaling as temperature_scaling
+
+__all__ = [
+    "AccuracyRejection",
+    "BrierDecomposition",
+    "CalibrationBins",
+    "RegressionCalibration",
+    "RiskCoverage",
+    "accuracy_rejection",
+    "adaptive_calibration_error",
+    "aurc",
+    "auroc",
+    "average_precision",
+    "binary_logits",
+    "brier_decomposition",
+    "brier_score",
+    "calibration_bins",
+    "classwise_calibration_error",
+    "crps_gaussian",
+    "crps_samples",
+    "debiased_calibration_error",
+    "expected_calibration_error",
+    "fpr_at_tpr",
+    "interval_coverage",
+    "interval_width",
+    "maximum_calibration_error",
+    "negative_log_likelihood",
+    "pinball_loss",
+    "regression_calibration",
+    "risk_coverage",
+    "sharpness",
+    "temperature_scaling",
+    "winkler_score",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -14,6 +14,7 @@ from jaxdrop.metrics._bins import (
 from jaxdrop.metrics._compiled import compiled
 from jaxdrop.metrics._examples import (
     as_classified,
+    as_float,
     as_level,
     is_label,
     is_probability,
@@ -192,7 +193,6 @@ def debiased_calibration_error(
     ).debiased_squared_error
 
 
-@compiled("num_bins")
 def adaptive_calibration_error(
     probs: ArrayLike,
     labels: ArrayLike,
@@ -229,8 +229,22 @@ def adaptive_calibration_error(
       >>> f"{error:.3f}"
       '0.015'
     """
+    return _adaptive(probs, labels, probs, weights, num_bins=num_bins)
+
+
+@compiled("num_bins", ordered=("order",))
+def _adaptive(
+    probs: ArrayLike,
+    labels: ArrayLike,
+    order: ArrayLike,
+    weights: ArrayLike | None = None,
+    *,
+    num_bins: int,
+) -> Array:
+    """Bins by ``order``, in which probabilities of NumPy do not become equal."""
     confidence, correct, counts = _top_label(probs, labels, weights)
-    bins = equal_mass_bins(confidence, counts, num_bins)
+    places = as_float(order, name="probs").max(-1).ravel()
+    bins = equal_mass_bins(places, counts, num_bins)
     return fill(bins, confidence, correct, counts).expected_error
 
 
@@ -281,16 +295,17 @@ def classwise_calibration_error(
       0.0
     """
     if threshold is not None:
-        threshold = as_level(threshold, name="threshold", ends=True)
+        threshold = as_level(threshold, name="threshold", ends="01")
     return _classwise(
-        probs, labels, threshold, weights, num_bins=num_bins, adaptive=adaptive
+        probs, labels, probs, threshold, weights, num_bins=num_bins, adaptive=adaptive
     )
 
 
-@compiled("num_bins", "adaptive")
+@compiled("num_bins", "adaptive", ordered=("order",))
 def _classwise(
     probs: ArrayLike,
     labels: ArrayLike,
+    order: ArrayLike,
     threshold: ArrayLike | None = None,
     weights: ArrayLike | None = None,
     *,
@@ -301,20 +316,22 @@ def _classwise(
     table = poison(table, is_probability(table))
     classes = jnp.arange(table.shape[1], dtype=labels.dtype)
 
-    def of_class(p: Array, label: Array) -> tuple[Array, Array]:
+    places = as_float(order, name="probs").reshape(table.shape)
+
+    def of_class(p: Array, place: Array, label: Array) -> tuple[Array, Array]:
         hit = poison((labels == label).astype(p.dtype), is_label(labels, classes.size))
         kept = counts
         if threshold is not None:
             least = jnp.asarray(threshold, p.dtype)
             kept = poison(jnp.where(p <= least, 0, counts), ~jnp.isnan(least))
         bins = (
-            equal_mass_bins(p, kept, num_bins)
+            equal_mass_bins(place, kept, num_bins)
             if adaptive
             else uniform_bins(p, num_bins)
         )
         return fill(bins, p, hit, kept).expected_error, kept.sum()
 
-    errors, mass = jax.vmap(of_class, in_axes=(1, 0))(table, classes)
+    errors, mass = jax.vmap(of_class, in_axes=(1, 1, 0))(table, places, classes)
     present = (mass > 0).astype(errors.dtype)
     return weighted_mean(errors, present)
 

@@ -1,21 +1,39 @@
-"""Metrics as one compiled program each, not one dispatch per operation."""
+"""Metrics as one compiled program each, not one dispatch per operation.
+
+Numbers from the host pass :mod:`jaxdrop._numbers` on their way in, each by the name of
+its argument: JAX would wrap or round them before a metric could see them.
+"""
 
 import functools
 import inspect
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
 import jax
 
+from jaxdrop._numbers import as_array, as_labels, as_logits, in_order, relative
+from jaxdrop.metrics._probabilities import as_probs
+
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
+_DOORS: Mapping[str, Callable[..., Any]] = {
+    "labels": as_labels,
+    "logits": as_logits,
+    "target_logits": as_logits,
+}
 
-def compiled(*static: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
+
+def compiled(
+    *static: str, ordered: tuple[str, ...] = (), differing: tuple[str, ...] = ()
+) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
     """Compiles a function for the shapes it is called with; it remains a function.
 
     Args:
       *static: names of the arguments that decide while tracing.
+      ordered: names of arguments of which only the order counts, also among each other.
+      differing: names of arguments of which only the differences count. The first is
+        what the others are relative to.
     """
 
     def decorate(function: Callable[_P, _R]) -> Callable[_P, _R]:
@@ -29,12 +47,23 @@ def compiled(*static: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
 
         @functools.wraps(function)
         def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-            for name, value in signature.bind(*args, **kwargs).arguments.items():
+            bound = signature.bind(*args, **kwargs)
+            given = bound.arguments
+            if ordered:
+                kept = in_order(**{name: given[name] for name in ordered})
+                given.update(zip(ordered, kept, strict=True))
+            if differing:
+                kept = relative(**{name: given[name] for name in differing})
+                given.update(zip(differing, kept, strict=True))
+            for name, value in given.items():
                 if name in static:
                     _check_static(value, name=name)
+                elif name == "probs":
+                    given[name] = as_probs(value, given.get("weights"))
                 elif value is not None or name not in optional:
-                    _check_numbers(value, name=name)
-            result: _R = jitted(*args, **kwargs)
+                    door: Callable[..., Any] = _DOORS.get(name, as_array)
+                    given[name] = door(value, name=name)
+            result: _R = jitted(*bound.args, **bound.kwargs)
             return result
 
         return call
@@ -48,12 +77,3 @@ def _check_static(value: Any, /, *, name: str) -> None:
             f"{name} is static, and must be a Python value that is known before "
             f"tracing, got {value!r}."
         )
-
-
-def _check_numbers(value: Any, /, *, name: str) -> None:
-    """Raises in our words where JAX would speak of what it traces."""
-    try:
-        for leaf in [value] if value is None else jax.tree.leaves(value):
-            jax.typeof(leaf)
-    except TypeError:
-        raise TypeError(f"{name} must be an array of numbers, got {value!r}.") from None

@@ -12,10 +12,10 @@ from jaxdrop.metrics._examples import (
     poison,
     weighted,
 )
-from jaxdrop.metrics._ranks import comparable, rank
+from jaxdrop.metrics._ranks import rank
 
 
-@compiled()
+@compiled(ordered=("scores",))
 def auroc(
     scores: ArrayLike, labels: ArrayLike, /, *, weights: ArrayLike | None = None
 ) -> Array:
@@ -50,7 +50,7 @@ def auroc(
     return poison(area, ~jnp.isnan(positive.sum() + negative.sum()))
 
 
-@compiled()
+@compiled(ordered=("scores",))
 def average_precision(
     scores: ArrayLike, labels: ArrayLike, /, *, weights: ArrayLike | None = None
 ) -> Array:
@@ -98,15 +98,15 @@ def fpr_at_tpr(
     Args:
       scores: ``(*batch)``: higher means positive; any real numbers.
       labels: ``(*batch)``: 1 or true for positives, 0 or false for negatives.
-      tpr: the share of positives that must be found, between 0 and 1.
+      tpr: the share of positives that must be found, above 0 and at most 1.
       weights: ``(*batch)``: how much each example counts.
 
     Returns:
       A scalar in ``[0, 1]``; NaN if there are no positives or no negatives.
 
     Raises:
-      ValueError: if ``tpr`` is not between 0 and 1; a JAX array gives NaN.
-      TypeError: if it is no number.
+      ValueError: if ``tpr`` is not in that range; a JAX array gives NaN.
+      TypeError: if it is not a number.
 
     References:
       Liang, Li, Srikant, `Enhancing the reliability of out-of-distribution image
@@ -120,23 +120,25 @@ def fpr_at_tpr(
       >>> float(fpr_at_tpr(scores, labels))  # finding 0.3 also flags 0.7
       0.5
     """
-    return _fpr(scores, labels, as_level(tpr, name="tpr"), weights)
+    return _fpr(scores, labels, as_level(tpr, name="tpr", ends="1"), weights)
 
 
-@compiled()
+@compiled(ordered=("scores",))
 def _fpr(
     scores: ArrayLike,
     labels: ArrayLike,
     tpr: ArrayLike,
     weights: ArrayLike | None = None,
 ) -> Array:
-    hits, alarms, positive = _at_thresholds(scores, labels, weights)
+    hits, alarms, _ = _at_thresholds(scores, labels, weights)
     level = jnp.asarray(tpr, hits.dtype)
-    found = hits / positive.sum()
-    negatives = alarms.max(initial=0)  # the lowest threshold flags them all
-    enough = found >= level - 4 * float(np.finfo(found.dtype).eps)
+    positives = hits.max(initial=0)  # the lowest threshold finds them all
+    found = hits / positives
+    negatives = alarms.max(initial=0)
+    rounding = 4 * float(np.finfo(found.dtype).eps)
+    enough = jnp.where(level < 1, found >= level - rounding, hits == positives)
     false = jnp.where(enough, alarms, jnp.inf).min(initial=jnp.inf) / negatives
-    known = (positive.sum() > 0) & (negatives > 0) & ~jnp.isnan(level)
+    known = (positives > 0) & (negatives > 0) & ~jnp.isnan(level)
     return poison(false, known & ~jnp.isnan(hits.sum() + alarms.sum()))
 
 
@@ -154,12 +156,13 @@ def _sides(
             "labels must be bools or the integers 0 and 1, got an array of "
             f"{jnp.asarray(labels).dtype}."
         )
-    scores, told, counts = as_examples(
-        weights, scores=comparable(scores), labels=labels
-    )
-    valid = ((told == 0) | (told == 1)) & ~jnp.isnan(scores)
+    of_class = jnp.asarray(labels)
+    neither = (of_class != 0) & (of_class != 1)
+    side = jnp.where(neither, np.float32(-1), of_class.astype(np.float32))
+    scores, side, counts = as_examples(weights, scores=scores, labels=side)
+    valid = (side >= 0) & ~jnp.isnan(scores)
     counts = poison(counts, valid | (counts == 0))
-    return scores, jnp.where(told == 0, 0, counts), jnp.where(told == 1, 0, counts)
+    return scores, jnp.where(side == 0, 0, counts), jnp.where(side == 1, 0, counts)
 
 
 def _at_thresholds(

@@ -9,9 +9,9 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jaxdrop._checks import is_number
+from jaxdrop._numbers import as_labels
 from jaxdrop._typing import Array
-
-_SLACK = 1e-2  # how far above 1 the rounding of bfloat16 may take a probability
+from jaxdrop.metrics._probabilities import SLACK, check_classes
 
 
 def as_float(array: Any, /, *, name: str) -> Array:
@@ -22,8 +22,10 @@ def as_float(array: Any, /, *, name: str) -> Array:
         raise TypeError(
             f"{name} must hold real numbers, got an array of {values.dtype}."
         )
-    wide = jnp.issubdtype(values.dtype, jnp.floating) and values.dtype.itemsize >= 4
-    return values if wide else values.astype(np.float32)
+    if jnp.issubdtype(values.dtype, jnp.floating) and values.dtype.itemsize >= 4:
+        return values
+    many = jnp.issubdtype(values.dtype, jnp.integer) and values.dtype.itemsize > 4
+    return values.astype(jnp.result_type(float) if many else np.float32)
 
 
 def as_examples(weights: ArrayLike | None, /, **arrays: ArrayLike) -> tuple[Array, ...]:
@@ -35,8 +37,8 @@ def as_examples(weights: ArrayLike | None, /, **arrays: ArrayLike) -> tuple[Arra
     floats = {name: as_float(array, name=name) for name, array in arrays.items()}
     shapes = {array.shape for array in floats.values() if array.ndim}
     if len(shapes) > 1:
-        told = ", ".join(f"{name} {array.shape}" for name, array in floats.items())
-        raise ValueError(f"shapes must be equal, got {told}.")
+        given = ", ".join(f"{name} {array.shape}" for name, array in floats.items())
+        raise ValueError(f"shapes must be equal, got {given}.")
     shape = shapes.pop() if shapes else ()
     leading = [array for array in floats.values() if array.ndim] or floats.values()
     dtype = np.result_type(*(array.dtype for array in leading))
@@ -57,11 +59,18 @@ def as_classified(
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         raise TypeError(f"labels must be integers, got an array of {labels.dtype}.")
     if labels.shape != table.shape[:-1]:
+        remedy = ""
+        if labels.shape == table.shape:
+            of_two = (
+                "binary_logits" if name == "logits" else "jnp.stack([1 - p, p], -1)"
+            )
+            remedy = f" For the one output of a binary model use {of_two}."
         raise ValueError(
             f"labels must have the shape of {name} without its last axis, "
-            f"{table.shape[:-1]}, got {labels.shape}."
+            f"{table.shape[:-1]}, got {labels.shape}.{remedy}"
         )
-    flat = labels.ravel().astype(jnp.int32)
+    check_classes(table.shape, name=name)
+    flat = jnp.asarray(as_labels(labels, name="labels")).ravel()
     counts = as_weights(weights, labels.shape, table.dtype)
     return table.reshape(flat.size, table.shape[-1]), flat, counts
 
@@ -98,7 +107,7 @@ def is_label(labels: Array, num_classes: int, /) -> Array:
 
 def is_probability(values: Array, /) -> Array:
     """Where a number is one, up to rounding."""
-    return (values >= 0) & (values <= 1 + _SLACK)
+    return (values >= 0) & (values <= 1 + SLACK)
 
 
 def poison(values: Array, valid: Array, /) -> Array:
@@ -106,11 +115,12 @@ def poison(values: Array, valid: Array, /) -> Array:
     return jnp.where(valid, values, jnp.nan)
 
 
-def as_level(level: ArrayLike, /, *, name: str, ends: bool = False) -> ArrayLike:
+def as_level(level: ArrayLike, /, *, name: str, ends: str = "") -> ArrayLike:
     """Returns a number between 0 and 1; what is outside raises, or as data is NaN.
 
-    The ``ends`` 0 and 1 are outside, unless they are asked for.
+    Of the ends 0 and 1 those in ``ends`` are inside.
     """
+    zero, one = "0" in ends, "1" in ends
     shape = np.shape(level)
     if shape and isinstance(level, np.ndarray | jax.Array):
         raise ValueError(
@@ -118,10 +128,13 @@ def as_level(level: ArrayLike, /, *, name: str, ends: bool = False) -> ArrayLike
             "for several."
         )
     if isinstance(level, jax.Array):
-        inside = (level >= 0) & (level <= 1) if ends else (level > 0) & (level < 1)
-        return poison(level, inside)
+        inside = (level > 0) & (level < 1)
+        return poison(level, inside | (zero & (level == 0)) | (one & (level == 1)))
     if isinstance(level, bool | np.bool_) or not is_number(level):
         raise TypeError(f"{name} must be a number between 0 and 1, got {level!r}.")
-    if not (0 < level < 1 or (ends and level in (0, 1))):
+    if not (0 < level < 1 or (zero and level == 0) or (one and level == 1)):
         raise ValueError(f"{name} must be between 0 and 1, got {level}.")
-    return level
+    number = float(level)
+    if 0 < number < float(np.finfo(np.float32).tiny):
+        raise ValueError(f"{name} is too close to 0 for float32, got {level}.")
+    return number

@@ -13,7 +13,7 @@ from jaxdrop.metrics._examples import (
 )
 
 
-@compiled()
+@compiled(ordered=("lower", "upper", "targets"))
 def interval_coverage(
     lower: ArrayLike,
     upper: ArrayLike,
@@ -48,7 +48,7 @@ def interval_coverage(
     return weighted_mean(inside, counts)
 
 
-@compiled()
+@compiled(differing=("lower", "upper"))
 def interval_width(
     lower: ArrayLike, upper: ArrayLike, /, *, weights: ArrayLike | None = None
 ) -> Array:
@@ -115,7 +115,7 @@ def winkler_score(
     return _winkler(lower, upper, targets, as_level(alpha, name="alpha"), weights)
 
 
-@compiled()
+@compiled(differing=("lower", "upper", "targets"))
 def _winkler(
     lower: ArrayLike,
     upper: ArrayLike,
@@ -170,7 +170,7 @@ def pinball_loss(
     return _pinball(quantiles, targets, as_level(level, name="level"), weights)
 
 
-@compiled()
+@compiled(differing=("targets", "quantiles"))
 def _pinball(
     quantiles: ArrayLike,
     targets: ArrayLike,

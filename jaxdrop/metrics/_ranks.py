@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
 from jaxdrop._typing import Array
 
@@ -35,11 +34,3 @@ def rank(values: Array, /) -> Ranking:
     first = jnp.searchsorted(ascending, values, side="left")
     last = jnp.searchsorted(ascending, values, side="right")
     return Ranking(order, first, last)
-
-
-def comparable(values: ArrayLike, /) -> Array:
-    """Floats as they are, integers as ranks: float32 would make large ones equal."""
-    array = jnp.asarray(values)
-    if not jnp.issubdtype(array.dtype, jnp.integer):
-        return array
-    return rank(array.ravel()).first.reshape(array.shape)

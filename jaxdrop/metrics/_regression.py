@@ -1,6 +1,7 @@
 """Predictive distributions of real numbers: scores, sharpness, calibration."""
 
-from typing import NamedTuple
+from numbers import Integral
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,9 @@ from jax.scipy import stats
 from jax.typing import ArrayLike
 
 from jaxdrop._checks import as_count, check_axis
+from jaxdrop._numbers import as_numbers, relative
 from jaxdrop._typing import Array
+from jaxdrop._weights import power_of_two
 from jaxdrop.metrics._bins import equal_mass_bins
 from jaxdrop.metrics._compiled import compiled
 from jaxdrop.metrics._examples import (
@@ -22,7 +25,7 @@ from jaxdrop.metrics._examples import (
 )
 
 
-@compiled()
+@compiled(differing=("targets", "mean"))
 def crps_gaussian(
     mean: ArrayLike,
     std: ArrayLike,
@@ -67,7 +70,6 @@ def crps_gaussian(
     return weighted_mean(score, counts)
 
 
-@compiled("axis", "fair")
 def crps_samples(
     samples: ArrayLike,
     targets: ArrayLike,
@@ -108,6 +110,37 @@ def crps_samples(
       >>> float(crps_samples(samples, jnp.array([1.0]), fair=False))
       0.25
     """
+    samples, targets = _apart(samples, targets, axis)
+    return _crps_samples(samples, targets, axis=axis, fair=fair, weights=weights)
+
+
+def _apart(samples: ArrayLike, targets: ArrayLike, axis: int) -> tuple[Any, Any]:
+    """Samples and targets with the same differences, if their shapes fit."""
+    draws, truth = as_numbers(samples, "samples"), as_numbers(targets, "targets")
+    if not isinstance(axis, Integral) or not draws.ndim:
+        return draws, truth
+    along = check_axis(int(axis), draws.ndim, name="axis")
+    if truth.shape != draws.shape[:along] + draws.shape[along + 1 :]:
+        return draws, truth
+    if isinstance(draws, jax.Array) and isinstance(truth, jax.Array):
+        return draws, truth
+    xp: Any = jnp if isinstance(truth, jax.Array) else np
+    repeated = xp.broadcast_to(xp.expand_dims(truth, along), draws.shape)
+    if not draws.size:
+        return draws, truth
+    truth, draws = relative(targets=repeated, samples=draws)
+    return draws, truth.take(0, axis=along)
+
+
+@compiled("axis", "fair")
+def _crps_samples(
+    samples: ArrayLike,
+    targets: ArrayLike,
+    *,
+    axis: int,
+    fair: bool,
+    weights: ArrayLike | None = None,
+) -> Array:
     draws = as_float(samples, name="samples")
     draws = jnp.moveaxis(draws, check_axis(axis, draws.ndim, name="axis"), 0)
     count, needed = draws.shape[0], 2 if fair else 1
@@ -124,7 +157,7 @@ def crps_samples(
         )
     error = draws - truth.astype(draws.dtype)[None]
     place = 2 * jnp.arange(1, count + 1, dtype=error.dtype) - count - 1
-    pairs = count * (count - 1 if fair else count)
+    pairs = float(count) * (count - 1 if fair else count)
     gaps = jnp.tensordot(
         place, jnp.sort(error, axis=0), 1, precision=jax.lax.Precision.HIGHEST
     )
@@ -158,7 +191,9 @@ def sharpness(std: ArrayLike, /, *, weights: ArrayLike | None = None) -> Array:
     """
     std, counts = as_examples(weights, std=std)
     std = poison(std, std >= 0)
-    return jnp.sqrt(weighted_mean(jnp.square(std), counts))
+    counted = jnp.where((counts > 0) & jnp.isfinite(std), std, 0)
+    unit = power_of_two(counted.max(initial=0))  # so that no square leaves the range
+    return unit * jnp.sqrt(weighted_mean(jnp.square(std / unit), counts))
 
 
 class RegressionCalibration(NamedTuple):
@@ -192,10 +227,15 @@ class RegressionCalibration(NamedTuple):
 
     @property
     def ence(self) -> Array:
-        """The expected normalised calibration error: of the errors' size, per bin."""
+        """The expected normalised calibration error: of the errors' size, per bin.
+
+        Of a bin without predicted variance it is infinite, or 0 if it has no errors.
+        """
         predicted, seen = jnp.sqrt(self.variance), jnp.sqrt(self.squared_error)
         filled = (self.weight > 0).astype(predicted.dtype)
-        return weighted_mean(jnp.abs(predicted - seen) / predicted, filled)
+        right = (predicted == 0) & (seen == 0)
+        share = jnp.abs(predicted - seen) / jnp.where(right, 1, predicted)
+        return weighted_mean(share, filled)
 
     @property
     def uce(self) -> Array:
@@ -204,7 +244,6 @@ class RegressionCalibration(NamedTuple):
         return jnp.where(self.weight > 0, terms, 0).sum() / self.weight.sum()
 
 
-@compiled("num_levels", "num_bins")
 def regression_calibration(
     mean: ArrayLike,
     std: ArrayLike,
@@ -227,11 +266,12 @@ def regression_calibration(
 
     Returns:
       The curve and the bins, with the summaries ``mace``, ``rmsce``, ``ence`` and
-      ``uce``; NaN where a ``std`` is negative.
+      ``uce``; NaN where a ``std`` is negative. With a ``std`` of 0 all quantiles are
+      the mean.
 
     Raises:
       ValueError: if shapes do not fit, or a count is not positive.
-      TypeError: if a count is no integer.
+      TypeError: if a count is not an integer.
 
     References:
       Kuleshov, Fenner, Ermon, `Accurate uncertainties for deep learning using
@@ -249,11 +289,37 @@ def regression_calibration(
       >>> bool((too_high.observed >= too_high.levels)[2:].all())
       True
     """
-    mean, std, targets, counts = as_examples(
-        weights, mean=mean, std=std, targets=targets
+    return _regression_calibration(
+        mean,
+        std,
+        targets,
+        std,
+        num_levels=num_levels,
+        num_bins=num_bins,
+        weights=weights,
     )
-    rank_of_target = stats.norm.cdf((targets - mean) / std)
-    rank_of_target = poison(rank_of_target, std > 0)
+
+
+@compiled("num_levels", "num_bins", ordered=("order",), differing=("targets", "mean"))
+def _regression_calibration(
+    mean: ArrayLike,
+    std: ArrayLike,
+    targets: ArrayLike,
+    order: ArrayLike,
+    *,
+    num_levels: int,
+    num_bins: int,
+    weights: ArrayLike | None = None,
+) -> RegressionCalibration:
+    """Bins by ``order``, in which widths of NumPy do not become equal."""
+    mean, std, targets, order, counts = as_examples(
+        weights, mean=mean, std=std, targets=targets, order=order
+    )
+    error = targets - mean
+    # Without a width the distribution is a step, which is at or below its mean.
+    z = jnp.where(std > 0, error / std, jnp.where(error > 0, jnp.inf, -jnp.inf))
+    z = poison(z, (std >= 0) & ~jnp.isnan(error))
+    rank_of_target = stats.norm.cdf(z)
     std = poison(std, std >= 0)
     num_levels = as_count(num_levels, name="num_levels")
     spaced = np.arange(1, num_levels + 1) / (num_levels + 1)
@@ -263,12 +329,12 @@ def regression_calibration(
         below = (rank_of_target <= level).astype(mean.dtype)
         return weighted_mean(poison(below, ~jnp.isnan(rank_of_target)), counts)
 
-    bins = equal_mass_bins(std, counts, num_bins)
-    weight, error = bins.sum(counts), jnp.square(targets - mean)
+    bins = equal_mass_bins(poison(order, std >= 0), counts, num_bins)
+    weight = bins.sum(counts)
     return RegressionCalibration(
         levels=levels,
         observed=jax.lax.map(share_below, levels),
         weight=weight,
         variance=bins.sum(weighted(jnp.square(std), counts)) / weight,
-        squared_error=bins.sum(weighted(error, counts)) / weight,
+        squared_error=bins.sum(weighted(jnp.square(error), counts)) / weight,
     )

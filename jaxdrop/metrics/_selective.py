@@ -3,13 +3,15 @@
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 from jaxdrop._checks import check_choice
+from jaxdrop._numbers import as_scalar
 from jaxdrop._typing import Array
 from jaxdrop.metrics._compiled import compiled
-from jaxdrop.metrics._examples import as_examples, poison, weighted
-from jaxdrop.metrics._ranks import comparable, rank
+from jaxdrop.metrics._examples import as_examples, as_level, poison, weighted
+from jaxdrop.metrics._ranks import rank
 
 
 class RiskCoverage(NamedTuple):
@@ -25,11 +27,12 @@ class RiskCoverage(NamedTuple):
 
     def coverage_at(self, risk: ArrayLike, /) -> Array:
         """The largest share that can be answered at no more than this mean loss."""
-        good = self.risk <= jnp.asarray(risk, self.risk.dtype)
+        limit = jnp.asarray(as_scalar(risk, name="risk"), self.risk.dtype)
+        good = self.risk <= limit
         best = jnp.where(good, self.coverage, 0).max(initial=0)
         answered = self.coverage > 0  # before the first weight there is no risk
         known = answered.any() & ~(answered & jnp.isnan(self.risk)).any()
-        return poison(best, known)
+        return poison(best, known & ~jnp.isnan(limit))
 
 
 class AccuracyRejection(NamedTuple):
@@ -43,8 +46,23 @@ class AccuracyRejection(NamedTuple):
     rejected: Array
     accuracy: Array
 
+    def accuracy_at(self, rejected: ArrayLike, /) -> Array:
+        """The accuracy on the rest when at least this share of examples is rejected.
 
-@compiled()
+        A number must be at least 0 and below 1; a JAX array outside gives NaN. NaN as
+        well where no point of the curve rejects so many.
+        """
+        share = jnp.asarray(
+            as_level(rejected, name="rejected", ends="0"), self.rejected.dtype
+        )
+        rounding = 4 * float(np.finfo(self.rejected.dtype).eps)
+        enough = self.rejected >= share - rounding
+        if not enough.size:
+            return jnp.full((), jnp.nan, self.accuracy.dtype)
+        return poison(self.accuracy[enough.argmax()], enough.any() & ~jnp.isnan(share))
+
+
+@compiled(ordered=("confidence",))
 def risk_coverage(
     confidence: ArrayLike, losses: ArrayLike, /, *, weights: ArrayLike | None = None
 ) -> RiskCoverage:
@@ -77,13 +95,13 @@ def risk_coverage(
       '0.2'
     """
     confidence, losses, counts = as_examples(
-        weights, confidence=comparable(confidence), losses=losses
+        weights, confidence=confidence, losses=losses
     )
     coverage, risk, _ = _curve(confidence, losses, counts)
     return RiskCoverage(coverage, risk)
 
 
-@compiled("kind")
+@compiled("kind", ordered=("confidence",))
 def aurc(
     confidence: ArrayLike,
     losses: ArrayLike,
@@ -127,7 +145,7 @@ def aurc(
     """
     check_choice(kind, ("risk", "excess", "generalized"), name="kind")
     confidence, losses, counts = as_examples(
-        weights, confidence=comparable(confidence), losses=losses
+        weights, confidence=confidence, losses=losses
     )
     if kind == "generalized":
         return _area(confidence, losses, counts, generalized=True)
@@ -135,7 +153,7 @@ def aurc(
     return area - _area(-losses, losses, counts) if kind == "excess" else area
 
 
-@compiled()
+@compiled(ordered=("confidence",))
 def accuracy_rejection(
     confidence: ArrayLike, correct: ArrayLike, /, *, weights: ArrayLike | None = None
 ) -> AccuracyRejection:
@@ -162,9 +180,11 @@ def accuracy_rejection(
       >>> curve = accuracy_rejection(confidence, jnp.array([False, True, True, True]))
       >>> curve.rejected.tolist(), curve.accuracy.tolist()
       ([0.0, 0.25, 0.5, 0.75], [0.75, 1.0, 1.0, 1.0])
+      >>> float(curve.accuracy_at(0.1))  # one of four is rejected
+      1.0
     """
     confidence, correct, counts = as_examples(
-        weights, confidence=comparable(confidence), correct=correct
+        weights, confidence=confidence, correct=correct
     )
     correct = poison(correct, (correct >= 0) & (correct <= 1))
     coverage, risk, _ = _curve(confidence, 1 - correct, counts)

@@ -6,6 +6,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from jaxdrop._typing import Array
+from jaxdrop._weights import power_of_two
 from jaxdrop.metrics._compiled import compiled
 from jaxdrop.metrics._examples import (
     as_classified,
@@ -14,8 +15,8 @@ from jaxdrop.metrics._examples import (
     weighted_mean,
 )
 
-_LIMIT = 1e3  # temperatures are sought between 1 / _LIMIT and _LIMIT
-_STEPS = 40  # halvings of log([1 / _LIMIT, _LIMIT]): beyond float32
+_LIMIT = 60.0  # of |log(temperature / largest logit)|: 1e-26 to 1e26
+_STEPS = 40  # halvings of that interval: beyond float32
 
 
 @compiled()
@@ -29,17 +30,26 @@ def temperature_scaling(
     trained on.
 
     The likelihood has one optimum, where the expected logit is the mean logit of the
-    right class; it is found by bisection, without step sizes.
+    right class; it is found by bisection, without step sizes, on the scale of the
+    logits: of ``1e4 * logits`` the temperature is ``1e4`` times as high.
 
     Args:
-      logits: ``(*batch, classes)``.
+      logits: ``(*batch, classes)``: of one pass, or log-probabilities, which are logits
+        that are normalised. Of a Monte-Carlo prediction take ``stats["log_mean"]``, the
+        logarithm of the mean probabilities; then ``softmax(log_mean / temperature)`` is
+        the calibrated prediction. For one logit see :func:`binary_logits`.
       labels: the right classes ``(*batch)``, integers.
       weights: ``(*batch)``: how much each example counts.
 
     Returns:
-      A scalar between 0.001 and 1000: above 1 for an overconfident model. If every
-      label is the most probable class there is no optimum, and it is 0.001; if every
-      temperature is as good, it is 1.
+      A scalar, above 1 for an overconfident model; 1 if every temperature is as good.
+      There may be no optimum, which the two ends say: 0 if no label is less probable
+      than another class, so that the colder the better; infinity if a uniform
+      prediction is better than any. Check for both before dividing.
+
+    Raises:
+      ValueError: if shapes do not fit, or there is one class.
+      TypeError: if labels are not integers.
 
     References:
       Guo, Pleiss, Sun, Weinberger, `On calibration of modern neural networks
@@ -56,6 +66,9 @@ def temperature_scaling(
     table, labels, counts = as_classified(logits, labels, weights, name="logits")
     table = table - table.max(-1, keepdims=True)
     index = jnp.clip(labels, 0, table.shape[-1] - 1)[:, None]
+    seen = jnp.where(jnp.isfinite(table) & (counts > 0)[:, None], -table, 0)
+    unit = power_of_two(seen.max(initial=0))
+    table = table / unit
     right = jnp.take_along_axis(table, index, axis=-1)[:, 0]
     right = poison(right, is_label(labels, table.shape[-1]))
 
@@ -70,8 +83,10 @@ def temperature_scaling(
         above = slope(jnp.exp(-middle)) <= 0  # colder fits better still
         return jnp.where(above, low, middle), jnp.where(above, middle, high)
 
-    limit = jnp.log(jnp.asarray(_LIMIT, table.dtype))
+    limit = jnp.asarray(_LIMIT, table.dtype)
     low, high = lax.fori_loop(0, _STEPS, halve, (-limit, limit))
+    found = unit * jnp.exp((low + high) / 2)
+    found = jnp.where(low == -limit, 0, jnp.where(high == limit, jnp.inf, found))
     unmoved = ((table == 0) | (table == -jnp.inf)).all(-1)  # by any temperature
-    found = jnp.where((unmoved | (counts == 0)).all(), 1, jnp.exp((low + high) / 2))
+    found = jnp.where((unmoved | (counts == 0)).all(), 1, found)
     return poison(found, ~jnp.isnan(slope(jnp.ones_like(limit))))

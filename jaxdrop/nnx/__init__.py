@@ -1,5 +1,41 @@
-"""jaxdrop as Flax NNX modules: the functions, with a rate, a mode and keys."""
+"""jaxdrop as Flax NNX modules: the functions, with a rate, a mode and keys.
 
+A module that was given ``rngs`` has a stream of keys of its own, which is state of
+the model: each draw advances it. Inside ``nnx.jit`` that reaches the model; inside a
+plain ``jax.jit`` it is lost, and every call draws the same masks, unless the state is
+returned from the function, or a key is an argument: ``model(x, rngs=key)``.
+
+- ``AlphaDropout``: for SELU networks, keeps mean and variance.
+- ``ConcreteDropout``: a layer with a dropout rate that it learns.
+- ``DropBlock``: contiguous blocks of images, series or volumes.
+- ``DropConnectConv``: a convolution whose weights are dropped.
+- ``DropConnectLinear``: a dense layer whose weights are dropped.
+- ``Dropout``: entries, in the place of Flax's own.
+- ``DropoutModule``: the base of a module that drops at a rate.
+- ``EmbeddingDropout``: word types, all occurrences together.
+- ``FeatureAlphaDropout``: whole channels, for SELU networks.
+- ``GaussianDropout``: multiplies by Gaussian noise.
+- ``L0Linear``: a dense layer that closes inputs for good.
+- ``LockedDropout``: one mask for all time steps.
+- ``Masksembles``: a fixed set of masks, on in evaluation too.
+- ``Rate``: a rate that many modules share.
+- ``RecurrentDropoutLSTMCell``: drops the updates of the memory, never the memory.
+- ``ShakeDrop``: random mixing at the end of a residual branch.
+- ``ShakeShake``: random mixing of two branches.
+- ``SpatialDropout``: whole channels.
+- ``StochasticDepth``: whole residual branches, also known as drop path.
+- ``StochasticModule``: the base of a module with a mode and keys.
+- ``SubsetStochasticDepth``: a branch that runs on part of the batch.
+- ``TokenDropout``: tokens, of which fewer are left.
+- ``VariationalCell``: one mask of inputs and state for all time steps.
+- ``VariationalConv``: a convolution that learns how noisy its weights are.
+- ``VariationalLinear``: a dense layer that learns how noisy its weights are.
+- ``ZoneoutCell``: units that keep their old values at random.
+- ``attention_fn``: attention with dropout in linear memory, for Flax's attention.
+- ``mc_apply``: one stochastic pass, for ``jaxdrop.mc``.
+"""
+
+from jaxdrop._names import missing_name
 from jaxdrop.nnx._attention import attention_fn as attention_fn
 from jaxdrop.nnx._cells import RecurrentDropoutLSTMCell as RecurrentDropoutLSTMCell
 from jaxdrop.nnx._cells import ZoneoutCell as ZoneoutCell
@@ -28,3 +64,38 @@ from jaxdrop.nnx._relatives import SubsetStochasticDepth as SubsetStochasticDept
 from jaxdrop.nnx._relatives import TokenDropout as TokenDropout
 from jaxdrop.nnx._variational import VariationalLinear as VariationalLinear
 from jaxdrop.nnx._variational_cell import VariationalCell as VariationalCell
+
+__all__ = [
+    "AlphaDropout",
+    "ConcreteDropout",
+    "DropBlock",
+    "DropConnectConv",
+    "DropConnectLinear",
+    "Dropout",
+    "DropoutModule",
+    "EmbeddingDropout",
+    "FeatureAlphaDropout",
+    "GaussianDropout",
+    "L0Linear",
+    "LockedDropout",
+    "Masksembles",
+    "Rate",
+    "RecurrentDropoutLSTMCell",
+    "ShakeDrop",
+    "ShakeShake",
+    "SpatialDropout",
+    "StochasticDepth",
+    "StochasticModule",
+    "SubsetStochasticDepth",
+    "TokenDropout",
+    "VariationalCell",
+    "VariationalConv",
+    "VariationalLinear",
+    "ZoneoutCell",
+    "attention_fn",
+    "mc_apply",
+]
+
+
+def __getattr__(name: str) -> object:
+    raise AttributeError(missing_name(name, package=__name__, offered=__all__))

@@ -11,7 +11,7 @@ import jax
 from flax import nnx
 
 from jaxdrop._typing import PyTree
-from jaxdrop.diagnostics._audit.models import Visit
+from jaxdrop.diagnostics._audit.frameworks import Visit
 from jaxdrop.diagnostics._audit.modules import rate_of, shares_heads, technique_of
 from jaxdrop.diagnostics._audit.places import marker
 from jaxdrop.nnx._module import StochasticModule
@@ -36,6 +36,13 @@ def split(model: Any, /) -> tuple[PyTree, Callable[[PyTree], Any]]:
 def state(model: Any, /) -> PyTree:
     """The arrays of a model."""
     return nnx.state(model)
+
+
+def streams(model: Any, /) -> PyTree:
+    """Which of the arrays of a model belong to a stream of keys."""
+    is_variable = lambda node: isinstance(node, nnx.Variable)
+    of_variable = lambda v: jax.tree.map(lambda _: isinstance(v, nnx.RngState), v)
+    return jax.tree.map(of_variable, nnx.state(model), is_leaf=is_variable)
 
 
 def call(function: Any, /) -> Callable[..., Any]:

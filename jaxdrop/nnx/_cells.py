@@ -7,20 +7,22 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxdrop._checks import check_rate, is_zero, require_key
-from jaxdrop._dropout._sequences import (
+from jaxdrop._checks import check_choice, check_rate, is_zero, require_key
+from jaxdrop._dropout._carries import (
     KeyedCarry,
     MaskedCarry,
-    advance,
-    draw_mask,
-    drop_step,
-    start,
-    zone_step,
+    StateAt,
+    check_start,
+    comes_from_flax,
+    find_state,
+    is_plain,
 )
+from jaxdrop._dropout._sequences import advance, draw_mask, drop_step, start, zone_step
 from jaxdrop._typing import Array, Key
 from jaxdrop._typing import Rate as RateLike
 from jaxdrop.nnx._linear import require_rngs
-from jaxdrop.nnx._module import KeySource, Mode, Rate, StochasticModule, value_of
+from jaxdrop.nnx._module import KeySource, Mode, Rate, StochasticModule
+from jaxdrop.nnx._rate import hold_rate, rate_of
 
 _orthogonal = nnx.initializers.orthogonal()
 
@@ -33,7 +35,7 @@ class RecurrentModule(StochasticModule, nnx.RNNCellBase):
     stream that it passes to ``initialize_carry`` is the same in every model.
     """
 
-    def sources(
+    def _sources(
         self, rngs: KeySource | None, flag: bool | Array, *rates: RateLike
     ) -> tuple[Key | None, KeySource | None]:
         """What a sequence draws from: the key of its masks, and what feeds its memory.
@@ -66,11 +68,47 @@ class RecurrentModule(StochasticModule, nnx.RNNCellBase):
             )
         return self.draw_key()
 
-    def hold_rate(self, rate: RateLike | Rate, name: str) -> RateLike | Rate:
-        """Returns a rate that was checked."""
-        if not isinstance(rate, nnx.Variable):
-            check_rate(rate, caller=type(self).__name__, name=name)
+    def _start_cell(
+        self,
+        cell: Any,
+        input_shape: tuple[int, ...],
+        rngs: Any,
+        *args: Any,
+        carry: Any,
+    ) -> Any:
+        """The carry of the cell within, from which a sequence starts."""
+        ours: Any = cell
+        if isinstance(cell, RecurrentModule):
+            return ours.initialize_carry(input_shape, rngs, *args, carry=carry)
+        if carry is None:
+            return cell.initialize_carry(input_shape, rngs, *args)
+        batch = tuple(input_shape[: -cell.num_feature_axes])
+        return check_start(carry, batch, caller=type(self).__name__)
+
+    def _hold_rate(self, rate: RateLike | Rate, name: str) -> RateLike | Rate:
+        held: RateLike | Rate = hold_rate(rate, caller=type(self).__name__, name=name)
+        if not isinstance(held, nnx.Variable):
+            check_rate(held, caller=type(self).__name__, name=name)
+        return held
+
+    def _rate(self, name: str) -> RateLike:
+        """The rate that an attribute is at the moment."""
+        rate: RateLike = rate_of(
+            getattr(self, name), caller=type(self).__name__, name=name
+        )
         return rate
+
+
+def knows_carry(cell: nnx.RNNCellBase, /) -> bool:
+    """Whether a cell has the carry of a cell of Flax, whose last array is the state."""
+    return comes_from_flax(type(_innermost(cell)).initialize_carry)
+
+
+def _innermost(cell: Any) -> nnx.RNNCellBase:
+    while isinstance(cell, RecurrentModule) and hasattr(cell, "cell"):
+        cell = cell.cell
+    found: nnx.RNNCellBase = cell
+    return found
 
 
 class RecurrentDropoutLSTMCell(RecurrentModule, nnx.OptimizedLSTMCell):
@@ -137,11 +175,16 @@ class RecurrentDropoutLSTMCell(RecurrentModule, nnx.OptimizedLSTMCell):
             rngs=require_rngs(mode.get("rngs"), caller=type(self).__name__),
         )
         StochasticModule.__init__(self, **mode)
-        self.rate = self.hold_rate(rate, "rate")
+        self.rate = self._hold_rate(rate, "rate")
         self.per_step = per_step
 
     def initialize_carry(  # type: ignore[override]
-        self, input_shape: tuple[int, ...], rngs: Any = None, carry_init: Any = None
+        self,
+        input_shape: tuple[int, ...],
+        rngs: Any = None,
+        carry_init: Any = None,
+        *,
+        carry: Any = None,
     ) -> MaskedCarry | KeyedCarry:
         """Starts sequences: memory and state, and masks or keys.
 
@@ -150,17 +193,21 @@ class RecurrentDropoutLSTMCell(RecurrentModule, nnx.OptimizedLSTMCell):
           rngs: a key or ``nnx.Rngs``, for masks, memory and state; a stream is for
             memory and state alone, and masks come from the module's own.
           carry_init: the initializer of memory and state, zeros by default.
+          carry: memory and state to start from, such as those of an encoder.
 
         Returns:
           A :class:`MaskedCarry`, or a :class:`KeyedCarry` with ``per_step``.
         """
-        flag, rate = self.mode(None), value_of(self.rate)
-        key, rngs = self.sources(rngs, flag, rate)
-        carry = nnx.OptimizedLSTMCell.initialize_carry(
-            self, input_shape, rngs, carry_init
-        )
+        flag, rate = self.mode(None), self._rate("rate")
+        key, rngs = self._sources(rngs, flag, rate)
+        batch = tuple(input_shape[:-1])
+        if carry is None:
+            carry = nnx.OptimizedLSTMCell.initialize_carry(
+                self, input_shape, rngs, carry_init
+            )
+        carry = check_start(carry, batch, caller=type(self).__name__)
         if self.per_step:
-            return start(carry, key, tuple(input_shape[:-1]))
+            return start(carry, key, batch)
         mask = draw_mask(key, carry[1].shape, rate=rate, flag=flag)
         return MaskedCarry(carry, None, mask)
 
@@ -174,13 +221,19 @@ class RecurrentDropoutLSTMCell(RecurrentModule, nnx.OptimizedLSTMCell):
         Returns:
           The next carry, and the new state.
         """
-        c, h = carry.cell
+        flag, rate = self.mode(None), self._rate("rate")
+        kinds, caller = (MaskedCarry, KeyedCarry), type(self).__name__
+        is_bare = is_plain(carry, kinds, rates=(rate,), flag=flag, caller=caller)
+        c, h = carry if is_bare else carry.cell
         gates = jnp.split(self.dense_i(inputs) + self.dense_h(h), 4, axis=-1)
         i, f, o = (self.gate_fn(gates[index]) for index in (0, 1, 3))
         g = self.activation_fn(gates[2])
-        g = drop_step(g, carry, rate=value_of(self.rate), flag=self.mode(None))
+        if not is_bare:
+            g = drop_step(g, carry, rate=rate, flag=flag)
         c = f * c + i * g
         h = o * self.activation_fn(c)
+        if is_bare:
+            return (c, h), h
         if isinstance(carry, KeyedCarry):
             return advance(carry, (c, h)), h
         return MaskedCarry((c, h), carry.inputs, carry.state), h
@@ -190,7 +243,8 @@ class ZoneoutCell(RecurrentModule):
     """A recurrent cell whose units keep their old values at random, at every step.
 
     :func:`jaxdrop.zoneout` on the arrays of the carry, with masks of its own at each
-    step. In evaluation the state is the expectation of old and new. The usual rates are
+    step. In evaluation the state is the expectation of old and new. The output is the
+    state that results. The usual rates are
     0.05 for the state and 0.5 for the memory of an LSTM.
 
     Args:
@@ -198,6 +252,14 @@ class ZoneoutCell(RecurrentModule):
       state_rate: the probability that a unit of the hidden state keeps its value.
       memory_rate: the probability that another array of the carry, the memory of an
         LSTM, keeps an entry.
+      state: where the carry of the cell has its state: a key such as ``0`` or ``"h"``,
+        a tuple of keys, or a function that takes the carry and returns the state. By
+        default it is what it is in Flax's cells, the only floating point array, or the
+        array that the cell returns as its output as well.
+      output: what the output is: ``"state"``, the state that results, or ``"cell"``,
+        what the cell returned, before zoneout. By default it is the state for Flax's
+        cells, transformed or not; a subclass that returns something else as its output
+        gives NaN there, and any other cell an error.
       **mode: see :class:`StochasticModule`.
 
     References:
@@ -223,15 +285,25 @@ class ZoneoutCell(RecurrentModule):
         *,
         state_rate: RateLike | Rate,
         memory_rate: RateLike | Rate = 0.0,
+        state: StateAt = None,
+        output: str | None = None,
         **mode: Unpack[Mode],
     ) -> None:
         super().__init__(**mode)
+        if output is not None:
+            check_choice(output, ("state", "cell"), name="ZoneoutCell: output")
         self.cell = cell
-        self.state_rate = self.hold_rate(state_rate, "state_rate")
-        self.memory_rate = self.hold_rate(memory_rate, "memory_rate")
+        self.state_rate = self._hold_rate(state_rate, "state_rate")
+        self.memory_rate = self._hold_rate(memory_rate, "memory_rate")
+        self.state = state
+        self.output = output
 
     def initialize_carry(
-        self, input_shape: tuple[int, ...], rngs: Any = None, *args: Any
+        self,
+        input_shape: tuple[int, ...],
+        rngs: Any = None,
+        *args: Any,
+        carry: Any = None,
     ) -> KeyedCarry:
         """Starts sequences: the carry of the cell, and keys of the steps.
 
@@ -240,13 +312,15 @@ class ZoneoutCell(RecurrentModule):
           rngs: a key or ``nnx.Rngs``, for zones and the carry of the cell; a stream is
             for the carry alone, and zones come from the module's own.
           *args: what else the cell takes.
+          carry: a carry of the cell to start from, such as that of an encoder; by
+            default the cell makes one.
 
         Returns:
           A :class:`KeyedCarry`.
         """
-        rates = value_of(self.memory_rate), value_of(self.state_rate)
-        key, rngs = self.sources(rngs, self.mode(None), *rates)
-        carry = self.cell.initialize_carry(input_shape, rngs, *args)
+        rates = self._rate("memory_rate"), self._rate("state_rate")
+        key, rngs = self._sources(rngs, self.mode(None), *rates)
+        carry = self._start_cell(self.cell, input_shape, rngs, *args, carry=carry)
         return start(carry, key, tuple(input_shape[: -self.num_feature_axes]))
 
     def __call__(self, carry: KeyedCarry, inputs: Array) -> tuple[KeyedCarry, Array]:
@@ -259,15 +333,38 @@ class ZoneoutCell(RecurrentModule):
         Returns:
           The next carry, and the output of the cell.
         """
-        new, output = self.cell(carry.cell, inputs)
-        return zone_step(
-            carry,
+        caller, flag = type(self).__name__, self.mode(None)
+        rates = self._rate("memory_rate"), self._rate("state_rate")
+        is_bare = is_plain(carry, (KeyedCarry,), rates=rates, flag=flag, caller=caller)
+        keyed = KeyedCarry(carry, None, None) if is_bare else carry
+        new, output = self.cell(keyed.cell, inputs)
+        following, output = zone_step(
+            keyed,
             new,
             output,
-            memory_rate=value_of(self.memory_rate),
-            state_rate=value_of(self.state_rate),
-            flag=self.mode(None),
+            memory_rate=rates[0],
+            state_rate=rates[1],
+            flag=flag,
+            at=self._find_state(keyed.cell),
+            source=self._source_of_output(),
+            caller=caller,
         )
+        return following.cell if is_bare else following, output
+
+    def _find_state(self, carry: Any) -> int | None:
+        where = self.state
+        if where is None and isinstance(self.cell, RecurrentModule):
+            where = getattr(self.cell, "state", None)  # said to a VariationalCell
+        known = knows_carry(self.cell)
+        return find_state(carry, where, is_known=known, caller="ZoneoutCell")
+
+    def _source_of_output(self) -> str:
+        if self.output is not None:
+            return self.output
+        if not knows_carry(self.cell):
+            return "unknown"
+        by_flax = comes_from_flax(type(_innermost(self.cell)).__call__)
+        return "state" if by_flax else "checked"
 
     @property
     def num_feature_axes(self) -> int:

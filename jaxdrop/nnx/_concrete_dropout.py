@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import ArrayLike
 
+from jaxdrop._checks import as_axes, as_static
 from jaxdrop._dropout.concrete_dropout import concrete_dropout, initial_logit
 from jaxdrop._dropout.concrete_penalty import concrete_penalty
 from jaxdrop._typing import Array, Flag
@@ -66,7 +67,7 @@ class ConcreteDropout(StochasticModule):
         self.dropout_regularizer = dropout_regularizer
         self.num_inputs = num_inputs
         self.temperature = temperature
-        self.broadcast_dims = tuple(broadcast_dims)
+        self.broadcast_dims = as_axes(as_static(broadcast_dims))
         logit = initial_logit(init_rate, caller="ConcreteDropout")
         self.logit_rate = nnx.Param(jnp.float32(logit))
 
@@ -97,7 +98,7 @@ class ConcreteDropout(StochasticModule):
             None if flag is True else self.draw_key(rngs),
             x,
             self.logit_rate[...],
-            temperature=self.temperature,
+            temperature=value_of(self.temperature),
             broadcast_dims=self.broadcast_dims,
             deterministic=flag,
         )

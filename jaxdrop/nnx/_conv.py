@@ -7,7 +7,6 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import ArrayLike
 
-from jaxdrop._checks import check_rate
 from jaxdrop._dropout._dropped_layer import check_evaluation, dropped_layer
 from jaxdrop._dropout._noisy_weights import variational_conv
 from jaxdrop._dropout.variational_penalty import variational_penalty
@@ -15,7 +14,8 @@ from jaxdrop._dropout.variational_sparsity import variational_sparsity
 from jaxdrop._typing import Array, Flag
 from jaxdrop._typing import Rate as RateLike
 from jaxdrop.nnx._linear import require_rngs
-from jaxdrop.nnx._module import KeySource, Mode, Rate, StochasticModule
+from jaxdrop.nnx._module import KeySource, Mode, Rate, StochasticModule, value_of
+from jaxdrop.nnx._rate import hold_rate
 
 
 class ConvOptions(Mode, total=False):
@@ -60,13 +60,12 @@ class NoisyConv(StochasticModule, nnx.Conv):
         )
         StochasticModule.__init__(self, **mode)
 
-    def product(self, x: Array, kernel: Array, dtype: Any = None) -> Array:
-        """Convolves with a kernel, in ``dtype``, by default that of the layer."""
-        dtype = self.dtype if dtype is None else dtype
-        conv: Any = _WithKernel(self, kernel, dtype)
+    def _product(self, x: Array, kernel: Array, dtype: Any = None) -> Array:
+        """Inputs convolved with a kernel, in ``dtype`` or else in that of the layer."""
+        conv: Any = _WithKernel(self, kernel, self.dtype if dtype is None else dtype)
         return nnx.Conv.__call__(conv, x)
 
-    def add_bias(self, y: Array) -> Array:
+    def _add_bias(self, y: Array) -> Array:
         """Adds the bias, if there is one."""
         if self.bias is None:
             return y
@@ -117,8 +116,7 @@ class DropConnectConv(NoisyConv):
         evaluation: str = "mean",
         **options: Unpack[ConvOptions],
     ) -> None:
-        if not isinstance(rate, nnx.Variable):
-            check_rate(rate, caller="DropConnectConv")
+        rate = hold_rate(rate, caller="DropConnectConv")
         check_evaluation(evaluation, activation, caller="DropConnectConv")
         super().__init__(in_features, out_features, kernel_size, **options)
         self.rate = rate
@@ -146,21 +144,21 @@ class DropConnectConv(NoisyConv):
           Outputs, ``(*batch, *spatial, out_features)``.
         """
         chosen = self.rate if rate is None else rate
-        key, chosen, flag = self.settle(deterministic, rngs, chosen)
+        key, chosen, flag = self._settle(deterministic, rngs, chosen)
         return dropped_layer(
             key,
             x,
             self.kernel[...],
             rate=chosen,
             deterministic=flag,
-            product=self.product,
+            product=self._product,
             finish=self._finish,
             per_example=self.per_example,
             evaluation=self.evaluation,
         )
 
     def _finish(self, y: Array) -> Array:
-        y = self.add_bias(y)
+        y = self._add_bias(y)
         return y if self.activation is None else self.activation(y)
 
 
@@ -230,11 +228,11 @@ class VariationalConv(NoisyConv):
             x,
             self.kernel[...],
             self.kernel_log_variance[...],
-            product=self.product,
-            threshold=self.threshold,
+            product=self._product,
+            threshold=value_of(self.threshold),
             deterministic=flag,
         )
-        return self.add_bias(y)
+        return self._add_bias(y)
 
     def penalty(self) -> Array:
         """What this layer adds to the loss, :func:`jaxdrop.variational_penalty`."""
@@ -243,7 +241,9 @@ class VariationalConv(NoisyConv):
     def sparsity(self) -> Array:
         """The share of weights that evaluation leaves out."""
         return variational_sparsity(
-            self.kernel[...], self.kernel_log_variance[...], threshold=self.threshold
+            self.kernel[...],
+            self.kernel_log_variance[...],
+            threshold=value_of(self.threshold),
         )
 
 

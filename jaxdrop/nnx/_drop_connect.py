@@ -6,12 +6,12 @@ from typing import Any, Unpack
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxdrop._checks import check_rate
 from jaxdrop._dropout._dropped_layer import check_evaluation, dropped_layer
 from jaxdrop._typing import Array, Flag
 from jaxdrop._typing import Rate as RateLike
 from jaxdrop.nnx._linear import NoisyLinear
 from jaxdrop.nnx._module import KeySource, Mode, Rate
+from jaxdrop.nnx._rate import hold_rate
 
 
 class DropConnectLinear(NoisyLinear):
@@ -71,8 +71,7 @@ class DropConnectLinear(NoisyLinear):
         evaluation: str = "mean",
         **mode: Unpack[Mode],
     ) -> None:
-        if not isinstance(rate, nnx.Variable):
-            check_rate(rate, caller="DropConnectLinear")
+        rate = hold_rate(rate, caller="DropConnectLinear")
         check_evaluation(evaluation, activation, caller="DropConnectLinear")
         super().__init__(
             in_features,
@@ -112,19 +111,19 @@ class DropConnectLinear(NoisyLinear):
           Outputs, ``(*batch, out_features)``.
         """
         chosen = self.rate if rate is None else rate
-        key, chosen, flag = self.settle(deterministic, rngs, chosen)
+        key, chosen, flag = self._settle(deterministic, rngs, chosen)
         return dropped_layer(
             key,
             x,
             self.kernel[...],
             rate=chosen,
             deterministic=flag,
-            product=self.product,
+            product=self._product,
             finish=self._finish,
             per_example=self.per_example,
             evaluation=self.evaluation,
         )
 
     def _finish(self, y: Array) -> Array:
-        y = self.add_bias(y)
+        y = self._add_bias(y)
         return y if self.activation is None else self.activation(y)

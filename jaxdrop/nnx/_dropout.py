@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Unpack
 
-from jaxdrop._checks import as_axes
+from jaxdrop._checks import as_axes, as_static
 from jaxdrop._dropout.alpha_dropout import alpha_dropout
 from jaxdrop._dropout.drop_block import drop_block
 from jaxdrop._dropout.dropout import dropout
@@ -51,7 +51,7 @@ class Dropout(DropoutModule):
         **mode: Unpack[Mode],
     ) -> None:
         super().__init__(rate, **mode)
-        self.broadcast_dims = as_axes(broadcast_dims)
+        self.broadcast_dims = as_axes(as_static(broadcast_dims))
 
     def regularize(
         self, key: Key | None, x: Array, rate: RateLike, deterministic: bool | Array
@@ -82,7 +82,7 @@ class GaussianDropout(DropoutModule):
         **mode: Unpack[Mode],
     ) -> None:
         super().__init__(rate, **mode)
-        self.broadcast_dims = as_axes(broadcast_dims)
+        self.broadcast_dims = as_axes(as_static(broadcast_dims))
 
     def regularize(
         self, key: Key | None, x: Array, rate: RateLike, deterministic: bool | Array
@@ -113,7 +113,7 @@ class AlphaDropout(DropoutModule):
         **mode: Unpack[Mode],
     ) -> None:
         super().__init__(rate, **mode)
-        self.broadcast_dims = as_axes(broadcast_dims)
+        self.broadcast_dims = as_axes(as_static(broadcast_dims))
 
     def regularize(
         self, key: Key | None, x: Array, rate: RateLike, deterministic: bool | Array
@@ -225,9 +225,7 @@ class DropBlock(DropoutModule):
         **mode: Unpack[Mode],
     ) -> None:
         super().__init__(rate, **mode)
-        self.block_size = (
-            tuple(block_size) if isinstance(block_size, Sequence) else block_size
-        )
+        self.block_size = as_static(block_size)
         self.num_spatial_dims = num_spatial_dims
         self.channel_axis = channel_axis
         self.shared_channels = shared_channels

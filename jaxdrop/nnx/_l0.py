@@ -107,7 +107,7 @@ class L0Linear(NoisyLinear):
         if self.per_example and key is not None:
             log_alpha = jnp.broadcast_to(log_alpha, x.shape)
         gates = hard_concrete(key, log_alpha, deterministic=flag)
-        return self.add_bias(self.product(apply_gates(x, gates), self.kernel[...]))
+        return self._add_bias(self._product(apply_gates(x, gates), self.kernel[...]))
 
     def penalty(self) -> Array:
         """How many weights are expected to be used."""

@@ -48,13 +48,13 @@ class NoisyLinear(StochasticModule):
         self.bias = bias
         super().__init__(**mode)  # forks a stream: after the parameters, as in Flax
 
-    def product(self, x: Array, kernel: Array, dtype: Any = None) -> Array:
-        """Inputs times a kernel, in ``dtype``, by default that of the layer."""
+    def _product(self, x: Array, kernel: Array, dtype: Any = None) -> Array:
+        """Inputs times a kernel, in ``dtype`` or else in that of the layer."""
         dtype = self.dtype if dtype is None else dtype
         x, kernel = nnx.nn.dtypes.promote_dtype((x, kernel), dtype=dtype)
         return jnp.matmul(x, kernel, precision=self.precision)
 
-    def add_bias(self, y: Array) -> Array:
+    def _add_bias(self, y: Array) -> Array:
         """Adds the bias, if there is one."""
         if self.bias is None:
             return y

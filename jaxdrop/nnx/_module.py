@@ -1,16 +1,21 @@
 """What NNX modules share: a mode, a stream of keys, and mostly a rate."""
 
-from typing import Any, TypedDict, Unpack
+import inspect
+from typing import Any, Self, TypedDict, Unpack
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.typing import ArrayLike
 
-from jaxdrop._checks import check_flag, check_rate, is_zero
+from jaxdrop._checks import check_flag, is_zero
+from jaxdrop._names import check_keywords
 from jaxdrop._typing import Array, Flag, Key
 from jaxdrop._typing import Rate as RateLike
+from jaxdrop.nnx._methods import expand_options, untabulated
+from jaxdrop.nnx._rate import Rate as Rate
+from jaxdrop.nnx._rate import hold_rate, rate_of
+from jaxdrop.nnx._rate import value_of as value_of
 
 KeySource = nnx.Rngs | nnx.RngStream | jax.Array
 """Where a call takes its key from: ``nnx.Rngs``, one of its streams, or a key."""
@@ -24,31 +29,8 @@ class Mode(TypedDict, total=False):
     rngs: nnx.Rngs | nnx.RngStream | None
 
 
-class Rate(nnx.Variable[Any]):
-    """A rate that many modules share, changed in one place without recompiling.
-
-    Give it as ``rate=`` to any module. It is no ``nnx.Param``: optimizers that select
-    parameters do not see it.
-
-    Examples:
-      >>> import jax.numpy as jnp, jaxdrop
-      >>> from flax import nnx
-      >>> rate = jaxdrop.nnx.Rate(0.5)
-      >>> first, second = (jaxdrop.nnx.Dropout(rate, rngs=nnx.Rngs(i)) for i in (0, 1))
-      >>> rate[...] = jnp.float32(0.0)  # for example schedule(step)
-      >>> x = jnp.ones((4, 4))
-      >>> bool((first(x) == x).all()), bool((second(x) == x).all())
-      (True, True)
-    """
-
-    def __init__(self, value: RateLike, **metadata: Any) -> None:
-        check_rate(value, caller="Rate", scalar=False)
-        super().__init__(jnp.asarray(value, jnp.float32), **metadata)
-
-
-def value_of(number: ArrayLike | nnx.Variable[Any], /) -> Any:
-    """The number or array that a rate, or another knob, is at the moment."""
-    return number[...] if isinstance(number, nnx.Variable) else number
+_HOOKS = {"mode", "draw_key", "regularize"}
+"""Methods for those who write modules, which ``nnx.tabulate`` cannot compile."""
 
 
 class StochasticModule(nnx.Module):
@@ -58,11 +40,38 @@ class StochasticModule(nnx.Module):
     holds no array unless it was given ``rngs``: then a stream of its own, forked from
     them as Flax's modules do.
 
+    The stream is state of the model: each draw advances it. Inside ``nnx.jit``, and the
+    other transformations of NNX, that reaches the model. Inside a plain ``jax.jit`` it
+    is lost, and every call draws the same masks, unless the state of the model is
+    returned, or a key is an argument: ``model(x, rngs=key)``.
+
+    A subclass reads :meth:`mode` and takes its keys from :meth:`draw_key`.
+
     Args:
       deterministic: start in evaluation mode; ``None`` where each call says.
       rng_collection: which stream of ``rngs`` to take keys from.
       rngs: where keys come from, unless given at call time.
     """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        if kwargs:
+            known = inspect.signature(cls).parameters
+            check_keywords(kwargs, known, caller=cls.__name__)
+            is_open = any(p.kind is p.VAR_KEYWORD for p in known.values())
+            unknown = [] if is_open else sorted(kwargs.keys() - known.keys())
+            if unknown:
+                raise TypeError(
+                    f"{cls.__name__} does not take {', '.join(unknown)}; its keywords "
+                    f"are {', '.join(known)}."
+                )
+        return super().__new__(cls)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name in _HOOKS & vars(cls).keys():
+            if inspect.isfunction(vars(cls)[name]):
+                setattr(cls, name, untabulated(vars(cls)[name]))
+        cls.__signature__ = expand_options(cls)  # type: ignore[attr-defined]
 
     def __init__(
         self,
@@ -85,6 +94,7 @@ class StochasticModule(nnx.Module):
                 f"None, got {type(rngs).__name__}; a key is given at call time."
             )
 
+    @untabulated
     def mode(self, deterministic: Flag | None) -> bool | Array:
         """The mode of a call: its argument, or else the attribute."""
         flag = self.deterministic if deterministic is None else deterministic
@@ -96,6 +106,7 @@ class StochasticModule(nnx.Module):
             )
         return check_flag(flag, caller=type(self).__name__)
 
+    @untabulated
     def draw_key(self, rngs: KeySource | None = None) -> Key:
         """The next key of the stream, or of what was given at call time."""
         source = self.rngs if rngs is None else rngs
@@ -119,7 +130,7 @@ class StochasticModule(nnx.Module):
             f"got {type(source).__name__}."
         )
 
-    def settle(
+    def _settle(
         self,
         deterministic: Flag | None,
         rngs: KeySource | None,
@@ -127,7 +138,7 @@ class StochasticModule(nnx.Module):
     ) -> tuple[Key | None, RateLike, bool | Array]:
         """The key, rate and mode of a call; no key is drawn that nobody needs."""
         flag = self.mode(deterministic)
-        value = value_of(rate)
+        value = rate_of(rate, caller=type(self).__name__)
         unused = flag is True or is_zero(value)
         return None if unused else self.draw_key(rngs), value, flag
 
@@ -141,6 +152,9 @@ class StochasticModule(nnx.Module):
             self.deterministic = deterministic
 
 
+StochasticModule.__signature__ = expand_options(StochasticModule)  # type: ignore[attr-defined]
+
+
 class RatedModule(StochasticModule):
     """A stochastic module with a rate.
 
@@ -150,10 +164,8 @@ class RatedModule(StochasticModule):
     """
 
     def __init__(self, rate: RateLike | Rate, **mode: Unpack[Mode]) -> None:
-        if not isinstance(rate, nnx.Variable):
-            check_rate(rate, caller=type(self).__name__, scalar=False)
         super().__init__(**mode)
-        self.rate = rate
+        self.rate = hold_rate(rate, caller=type(self).__name__)
 
 
 class DropoutModule(RatedModule):
@@ -184,9 +196,10 @@ class DropoutModule(RatedModule):
           An array with the shape and dtype of ``x``.
         """
         chosen = self.rate if rate is None else rate
-        key, chosen, flag = self.settle(deterministic, rngs, chosen)
+        key, chosen, flag = self._settle(deterministic, rngs, chosen)
         return self.regularize(key, x, chosen, flag)
 
+    @untabulated
     def regularize(
         self, key: Key | None, x: Array, rate: RateLike, deterministic: bool | Array
     ) -> Array:

@@ -55,7 +55,7 @@ class EmbeddingDropout(RatedModule):
           An array with the shape and dtype of ``embedded``.
         """
         chosen = self.rate if rate is None else rate
-        key, chosen, flag = self.settle(deterministic, rngs, chosen)
+        key, chosen, flag = self._settle(deterministic, rngs, chosen)
         return embedding_dropout(key, embedded, ids, rate=chosen, deterministic=flag)
 
 
@@ -115,7 +115,7 @@ class TokenDropout(RatedModule):
           The tokens that were kept; with ``return_indices`` and their indices.
         """
         chosen = self.rate if rate is None else rate
-        key, chosen, flag = self.settle(deterministic, rngs, chosen)
+        key, chosen, flag = self._settle(deterministic, rngs, chosen)
         tokens, indices = token_dropout(
             key,
             x,
@@ -181,7 +181,7 @@ class SubsetStochasticDepth(RatedModule):
           The output of the branch, 0 for examples on which it was not run.
         """
         chosen = self.rate if rate is None else rate
-        key, chosen, flag = self.settle(deterministic, rngs, chosen)
+        key, chosen, flag = self._settle(deterministic, rngs, chosen)
         return subset_stochastic_depth(
             key,
             self.branch,

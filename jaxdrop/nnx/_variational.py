@@ -11,7 +11,7 @@ from jaxdrop._dropout.variational_penalty import variational_penalty
 from jaxdrop._dropout.variational_sparsity import variational_sparsity
 from jaxdrop._typing import Array, Flag
 from jaxdrop.nnx._linear import NoisyLinear
-from jaxdrop.nnx._module import KeySource, Mode
+from jaxdrop.nnx._module import KeySource, Mode, value_of
 
 
 class VariationalLinear(NoisyLinear):
@@ -105,11 +105,11 @@ class VariationalLinear(NoisyLinear):
             x,
             mean,
             log_variance,
-            threshold=self.threshold,
+            threshold=value_of(self.threshold),
             precision=self.precision,
             deterministic=flag,
         )
-        return self.add_bias(y)
+        return self._add_bias(y)
 
     def penalty(self) -> Array:
         """What this layer adds to the loss, :func:`jaxdrop.variational_penalty`."""
@@ -118,5 +118,7 @@ class VariationalLinear(NoisyLinear):
     def sparsity(self) -> Array:
         """The share of weights that evaluation leaves out."""
         return variational_sparsity(
-            self.kernel[...], self.kernel_log_variance[...], threshold=self.threshold
+            self.kernel[...],
+            self.kernel_log_variance[...],
+            threshold=value_of(self.threshold),
         )

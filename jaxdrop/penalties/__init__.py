@@ -1,23 +1,62 @@
-"""What is added to a loss: penalties of parameters, of activations and of outputs.
+"""Terms that are added to a loss: of parameters, of activations and of outputs.
 
 Each returns a scalar, accumulated in float32 or wider, with finite gradients at zero.
-Coefficients are numbers or JAX scalars, which may be traced and scheduled.
+Coefficients are numbers or JAX scalars, which may be traced and scheduled; a JAX scalar
+that is negative or not finite gives NaN. A penalty that selects no leaf raises.
+
+Of parameters:
+
+- :func:`l1`, :func:`l2`, :func:`elastic_net`: sums of moduli, of squares, of both.
+- :func:`group_lasso`: sums of the norms of units, to remove units as a whole.
+- :func:`orthogonal`: the distance of the units of a layer from orthonormal ones.
+- :func:`spectral`: the squares of the largest singular values.
+- :func:`toward_reference`: the squared distance from given parameters (L2-SP).
+- :func:`by_path`: splits a penalty of parameters into those of its leaves.
+
+Of activations:
+
+- :func:`activity_l1`, :func:`activity_l2`: sums of moduli, of squares.
+- :func:`temporal`: the size and the change in time of recurrent states (AR, TAR).
+
+Of outputs:
+
+- :func:`confidence`: the negative entropy of predictions.
+- :func:`consistency`: the divergence between passes (R-Drop).
+- :func:`jacobian`: the sensitivity of outputs to inputs.
+- :func:`smoothed_cross_entropy`: the cross-entropy with smoothed labels.
 """
 
-from jaxdrop.penalties._by_path import by_path as by_path
-from jaxdrop.penalties._of_activities import activity_l1 as activity_l1
-from jaxdrop.penalties._of_activities import activity_l2 as activity_l2
-from jaxdrop.penalties._of_activities import temporal as temporal
-from jaxdrop.penalties._of_kernels import orthogonal as orthogonal
-from jaxdrop.penalties._of_kernels import spectral as spectral
-from jaxdrop.penalties._of_outputs import confidence as confidence
-from jaxdrop.penalties._of_outputs import consistency as consistency
-from jaxdrop.penalties._of_outputs import jacobian as jacobian
+from jaxdrop.penalties._by_path import by_path
+from jaxdrop.penalties._of_activities import activity_l1, activity_l2, temporal
+from jaxdrop.penalties._of_kernels import orthogonal, spectral
 from jaxdrop.penalties._of_outputs import (
-    smoothed_cross_entropy as smoothed_cross_entropy,
+    confidence,
+    consistency,
+    jacobian,
+    smoothed_cross_entropy,
 )
-from jaxdrop.penalties._of_params import elastic_net as elastic_net
-from jaxdrop.penalties._of_params import group_lasso as group_lasso
-from jaxdrop.penalties._of_params import l1 as l1
-from jaxdrop.penalties._of_params import l2 as l2
-from jaxdrop.penalties._of_params import toward_reference as toward_reference
+from jaxdrop.penalties._of_params import (
+    elastic_net,
+    group_lasso,
+    l1,
+    l2,
+    toward_reference,
+)
+
+__all__ = (
+    "activity_l1",
+    "activity_l2",
+    "by_path",
+    "confidence",
+    "consistency",
+    "elastic_net",
+    "group_lasso",
+    "jacobian",
+    "l1",
+    "l2",
+    "orthogonal",
+    "smoothed_cross_entropy",
+    "spectral",
+    "temporal",
+    "toward_reference",
+)

@@ -7,10 +7,11 @@ import jax
 from jaxdrop._paths import path_name
 from jaxdrop._typing import Array, PyTree
 from jaxdrop._weights import is_inexact
+from jaxdrop.penalties._sums import one_leaf_alone
 
 
 def by_path(penalty: Callable[[PyTree], Array], params: PyTree, /) -> dict[str, Array]:
-    """Splits a penalty of parameters into what each leaf contributes, for a log.
+    """Splits a penalty of parameters into the contribution of each leaf, for a log.
 
     Args:
       penalty: from a tree to a scalar, for example
@@ -19,7 +20,11 @@ def by_path(penalty: Callable[[PyTree], Array], params: PyTree, /) -> dict[str, 
 
     Returns:
       The penalty of each leaf alone under its path. The values add up to the penalty of
-      the tree, and leaves that ``where`` leaves out have 0.
+      the tree, and leaves that are not selected have 0.
+
+    Raises:
+      ValueError: if ``penalty`` raises one for the whole tree, for example since it
+        selects no leaf.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -29,11 +34,13 @@ def by_path(penalty: Callable[[PyTree], Array], params: PyTree, /) -> dict[str, 
       >>> {path: float(value) for path, value in parts.items()}
       {'dense/bias': 3.0, 'dense/kernel': 6.0}
     """
+    jax.eval_shape(lambda: penalty(params))  # raises if nothing at all is selected
     flat, treedef = jax.tree_util.tree_flatten_with_path(params)
     alone = [None] * len(flat)
     parts = {}
     for position, (path, leaf) in enumerate(flat):
         if is_inexact(leaf):
             leaves = [*alone[:position], leaf, *alone[position + 1 :]]
-            parts[path_name(path)] = penalty(jax.tree.unflatten(treedef, leaves))
+            with one_leaf_alone():
+                parts[path_name(path)] = penalty(jax.tree.unflatten(treedef, leaves))
     return parts

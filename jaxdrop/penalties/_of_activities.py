@@ -4,10 +4,11 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
-from jaxdrop._checks import check_axis, check_inexact, check_nonnegative
+from jaxdrop._checks import check_axis, check_inexact
+from jaxdrop._strengths import as_strength
 from jaxdrop._typing import Array, PyTree
-from jaxdrop._weights import moduli, squared, widened
-from jaxdrop.penalties._sums import all_inexact, over_leaves, scaled_sum
+from jaxdrop._weights import Selection, moduli, squared, widened
+from jaxdrop.penalties._sums import as_float, over_leaves, scaled_sum
 
 
 def activity_l1(
@@ -16,21 +17,25 @@ def activity_l1(
     *,
     coefficient: ArrayLike = 1.0,
     batch_axis: int | None = 0,
+    allow_empty: bool = False,
 ) -> Array:
     """Adds up the moduli of activations, as a mean over the examples of the batch.
 
     Args:
-      activities: an array with a batch axis, or a tree of such, for example what
-        ``sow`` has collected.
-      coefficient: a number of at least 0, or a JAX scalar, traced or not.
-      batch_axis: the axis of the examples; None to add up everything, which is what
-        belongs under ``vmap``. Static.
+      activities: an array with a batch axis, or a tree of such arrays, for example
+        those that ``sow`` has collected.
+      coefficient: a number of at least 0, or a JAX scalar, traced or not, which gives
+        NaN where it is negative or not finite.
+      batch_axis: the axis of the examples; None to add up everything, as is needed
+        under ``vmap``. Static.
+      allow_empty: return 0, instead of raising, if there are no activities.
 
     Returns:
       A scalar, accumulated in float32, or in float64 where a leaf is.
 
     Raises:
-      ValueError: if ``coefficient`` is negative or the axis does not exist.
+      ValueError: if ``coefficient`` is negative, the axis does not exist, or there are
+        no activities.
 
     References:
       Glorot, Bordes, Bengio, `Deep sparse rectifier neural networks
@@ -45,9 +50,8 @@ def activity_l1(
     return over_leaves(
         lambda _, leaf: jnp.sum(moduli(leaf)) / _num_examples(leaf, batch_axis),
         activities,
-        all_inexact(activities),
+        Selection("activity_l1", allow_empty=allow_empty, every=True),
         coefficient=coefficient,
-        caller="activity_l1",
     )
 
 
@@ -57,19 +61,22 @@ def activity_l2(
     *,
     coefficient: ArrayLike = 1.0,
     batch_axis: int | None = 0,
+    allow_empty: bool = False,
 ) -> Array:
     """Adds up the squares of activations, as a mean over the examples of the batch.
 
     Args:
       activities: as in :func:`activity_l1`.
-      coefficient: as in :func:`activity_l1`; no half stands in front.
+      coefficient: as in :func:`activity_l1`; there is no factor of one half.
       batch_axis: as in :func:`activity_l1`. Static.
+      allow_empty: as in :func:`activity_l1`.
 
     Returns:
       A scalar, accumulated in float32, or in float64 where a leaf is.
 
     Raises:
-      ValueError: if ``coefficient`` is negative or the axis does not exist.
+      ValueError: if ``coefficient`` is negative, the axis does not exist, or there are
+        no activities.
 
     References:
       Merity, McCann, Socher, `Revisiting activation regularization for language RNNs
@@ -84,9 +91,8 @@ def activity_l2(
     return over_leaves(
         lambda _, leaf: jnp.sum(squared(leaf)) / _num_examples(leaf, batch_axis),
         activities,
-        all_inexact(activities),
+        Selection("activity_l2", allow_empty=allow_empty, every=True),
         coefficient=coefficient,
-        caller="activity_l2",
     )
 
 
@@ -109,7 +115,7 @@ def temporal(
       hidden: states before dropout, ``(*batch, time, features)``.
       dropped: the same states after dropout; by default ``hidden``.
       alpha: the coefficient of the size: a number of at least 0, or a JAX scalar.
-      beta: the coefficient of the change, alike.
+      beta: the coefficient of the change, in the same way.
       time_axis: the axis of the steps; the last axis holds features. Static.
       mask: False at padding, of the shape of ``hidden`` without its last axis. Padding
         counts in no mean, nor does a change into or out of it.
@@ -132,8 +138,8 @@ def temporal(
       >>> float(penalties.temporal(hidden, alpha=2.0, beta=1.0))
       8.0
     """
-    for name, value in (("alpha", alpha), ("beta", beta)):
-        check_nonnegative(value, caller="temporal", name=name)
+    of_size = as_strength(alpha, caller="temporal", name="alpha")
+    of_change = as_strength(beta, caller="temporal", name="beta")
     hidden = check_inexact(hidden, caller="temporal")
     dropped = hidden if dropped is None else check_inexact(dropped, caller="temporal")
     time = check_axis(time_axis, hidden.ndim, name="time_axis")
@@ -152,7 +158,7 @@ def temporal(
         _after(wide, time) - _before(wide, time),
         _after(real, time) & _before(real, time),
     )
-    return scaled_sum([size], alpha) + scaled_sum([change], beta)
+    return scaled_sum([size], of_size) + scaled_sum([change], of_change)
 
 
 def _before(x: Array, time: int) -> Array:
@@ -168,8 +174,14 @@ def _after(x: Array, time: int) -> Array:
 def _mean_square(x: Array, real: Array) -> Array:
     """The mean of the squares of the entries that are real; 0 if there are none."""
     squares = jnp.where(real, squared(jnp.where(real, x, 0)), 0)
-    count = jnp.sum(real, dtype=jnp.int32) * x.shape[-1]
-    return jnp.sum(squares) / jnp.maximum(count, 1).astype(squares.dtype)
+    count = _count(real, x.shape[-1], squares.dtype)
+    return jnp.sum(squares) / jnp.maximum(count, 1)
+
+
+def _count(real: Array, num_features: int, dtype: jnp.dtype) -> Array:
+    """The number of entries of real positions, which int32 may not hold, as a float."""
+    rows = jnp.sum(real, axis=(-2, -1), dtype=jnp.int32)
+    return jnp.sum(rows.astype(dtype)) * as_float(num_features)
 
 
 def _num_examples(leaf: Array, batch_axis: int | None) -> int:

@@ -1,4 +1,4 @@
-"""Penalties of kernels as matrices: of their angles and of their largest stretch."""
+"""Penalties of kernels as matrices: of the angles of units and of spectral norms."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,10 +9,10 @@ from jaxdrop._checks import as_count
 from jaxdrop._typing import Array, Axes, PyTree, Where
 from jaxdrop._weights import (
     Patterns,
+    Selection,
     UnitAxes,
     norms,
     power_of_two,
-    selection,
     size_of,
     squared,
     unit_axes,
@@ -29,6 +29,7 @@ def orthogonal(
     axis: UnitAxes = None,
     where: Where | None = None,
     stacked: Patterns = (),
+    allow_empty: bool = False,
 ) -> Array:
     """Pushes the units of a layer to be orthonormal: ``||W'W - I||**2``, Frobenius.
 
@@ -38,16 +39,18 @@ def orthogonal(
 
     Args:
       params: parameters; see :func:`l1`.
-      coefficient: a number of at least 0, or a JAX scalar, traced or not.
+      coefficient: as in :func:`l1`.
       axis: the axes that lead into a unit, as in :func:`group_lasso`.
       where: as in :func:`group_lasso`.
       stacked: as in :func:`group_lasso`.
+      allow_empty: as in :func:`l1`.
 
     Returns:
       A scalar, accumulated in float32, or in float64 where a leaf is.
 
     Raises:
-      ValueError: if ``coefficient`` is negative or an axis does not exist.
+      ValueError: if ``coefficient`` is negative, an axis does not exist, or no leaf is
+        selected.
 
     References:
       Bansal, Chen, Wang, `Can we gain more from orthogonality regularizations in
@@ -71,10 +74,8 @@ def orthogonal(
     return over_leaves(
         penalty,
         params,
-        selection(params, where, stacked=stacked),
+        Selection("orthogonal", where, stacked, allow_empty),
         coefficient=coefficient,
-        caller="orthogonal",
-        stacked=stacked,
     )
 
 
@@ -87,6 +88,7 @@ def spectral(
     axis: UnitAxes = None,
     where: Where | None = None,
     stacked: Patterns = (),
+    allow_empty: bool = False,
 ) -> Array:
     """Adds up the squares of the largest singular values of all kernels.
 
@@ -94,22 +96,27 @@ def spectral(
     factor of one half is left to the coefficient. Gradients treat the singular vector
     as a constant, which is exact for first derivatives and not for second ones.
 
+    Without ``num_iterations`` the singular vector comes from an eigendecomposition, or
+    on a TPU, for which that hardly compiles, from squaring the Gram matrix repeatedly:
+    32 products of matrices, as many steps of power iteration as float32 can tell apart.
+
     Args:
       params: parameters; see :func:`l1`.
-      coefficient: a number of at least 0, or a JAX scalar, traced or not.
+      coefficient: as in :func:`l1`.
       num_iterations: how many steps of power iteration, from a fixed start, find the
-        singular vector; the value found is never too large. None for an exact
-        eigendecomposition, which is dear for kernels of many thousand units. Static.
+        singular vector; the value found is never too large. None for the exact value,
+        which takes seconds for kernels of many thousand units. Static.
       axis: the axes that lead into a unit, as in :func:`group_lasso`.
       where: as in :func:`group_lasso`.
       stacked: as in :func:`group_lasso`.
+      allow_empty: as in :func:`l1`.
 
     Returns:
       A scalar, accumulated in float32, or in float64 where a leaf is.
 
     Raises:
-      ValueError: if ``coefficient`` is negative, ``num_iterations`` less than 1, or an
-        axis does not exist.
+      ValueError: if ``coefficient`` is negative, ``num_iterations`` less than 1, an
+        axis does not exist, or no leaf is selected.
 
     References:
       Yoshida, Miyato, `Spectral norm regularization for improving the generalizability
@@ -134,10 +141,8 @@ def spectral(
     return over_leaves(
         penalty,
         params,
-        selection(params, where, stacked=stacked),
+        Selection("spectral", where, stacked, allow_empty),
         coefficient=coefficient,
-        caller="spectral",
-        stacked=stacked,
     )
 
 
@@ -153,7 +158,11 @@ def _top_direction(tall: Array, num_iterations: int | None) -> Array:
     """The right singular vector of the largest singular value, of length 1."""
     tall = tall / power_of_two(jnp.max(jnp.abs(tall))).astype(tall.dtype)
     if num_iterations is None:
-        return jnp.linalg.eigh(_product(tall.conj().T, tall))[1][:, -1]
+        gram = _product(tall.conj().T, tall)
+        exact: Array = lax.platform_dependent(
+            gram, tpu=_top_by_squaring, default=_top_by_decomposition
+        )
+        return exact
     # optax.power_iteration divides by the norm of a zero matrix.
     start = np.random.default_rng(0).standard_normal(tall.shape[1])
 
@@ -164,6 +173,34 @@ def _top_direction(tall: Array, num_iterations: int | None) -> Array:
 
     unit = jnp.asarray(start / np.linalg.norm(start), tall.dtype)
     return lax.fori_loop(0, num_iterations, step, unit)
+
+
+def _top_by_decomposition(gram: Array) -> Array:
+    """The eigenvector of the largest eigenvalue, of length 1."""
+    return jnp.linalg.eigh(gram)[1][:, -1]
+
+
+def _top_by_squaring(gram: Array) -> Array:
+    """The eigenvector of the largest eigenvalue, of length 1, by matrix products alone.
+
+    After ``k`` squarings the smaller of two eigenvalues has lost by their ratio to the
+    power of ``2**k``; what has not died out then differs by less than a rounding error.
+    """
+    num_squarings = np.finfo(gram.dtype).nmant + 9
+
+    def square(_: int, power: Array) -> Array:
+        power = (power + power.conj().T) / 2  # rounding errors must not build up
+        return _over_trace(_product(power, power))
+
+    power = lax.fori_loop(0, num_squarings, square, _over_trace(gram))
+    column = jnp.take(power, jnp.argmax(jnp.diagonal(power).real), axis=1)
+    length = norms(column, (0,))
+    return column / jnp.where(length == 0, 1, length).astype(column.dtype)
+
+
+def _over_trace(gram: Array) -> Array:
+    trace = jnp.trace(gram)
+    return gram / jnp.where(trace == 0, 1, trace)
 
 
 def _product(a: Array, b: Array) -> Array:

@@ -1,10 +1,12 @@
-"""Penalties of what a network says: how surely, how consistently, how smoothly."""
+"""Penalties of outputs: of confidence, of inconsistency, of sensitivity to inputs."""
 
 import math
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax import lax
 from jax.typing import ArrayLike
 
 from jaxdrop import prng
@@ -12,14 +14,20 @@ from jaxdrop._checks import (
     as_count,
     check_axis,
     check_inexact,
-    check_nonnegative,
     check_rate,
     check_real,
     require_key,
 )
+from jaxdrop._numbers import as_labels, as_logits, as_scalar
+from jaxdrop._strengths import as_strength
 from jaxdrop._typing import Array, Key, Rate
 from jaxdrop._weights import norms, squared, widened
-from jaxdrop.penalties._sums import batch_weights, live, scaled_sum, weighted_mean
+from jaxdrop.penalties._sums import (
+    batch_weights,
+    scaled_sum,
+    weighted_mean,
+    without_unweighted,
+)
 
 
 def smoothed_cross_entropy(
@@ -30,23 +38,26 @@ def smoothed_cross_entropy(
     The loss of targets ``(1 - alpha) * one_hot(labels) + alpha / num_classes``. With
     integer labels it is ``logsumexp(z) - (1 - alpha) * z[label] - alpha * mean(z)``, so
     that no array of one-hot labels is ever made. Labels that mixup or cutmix has mixed
-    are soft already and belong in ``optax.softmax_cross_entropy``.
+    are soft already: use ``optax.softmax_cross_entropy`` for them.
 
     Args:
-      logits: ``(*batch, num_classes)``, floating point.
-      labels: integers of shape ``batch``. A label that is no class, such as -1 for
-        padding, makes the loss NaN unless its weight is 0.
+      logits: ``(*batch, num_classes)``, floating point, with two classes or more. For
+        the single logit of a binary model use ``jaxdrop.metrics.binary_logits``.
+      labels: integers of any width, of shape ``batch``. A label outside
+        ``[0, num_classes)``, such as -1 for padding, makes the loss NaN unless its
+        weight is 0.
       alpha: the share of the targets that is spread evenly over all classes, in [0, 1];
-        0.1 is usual. A JAX scalar is data and may be traced.
-      weights: of each example, numbers or bools of shape ``batch``.
+        0.1 is usual. A JAX scalar is data and may be traced; NaN out of range.
+      weights: of each example, numbers of at least 0 or bools, of shape ``batch``.
 
     Returns:
-      The weighted mean over the batch, a scalar, in float32 or wider; under ``vmap``
-      the loss of each example.
+      The weighted mean over the batch, a scalar, in float32 or wider, 0 if all weights
+      are 0; under ``vmap`` the loss of each example.
 
     Raises:
-      ValueError: if ``alpha`` is out of range or shapes do not agree.
-      TypeError: if ``labels`` are no integers or ``logits`` not floating point.
+      ValueError: if ``alpha`` or a weight is out of range, shapes do not agree, or
+        there is only one class.
+      TypeError: if ``labels`` are not integers or ``logits`` not floating point.
 
     References:
       Szegedy, Vanhoucke, Ioffe, Shlens, Wojna, `Rethinking the inception architecture
@@ -60,27 +71,31 @@ def smoothed_cross_entropy(
       >>> bool(jnp.isclose(loss, jnp.log(10.0)))
       True
     """
+    alpha = as_scalar(alpha, name="smoothed_cross_entropy: alpha")
     check_rate(alpha, caller="smoothed_cross_entropy", name="alpha")
-    logits = _check_logits(logits, caller="smoothed_cross_entropy")
-    labels = jnp.asarray(labels)
+    logits = _check_logits(logits, caller="smoothed_cross_entropy", batch_axes=0)
+    num_classes = logits.shape[-1]
+    labels = jnp.asarray(as_labels(labels, name="smoothed_cross_entropy: labels"))
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         raise TypeError(
-            f"smoothed_cross_entropy takes integer labels, got {labels.dtype}; soft "
-            "labels belong in optax.softmax_cross_entropy."
+            f"smoothed_cross_entropy: labels must be integers, got {labels.dtype}."
         )
     if labels.shape != logits.shape[:-1]:
         raise ValueError(
-            f"smoothed_cross_entropy: labels {labels.shape} do not fit logits "
-            f"{logits.shape}."
+            f"smoothed_cross_entropy: labels {labels.shape} must have the shape of "
+            f"logits {logits.shape} without its last axis, the classes. {_ONE_LOGIT}"
         )
     examples = batch_weights(weights, labels.shape, caller="smoothed_cross_entropy")
-    wide = live(widened(logits), examples)
+    wide = without_unweighted(widened(logits), examples)
+    # A shift of all classes changes nothing but the digits that are left.
+    most = lax.stop_gradient(jnp.max(wide, axis=-1, keepdims=True))
+    wide = wide - jnp.where(jnp.isfinite(most), most, 0)
     share = jnp.asarray(alpha).astype(wide.dtype)
     share = jnp.where((share >= 0) & (share <= 1), share, jnp.nan)
-    known = (labels >= 0) & (labels < wide.shape[-1])
+    known = (labels >= 0) & (labels < num_classes)
     index = jnp.where(known, labels, 0)[..., None]
     of_label = jnp.take_along_axis(wide, index, axis=-1, mode="clip")[..., 0]
-    mean = jnp.where(share > 0, share * jnp.mean(wide, axis=-1), 0)
+    mean = jnp.where(share == 0, 0, share * jnp.mean(wide, axis=-1))
     loss = jax.nn.logsumexp(wide, axis=-1) - (1 - share) * of_label - mean
     loss = jnp.where(known, loss, jnp.nan)
     return weighted_mean(loss, examples)
@@ -93,21 +108,26 @@ def confidence(
     coefficient: ArrayLike = 1.0,
     weights: ArrayLike | None = None,
 ) -> Array:
-    """Penalizes sure predictions by their negative entropy, ``sum(p * log(p))``.
+    """Penalizes confident predictions: negative entropy, ``sum(p * log(p))``.
 
     It is at least ``-log(num_classes)``, where all classes are equally likely, and at
-    most 0. A class with a logit of minus infinity counts for nothing.
+    most 0. A class with a logit of minus infinity does not count.
 
     Args:
-      logits: ``(*batch, num_classes)``, floating point.
-      coefficient: a number of at least 0, or a JAX scalar, traced or not.
-      weights: of each example, numbers or bools of shape ``batch``.
+      logits: ``(*batch, num_classes)``, floating point, with a batch axis and two
+        classes or more. For the single logit of a binary model use
+        ``jaxdrop.metrics.binary_logits``; for one example, ``logits[None]``.
+      coefficient: a number of at least 0, or a JAX scalar, traced or not, which gives
+        NaN where it is negative or not finite.
+      weights: of each example, numbers of at least 0 or bools, of shape ``batch``.
 
     Returns:
-      The weighted mean over the batch, a scalar, in float32 or wider.
+      The weighted mean over the batch, a scalar, in float32 or wider; 0 if all weights
+      are 0.
 
     Raises:
-      ValueError: if ``coefficient`` is negative or shapes do not agree.
+      ValueError: if ``coefficient`` or a weight is negative, shapes do not agree, or
+        there is only one class or no batch axis.
       TypeError: if ``logits`` are not floating point.
 
     References:
@@ -121,10 +141,10 @@ def confidence(
       >>> bool(jnp.isclose(penalties.confidence(jnp.zeros((4, 10))), -jnp.log(10.0)))
       True
     """
-    check_nonnegative(coefficient, caller="confidence", name="coefficient")
+    coefficient = as_strength(coefficient, caller="confidence", name="coefficient")
     logits = _check_logits(logits, caller="confidence")
     examples = batch_weights(weights, logits.shape[:-1], caller="confidence")
-    log_p = jax.nn.log_softmax(live(widened(logits), examples), axis=-1)
+    log_p = jax.nn.log_softmax(without_unweighted(widened(logits), examples), axis=-1)
     p = jnp.exp(log_p)
     possible = p != 0  # NaN stays NaN
     products = jnp.where(possible, p * jnp.where(possible, log_p, 0), 0)
@@ -149,17 +169,21 @@ def consistency(
 
     Args:
       logits: of several passes with their own masks, ``(num_passes, *batch,
-        num_classes)``, for example from ``jax.vmap`` over keys.
-      coefficient: a number of at least 0, or a JAX scalar; 1 to 5 is usual.
+        num_classes)``, for example from ``jax.vmap`` over keys, with a batch axis and
+        two classes or more. For the single logit of a binary model use
+        ``jaxdrop.metrics.binary_logits``; for one example, ``logits[:, None]``.
+      coefficient: a number of at least 0, or a JAX scalar, which gives NaN where it is
+        negative or not finite; 1 to 5 is usual.
       pass_axis: the axis of the passes. Static.
-      weights: of each example, numbers or bools of shape ``batch``.
+      weights: of each example, numbers of at least 0 or bools, of shape ``batch``.
 
     Returns:
-      The weighted mean over the batch, a scalar of at least 0, in float32 or wider.
+      The weighted mean over the batch, a scalar of at least 0, in float32 or wider; 0
+      if all weights are 0.
 
     Raises:
-      ValueError: if there are fewer than two passes, ``coefficient`` is negative, or
-        shapes do not agree.
+      ValueError: if there are fewer than two passes, ``coefficient`` or a weight is
+        negative, shapes do not agree, or there is only one class or no batch axis.
       TypeError: if ``logits`` are not floating point.
 
     References:
@@ -175,19 +199,23 @@ def consistency(
       >>> float(penalties.consistency(jnp.ones((3, 8, 10))))
       0.0
     """
-    check_nonnegative(coefficient, caller="consistency", name="coefficient")
-    logits = _check_logits(logits, caller="consistency")
-    axis = check_axis(pass_axis, logits.ndim, name="pass_axis")
-    logits = jnp.moveaxis(widened(logits), axis, 0)
+    coefficient = as_strength(coefficient, caller="consistency", name="coefficient")
+    on_host = isinstance(logits, np.ndarray)
+    logits = logits if on_host else check_real(logits, caller="consistency")
+    if not logits.ndim:
+        _check_logits(logits, caller="consistency")
+    axis = check_axis(pass_axis, logits.ndim, name="consistency: pass_axis")
+    logits = (np if on_host else jnp).moveaxis(logits, axis, 0)
     num_passes = logits.shape[0]
     if num_passes < 2 or logits.ndim < 2:
         raise ValueError(
             "consistency compares at least two passes, given as (num_passes, *batch, "
             f"num_classes); got shape {logits.shape}."
         )
+    logits = widened(_check_logits(logits, caller="consistency", batch_axes=2))
     examples = batch_weights(weights, logits.shape[1:-1], caller="consistency")
     every = None if examples is None else examples[None]
-    log_p = jax.nn.log_softmax(live(logits, every), axis=-1)
+    log_p = jax.nn.log_softmax(without_unweighted(logits, every), axis=-1)
     p = jnp.exp(log_p)
     impossible = jnp.all(log_p == -jnp.inf, axis=0, keepdims=True)
     log_p = jnp.where(impossible, 0, log_p)
@@ -208,7 +236,7 @@ def jacobian(
     coefficient: ArrayLike = 1.0,
     num_projections: int | None = 1,
 ) -> Array:
-    """Penalizes how strongly outputs follow inputs: ``||d function / d x||**2``.
+    """Penalizes the sensitivity of outputs to inputs: ``||d function / d x||**2``.
 
     The squared Frobenius norm of each example's Jacobian, as a mean over the batch. By
     default it is estimated without bias from random directions on the sphere of
@@ -245,7 +273,7 @@ def jacobian(
       >>> float(penalties.jacobian(None, network, x, num_projections=None))
       30.0
     """
-    check_nonnegative(coefficient, caller="jacobian", name="coefficient")
+    coefficient = as_strength(coefficient, caller="jacobian", name="coefficient")
     x = check_inexact(x, caller="jacobian")
     y, pull_back = jax.vjp(function, x)
     if not isinstance(y, jax.Array) or y.shape[:1] != x.shape[:1] or not x.ndim:
@@ -274,12 +302,37 @@ def jacobian(
     return scaled_sum([total], coefficient)
 
 
-def _check_logits(logits: Array, *, caller: str) -> Array:
-    """Logits as an array of real numbers with an axis of classes, or an error."""
+_ONE_LOGIT = (
+    "A binary model with one logit has two classes: pass "
+    "jaxdrop.metrics.binary_logits(logit), of shape (*batch, 2), for logits of shape "
+    "(*batch,)."
+)
+
+
+def _check_logits(logits: Array, *, caller: str, batch_axes: int = 1) -> Array:
+    """Logits as an array of real numbers with an axis of classes, or an error.
+
+    A softmax over one class, or over a batch whose axis of classes has been squeezed
+    away, gives certainty or nonsense without an error; so at least ``batch_axes`` axes
+    must stand in front of the classes.
+    """
+    if isinstance(logits, np.ndarray):
+        logits = as_logits(logits, name=f"{caller}: logits")
     logits = check_real(logits, caller=caller)
     if not logits.ndim or not logits.shape[-1]:
         raise ValueError(
-            f"{caller}: logits must be (*batch, num_classes) with at least one class, "
-            f"got shape {logits.shape}."
+            f"{caller}: logits must be (*batch, num_classes) with at least two "
+            f"classes, got shape {logits.shape}. {_ONE_LOGIT}"
+        )
+    if logits.shape[-1] == 1:
+        raise ValueError(
+            f"{caller}: logits of shape {logits.shape} have one class, which always "
+            f"has probability 1. {_ONE_LOGIT}"
+        )
+    if logits.ndim <= batch_axes:
+        raise ValueError(
+            f"{caller}: logits of shape {logits.shape} have no batch axis. "
+            f"{_ONE_LOGIT} For one example of several classes insert the axis: "
+            "jnp.expand_dims(logits, -2)."
         )
     return logits

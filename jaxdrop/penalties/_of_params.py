@@ -4,25 +4,30 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
-from jaxdrop._checks import check_nonnegative
 from jaxdrop._paths import map_with_name
+from jaxdrop._strengths import as_strength
 from jaxdrop._typing import Array, PyTree, Where
 from jaxdrop._weights import (
     Patterns,
+    Selection,
     UnitAxes,
     moduli,
     norms,
-    selection,
     size_of,
     squared,
     unit_axes,
     widened,
 )
-from jaxdrop.penalties._sums import all_inexact, over_leaves, scaled_sum
+from jaxdrop.penalties._sums import over_leaves, scaled_sum
 
 
 def l1(
-    params: PyTree, /, *, coefficient: ArrayLike = 1.0, where: Where | None = None
+    params: PyTree,
+    /,
+    *,
+    coefficient: ArrayLike = 1.0,
+    where: Where | None = None,
+    allow_empty: bool = False,
 ) -> Array:
     """Adds up the moduli of all weights: ``coefficient * sum(|w|)``.
 
@@ -30,18 +35,20 @@ def l1(
     hardly ever 0; for exact zeros use :func:`jaxdrop.constraints.soft_threshold`.
 
     Args:
-      params: any tree of arrays; of NNX give ``nnx.state(model, nnx.Param)``, since a
-        module also holds statistics. Leaves that are no arrays of floating or complex
+      params: any tree of arrays; for NNX ``nnx.state(model, nnx.Param)``, since a
+        module also holds statistics. Leaves that are not arrays of floating or complex
         numbers are left out; a Python number in a tree is a setting, not a weight.
-      coefficient: a number of at least 0, or a JAX scalar, traced or not.
+      coefficient: a number of at least 0, or a JAX scalar, traced or not, which gives
+        NaN where it is negative or not finite.
       where: selects leaves by path and value, for example
         ``lambda path, leaf: path.endswith("kernel")``; by default all.
+      allow_empty: return 0, instead of raising, if no leaf is selected.
 
     Returns:
       A scalar, accumulated in float32, or in float64 where a leaf is.
 
     Raises:
-      ValueError: if ``coefficient`` is negative.
+      ValueError: if ``coefficient`` is negative, or no leaf is selected.
 
     References:
       Tibshirani, `Regression shrinkage and selection via the lasso
@@ -59,18 +66,22 @@ def l1(
     return over_leaves(
         lambda _, leaf: jnp.sum(moduli(leaf)),
         params,
-        _chosen(params, where),
+        Selection("l1", where, (), allow_empty, every=True),
         coefficient=coefficient,
-        caller="l1",
     )
 
 
 def l2(
-    params: PyTree, /, *, coefficient: ArrayLike = 1.0, where: Where | None = None
+    params: PyTree,
+    /,
+    *,
+    coefficient: ArrayLike = 1.0,
+    where: Where | None = None,
+    allow_empty: bool = False,
 ) -> Array:
     """Adds up the squares of all weights: ``coefficient * sum(w**2)``, without a half.
 
-    The factor is Keras' and the one of Gal and Ghahramani's formula; the gradient is
+    The factor is that of Keras and of Gal and Ghahramani's formula; the gradient is
     ``2 * coefficient * w``. With plain gradient descent it equals
     ``optax.add_decayed_weights(d)`` at ``coefficient = d / 2``; with adaptive
     optimizers it does not, and ``optax.adamw`` is the better choice.
@@ -79,12 +90,13 @@ def l2(
       params: as in :func:`l1`.
       coefficient: as in :func:`l1`.
       where: as in :func:`l1`.
+      allow_empty: as in :func:`l1`.
 
     Returns:
       A scalar, accumulated in float32, or in float64 where a leaf is.
 
     Raises:
-      ValueError: if ``coefficient`` is negative.
+      ValueError: if ``coefficient`` is negative, or no leaf is selected.
 
     References:
       Krogh, Hertz, `A simple weight decay can improve generalization
@@ -101,9 +113,8 @@ def l2(
     return over_leaves(
         lambda _, leaf: jnp.sum(squared(leaf)),
         params,
-        _chosen(params, where),
+        Selection("l2", where, (), allow_empty, every=True),
         coefficient=coefficient,
-        caller="l2",
     )
 
 
@@ -114,6 +125,7 @@ def elastic_net(
     l1: ArrayLike,
     l2: ArrayLike,
     where: Where | None = None,
+    allow_empty: bool = False,
 ) -> Array:
     """Adds up both moduli and squares: ``l1 * sum(|w|) + l2 * sum(w**2)``.
 
@@ -122,12 +134,13 @@ def elastic_net(
       l1: the coefficient of the moduli: a number of at least 0, or a JAX scalar.
       l2: the coefficient of the squares, without a half, as in :func:`l2`.
       where: as in :func:`l1`.
+      allow_empty: as in :func:`l1`.
 
     Returns:
       A scalar, accumulated in float32, or in float64 where a leaf is.
 
     Raises:
-      ValueError: if a coefficient is negative.
+      ValueError: if a coefficient is negative, or no leaf is selected.
 
     References:
       Zou, Hastie, `Regularization and variable selection via the elastic net
@@ -139,16 +152,19 @@ def elastic_net(
       >>> float(penalties.elastic_net(jnp.array([1.0, -2.0]), l1=1.0, l2=0.5))
       5.5
     """
-    for name, value in (("l1", l1), ("l2", l2)):
-        check_nonnegative(value, caller="elastic_net", name=name)
+    of_moduli = as_strength(l1, caller="elastic_net", name="l1")
+    of_squares = as_strength(l2, caller="elastic_net", name="l2")
 
     def penalty(name: str, leaf: Array) -> Array:
         del name
         in_l1, in_l2 = jnp.sum(moduli(leaf)), jnp.sum(squared(leaf))
-        return scaled_sum([in_l1], l1) + scaled_sum([in_l2], l2)
+        return scaled_sum([in_l1], of_moduli) + scaled_sum([in_l2], of_squares)
 
     return over_leaves(
-        penalty, params, _chosen(params, where), coefficient=1.0, caller="elastic_net"
+        penalty,
+        params,
+        Selection("elastic_net", where, (), allow_empty, every=True),
+        coefficient=1.0,
     )
 
 
@@ -160,8 +176,9 @@ def group_lasso(
     axis: UnitAxes = None,
     where: Where | None = None,
     stacked: Patterns = (),
+    allow_empty: bool = False,
 ) -> Array:
-    """Adds up the norms of groups, so that units are kept or removed as a whole.
+    """Adds up the norms of groups, so that each unit is kept or removed as a whole.
 
     ``coefficient * sum_g sqrt(n_g) * ||w_g||`` over groups of ``n_g`` weights. The
     gradient at a group of zeros is 0. For groups that become exactly zero use
@@ -170,7 +187,7 @@ def group_lasso(
     Args:
       params: as in :func:`l1`.
       coefficient: as in :func:`l1`.
-      axis: the axes that one group spans, or a function of path and leaf that tells
+      axis: the axes that one group spans, or a function of path and leaf that returns
         them. None for the weights that lead into a unit in Flax's layout: all axes but
         the last, and the first in the ``query``, ``key`` and ``value`` kernels of
         attention. Of a dense kernel, 0 removes outputs and 1 removes inputs.
@@ -178,12 +195,14 @@ def group_lasso(
         scales and embeddings, that :func:`jaxdrop.constraints.decay_mask` marks.
       stacked: patterns of paths (``"ScanBlock_0/*"``) whose leaves stack layers along
         their first axis; ``axis`` then counts the axes of one layer.
+      allow_empty: as in :func:`l1`.
 
     Returns:
       A scalar, accumulated in float32, or in float64 where a leaf is.
 
     Raises:
-      ValueError: if ``coefficient`` is negative or an axis does not exist.
+      ValueError: if ``coefficient`` is negative, an axis does not exist, or no leaf is
+        selected.
 
     References:
       Yuan, Lin, `Model selection and estimation in regression with grouped variables
@@ -206,10 +225,8 @@ def group_lasso(
     return over_leaves(
         penalty,
         params,
-        selection(params, where, stacked=stacked),
+        Selection("group_lasso", where, stacked, allow_empty),
         coefficient=coefficient,
-        caller="group_lasso",
-        stacked=stacked,
     )
 
 
@@ -220,12 +237,13 @@ def toward_reference(
     *,
     coefficient: ArrayLike = 1.0,
     where: Where | None = None,
+    allow_empty: bool = False,
 ) -> Array:
     """Pulls weights toward given ones: ``coefficient * sum((w - reference)**2)``.
 
     Fine-tuning with the pretrained weights as the reference is L2-SP. Its second term,
-    for parameters that are new, is :func:`l2` with the opposite ``where``. No half
-    stands in front, as in :func:`l2`; no gradient reaches the reference.
+    for parameters that are new, is :func:`l2` with the opposite ``where``. There is no
+    factor of one half, as in :func:`l2`; no gradient reaches the reference.
 
     Args:
       params: as in :func:`l1`.
@@ -233,13 +251,14 @@ def toward_reference(
         and may be of another kind (a dict for an ``nnx.State``).
       coefficient: as in :func:`l1`.
       where: as in :func:`l1`.
+      allow_empty: as in :func:`l1`.
 
     Returns:
       A scalar, accumulated in float32, or in float64 where a leaf is.
 
     Raises:
-      ValueError: if ``coefficient`` is negative, or a selected leaf has no reference
-        of its path and shape.
+      ValueError: if ``coefficient`` is negative, no leaf is selected, or a selected
+        leaf has no reference of its path and shape.
 
     References:
       Li, Grandvalet, Davoine, `Explicit inductive bias for transfer learning with
@@ -271,11 +290,6 @@ def toward_reference(
     return over_leaves(
         penalty,
         params,
-        _chosen(params, where),
+        Selection("toward_reference", where, (), allow_empty, every=True),
         coefficient=coefficient,
-        caller="toward_reference",
     )
-
-
-def _chosen(params: PyTree, where: Where | None) -> PyTree:
-    return all_inexact(params) if where is None else selection(params, where)

@@ -1,93 +1,121 @@
 """How penalties add up: over selected leaves, over examples, in float32 or wider."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
-import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
-from jaxdrop._checks import check_nonnegative, nan_if_negative
+from jaxdrop._numbers import as_array
 from jaxdrop._paths import map_with_name
+from jaxdrop._strengths import as_strength
 from jaxdrop._typing import Array, PyTree
-from jaxdrop._weights import Patterns, is_inexact, per_layer
+from jaxdrop._weights import Selection, per_layer, power_of_two
+
+_one_leaf_alone = ContextVar("_one_leaf_alone", default=False)
+
+
+@contextmanager
+def one_leaf_alone() -> Iterator[None]:
+    """Lets penalties select nothing, since the other leaves have been taken away."""
+    token = _one_leaf_alone.set(True)
+    try:
+        yield
+    finally:
+        _one_leaf_alone.reset(token)
 
 
 def over_leaves(
     penalty: Callable[[str, Array], Array],
     tree: PyTree,
-    chosen: PyTree,
+    leaves: Selection,
     /,
     *,
     coefficient: ArrayLike,
-    caller: str,
-    stacked: Patterns = (),
 ) -> Array:
-    """``coefficient`` times the sum of a penalty over the chosen leaves of a tree.
+    """``coefficient`` times the sum of a penalty over the selected leaves of a tree.
 
     Args:
       penalty: from path and leaf to a scalar, in float32 or wider.
       tree: the arrays.
-      chosen: a tree of bools, shaped like ``tree``.
+      leaves: which of them are penalized; where its patterns say that a leaf stacks
+        layers, each layer is penalized alone.
       coefficient: a number, which is checked, or a JAX scalar, which is data.
-      caller: the public function on whose behalf errors are raised.
-      stacked: patterns of leaves whose layers are penalized one by one.
 
     Returns:
-      A scalar; 0 in float32 for a tree without leaves.
+      A scalar; 0 in float32 for a selection that may be and is empty.
     """
-    check_nonnegative(coefficient, caller=caller, name="coefficient")
+    strength = as_strength(coefficient, caller=leaves.caller, name="coefficient")
+    if _one_leaf_alone.get():
+        leaves = leaves._replace(allow_empty=True)
     terms: list[Array] = []
 
     def add(name: str, leaf: Any, is_chosen: bool) -> None:
         if is_chosen:
-            alone = per_layer(lambda one: penalty(name, one), name, stacked)
+            alone = per_layer(lambda one: penalty(name, one), name, leaves.stacked)
             terms.append(jnp.sum(alone(jnp.asarray(leaf))))
 
-    map_with_name(add, tree, chosen)
-    return scaled_sum(terms, coefficient)
+    map_with_name(add, tree, leaves.of(tree))
+    return scaled_sum(terms, strength)
 
 
-def scaled_sum(terms: list[Array], coefficient: ArrayLike, /) -> Array:
-    """``coefficient`` times the sum of scalars, in the widest dtype among them."""
+def scaled_sum(terms: list[Array], strength: ArrayLike, /) -> Array:
+    """``strength``, checked, times the sum of scalars, in their widest dtype."""
     wide = any(term.dtype == jnp.float64 for term in terms)
     dtype = jnp.float64 if wide else jnp.float32
     total = sum((term.astype(dtype) for term in terms), jnp.zeros((), dtype))
-    return total * jnp.asarray(nan_if_negative(coefficient)).astype(dtype)
-
-
-def all_inexact(tree: PyTree, /) -> PyTree:
-    """Marks every leaf of floating or complex numbers."""
-    return jax.tree.map(is_inexact, tree)
+    return total * jnp.asarray(strength).astype(dtype)
 
 
 def batch_weights(
     weights: ArrayLike | None, batch: tuple[int, ...], /, *, caller: str
 ) -> Array | None:
-    """The weights of the examples as numbers, checked to have the batch's shape."""
+    """The weights of the examples as numbers, checked to have the batch's shape.
+
+    Numbers of the host that are out of range raise; JAX arrays become NaN there.
+    """
     if weights is None:
         return None
-    array = jnp.asarray(weights)
+    array = as_array(weights, name=f"{caller}: weights")
+    if jnp.issubdtype(array.dtype, jnp.complexfloating):
+        raise TypeError(f"{caller}: weights must be real, got {array.dtype}.")
     if array.shape != batch:
         raise ValueError(
             f"{caller}: weights must have the shape of the batch, {batch}, got "
             f"{array.shape}."
         )
-    return nan_if_negative(array if is_inexact(array) else array.astype(jnp.float32))
+    if isinstance(array, np.ndarray) and not np.all((array >= 0) & (array < np.inf)):
+        raise ValueError(f"{caller}: weights must be finite and at least 0.")
+    numbers = jnp.asarray(array)
+    if not jnp.issubdtype(numbers.dtype, jnp.floating):
+        numbers = numbers.astype(jnp.float32)
+    return jnp.where((numbers >= 0) & (numbers < jnp.inf), numbers, jnp.nan)
 
 
-def live(values: Array, weights: Array | None, /) -> Array:
-    """``values``, ``(*batch, n)``, with 0 for what weighs nothing and may be NaN."""
+def without_unweighted(values: Array, weights: Array | None, /) -> Array:
+    """``values``, ``(*batch, n)``, with 0 where the weight is 0, whatever is there."""
     if weights is None:
         return values
     return jnp.where(weights[..., None] != 0, values, 0)
 
 
 def weighted_mean(values: Array, weights: Array | None, /) -> Array:
-    """The mean of ``values`` over the batch, weighted; 0 where nothing weighs."""
+    """The mean of ``values`` over the batch, weighted; 0 if all weights are 0.
+
+    A penalty of a batch that holds padding only adds nothing to the loss.
+    """
     if weights is None:
-        return jnp.sum(values) / max(values.size, 1)
+        return jnp.sum(values) / as_float(max(values.size, 1))
     share = weights.astype(values.dtype)
+    share = share / power_of_two(jnp.max(share, initial=0))  # no overflow of the sum
     total = jnp.sum(share)
     weighted = jnp.where(share != 0, values, 0) * share
     return jnp.sum(weighted) / jnp.where(total == 0, 1, total)
+
+
+def as_float(size: int, /) -> ArrayLike:
+    """A size in floating point, in which products of sizes do not wrap."""
+    return float(size) if isinstance(size, int) else size  # symbolic in export

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 BLUE, RED, GREY = "#1f5f9e", "#c8442c", "#7a7a7a"
 COLORS = (BLUE, RED, "#3f8f4f", "#8a5aa8", "#c98a1b", "#4aa3a8", "#8c564b", GREY)
 
+LINES = ("-", "--", ":", "-.")
+_MOST_INSIDE = 12  # names in a legend inside the plot
+
 
 def new_figure(size: tuple[float, float] = (5.0, 3.6), /) -> Figure:
     """An empty figure of a size in inches."""
@@ -43,7 +46,17 @@ def figure_of(ax: Axes, /) -> Figure:
 def finished(ax: Axes, /) -> Figure:
     """The figure of axes whose contents are complete: a legend if there are names."""
     plain(ax)
-    if ax.get_legend_handles_labels()[1]:
+    names = ax.get_legend_handles_labels()[1]
+    if len(names) > _MOST_INSIDE:  # beside the plot, which so many names would cover
+        columns = -(-len(names) // 24)
+        ax.legend(
+            frameon=False,
+            fontsize="small",
+            ncols=columns,
+            loc="upper left",
+            bbox_to_anchor=(1.0, 1.0),
+        )
+    elif names:
         ax.legend(frameon=False)
     return figure_of(ax)
 
@@ -82,6 +95,11 @@ def check_some(values: np.ndarray, /, *, name: str) -> None:
     """Raises for an array without entries, of which nothing can be drawn."""
     if not values.size:
         raise ValueError(f"{name} must hold at least one entry, got {values.shape}.")
+
+
+def line_of(index: int, /) -> str:
+    """The line style of the series with this number, by the round of colours."""
+    return LINES[index // len(COLORS) % len(LINES)]
 
 
 def color_of(index: int, /) -> str:

@@ -16,6 +16,7 @@ from jaxdrop.plots._canvas import (
     check_some,
     color_of,
     finished,
+    line_of,
     named,
     new_axes,
     told,
@@ -129,7 +130,12 @@ def learning_curves(
         places = np.arange(1, runs.shape[1] + 1) if steps is None else np.asarray(steps)
         color = color_of(index)
         marker = "o" if runs.shape[1] == 1 else None
-        ax.plot(places, runs.mean(0), color=color, label=name, marker=marker)
+        style: dict[str, Any] = {
+            "color": color,
+            "linestyle": line_of(index),
+            "marker": marker,
+        }
+        ax.plot(places, runs.mean(0), label=name, **style)
         if len(runs) > 1:
             ax.fill_between(
                 places, runs.min(0), runs.max(0), color=color, alpha=0.2, linewidth=0

@@ -151,6 +151,7 @@ def test_the_scale_may_be_learned_and_no_gradient_flows_into_the_rate(key):
     assert got[1] == plain[1] == 0
 
 
+@pytest.mark.filterwarnings("default:The Pallas Triton backend is deprecated")
 def test_it_lowers_to_triton_for_a_gpu(monkeypatch, key):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     shape = jax.ShapeDtypeStruct((1, 200, 2, 48), jnp.bfloat16)

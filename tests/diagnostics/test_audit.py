@@ -714,6 +714,25 @@ def test_a_model_that_is_half_on_or_throws_its_masks_away_is_not_active():
     diagnostics.assert_active(zero, KEY, X)
 
 
+def test_arguments_in_the_wrong_place_are_named():
+    class Net(linen.Module):
+        @linen.compact
+        def __call__(self, x):
+            """Runs it."""
+            return linen.Dropout(0.5, deterministic=False)(x)
+
+    for args, given in (((X,), r"shape \(4, 8\)"), ((), "nothing")):
+        with pytest.raises(TypeError, match=rf"audit\(module, variables, x\).*{given}"):
+            audit(Net(), *args)
+    for first, given in ((None, "None"), (X, "an array"), ({}, "a dict")):
+        with pytest.raises(TypeError, match=f"function or a model.*got {given}"):
+            audit(first, X)
+    with pytest.raises(TypeError, match="is Net meant to be first"):
+        audit(X, Net(), {})
+    with pytest.raises(TypeError, match="is Linear meant to be first"):
+        diagnostics.assert_active(X, nnx.Linear(8, 8, rngs=nnx.Rngs(0)))
+
+
 def test_a_model_that_is_closed_over_is_named():
     model = nnx.Sequential(jaxdrop.nnx.Dropout(0.5, rngs=nnx.Rngs(0)))
     with pytest.raises(ValueError, match=r"closes over\. Pass the model"):

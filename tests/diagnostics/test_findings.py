@@ -324,7 +324,9 @@ def test_rates_that_are_arrays_and_schedules_are_read_where_they_are_known():
     schedule = jaxdrop.schedules.early(0.5, cutoff=100)
     scheduled = lambda k, x, step: jaxdrop.dropout(k, x, rate=schedule(step)) @ W
     assert not kinds(scheduled, KEY, X, jnp.int32(10))
-    assert kinds(scheduled, KEY, X, jnp.int32(200)) == {"rate 0"}
+    (now,) = diagnostics.audit(scheduled, KEY, X, jnp.int32(200)).findings
+    assert now.kind == "rate 0"
+    assert "for these arguments" in now.message and "ever" not in now.message
     unknown = jax.ShapeDtypeStruct((), jnp.int32)
     assert not kinds(scheduled, KEY, X, unknown)
 
@@ -512,6 +514,65 @@ def test_a_mask_that_is_the_same_in_every_call(drop):
     assert kinds(lambda x: drop(jax.random.key(0), x) @ W, X) == {"frozen"}
     assert kinds(lambda x: drop(KEY, x) @ W, X) == {"frozen"}
     assert not kinds(lambda k, x: drop(k, x) @ W, KEY, X)
+
+
+def call(model, x, *args):
+    return model(x, *args)
+
+
+@pytest.mark.parametrize("layer", [jaxdrop.nnx.Dropout, nnx.Dropout])
+@pytest.mark.parametrize("wrap", [jax.jit, jax.checkpoint])
+def test_a_stream_that_advances_where_it_is_lost(layer, wrap):
+    rngs = nnx.Rngs(0)
+    model = nnx.Sequential(layer(0.5, rngs=rngs), nnx.Linear(8, 3, rngs=rngs))
+    lost = diagnostics.audit(wrap(call), model, X)
+    assert lost.kinds == {"lost stream"} and lost.findings[0].sites == ("layers/0",)
+    for keeps in (call, nnx.jit(call)):
+        assert not kinds(keeps, model, X)
+    by_rngs = wrap(lambda model, x, rngs: model(x, rngs=rngs) @ W)
+    assert kinds(by_rngs, layer(0.5), X, nnx.Rngs(1)) == {"lost stream"}
+    reseeded = wrap(jaxdrop.nnx.mc_apply)
+    assert not kinds(reseeded, KEY, model, X)
+
+
+def test_one_stream_of_two_may_be_lost():
+    def both(first, second, x):
+        return jax.jit(call)(second, first(x)) @ W
+
+    layers = [jaxdrop.nnx.Dropout(0.5, rngs=nnx.Rngs(i)) for i in range(2)]
+    found = diagnostics.audit(both, *layers, X)
+    assert found.kinds == {"lost stream"} and len(found.findings) == 1
+
+
+def test_a_training_step_in_evaluation():
+    def step(model, x):
+        loss = lambda model: model(x).sum()
+        return nnx.grad(loss)(model)
+
+    rngs = nnx.Rngs(0)
+    model = nnx.Sequential(
+        jaxdrop.nnx.Dropout(0.5, rngs=rngs),
+        nnx.Dropout(0.5, rngs=rngs),
+        nnx.Linear(8, 3, rngs=rngs),
+    )
+    assert "no dropout" not in kinds(step, model, X)
+    model.layers[0].deterministic = True
+    assert "no dropout" not in kinds(step, model, X)
+    model.eval()
+    assert kinds(step, model, X) == {"no dropout"}
+    assert kinds(nnx.jit(step), model, X) == {"no dropout"}
+    found = diagnostics.audit(model, X)
+    assert not found.kinds and "nothing is dropped" in str(found)
+
+
+def test_a_sequence_that_is_taken_for_one_image():
+    spatial = functools.partial(jaxdrop.spatial_dropout, rate=0.3)
+    block = functools.partial(jaxdrop.drop_block, rate=0.3, block_size=3)
+    for technique in (spatial, block):
+        run = lambda k, x, d, f=technique: f(k, x, num_spatial_dims=d).sum()
+        for dims, expected in ((2, {"whole batch"}), (1, set())):
+            assert kinds(run, KEY, jnp.ones((4, 9, 6)), dims) == expected
+        assert not kinds(run, KEY, IMAGES, 2)
 
 
 def test_a_mask_that_is_the_same_in_every_step_of_a_loop():

@@ -66,3 +66,22 @@ def test_effective_rank_is_the_published_formula():
 
 def test_nothing_has_no_rank():
     assert diagnostics.effective_rank(jnp.zeros((4, 3))) == 0
+
+
+def test_nan_in_is_nan_out():
+    x = jax.random.normal(jax.random.key(0), (20, 4))
+    for bad in (jnp.nan, jnp.inf):
+        spoilt = x.at[3, 1].set(bad)
+        assert jnp.isnan(diagnostics.effective_rank(spoilt))
+        assert jnp.isnan(diagnostics.co_adaptation(spoilt))
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 3e38])
+def test_the_rank_has_no_scale(scale):
+    assert diagnostics.effective_rank(jnp.eye(4) * scale) == pytest.approx(4, rel=1e-5)
+
+
+def test_numpy_units_that_float32_makes_constant_vary():
+    x = np.random.default_rng(0).normal(size=(50, 1))
+    opposite = 1e9 + np.concatenate([x, -x], axis=1)
+    assert diagnostics.co_adaptation(opposite) == pytest.approx(1, rel=1e-5)

@@ -129,3 +129,17 @@ def test_shifts_at_the_extremes():
 def test_a_kernel_must_fit():
     with pytest.raises(ValueError, match=r"kernel of shape \(3, units\) is needed"):
         diagnostics.variance_shift(jnp.ones((5, 3)), rate=0.5, kernel=jnp.ones((2, 3)))
+
+
+@pytest.mark.parametrize("rate", [1.5, -1.0, np.nan])
+def test_a_traced_rate_out_of_range_gives_nan(rate):
+    x = jax.random.normal(jax.random.key(0), (50, 2))
+    assert jnp.isnan(diagnostics.variance_shift(x, rate=jnp.float32(rate))).all()
+
+
+def test_the_number_of_samples_is_a_count():
+    gap = diagnostics.weight_scaling_gap
+    one = lambda *_: jnp.float32(1)
+    for wrong, error in ((1, ValueError), (2.5, TypeError), (10**10, ValueError)):
+        with pytest.raises(error, match="num_samples must be"):
+            gap(one, one, jax.random.key(0), num_samples=wrong)

@@ -91,3 +91,26 @@ def test_units_are_checked():
         diagnostics.unit_importance(jnp.sum, jnp.ones((2, 2)), chunk_size=0)
     with pytest.raises(TypeError, match="unit_importance needs a floating"):
         diagnostics.unit_importance(jnp.sum, jnp.ones((2, 2), jnp.int32))
+
+
+@pytest.mark.parametrize("rows", [2**16 - 1, 2**16])
+def test_sparsity_of_more_activations_than_int32_counts(rows):
+    share = jax.jit(
+        lambda x: diagnostics.activation_sparsity(jnp.broadcast_to(x, (rows, 2**15)))
+    )
+    assert share(jnp.bfloat16(0)) == 1 and share(jnp.bfloat16(1)) == 0
+
+
+def test_small_numbers_of_numpy_and_the_smallest_integer_are_active():
+    assert diagnostics.dead_units(np.array([[1e-50, 0.0]])).tolist() == [False, True]
+    assert diagnostics.dead_units(np.array([[2**32, 0]])).tolist() == [False, True]
+    for array in (np.asarray, jnp.asarray):
+        small = array(np.int8([[-128, 1]]))
+        assert diagnostics.dead_units(small, threshold=1).tolist() == [False, True]
+        assert diagnostics.dead_units(small, threshold=1e10).tolist() == [True, True]
+
+
+def test_a_traced_threshold_that_is_negative_gives_nan():
+    x = jnp.ones((2, 2))
+    assert jnp.isnan(diagnostics.activation_sparsity(x, threshold=jnp.float32(-1)))
+    assert not diagnostics.dead_units(x, threshold=jnp.float32(-1)).any()

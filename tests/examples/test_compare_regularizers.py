@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.measure import Measurement
 
 import jaxdrop
-from comparison import figures, report, sweep
+from comparison import figures, gains, report, sweep
 from comparison.evaluation import Scores, evaluate, monte_carlo, weight_scaling
 from comparison.methods import ALL_METHODS, METHODS
 from comparison.training import Curves, Recipe, train
@@ -233,7 +233,7 @@ def outcomes():
 
     def scores(error):
         both = np.array([error - 0.01, error + 0.01])
-        return Scores(both, both, both, bins)
+        return Scores(both, both, both, bins, np.zeros((2, 5), bool))
 
     curves = Curves(np.full((2, 3), 0.1), np.full((2, 3), 0.2))
     return [
@@ -305,3 +305,22 @@ def test_missing_data_is_one_line_and_exit_code_2(monkeypatch, capsys):
     assert caught.value.code == 2
     message = capsys.readouterr().err
     assert message.count("\n") == 1 and message.startswith("mnist needs local files")
+
+
+def test_intervals_of_gains_cover_seeds_and_images():
+    rng = np.random.default_rng(0)
+    images = rng.random(400)  # how hard an image is, for all networks
+
+    def outcome(name, shift):
+        chance = np.clip(images * 0.2 + shift, 0, 1)
+        wrong = rng.random((5, 400)) < chance
+        score = Scores(wrong.mean(1), None, None, None, wrong)
+        method = replace(METHODS[0], name=name)
+        return report.Outcome(method, None, {report.WEIGHT_SCALING: score}, 0.0)
+
+    found = gains.gains([outcome("none", 0.1), outcome("a", 0.0), outcome("b", 0.1)])
+    assert [gain.name for gain in found] == ["a", "b"]
+    assert found[0].high < 0 and found[0].low < found[0].difference < found[0].high
+    assert found[1].low < 0 < found[1].high
+    one = gains.gains([outcome("none", 0.1), outcome("b", 0.1)])[0]
+    assert one.high - one.low < found[1].high - found[1].low  # corrected for two

@@ -29,7 +29,10 @@ RUNS = {  # what is printed, and which files are written
     ),
     "compare_regularizers": (
         [method.name for method in comparison.METHODS],
-        {"results.csv", "learning_curves.png", "reliability_diagrams.png"},
+        {
+            *("results.csv", "gains.json", "gains.png"),
+            *("learning_curves.png", "reliability_diagrams.png"),
+        },
     ),
     "image_regularizers": (
         [method.name for method in residual.METHODS],
@@ -69,7 +72,7 @@ def test_a_quick_run_prints_and_writes_all(name, tmp_path):
     run = subprocess.run(
         [sys.executable, f"examples/{name}.py", *flags],
         cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": path, "MPLBACKEND": "Agg"},
+        env=os.environ | {"PYTHONPATH": path, "MPLBACKEND": "Agg", "XLA_FLAGS": ""},
         capture_output=True,
         text=True,
         check=False,

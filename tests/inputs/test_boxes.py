@@ -1,5 +1,7 @@
 """Cutout and random erasing: what the boxes are like and where they lie."""
 
+from fractions import Fraction
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,8 @@ import pytest
 
 from chance import assert_frequency, assert_uniform_counts
 from jaxdrop import inputs
+from jaxdrop.inputs._boxes import Layout
+from jaxdrop.inputs._random_erasing import _sides
 
 MANY = 4000
 
@@ -181,10 +185,74 @@ def test_noise_fills_each_entry_anew(key):
     assert set(np.unique(numbers)) == {0, 1, 2, 3}
 
 
-def test_boxes_that_never_fit_erase_nothing(key):
+THIN = [(300, 5), (5, 300), (1, 1000), (1000, 1), (4, 4), (3, 3), (2, 2), (1, 7)]
+
+
+@pytest.mark.parametrize("sides", THIN)
+def test_at_a_rate_of_one_every_image_loses_a_box_of_its_area(key, sides):
+    """However thin it is: the box gets another ratio, and at least one pixel."""
+    x = jnp.ones((300, *sides, 1))
+    erased = holes(inputs.random_erasing(key, x, rate=1.0, fill=0.0))
+    top, bottom, left, right = extents(erased)
+    count = erased.sum(axis=(1, 2))
+    np.testing.assert_array_equal(count, (bottom - top) * (right - left))
+    assert count.min() >= 1
+    share = count / np.prod(sides)
+    rounding = (bottom - top + 1) * (right - left + 1) / np.prod(sides)
+    assert (share >= 0.02 * 0.4).all() and (share <= np.maximum(0.4, rounding)).all()
+    if min(sides) == 1 and max(sides) > 100:  # one side is whole, the other exact
+        assert abs(share.mean() - 0.21) < 5 * share.std() / np.sqrt(300)
+
+
+def test_a_box_that_fits_is_not_changed(key):
+    """Ratios are as asked for wherever one of ten boxes fits."""
+    x = jnp.ones((MANY, 40, 60, 1))
+    erased = holes(inputs.random_erasing(key, x, rate=1.0, fill=0.0))
+    top, bottom, left, right = extents(erased)
+    ratio = (bottom - top) / (right - left)
+    assert 0.25 < ratio.min() < 0.36 and 2.8 < ratio.max() < 4
+
+
+def test_the_nearest_box_to_one_that_never_fits_is_erased(key):
     x = jnp.ones((10, 4, 400, 1))
     knobs = {"rate": 1.0, "fill": 0.0, "area": (0.9, 0.9), "aspect": (1.0, 1.0)}
-    np.testing.assert_array_equal(inputs.random_erasing(key, x, **knobs), x)
+    erased = holes(inputs.random_erasing(key, x, **knobs))
+    np.testing.assert_array_equal(erased.sum(axis=(1, 2)), 4 * 360)
+
+
+def test_boxes_of_images_with_more_pixels_than_int32_counts():
+    images = Layout((2**16, 2**16, 1), (0, 1), ())
+    sides = _sides(images, jnp.float32(0.25), jnp.float32(1.0))
+    assert [int(side) for side in sides] == [2**15, 2**15]
+
+
+@pytest.mark.parametrize("size", [2**31, 2**40, np.int64(2**62), 10**30])
+def test_a_hole_of_any_size_covers_the_image(key, size):
+    assert (inputs.cutout(key, jnp.ones((3, 8, 8, 1)), size=size) == 0).all()
+
+
+@pytest.mark.parametrize(
+    "dtype, fill",
+    [
+        *((jnp.float16, 1e5), (jnp.float32, 1e39), (jnp.float32, 10**40)),
+        *((jnp.uint8, 2**40), (jnp.int32, 2**31), (jnp.int8, [1.5])),
+        (jnp.float32, "white"),
+    ],
+)
+def test_a_fill_beyond_the_dtype_is_refused_by_name(key, dtype, fill):
+    with pytest.raises((TypeError, ValueError), match="cutout: fill"):
+        inputs.cutout(key, jnp.ones((2, 8, 8, 1), dtype), size=3, fill=fill)
+
+
+def test_fills_of_every_type_are_numbers(key):
+    x = jnp.zeros((2, 8, 8, 1))
+    for fill in (2**40, np.int64(2**40), np.float64(2**40), Fraction(2**40)):
+        for filled in (
+            inputs.cutout(key, x, size=3, fill=fill),
+            inputs.random_erasing(key, x, rate=1.0, fill=fill),
+        ):
+            assert set(np.unique(filled)) == {0, 2.0**40}
+    assert jnp.isinf(inputs.cutout(key, x, size=3, fill=-np.inf)).any()
 
 
 @pytest.mark.parametrize(

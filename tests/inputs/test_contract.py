@@ -1,6 +1,7 @@
 """What holds for all noise on inputs."""
 
 import functools
+from fractions import Fraction
 
 import chex
 import jax
@@ -144,6 +145,37 @@ def test_a_missing_key_is_named(function, strength, shape):
 def test_a_negative_strength_is_refused(function, strength, shape, key):
     with pytest.raises(ValueError, match=f"{names(strength)}"):
         function(key, jnp.ones(shape), **{names(strength): -1})
+
+
+@pytest.mark.parametrize("bad", [-1.0, np.nan, np.inf])
+@for_the_family
+def test_a_strength_that_is_refused_as_a_number_is_nan_as_data(
+    function, strength, shape, key, bad
+):
+    if "size" in strength:
+        pytest.skip("the size of a hole is static")
+    x = jnp.ones(shape)
+    with pytest.raises(ValueError, match=names(strength)):
+        function(key, x, **{names(strength): bad})
+    traced = jax.jit(lambda s: function(key, x, **{names(strength): s}))
+    spoiled = np.asarray(jnp.isnan(traced(jnp.float32(bad))))
+    # Padding of embedding_noise stays as it is.
+    expected = np.broadcast_to(MASK[..., None], shape) if shape == (4, 5, 6) else True
+    np.testing.assert_array_equal(spoiled, np.broadcast_to(expected, shape))
+
+
+@for_the_family
+def test_strengths_are_numbers_or_refused_by_name(function, strength, shape, key):
+    name = names(strength)
+    large = () if name == "size" else (10**40, 10**400)
+    for number in (*large, "1", None, 1j, True):
+        with pytest.raises((TypeError, ValueError), match=name):
+            function(key, jnp.ones(shape), **{name: number})
+    if name in ("stddev", "alpha"):
+        half = function(key, jnp.ones(shape), **{name: 0.5})
+        for number in (np.float64(0.5), np.float16(0.5), Fraction(1, 2)):
+            same = function(key, jnp.ones(shape), **{name: number})
+            chex.assert_trees_all_close(same, half, rtol=1e-6)
 
 
 @for_the_family

@@ -159,3 +159,19 @@ def test_a_traced_alpha_out_of_range_gives_nan(alpha, key):
         run = jax.jit(lambda alpha, mix=mix: mix(key, x, targets, alpha=alpha))
         for part in run(jnp.float32(alpha)):
             assert np.isnan(part).all()
+
+
+@pytest.mark.parametrize("sides", [(1, 1000), (1000, 1), (1, 7)])
+def test_cutmix_pastes_boxes_into_images_of_one_row(sides, key):
+    """They span the row, so that their area is that which was drawn."""
+    x = jnp.zeros((2000, *sides, 1))
+    label = jnp.eye(2)[jnp.arange(2000) % 2]
+    y, mixed = inputs.cutmix(key, x.at[1::2].set(1.0), label, per_example=True)
+    own = np.asarray(y[..., 0] == (jnp.arange(2000.0) % 2)[:, None, None])
+    np.testing.assert_allclose(own.mean(axis=(1, 2)), (mixed * label).sum(1), atol=1e-6)
+    assert (own.mean(axis=(1, 2)) < 0.9).mean() > 0.3
+
+
+def test_cutmix_refuses_images_of_a_single_pixel(key):
+    with pytest.raises(ValueError, match=r"of a single pixel.*channel_axis"):
+        inputs.cutmix(key, jnp.ones((4, 1, 1, 9)), jnp.eye(4))

@@ -1,5 +1,6 @@
 """Additive noise: its distribution, and how far it reaches."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -61,3 +62,20 @@ def test_embedding_noise_refuses_masks_of_other_shapes(key):
         )
     with pytest.raises(TypeError, match="takes real embeddings"):
         inputs.embedding_noise(key, jnp.ones(4), alpha=5.0)
+
+
+def test_the_reach_of_a_long_sequence_is_the_published_one(key):
+    """It has 2**31 entries, more than int32 counts, and 64 of them are computed."""
+    num_tokens, num_features = 2**17, 2**14
+
+    @jax.jit
+    def noise(key, zero):
+        embedded = jnp.broadcast_to(zero, (num_tokens, num_features))
+        return inputs.embedding_noise(key, embedded, alpha=5.0)[:1, :64]
+
+    program = noise.lower(key, jnp.float32(0)).compile()
+    if program.memory_analysis().temp_size_in_bytes > 2**28:
+        pytest.skip("the compiler holds the whole sequence")
+    drawn = np.abs(np.asarray(program(key, jnp.float32(0))))
+    reach = 5 / (num_tokens * num_features) ** 0.5
+    assert 0.8 * reach < drawn.max() <= reach * (1 + 1e-6)

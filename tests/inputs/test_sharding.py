@@ -26,3 +26,35 @@ def test_a_batch_over_devices_is_that_of_one(call, kind, key):
     data = jax.tree.leaves(given)[0]
     if kind == AxisType.Explicit:
         assert data.sharding.is_equivalent_to(spread.sharding, data.ndim)
+
+
+def per_shard(function, own_keys):
+    """A call inside shard_map, with a key of its own for each shard or one for all."""
+
+    def call(key, x):
+        key = jax.random.fold_in(key, jax.lax.axis_index("data")) if own_keys else key
+        return jax.tree.leaves(function(key, x))[0]
+
+    return call
+
+
+@pytest.mark.parametrize("own_keys", [False, True])
+@pytest.mark.parametrize("call", NOISE.values(), ids=NOISE.keys())
+def test_shard_map_runs_each_shard_as_a_call_alone(call, own_keys, key):
+    """With its default checks, and arrays that are longer than any threshold."""
+    shape = (8, *(32 * side for side in call.shape[1:3]), *call.shape[3:])
+    x = jax.random.normal(key, shape)
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,))
+    run = jax.shard_map(
+        per_shard(call.function, own_keys),
+        mesh=mesh,
+        in_specs=(P(), P("data")),
+        out_specs=P("data"),
+    )
+    given = jax.jit(run)(key, x)
+    for shard, part in enumerate((x[:4], x[4:])):
+        alone = jax.random.fold_in(key, shard) if own_keys else key
+        expected = jax.tree.leaves(jax.jit(call.function)(alone, part))[0]
+        chex.assert_trees_all_close(
+            given[4 * shard : 4 * shard + 4], expected, rtol=1e-6, atol=1e-6
+        )

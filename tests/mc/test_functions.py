@@ -161,3 +161,21 @@ def test_joint_takes_one_output(net, key):
         mc.joint(
             lambda key, x: (x * jax.random.normal(key), x), key, net.x, num_samples=2
         )
+
+
+@pytest.mark.parametrize("chunk_size", [1, 3])
+def test_numbers_among_the_outputs_are_samples_like_any_other(chunk_size, key):
+    def apply(key):
+        return jax.random.normal(key, (2,)), 0.5, 3, True, np.float32(2)
+
+    drawn = mc.samples(apply, key, num_samples=3, chunk_size=chunk_size)
+    assert [x.shape for x in drawn] == [(3, 2), (3,), (3,), (3,), (3,)]
+    for found, expected in zip(drawn[1:], (0.5, 3, True, 2), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    run = lambda key: mc.predict(apply, key, num_samples=3, chunk_size=chunk_size)
+    for found in (run(key), jax.jit(run)(key)):
+        assert [float(x) for x in found.stats["mean"][1:]] == [0.5, 3, 1, 2]
+    stopped = mc.predict(
+        apply, key, num_samples=9, tol=1.0, chunk_size=chunk_size, keep_samples=True
+    )
+    assert stopped.samples[1].shape == (9,)

@@ -125,3 +125,53 @@ def test_outputs_that_are_no_pair_are_named(samples, targets, reduce):
 def test_noise_is_a_variance(noise):
     with pytest.raises(ValueError, match="gaussian_mixture: noise must be finite"):
         mc.gaussian_mixture(noise=noise)
+
+
+@pytest.mark.parametrize("spread", ["variance", "std"])
+@pytest.mark.parametrize("event_dims", [0, 1])
+def test_a_spread_of_zero_is_a_point(spread, event_dims, samples, targets, reduce):
+    mean, variance = samples
+    scale = variance if spread == "variance" else np.sqrt(variance)
+    scale[3, 1], scale[5] = 0, 0
+    mean[7, 2, 0], scale[7, 2, 0] = targets[2, 0], 0  # at the target itself
+    reducer = mc.gaussian_mixture(spread=spread, targets=targets, event_dims=event_dims)
+    found, errors = reduce(reducer, (mean, scale), chunks=4, junk=1)
+    std = scale.astype(np.float64) if spread == "std" else np.sqrt(scale, dtype=float)
+    with np.errstate(divide="ignore"):
+        logs = stats.norm.logpdf(targets, mean, np.where(std > 0, std, 1))
+        logs = np.where(std > 0, logs, np.where(mean == targets, np.inf, -np.inf))
+    if event_dims:
+        missed = (logs == -np.inf).any(-1)
+        logs = np.where(missed, -np.inf, np.where(missed[..., None], 0, logs).sum(-1))
+    expected = special.logsumexp(logs, 0) - np.log(20)
+    np.testing.assert_allclose(found["log_density"], expected, rtol=1e-4, atol=1e-5)
+    assert np.isfinite(errors["log_density"])[expected < np.inf].all()
+
+
+def test_spreads_that_underflow_are_points_or_exact(reduce):
+    targets = np.float32([0.0, 1.0])
+    means = np.zeros((4, 2), np.float32)
+    small = {"variance": 1e-44, "std": 1e-30, "log_variance": -300.0}
+    for spread, scale in small.items():
+        both = np.stack([np.full((4, 2), scale), np.zeros((4, 2))])[0]
+        both[1] = {"log_variance": 0.0}.get(spread, 1.0)
+        reducer = mc.gaussian_mixture(spread=spread, targets=targets)
+        found = reduce(reducer, (means, both.astype(np.float32)))[0]["log_density"]
+        wide = stats.norm.logpdf(1.0) - np.log(4)  # of the one sample that reaches it
+        np.testing.assert_allclose(found[1], wide, rtol=1e-5)
+        assert found[0] > 20 and not np.isnan(found[0])
+
+
+@pytest.mark.parametrize("spread", ["variance", "std"])
+def test_negative_spreads_are_nan(spread, samples, targets, reduce):
+    mean, scale = samples
+    scale[2, 4, 1] = -0.5
+    reducer = mc.gaussian_mixture(spread=spread, targets=targets)
+    found, errors = reduce(reducer, (mean, scale), chunks=3, parts=2)
+    wrong = np.zeros((6, 2), bool)
+    wrong[4, 1] = True
+    for name in ("aleatoric", "total", "log_density"):
+        np.testing.assert_array_equal(np.isnan(found[name]), wrong)
+    assert np.isnan(errors["aleatoric"][4, 1])
+    noise = mc.gaussian_mixture(noise=jnp.where(wrong, -1.0, 1.0))
+    np.testing.assert_array_equal(np.isnan(reduce(noise, mean)[0]["total"]), wrong)

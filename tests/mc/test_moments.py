@@ -49,7 +49,7 @@ def test_low_precision_is_accumulated_in_float32(reduce):
 
 def test_float64_stays_float64(reduce):
     with jax.enable_x64(True):
-        samples = np.random.default_rng(0).normal(size=(9, 2))
+        samples = np.random.default_rng(0).normal(size=(9, 1, 2))
         for reducer in (
             mc.covariance(),
             mc.categorical(),

@@ -90,3 +90,17 @@ def test_the_ends_have_no_error(reduce):
     of_lowest, of_median, of_highest = errors["quantiles"]
     assert np.isnan(of_lowest).all() and np.isnan(of_highest).all()
     assert (of_median > 0).all()
+
+
+@pytest.mark.parametrize(
+    "levels, error",
+    [
+        (0.5, TypeError),
+        ("0.5", TypeError),
+        (((0.1, 0.9),), TypeError),
+        ((), ValueError),
+    ],
+)
+def test_levels_are_a_sequence_of_numbers(levels, error):
+    with pytest.raises(error, match=r"levels must be .* between 0 and 1"):
+        mc.quantiles(levels)

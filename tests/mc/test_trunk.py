@@ -1,14 +1,15 @@
 """The trunk runs once, the head gives the same bits, and nothing large is kept."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
 from jax.experimental import io_callback
-from jax.extend import core
 
-from jaxdrop import mc
+from jaxdrop import _programs, mc
 from jaxdrop.mc._trunk import split
 
 
@@ -17,13 +18,17 @@ def names(program):
     found = set()
     for equation in program.jaxpr.eqns:
         found.add(equation.primitive.name)
-        for inner in core.jaxprs_in_params(equation.params):
-            found |= names(core.ClosedJaxpr(inner, []))
+        for inner in _programs.programs_in(equation):
+            found |= names(_programs.Program(_programs.program_of(inner), []))
     return found
 
 
+def traced(function, *args):
+    return _programs.traced(function, *args)[0]
+
+
 def kept_sizes(function, *args):
-    program = jax.make_jaxpr(function)(jax.random.key(0), *args)
+    program = traced(function, jax.random.key(0), *args)
     return sorted(v.aval.size for v in split(program).trunk.jaxpr.outvars)
 
 
@@ -43,7 +48,7 @@ def nested(net):
 
 @pytest.mark.parametrize("shape", [whole, jitted, nested])
 def test_matrices_before_the_first_mask_are_in_the_trunk(shape, net, key):
-    program = jax.make_jaxpr(shape(net))(key, net.params, net.x)
+    program = traced(shape(net), key, net.params, net.x)
     trunk, head = split(program)
     matmuls = lambda p: sum(e.primitive.name == "dot_general" for e in p.jaxpr.eqns)
     assert (matmuls(trunk), matmuls(head)) == (1, 1)
@@ -52,8 +57,8 @@ def test_matrices_before_the_first_mask_are_in_the_trunk(shape, net, key):
 
 @pytest.mark.parametrize("shape", [whole, jitted, nested])
 def test_the_two_parts_are_the_program(shape, net, key):
-    program = jax.make_jaxpr(shape(net))(key, net.params, net.x)
-    trunk, head = (core.jaxpr_as_fun(part) for part in split(program))
+    program = traced(shape(net), key, net.params, net.x)
+    trunk, head = (partial(_programs.run, part) for part in split(program))
     arrays = jax.tree.leaves((net.params, net.x))
     (ours,) = jax.jit(lambda: head(key, *trunk(*arrays)))()
     expected = jax.jit(shape(net))(key, net.params, net.x)
@@ -105,7 +110,7 @@ def test_a_scan_over_layers_is_a_trunk_and_a_stochastic_one_is_not(key):
         return lax.scan(layer, (key, x), kernels)[0][1]
 
     for function, in_trunk in ((deterministic, True), (stochastic, False)):
-        trunk, head = split(jax.make_jaxpr(jax.jit(function))(key, kernels, x))
+        trunk, head = split(traced(jax.jit(function), key, kernels, x))
         assert ("scan" in names(trunk), "scan" in names(head)) == (
             in_trunk,
             not in_trunk,
@@ -113,7 +118,7 @@ def test_a_scan_over_layers_is_a_trunk_and_a_stochastic_one_is_not(key):
 
 
 def test_rematerialised_blocks_stay_whole(net, key):
-    program = jax.make_jaxpr(jax.checkpoint(net.apply))(key, net.params, net.x)
+    program = traced(jax.checkpoint(net.apply), key, net.params, net.x)
     trunk, head = split(program)
     assert not trunk.jaxpr.eqns and len(head.jaxpr.eqns) == 1
 
@@ -127,7 +132,7 @@ def test_a_named_technique_is_still_seen_by_its_name(net, key):
     technique.__name__ = "jaxdrop.dropout"
     technique = jax.jit(technique)
     apply = jax.jit(lambda key, w, x, rate: technique(key, jax.nn.relu(x @ w), rate))
-    program = jax.make_jaxpr(apply)(key, net.params[0], net.x, 0.5)
+    program = traced(apply, key, net.params[0], net.x, 0.5)
     _, head = split(program)
     assert "jaxdrop.dropout" in [e.params.get("name") for e in head.jaxpr.eqns]
 
@@ -152,7 +157,7 @@ def test_counters_and_broadcasts_are_not_kept(key):
     def cast(key, kernel, x):
         return (x * jax.random.normal(key, x.shape)) @ kernel.astype(jnp.float32).T
 
-    program = jax.make_jaxpr(cast)(key, jnp.ones((8, 32), jnp.bfloat16), x)
+    program = traced(cast, key, jnp.ones((8, 32), jnp.bfloat16), x)
     kept = {
         (v.aval.shape, str(v.aval.dtype)) for v in split(program).trunk.jaxpr.outvars
     }

@@ -162,10 +162,35 @@ def test_a_label_that_names_no_class_is_never_counted_quietly(metric):
         assert jnp.isnan(metric(probs, np.array([0, label])))
 
 
-def test_logits_in_place_of_probabilities_give_nan():
-    logits = np.float32([[3.0, -1.0], [0.2, 0.1]])
-    assert jnp.isnan(metrics.expected_calibration_error(logits, np.array([0, 0])))
-    assert jnp.isnan(metrics.classwise_calibration_error(logits, np.array([0, 0])))
+def test_logits_in_place_of_probabilities_are_named_or_give_nan():
+    logits, labels = np.float32([[3.0, -1.0], [0.2, 0.1]]), np.array([0, 0])
+    for metric in (
+        metrics.expected_calibration_error,
+        metrics.classwise_calibration_error,
+        metrics.brier_score,
+    ):
+        assert jnp.isnan(metric(jnp.asarray(logits), labels))
+        with pytest.raises(ValueError, match=r"from -1 to 3\. If they are logits, use"):
+            metric(logits, labels)
+        assert metric(logits, labels, weights=np.array([0, 1])) >= 0  # not an example
+
+
+def test_numpy_keeps_the_most_probable_class():
+    probs = np.array([[0.5 - 1e-10, 0.5 + 1e-10], [0.5 + 1e-10, 0.5 - 1e-10]])
+    wrong = metrics.expected_calibration_error(probs, np.array([0, 1]))
+    right = metrics.expected_calibration_error(probs, np.array([1, 0]))
+    np.testing.assert_allclose([wrong, right], 0.5, rtol=1e-6)
+    assert metrics.calibration_bins(probs, np.array([1, 0])).correct.sum() == 2
+
+
+def test_numpy_confidences_that_float32_makes_equal_are_binned_apart():
+    confidence = 0.5 + np.array([1e-10, 2e-10, 3e-10, 4e-10])
+    probs, labels = np.stack([confidence, 1 - confidence], -1), np.array([1, 1, 0, 0])
+    error = metrics.adaptive_calibration_error(probs, labels, num_bins=2)
+    assert error == pytest.approx(0.5)  # wrong in one bin, right in the other
+    classwise = metrics.classwise_calibration_error
+    error = classwise(probs, labels, num_bins=2, adaptive=True)
+    assert error == pytest.approx(0.5)
 
 
 def test_leading_axes_are_batches():
@@ -197,7 +222,7 @@ def test_arguments_that_do_not_fit_are_named():
 
 @pytest.mark.parametrize("row", [[3.0, -2.0], [0.9, -3.0], [np.nan, 0.5]])
 def test_no_calibration_error_hides_what_is_no_probability(row):
-    probs, labels = np.float32([row, [0.55, 0.45]]), np.array([0, 1])
+    probs, labels = jnp.float32([row, [0.55, 0.45]]), np.array([0, 1])
     bins = metrics.calibration_bins(probs, labels)
     for field in ("debiased_squared_error", "expected_error", "maximum_error"):
         assert jnp.isnan(getattr(bins, field))

@@ -186,7 +186,7 @@ def test_every_metric_has_a_row():
         name
         for name, thing in vars(metrics).items()
         if callable(thing) and not name.startswith("_") and not isinstance(thing, type)
-    }
+    } - {"binary_logits"}  # which makes the data of metrics
     assert functions == set(" ".join(METRICS).split())
 
 
@@ -226,8 +226,9 @@ def test_one_example_among_padding_is_one_example(name):
     alone = compiled(*data)
     junk, weights = padded(data, np.ones(1))
     np.testing.assert_allclose(compiled(*junk, weights=weights), alone, rtol=2e-6)
-    needs_both_sides = "auroc" in name  # of positives and negatives
-    assert needs_both_sides or jnp.isfinite(alone).all()
+    # There is no best temperature of one example, and it is positive or negative.
+    undefined = name == "temperature_scaling" or "auroc" in name
+    assert undefined or jnp.isfinite(alone).all()
 
 
 @for_every_metric

@@ -91,10 +91,17 @@ def test_what_is_undefined_is_nan(metric):
 
 
 def test_labels_must_be_bools_or_integers():
-    with pytest.raises(TypeError, match="labels must be bools or the integers 0 and 1"):
+    with pytest.raises(TypeError, match="labels must be integers, got an array"):
         metrics.auroc(np.zeros(3), np.array([0.0, 1.0, 0.5]))
     with pytest.raises(ValueError, match=r"scores \(3,\), labels \(3, 1\)"):
         metrics.auroc(np.zeros(3), np.zeros((3, 1), int))
+
+
+def test_all_positives_can_be_asked_for():
+    scores, labels = np.array([0.9, 0.8, 0.3, 0.7, 0.2]), np.array([1, 1, 1, 0, 0])
+    assert metrics.fpr_at_tpr(scores, labels, tpr=1) == 0.5
+    assert metrics.fpr_at_tpr(scores, labels, tpr=jnp.float32(1)) == 0.5
+    assert metrics.fpr_at_tpr(scores, labels[::-1].copy(), tpr=1) == 1
 
 
 def test_the_share_to_find_lies_inside():

@@ -123,3 +123,32 @@ def test_a_negative_deviation_is_none():
         assert jnp.isnan(getattr(result, summary))
     flat = metrics.regression_calibration(zeros, zeros, zeros, num_bins=1)
     assert flat.uce == 0  # a deviation of 0 has a variance
+
+
+def test_a_width_of_zero_is_a_step_at_the_mean():
+    rng = np.random.default_rng(0)
+    mean, std, targets = rng.normal(size=(3, 40))
+    std = np.abs(std) * (np.arange(40) % 3 > 0)
+    targets[:6:3] = mean[:6:3]  # on the step
+    found = metrics.regression_calibration(mean, std, targets, num_levels=19)
+    levels = np.arange(1, 20) / 20
+    quantiles = mean + std * stats.norm.ppf(levels)[:, None]
+    np.testing.assert_allclose(
+        found.observed, (targets <= quantiles).mean(1), rtol=1e-6
+    )
+    assert jnp.isfinite(found.mace) and jnp.isfinite(found.uce)
+    assert jnp.isnan(metrics.regression_calibration(mean, std - 1, targets).mace)
+    nothing = np.zeros(4)
+    assert metrics.regression_calibration(nothing, nothing, nothing).ence == 0
+    assert metrics.regression_calibration(nothing, nothing, nothing + 1).ence == np.inf
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
+def test_sharpness_has_no_scale_at_which_it_fails(scale):
+    std = scale * np.array([1.0, 7.0])
+    assert metrics.sharpness(np.float32(std)) == pytest.approx(5 * scale)
+
+
+def test_samples_may_be_more_than_int32_holds_pairs_of():
+    samples = jnp.full((70_000, 1), 1.0)
+    assert metrics.crps_samples(samples, jnp.zeros(1)) == pytest.approx(1, rel=1e-4)

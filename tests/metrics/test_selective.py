@@ -1,5 +1,6 @@
 """Risk, coverage and rejection, by hand and under ties."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -115,3 +116,15 @@ def test_confidences_that_float32_cannot_tell_apart_are_no_ties():
     assert metrics.aurc(confidence, losses) == 0.25
     rejected = metrics.accuracy_rejection(confidence, 1 - losses)
     np.testing.assert_array_equal(rejected.accuracy, [0.5, 1])
+
+
+def test_accuracy_at_a_share_that_is_rejected():
+    confidence, correct = np.array([0.5, 0.9, 0.7, 0.6]), np.array([0, 1, 0, 1])
+    curve = metrics.accuracy_rejection(confidence, correct)
+    found = [float(curve.accuracy_at(share)) for share in (0, 0.1, 0.25, 0.5, 0.75)]
+    np.testing.assert_allclose(found, [1 / 2, 2 / 3, 2 / 3, 1 / 2, 1], rtol=1e-6)
+    assert np.isnan(curve.accuracy_at(0.8))  # no point of the curve rejects so many
+    assert np.isnan(curve.accuracy_at(jnp.float32(1.5)))
+    with pytest.raises(ValueError, match="rejected must be between 0 and 1"):
+        curve.accuracy_at(-0.1)
+    assert np.isnan(metrics.risk_coverage(confidence, 1 - correct).coverage_at(np.nan))

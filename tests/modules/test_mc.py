@@ -117,8 +117,119 @@ def test_nnx_refuses_a_pass_that_changes_statistics(x, key):
             return self.drop(self.norm(x, use_running_average=False))
 
     for run in (jaxdrop.nnx.mc_apply, jax.jit(jaxdrop.nnx.mc_apply)):
-        with pytest.raises(ValueError, match=r"changed norm/mean.*normalisation"):
+        with pytest.raises(
+            ValueError, match=r"changed norm/mean.*normalisation.*at test_mc.py:\d+"
+        ):
             run(key, Stubborn(nnx.Rngs(0)), x)
+
+
+class Counting(nnx.Module):
+    """A statistic of its own, changed in every call, and dropout."""
+
+    def __init__(self):
+        self.mean = nnx.BatchStat(jnp.zeros(6))
+        self.drop = jaxdrop.nnx.Dropout(0.5, rngs=nnx.Rngs(0))
+
+    def __call__(self, x):
+        """Any shape with 6 features."""
+        self.mean[...] = 0.9 * self.mean[...] + 0.1 * x.mean((0, 1))
+        return self.drop(x - self.mean[None, None])
+
+
+class CountingInJit(Counting):
+    """The same behind a transformation."""
+
+    __call__ = nnx.jit(Counting.__call__)
+
+
+@pytest.mark.parametrize("model", [Counting, CountingInJit])
+def test_nnx_refuses_a_pass_that_changes_another_statistic(model, x, key):
+    for run in (jaxdrop.nnx.mc_apply, jax.jit(jaxdrop.nnx.mc_apply)):
+        with pytest.raises(ValueError, match=r"changed mean of.*normalisation"):
+            run(key, model(), x)
+
+
+class Told(nnx.Module):
+    """A model that passes its mode on to its layers, as those in Linen do."""
+
+    def __init__(self, rngs):
+        self.norm = nnx.BatchNorm(6, rngs=rngs)
+        self.theirs = nnx.Dropout(0.5, rngs=rngs)
+        self.ours = jaxdrop.nnx.SpatialDropout(0.5, num_spatial_dims=1, rngs=rngs)
+        self.attention = nnx.MultiHeadAttention(
+            2, 6, dropout_rate=0.5, decode=False, rngs=rngs
+        )
+
+    def __call__(self, x, on, train):
+        """From (batch, time, 6) to the same; ``on`` names the layers that are run."""
+        x = self.norm(x, use_running_average=not train)
+        if "theirs" in on:
+            x = self.theirs(x, deterministic=not train)
+        if "ours" in on:
+            x = self.ours(x, deterministic=not train)
+        if "attention" in on:
+            x = self.attention(x, deterministic=not train)
+        return x
+
+
+@pytest.mark.parametrize("on", ["theirs", "ours", "attention"])
+def test_nnx_overrides_what_the_model_passes_to_its_layers(on, x, key):
+    model = Told(nnx.Rngs(0))
+    one, other = (
+        jaxdrop.nnx.mc_apply(jax.random.key(i), model, x, on, train=False)
+        for i in range(2)
+    )
+    assert (one != other).any()
+    with pytest.raises(ValueError, match=r"at test_mc.py:\d+.*train=False"):
+        jaxdrop.nnx.mc_apply(key, model, x, on, train=True)
+    nothing = jaxdrop.nnx.mc_apply(key, model, x, "", train=False)
+    model.eval()
+    np.testing.assert_allclose(nothing, model(x, "", False), rtol=1e-6)
+
+
+class Block(nnx.Module):
+    """A layer with statistics, a mask and a weight."""
+
+    def __init__(self, rngs):
+        self.linear = nnx.Linear(6, 6, rngs=rngs)
+        self.norm = nnx.BatchNorm(6, rngs=rngs)
+        self.drop = jaxdrop.nnx.Dropout(0.5, rngs=rngs)
+
+    def __call__(self, x):
+        """Any shape with 6 features."""
+        return self.drop(self.norm(self.linear(x)))
+
+
+class Lifted(nnx.Module):
+    """Blocks under one of Flax's transformations."""
+
+    def __init__(self, name):
+        self.name = name
+        if name == "scan":
+            make = nnx.vmap(Block, in_axes=(0,), out_axes=0)
+            self.block = make(nnx.Rngs(0).split(2))
+        else:
+            self.block = Block(nnx.Rngs(0))
+
+    def __call__(self, x):
+        """Any shape with 6 features."""
+        call = lambda block, x: block(x)
+        if self.name == "scan":
+            axes = {"in_axes": (0, nnx.Carry), "out_axes": nnx.Carry}
+            return nnx.scan(call, **axes)(self.block, x)
+        if self.name == "cond":
+            return nnx.cond(x.sum() > 0, call, call, self.block, x)
+        return {"jit": nnx.jit, "remat": nnx.remat}[self.name](call)(self.block, x)
+
+
+@pytest.mark.parametrize("name", ["jit", "remat", "scan", "cond"])
+def test_nnx_models_with_transformations_inside_change_nothing(name, x, key):
+    model = Lifted(name)
+    y = jaxdrop.nnx.mc_apply(key, model, x)
+    assert (y != jaxdrop.nnx.mc_apply(jax.random.key(5), model, x)).any()
+    run = lambda key, x: jaxdrop.nnx.mc_apply(key, model, x)
+    stats = jaxdrop.mc.predict(run, key, x, num_samples=4).stats
+    assert (stats["var"] > 0).any()
 
 
 def test_nnx_stacked_layers_draw_apart(key):

@@ -153,7 +153,7 @@ def test_only_what_flax_cannot_pickle_cannot_be_pickled():
     ours = [s.make(rngs=rngs) for s in NNX.values() if not s.pickles]
     ours += [s.make() for s in LINEN.values() if not s.pickles]
     for module in (*of_flax, *ours):
-        with pytest.raises(refused, match=r"Can.t pickle"):
+        with pytest.raises(refused, match=r"Can.t (pickle|get local)"):
             pickle.dumps(module)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from chance import normal
 from jaxdrop import penalties
+from jaxdrop.penalties._of_activities import _count
 
 
 @pytest.mark.parametrize(
@@ -29,8 +30,12 @@ def test_activities_add_up_within_and_average_over_examples(penalty, power):
 
 @pytest.mark.parametrize("penalty", [penalties.activity_l1, penalties.activity_l2])
 def test_activities_of_nothing_cost_nothing(penalty):
-    for x in ({}, jnp.zeros((0, 3)), jnp.zeros((3, 0)), {"ids": jnp.arange(3)}):
+    for x in (jnp.zeros((0, 3)), jnp.zeros((3, 0))):
         assert penalty(x) == 0
+    for x in ({}, None, {"ids": jnp.arange(3)}):
+        assert penalty(x, allow_empty=True) == 0
+        with pytest.raises(ValueError, match=r"activity_l\d has nothing to act on"):
+            penalty(x)
     zeros = jnp.zeros((4, 3), jnp.bfloat16)
     value, gradient = jax.value_and_grad(penalty)(zeros)
     assert value == 0 and value.dtype == jnp.float32
@@ -96,3 +101,31 @@ def test_temporal_coefficients_may_be_traced_and_are_checked():
         penalties.temporal(hidden, time_axis=-1)
     with pytest.raises(ValueError, match="do not agree"):
         penalties.temporal(hidden, mask=jnp.ones((1, 4, 1), bool))
+
+
+def test_more_entries_are_counted_than_int32_holds():
+    real = jnp.ones((1000, 1000, 1), bool).at[0].set(False)
+    count = jax.jit(lambda real: _count(real, 3000, jnp.float32))(real)
+    np.testing.assert_allclose(count, 999 * 1000 * 3000, rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_the_mean_of_two_billion_entries():
+    """None of them is held: XLA fuses the constant into the sums."""
+    hidden = lambda one: jnp.broadcast_to(one, (2**17, 16, 1024))
+    value = jax.jit(lambda one: penalties.temporal(hidden(one)))(jnp.bfloat16(1))
+    np.testing.assert_allclose(value, 2.0, rtol=1e-5)
+
+
+@pytest.mark.parametrize("bad", [-1.0, np.nan, np.inf])
+def test_traced_coefficients_out_of_range_give_nan(bad):
+    x = jnp.ones((2, 3, 4))
+    for penalize in (
+        lambda c: penalties.temporal(x, alpha=c),
+        lambda c: penalties.temporal(x, beta=c),
+        lambda c: penalties.activity_l1(x, coefficient=c),
+        lambda c: penalties.activity_l2(x, coefficient=c),
+    ):
+        assert np.isnan(jax.jit(penalize)(jnp.float32(bad)))
+        with pytest.raises(ValueError, match="must be finite and at least 0"):
+            penalize(bad)

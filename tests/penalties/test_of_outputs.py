@@ -127,9 +127,9 @@ def test_impossible_classes_are_fine_without_smoothing():
 
 def test_rejects_labels_and_shares_that_make_no_sense(logits, labels):
     loss = penalties.smoothed_cross_entropy
-    with pytest.raises(TypeError, match="takes integer labels, got float32"):
+    with pytest.raises(TypeError, match=r"labels must be integers, got .* float32"):
         loss(logits, jax.nn.one_hot(labels, CLASSES), alpha=0.1)
-    with pytest.raises(ValueError, match=r"labels \(36,\) do not fit logits"):
+    with pytest.raises(ValueError, match=r"labels \(36,\) must have the shape of"):
         loss(logits, labels[1:], alpha=0.1)
     with pytest.raises(ValueError, match=r"alpha .* got 1\.5"):
         loss(logits, labels, alpha=1.5)
@@ -325,7 +325,157 @@ def test_what_is_traced_and_out_of_range_gives_nan():
     assert np.isnan(penalties.confidence(logits, weights=negative))
 
 
-def test_the_confidence_of_what_diverged_is_unknown():
+def test_the_confidence_of_diverged_logits_is_nan():
     logits = jnp.array([[jnp.nan, 0.0], [1.0, 2.0]])
     assert np.isnan(penalties.confidence(logits))
     assert np.isfinite(penalties.confidence(logits, weights=jnp.array([0.0, 1.0])))
+
+
+# Labels of every width, and numbers of the host.
+
+WIDTHS = [
+    *((np.uint8, 256), (np.uint8, 300), (np.int8, 128), (np.int16, 50257)),
+    *((np.uint16, 65536), (np.uint32, 7), (np.int64, 7), (np.uint64, 7)),
+]
+
+
+@pytest.mark.parametrize("on_device", [False, True])
+@pytest.mark.parametrize("dtype, num_classes", WIDTHS)
+def test_labels_may_be_of_any_width(dtype, num_classes, on_device):
+    last = min(num_classes - 1, np.iinfo(dtype).max)
+    labels = np.array([0, last], dtype)
+    labels = jnp.asarray(labels) if on_device else labels
+    logits = jnp.zeros((2, num_classes)).at[1, last].set(1.0)
+    loss = penalties.smoothed_cross_entropy(logits, labels, alpha=0.0)
+    sure = np.log(num_classes - 1 + np.e) - 1
+    np.testing.assert_allclose(loss, (np.log(num_classes) + sure) / 2, rtol=1e-5)
+
+
+@pytest.mark.parametrize("label", [2**32, 2**31, -(2**32), 2**63 - 1])
+def test_a_label_that_int32_does_not_hold_is_not_another_class(label):
+    logits = jnp.zeros((2, 3))
+    for labels in ([0, label], np.array([0, label])):
+        loss = functools.partial(penalties.smoothed_cross_entropy, logits, labels)
+        assert np.isnan(loss(alpha=0.1))
+        ignored = loss(alpha=0.1, weights=[1, 0])
+        np.testing.assert_allclose(ignored, np.log(3), rtol=1e-6)
+
+
+def test_weights_of_the_host_do_not_wrap_and_are_checked():
+    logits = jnp.array([[1.0, 0.0], [0.0, 0.0]])
+    labels = jnp.array([0, 0])
+    loss = functools.partial(
+        penalties.smoothed_cross_entropy, logits, labels, alpha=0.0
+    )
+    each = np.array([np.log1p(np.exp(-1)), np.log(2)])
+    for weights in (
+        [2**40, 2**41],
+        np.array([2**63, 2**64 - 1], np.uint64),
+        [10**30, 2 * 10**30],
+        [3e38, 2e38],
+    ):
+        ratio = np.asarray([float(w) for w in weights])
+        expected = np.average(each, weights=ratio / ratio.max())
+        np.testing.assert_allclose(loss(weights=weights), expected, rtol=1e-6)
+    for bad in ([-1.0, 2.0], [np.nan, 1.0], [np.inf, 1.0], [10**40, 1]):
+        with pytest.raises(ValueError, match="weights"):
+            loss(weights=bad)
+    for bad in (["a", "b"], [1j, 2], [None, 1]):
+        with pytest.raises(TypeError, match="weights"):
+            loss(weights=bad)
+    for bad in (jnp.array([-1.0, 2.0]), jnp.array([jnp.inf, 1.0])):
+        assert np.isnan(loss(weights=bad))
+
+
+def test_where_nothing_weighs_the_penalty_is_zero():
+    logits, labels = jnp.full((3, 4), jnp.nan), jnp.full(3, -1)
+    none = jnp.zeros(3)
+    assert (
+        penalties.smoothed_cross_entropy(logits, labels, alpha=0.1, weights=none) == 0
+    )
+    assert penalties.confidence(logits, weights=none) == 0
+    assert penalties.consistency(jnp.stack([logits] * 2), weights=none) == 0
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e4, -1e6])
+@pytest.mark.parametrize("alpha", [0.0, 0.1, 1.0])
+def test_a_shift_of_all_logits_costs_no_digits(offset, alpha):
+    logits = np.random.default_rng(3).integers(-16, 16, (5, 7)) / 16  # exact beside it
+    labels = np.arange(5)
+    shifted = jnp.asarray(logits + offset, jnp.float32)
+    loss = jax.value_and_grad(
+        lambda z: penalties.smoothed_cross_entropy(z, labels, alpha=alpha)
+    )
+    value, gradient = loss(shifted)
+    expected = one_hot_loss(logits, labels, alpha).mean()
+    np.testing.assert_allclose(value, expected, rtol=2e-6)
+    chex.assert_trees_all_close(
+        gradient, loss(jnp.asarray(logits, jnp.float32))[1], atol=1e-7
+    )
+
+
+def test_float64_logits_of_the_host_keep_their_differences():
+    logits = np.array([[1e9, 1e9 + 1.0, 1e9 - 2.0]])
+    expected = one_hot_loss(logits, [0], 0.1).mean()
+    value = penalties.smoothed_cross_entropy(logits, [0], alpha=0.1)
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+    p = softmax(logits, axis=-1)
+    np.testing.assert_allclose(
+        penalties.confidence(logits), (p * np.log(p)).sum(), rtol=1e-5
+    )
+    passes = np.stack([logits, logits[:, ::-1]], axis=1)  # (batch, passes, classes)
+    near = penalties.consistency(passes - 1e9, pass_axis=1)
+    np.testing.assert_allclose(
+        penalties.consistency(passes, pass_axis=1), near, rtol=1e-5
+    )
+
+
+# Binary models with one logit.
+
+
+@pytest.mark.parametrize("shape", [(4, 1), (4,), (2, 4, 1), (1,)])
+def test_one_logit_is_refused_with_the_remedy(shape):
+    logits = jnp.ones(shape)
+    with pytest.raises(ValueError, match=r"jaxdrop\.metrics\.binary_logits"):
+        penalties.confidence(logits)
+    with pytest.raises(ValueError, match=r"jaxdrop\.metrics\.binary_logits"):
+        penalties.consistency(jnp.stack([logits, logits]))
+    for labels in (jnp.zeros(shape[:-1], int), jnp.zeros(shape, int)):
+        if shape == (4,) and labels.shape == ():
+            continue  # one example of four classes
+        with pytest.raises(ValueError, match=r"jaxdrop\.metrics\.binary_logits"):
+            penalties.smoothed_cross_entropy(logits, labels, alpha=0.1)
+
+
+def test_two_logits_give_the_values_of_one():
+    """The remedy: classes with logits 0 and z."""
+    z = np.array([0.0, 1.0, -4.0])
+    logits = jnp.stack([jnp.zeros(3), jnp.asarray(z, jnp.float32)], axis=-1)
+    p = 1 / (1 + np.exp(-z))
+    entropy = -(p * np.log(p) + (1 - p) * np.log(1 - p))
+    np.testing.assert_allclose(penalties.confidence(logits), -entropy.mean(), rtol=1e-6)
+    loss = penalties.smoothed_cross_entropy(logits, jnp.ones(3, int), alpha=0.0)
+    np.testing.assert_allclose(loss, -np.log(p).mean(), rtol=1e-6)
+
+
+def test_one_example_of_several_classes_has_an_axis_of_length_one():
+    logits = jnp.array([1.0, 0.0, 2.0])
+    with pytest.raises(ValueError, match=r"expand_dims\(logits, -2\)"):
+        penalties.confidence(logits)
+    p = softmax(np.asarray(logits, np.float64))
+    value = penalties.confidence(jnp.expand_dims(logits, -2))
+    np.testing.assert_allclose(value, (p * np.log(p)).sum(), rtol=1e-6)
+
+
+def test_nan_logits_give_nan():
+    """Also where another class is impossible, or the smoothing is off."""
+    for row in ([jnp.nan, 0.0, 1.0], [jnp.nan, -jnp.inf, 1.0]):
+        logits = jnp.array([row, [1.0, 2.0, 3.0]])
+        labels = jnp.array([2, 0])
+        for alpha in (0.0, 0.1):
+            loss = penalties.smoothed_cross_entropy(logits, labels, alpha=alpha)
+            assert np.isnan(loss)
+        assert np.isnan(penalties.confidence(logits))
+        assert np.isnan(penalties.consistency(jnp.stack([logits, logits])))
+    x = jnp.array([[jnp.nan, 1.0]])
+    assert np.isnan(penalties.jacobian(None, jnp.tanh, x, num_projections=None))

@@ -1,11 +1,14 @@
 """Penalties of parameters: NumPy's values, on any tree, in any precision."""
 
 import functools
+from decimal import Decimal
+from fractions import Fraction
 
 import chex
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import ml_dtypes
 import numpy as np
 import optax
 import pytest
@@ -15,6 +18,7 @@ from flax.core import freeze
 from chance import normal
 from jaxdrop import penalties
 from jaxdrop._paths import map_with_name
+from jaxdrop.penalties._of_kernels import _top_by_squaring
 
 SHAPES = {
     "dense/kernel": (7, 5),
@@ -146,10 +150,18 @@ def test_at_zero_value_and_gradient_are_finite(penalty, formula, flat):
 
 
 @for_the_family
-def test_an_empty_tree_costs_nothing(penalty, formula):
+def test_a_penalty_of_nothing_raises_unless_that_is_intended(penalty, formula, flat):
     for tree in ({}, (), None, {"a": {}}, {"ids": jnp.arange(3)}):
-        value = penalty(tree)
+        with pytest.raises(ValueError, match="has nothing to act on"):
+            penalty(tree)
+        value = penalty(tree, allow_empty=True)
         assert value == 0 and value.dtype == jnp.float32
+    nothing = lambda path, leaf: path == "dense/kernal"
+    with pytest.raises(ValueError, match=r"where selects none .*allow_empty=True"):
+        penalty(nested(flat), where=nothing)
+    with pytest.raises(ValueError, match="has nothing to act on"):
+        penalties.by_path(functools.partial(penalty, where=nothing), nested(flat))
+    assert penalty(nested(flat), where=nothing, allow_empty=True) == 0
 
 
 @for_the_family
@@ -380,6 +392,88 @@ def test_what_selects_nothing_sensible_is_named():
         penalties.group_lasso(kernel, where=every, stacked="temperature")
 
 
+@pytest.mark.parametrize(
+    "penalty", [penalties.group_lasso, penalties.orthogonal, penalties.spectral]
+)
+def test_an_embedding_is_penalized_only_if_it_is_selected(penalty):
+    params = {"embedding": normal(5, 3)}
+    with pytest.raises(ValueError, match=r"without biases.*endswith\('embedding'\)"):
+        penalty(params)
+    assert penalty(params, where=lambda path, leaf: path == "embedding") > 0
+
+
+def test_by_path_adds_penalties_that_select_different_leaves(flat):
+    """One of the two selects nothing where the other one has a value."""
+    both = lambda tree: penalties.l2(tree) + penalties.group_lasso(tree)
+    parts = penalties.by_path(both, nested(flat))
+    np.testing.assert_allclose(sum(parts.values()), both(nested(flat)), rtol=1e-6)
+    bias = flat["dense/bias"]
+    np.testing.assert_allclose(parts["dense/bias"], (bias**2).sum(), rtol=1e-6)
+
+
+NUMBERS = [
+    *(2, 2.0, np.int64(2), np.uint64(2), np.float64(2), np.float16(2), np.array(2)),
+    *(Fraction(2), Decimal(2), jnp.int8(2), jnp.bfloat16(2), ml_dtypes.bfloat16(2)),
+]
+
+
+@pytest.mark.parametrize("number", NUMBERS, ids=lambda n: type(n).__name__)
+@for_the_family
+def test_coefficients_of_every_type_are_numbers(penalty, formula, flat, number):
+    if penalty is ELASTIC:
+        pytest.skip("computes with the coefficient itself")
+    value = penalty(nested(flat), coefficient=number)
+    np.testing.assert_allclose(value, 2 * formula(flat), rtol=1e-6)
+
+
+def test_large_coefficients_are_right_or_refused_by_name():
+    params = {"kernel": jnp.full((1, 1), 1e-20)}
+    for number in (2**31, 2**40, 10**20, np.int64(2**62), np.uint64(2**63), 1e38):
+        value = penalties.l1(params, coefficient=number)
+        np.testing.assert_allclose(value, float(number) * 1e-20, rtol=1e-6)
+    for number in (10**40, 10**400, 1e300, np.float64(1e39)):
+        for penalize in (
+            lambda n: penalties.l1(params, coefficient=n),
+            lambda n: penalties.orthogonal(params, coefficient=n),
+            lambda n: penalties.confidence(jnp.ones((2, 3)), coefficient=n),
+        ):
+            with pytest.raises(ValueError, match="coefficient"):
+                penalize(number)
+        with pytest.raises(ValueError, match="l2"):
+            penalties.elastic_net(params, l1=0.0, l2=number)
+    for number in ("1", None, 1j, True, jnp.array(True), lambda step: 0.1):
+        with pytest.raises(TypeError, match="coefficient must be"):
+            penalties.l2(params, coefficient=number)
+
+
+def test_a_variable_of_nnx_may_hold_the_coefficient():
+    params = {"kernel": jnp.ones((2, 2))}
+    held = nnx.Variable(jnp.float32(0.5))
+    assert penalties.l2(params, coefficient=held) == 2
+    held[...] = jnp.float32(-0.5)
+    assert np.isnan(penalties.l2(params, coefficient=held))
+
+
+@for_the_family
+def test_nan_weights_give_nan(penalty, formula, flat):
+    spoiled = {**flat, "dense/kernel": flat["dense/kernel"].at[0, 0].set(jnp.nan)}
+    assert np.isnan(jax.jit(penalty)(nested(spoiled)))
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.complex64])
+def test_squaring_finds_the_spectral_norm_as_a_decomposition_does(dtype):
+    """What a TPU computes, also for singular values that are equal or nearly so."""
+    square = jax.jit(_top_by_squaring)
+    kernels = [normal(30, 20), normal(40, 40), jnp.eye(4), jnp.zeros((3, 3))]
+    kernels += [jnp.diag(jnp.array([1, 1 - gap, 0.3])) for gap in (1e-2, 1e-4, 1e-6)]
+    for kernel in kernels:
+        kernel = kernel.astype(dtype) * (1 + 0.5j if dtype == jnp.complex64 else 1)
+        vector = square(kernel.conj().T @ kernel)
+        exact = np.linalg.norm(np.asarray(kernel), 2)
+        np.testing.assert_allclose(jnp.linalg.norm(kernel @ vector), exact, rtol=1e-6)
+    assert np.isnan(square(jnp.full((2, 2), jnp.nan))).all()
+
+
 def test_numbers_in_a_tree_are_settings():
     assert penalties.l2({"kernel": jnp.ones(3), "rate": 0.5}) == 3
 
@@ -406,7 +500,9 @@ def test_norms_of_extreme_weights_are_finite(size):
     np.testing.assert_allclose(lasso, np.sqrt(2) * 1.1 * size, rtol=1e-5)
     slope = jax.grad(lambda k: penalties.group_lasso({"kernel": k}))(kernel)
     np.testing.assert_allclose(slope, np.sqrt(2) * np.eye(2), rtol=1e-5)
-    assert penalties.group_lasso({"kernel": jnp.full((1, 1), 1e30)}) == np.float32(1e30)
+    for large in (1e30, 1e38, 3e38):
+        single = penalties.group_lasso({"kernel": jnp.full((1, 1), large)})
+        np.testing.assert_allclose(single, large, rtol=1e-6)
     for number in (None, 20):
         found = penalties.spectral({"kernel": kernel}, num_iterations=number)
         np.testing.assert_allclose(found, np.float32(size) ** 2, rtol=1e-4)

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 
 from jaxdrop._masks._draw import LEVELS
-from jaxdrop.diagnostics._audit.draws import Draw
+from jaxdrop.diagnostics._audit.draws import UNKNOWN, Draw
 from jaxdrop.diagnostics._audit.findings import findings
-from jaxdrop.diagnostics._audit.models import Visit
-from jaxdrop.diagnostics._audit.places import name_in
-from jaxdrop.diagnostics._audit.program import Walk
+from jaxdrop.diagnostics._audit.frameworks import Visit
+from jaxdrop.diagnostics._audit.places import PROGRAM, name_in
 from jaxdrop.diagnostics._audit.report import Audit, Site
-from jaxdrop.diagnostics._audit.tracing import traced
+from jaxdrop.diagnostics._audit.tracing import Traced, traced
+from jaxdrop.diagnostics._audit.values import Value
+from jaxdrop.diagnostics._audit.walk import Walk
 
 _EVALUATING = {
     **dict.fromkeys(("deterministic", "eval", "inference"), True),
@@ -47,8 +48,12 @@ def audit(fn_or_model: Any, /, *args: Any, **kwargs: Any) -> Audit:
     ``"high rate"``         a rate of 0.9 or more
     ``"same key"``          sites that draw with one key
     ``"frozen"``            a key that depends on no argument
+    ``"lost stream"``       a stream of keys of NNX that is the same in the next call
     ``"frozen in loop"``    a key that is the same at each step of a loop
     ``"evaluation"``        a site that draws while others are in evaluation
+    ``"no dropout"``        a training step with everything in evaluation
+    ``"whole batch"``       a mask or block that spans examples of three-axis data
+    ``"unknown"``           a primitive that may draw in a way the audit cannot read
     ======================  ============================================================
 
     Args:
@@ -66,6 +71,8 @@ def audit(fn_or_model: Any, /, *args: Any, **kwargs: Any) -> Audit:
       ``assert audit(model, x).kinds <= {"convolution"}``.
 
     Raises:
+      TypeError: if the first argument is not a function or model, or a module of Linen
+        is not given its variables.
       ValueError: if the function closes over an NNX model whose streams it advances.
 
     Examples:
@@ -87,8 +94,7 @@ def audit(fn_or_model: Any, /, *args: Any, **kwargs: Any) -> Audit:
       ['same key']
     """
     program = traced(fn_or_model, args, kwargs)
-    walk = Walk()
-    outputs = walk.program(program.program, program.inputs)
+    walk, outputs = _walked(program)
     for value in outputs[: program.num_results]:
         for index in value.direct:
             walk.draws[index].faults.add("output")
@@ -150,7 +156,8 @@ def assert_inactive(fn_or_model: Any, /, *args: Any, **kwargs: Any) -> None:
       **kwargs: likewise.
 
     Raises:
-      AssertionError: if a site draws. The message holds the table of :func:`audit`.
+      AssertionError: if a site draws, or it is unknown whether one does. The message
+        holds the table of :func:`audit`.
 
     Examples:
       >>> import jax, jax.numpy as jnp, jaxdrop
@@ -163,6 +170,35 @@ def assert_inactive(fn_or_model: Any, /, *args: Any, **kwargs: Any) -> None:
     if result.active:
         names = ", ".join(site.name for site in result.active)
         raise AssertionError(f"assert_inactive: {names} draws.\n\n{result}")
+    unknown = [site.name for site in result.sites if site.mode == UNKNOWN]
+    if unknown:
+        names = ", ".join(unknown)
+        raise AssertionError(
+            f"assert_inactive: it is unknown whether {names} draws.\n\n{result}"
+        )
+
+
+def _walked(program: Traced) -> tuple[Walk, list[Value]]:
+    """Walks a program, twice where state of a stream of keys comes back unchanged.
+
+    Then that state is the same in every call, and draws that depend on nothing else
+    repeat themselves.
+    """
+    walk = Walk()
+    outputs = walk.program(program.program, program.inputs)
+    unchanged = {
+        place
+        for place, after in program.streams
+        if walk.inputs[place].number == outputs[after].number
+    }
+    if not unchanged:
+        return walk, outputs
+    again = Walk()
+    outputs = again.program(program.program, program.inputs, unchanged)
+    for before, after in zip(walk.draws.values(), again.draws.values(), strict=True):
+        if PROGRAM in before.key.varies and PROGRAM not in after.key.varies:
+            after.faults.add("lost stream")
+    return again, outputs
 
 
 def _listed(draws: dict[int, Draw], used: frozenset[int]) -> list[Draw]:
@@ -186,6 +222,8 @@ def _site(draw: Draw, walk: Walk, visits: dict[str, Visit]) -> Site:
         technique = f"jax.random.{technique}"
     if visit and (draw.package == "jax.random" or technique.startswith("prng.")):
         technique = visit.technique  # which draws by hand
+    if draw.package == UNKNOWN:
+        return Site(name, technique, None, None, UNKNOWN, draw.steps, 0, 0, draw.source)
     rate = draw.rate if draw.keep is None else _rate(walk, draw.keep.number)
     if rate == 0:  # told by data that are known
         return Site(

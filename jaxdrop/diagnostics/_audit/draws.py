@@ -1,21 +1,15 @@
 """The draws of a program, as an audit collects them."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
-import jax.numpy as jnp
-from jax.extend import core
-from jax.extend.core import primitives
+from jaxdrop import _programs
+from jaxdrop._programs import ELEMENTWISE, Equation, Unknown, aval_of, is_key
+from jaxdrop.diagnostics._audit.costs import Drawn, drawn_by, with_output
+from jaxdrop.diagnostics._audit.values import Chain, Value
 
-from jaxdrop.diagnostics._audit.drawn import (
-    Drawn,
-    aval_of,
-    drawn_by,
-    is_key,
-    with_output,
-)
-from jaxdrop.diagnostics._audit.values import Loop, Value
-
+UNKNOWN = "unknown"
 _OURS = "jaxdrop."
 # Private functions of jax.random, as they stand in a program.
 _OF_JAX = frozenset(
@@ -34,6 +28,7 @@ _DERIVES = frozenset(
         *("random_unwrap", "random_wrap"),
     }
 )
+_COMPARES = frozenset({"ge", "gt", "le", "lt"})
 # Functions of ours that compare no bits, or not with the rate.
 _COMPARE_OTHERS = frozenset(
     {
@@ -61,7 +56,8 @@ class Draw:
 
     Attributes:
       function: the function that draws, without its package.
-      package: ``"jaxdrop"`` or ``"jax.random"``.
+      package: ``"jaxdrop"``, ``"jax.random"``, or ``"unknown"`` for a primitive of
+        which it is not known whether and what it draws.
       scope: the names of all scopes around, from the outside in.
       source: the line of code.
       drawn: what one step draws.
@@ -84,9 +80,9 @@ class Draw:
     key: Value
     keep: Value | None
     rate: float | None
-    loops: tuple[Loop, ...]
-    branches: dict[Loop, int]
-    fed: set[Loop] = dataclasses.field(default_factory=set)
+    loops: tuple[Chain, ...]
+    branches: dict[Chain, int]
+    fed: set[Chain] = dataclasses.field(default_factory=set)
     faults: set[str] = dataclasses.field(default_factory=set)
 
     def excludes(self, other: "Draw") -> bool:
@@ -97,13 +93,12 @@ class Draw:
         )
 
 
-def function_of(equation: core.JaxprEqn, /) -> tuple[str, str] | None:
+def function_of(equation: Equation, /) -> tuple[str, str] | None:
     """The package and function that an equation draws for, or None."""
     if not any(is_key(atom) for atom in equation.invars):
         return None
-    name = equation.primitive.name
-    if name == primitives.jit_p.name:
-        called: str = equation.params["name"]
+    name, called = equation.primitive.name, _programs.jitted_name(equation)
+    if called is not None:
         if called.startswith(_OURS) and called != "jaxdrop.masks.keep_probability":
             return "jaxdrop", called.removeprefix(_OURS)
         return ("jax.random", called.removeprefix("_")) if called in _OF_JAX else None
@@ -113,7 +108,29 @@ def function_of(equation: core.JaxprEqn, /) -> tuple[str, str] | None:
     return "jax.random", name.removeprefix("random_")
 
 
-def data_of(equation: core.JaxprEqn, package: str, /) -> int | None:
+def may_draw(equation: Equation, /) -> bool:
+    """Whether an equation, itself not a known draw, may draw in an unknown way.
+
+    It takes a key and returns something else than keys, or it holds programs in which
+    something is drawn, and it is not known how often and with what keys they are run.
+    """
+    name = equation.primitive.name
+    if isinstance(_programs.structure_of(equation), Unknown):
+        return _holds_keys(equation)
+    takes_key = any(is_key(atom) for atom in equation.invars)
+    if not takes_key or name in _DERIVES or name in ELEMENTWISE:
+        return False
+    return not all(is_key(var) for var in equation.outvars)
+
+
+def _holds_keys(equation: Equation) -> bool:
+    if any(is_key(atom) for atom in (*equation.invars, *equation.outvars)):
+        return True
+    inner = map(_programs.program_of, _programs.programs_in(equation))
+    return any(_holds_keys(e) for jaxpr in inner for e in jaxpr.eqns)
+
+
+def data_of(equation: Equation, package: str, /) -> int | None:
     """Which operand is masked: the first after the key, if the function is ours."""
     if package != "jaxdrop" or len(equation.invars) < 2:
         return None
@@ -121,39 +138,32 @@ def data_of(equation: core.JaxprEqn, package: str, /) -> int | None:
     return 1 if getattr(operand.aval, "ndim", 0) and not is_key(operand) else None
 
 
-def keep_of(equation: core.JaxprEqn, package: str, function: str, /) -> int | None:
-    """Which operand holds the keep probability, or None if one cannot tell.
+def keep_of(equation: Equation, package: str, function: str, /) -> int | None:
+    """Which operand holds the keep probability, by its name, or None."""
+    if package != "jaxdrop" and function != "bernoulli":
+        return None
+    names = _programs.argument_names(equation)
+    name = "keep" if package == "jaxdrop" else "p"
+    return names.index(name) if name in names else None
 
-    Where JAX has derived a program from another, the names of arguments are gone. What
-    is left is the limit with which ours compare their bits, the one unsigned scalar
-    among the operands, or the one scalar from which it is computed.
-    """
-    ours = package == "jaxdrop"
-    if not ours and function != "bernoulli":
+
+def has_keep(package: str, function: str, /) -> bool:
+    """Whether what is drawn is compared with a keep probability."""
+    ours = package == "jaxdrop" and function not in _COMPARE_OTHERS
+    return ours or function == "bernoulli"
+
+
+def limit_of(equation: Equation, operands: Sequence[Value], /) -> int | None:
+    """The number of what this equation compares random values with, or None."""
+    if equation.primitive.name not in _COMPARES:
         return None
-    names = _argument_names(equation)
-    if names:
-        name = "keep" if ours else "p"
-        return names.index(name) if name in names else None
-    if function in _COMPARE_OTHERS:
-        return None
-    for kind in (jnp.uint32, jnp.floating):
-        scalars = [
-            index
-            for index, atom in enumerate(equation.invars)
-            if _is_scalar(aval_of(atom), kind)
-        ]
-        if scalars:
-            return scalars[0] if len(scalars) == 1 else None
+    for drawn, limit in (operands, operands[::-1]):
+        if drawn.sites and limit.uniform and not limit.sites:
+            return limit.number
     return None
 
 
-def _is_scalar(aval: Any, kind: Any) -> bool:
-    dtype = getattr(aval, "dtype", jnp.bool_)
-    return not aval.ndim and bool(jnp.issubdtype(dtype, kind))
-
-
-def cost_of(equation: core.JaxprEqn, package: str, function: str, /) -> Drawn:
+def cost_of(equation: Equation, package: str, function: str, /) -> Drawn:
     """What one step of a draw costs."""
     drawn = drawn_by(equation)
     if package == "jax.random":
@@ -162,9 +172,7 @@ def cost_of(equation: core.JaxprEqn, package: str, function: str, /) -> Drawn:
     return drawn._replace(memory=0) if again else drawn
 
 
-def static_rate(
-    equation: core.JaxprEqn, function: str, drawn: Drawn, /
-) -> float | None:
+def static_rate(equation: Equation, function: str, drawn: Drawn, /) -> float | None:
     """The rate of a technique whose shapes depend on it."""
     if function not in ("subset_stochastic_depth", "token_dropout"):
         return None
@@ -176,7 +184,20 @@ def static_rate(
     return dropped / entries if entries else None
 
 
-def _argument_names(equation: core.JaxprEqn) -> list[Any]:
-    info = getattr(equation.params["jaxpr"].jaxpr, "debug_info", None)
-    names = list(getattr(info, "arg_names", None) or ())
-    return names if len(names) == len(equation.invars) else []
+def fed(draw: Draw, data: Value, aval: Any, loops: Sequence[Chain], /) -> None:
+    """Looks at what a mask is applied to."""
+    mask, ndim = draw.drawn.shape, aval.ndim
+    if draw.function not in ON_ACTIVATIONS:
+        return
+    draw.fed.update(loop for loop in loops if loop in data.carries)
+    if data.form == "selu" and draw.function in BREAKS_SELU:
+        draw.faults.add("selu")
+    aligned = (1,) * (ndim - len(mask)) + mask
+    by_entry = draw.function not in ("drop_block", "spatial_dropout")
+    if by_entry and any(aligned[axis] > 1 for axis in data.spatial):
+        draw.faults.add("convolution")
+    if not by_entry and ndim == 3 and 1 < aval.shape[0] != aligned[0]:
+        draw.faults.add("whole batch")
+    weights = data.form == "softmax" and ndim > 2
+    if weights and aligned[-3] == 1 < aval.shape[-3]:
+        draw.faults.add("heads")

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from jaxdrop.diagnostics._audit.draws import Draw
-from jaxdrop.diagnostics._audit.program import Walk
+from jaxdrop.diagnostics._audit.places import PROGRAM
 from jaxdrop.diagnostics._audit.report import Finding, Site
+from jaxdrop.diagnostics._audit.walk import Walk
 
 
 class _Known(NamedTuple):
@@ -94,9 +95,38 @@ KNOWN: Mapping[str, _Known] = {
         "Flax, Module.eval, https://flax.readthedocs.io/en/latest/api_reference/"
         "flax.nnx/module.html",
     ),
+    "lost stream": _Known(
+        "The stream of keys advances inside a transformation that does not hand its "
+        "state back, such as a plain jax.jit: the same mask is drawn at every call. "
+        "Use nnx.jit, or return the state of the streams and put it back.",
+        "Flax, Randomness, https://flax.readthedocs.io/en/latest/guides/randomness.html",
+    ),
+    "no dropout": _Known(
+        "A gradient is taken, and all these sites are in evaluation: nothing is "
+        "dropped. Call model.train(), or pass deterministic=False.",
+        "Flax, Module.train, https://flax.readthedocs.io/en/latest/api_reference/"
+        "flax.nnx/module.html",
+    ),
+    "whole batch": _Known(
+        "An array of three axes is taken for a single (height, width, channels) image: "
+        "if it is (batch, length, channels), one mask or block spans several examples. "
+        "Pass num_spatial_dims=1 then.",
+        "Tompson et al., Efficient object localization using convolutional networks, "
+        "CVPR 2015, https://arxiv.org/abs/1411.4280",
+    ),
+    "unknown": _Known(
+        "This primitive takes a PRNG key, or holds a program that draws, and is not "
+        "known to the audit: what it draws is not listed, and may be wrong in ways "
+        "that are not reported.",
+        "JAX, The jaxpr language, https://docs.jax.dev/en/latest/jaxpr.html",
+    ),
 }
 """What may be found: a message and a reference for each kind."""
 
+_RATE_NOW = (
+    "The rate is 0 for these arguments, and nothing is dropped. It depends on them, as "
+    "a schedule does on its step, and may be another in other calls."
+)
 _NEARLY_ALL = 0.9
 
 
@@ -119,11 +149,25 @@ def findings(
     for site in sites:
         for kind in _of_rate(site):
             about[kind].append((site.name,))
+    off = [site.name for site in sites if site.mode == "evaluation"]
+    if walk.differentiates and not in_evaluation and off and len(off) == len(sites):
+        about["no dropout"] = [tuple(off)]
     if in_evaluation or any(site.mode == "evaluation" for site in sites):
         about["evaluation"] = [(s.name,) for s in sites if s.mode == "active"]
+    about["unknown"] = [(s.name,) for s in sites if s.mode == "unknown"]
     about["same key"] = list(_same_keys(sites, draws))
+    now = {
+        (site.name,)
+        for site, draw in zip(sites, draws, strict=False)
+        if draw.keep is not None and PROGRAM in draw.keep.varies
+    }
     return tuple(
-        Finding(kind, names, known.message, known.reference)
+        Finding(
+            kind,
+            names,
+            _RATE_NOW if kind == "rate 0" and names in now else known.message,
+            known.reference,
+        )
         for kind, known in KNOWN.items()
         for names in about[kind]
     )
@@ -132,9 +176,9 @@ def findings(
 def _alone(walk: Walk, draw: Draw) -> Iterator[str]:
     yield from sorted(draw.faults)
     changing = draw.key.varies
-    if () not in changing:
+    if PROGRAM not in changing and "lost stream" not in draw.faults:
         yield "frozen"
-    loops = [loop for loop in draw.loops if loop != () and loop not in changing]
+    loops = [loop for loop in draw.loops if loop != PROGRAM and loop not in changing]
     if any(loop not in walk.recurrent for loop in loops):
         yield "frozen in loop"
 

@@ -2,10 +2,15 @@
 
 import pathlib
 import re
-from typing import Any
+from typing import NamedTuple
 
 import jax
-from jax.extend import core
+
+from jaxdrop import _programs
+from jaxdrop._programs import Equation
+from jaxdrop.diagnostics._audit.values import Chain
+
+PROGRAM: Chain = ()
 
 _OWN = pathlib.Path(__file__).parents[2]
 _LIBRARIES = (
@@ -17,14 +22,44 @@ _MODULE = re.compile(r"\[([^\[\]]*)\]")
 _TRANSFORM = re.compile(r"\w+\(|\)")
 
 
+class Place(NamedTuple):
+    """Where in a program an equation is, seen from outside.
+
+    Attributes:
+      chain: the equations that lead to it.
+      scope: the names of the scopes around it.
+      loops: the loops around it, the whole program first.
+      steps: how often it runs in one pass.
+      branches: which branches of which choices it is in.
+      recomputes: whether it is part of a backward pass.
+    """
+
+    chain: Chain = ()
+    scope: str = ""
+    loops: tuple[Chain, ...] = (PROGRAM,)
+    steps: int = 1
+    branches: tuple[tuple[Chain, int], ...] = ()
+    recomputes: bool = False
+
+
+def within(place: Place, equation: Equation, /) -> Place:
+    """The place of an equation of the program that runs at ``place``."""
+    scope = scope_of(equation, place.scope)
+    return place._replace(
+        chain=(*place.chain, id(equation)),
+        scope=scope,
+        recomputes=place.recomputes or "transpose(" in scope,
+    )
+
+
 def marker(module: str, /) -> str:
     """The name of a scope that stands for the call of a module."""
     return f"[{module}]"
 
 
-def scope_of(equation: core.JaxprEqn, outer: str, /) -> str:
+def scope_of(equation: Equation, outer: str, /) -> str:
     """All scopes around an equation, joined by slashes."""
-    own = str(equation.source_info.name_stack)
+    own = _programs.scopes_of(equation)
     return f"{outer}/{own}" if outer and own else outer or own
 
 
@@ -37,10 +72,9 @@ def name_in(scope: str, source: str, /) -> str:
     return "/".join(parts) or source
 
 
-def source_of(equation: core.JaxprEqn, /) -> str:
+def source_of(equation: Equation, /) -> str:
     """The innermost line of code that is not of a library."""
-    traceback: Any = equation.source_info.traceback
-    for frame in traceback.frames if traceback else ():
-        if not any(library in frame.file_name for library in _LIBRARIES):
-            return f"{pathlib.Path(frame.file_name).name}:{frame.line_num}"
+    for file, line in _programs.source_frames(equation):
+        if not any(library in file for library in _LIBRARIES):
+            return f"{pathlib.Path(file).name}:{line}"
     return ""

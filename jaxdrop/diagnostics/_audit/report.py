@@ -17,7 +17,8 @@ class Site(NamedTuple):
         order; None where there is none, or where traced data decide it.
       mask_shape: the shape of what is drawn in one step, 1 along shared axes; of
         attention, one of the blocks in which it draws. None if nothing is drawn.
-      mode: ``"active"``, or why nothing is drawn: ``"rate 0"`` or ``"evaluation"``.
+      mode: ``"active"``; or why nothing is drawn, ``"rate 0"`` or ``"evaluation"``; or
+        ``"unknown"`` for a primitive of which the audit does not know what it draws.
       steps: how often the pass draws it: the lengths of the loops around it. A loop of
         unknown length counts once.
       random_bits: how many random bits one pass draws, over all steps.
@@ -88,6 +89,8 @@ class Audit:
             f"{len(self.active)} active, {len(self.inactive)} inactive; "
             f"{bits:,} random bits and {memory:,} bytes of masks in a pass"
         )
+        if self.sites and all(site.mode == "evaluation" for site in self.sites):
+            total += "\nall sites are in evaluation: nothing is dropped"
         lines = [*(_table(self.sites) if self.sites else ()), total]
         for finding in self.findings:
             lines += ["", *_paragraph(finding)]

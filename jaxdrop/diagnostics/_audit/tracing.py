@@ -1,19 +1,21 @@
 """From a function and its arguments to a program, and to the modules it called."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from jax.experimental.xla_metadata import set_xla_metadata
-from jax.extend import core
+from jax.tree_util import SequenceKey
 
+from jaxdrop import _programs
 from jaxdrop._typing import PyTree
-from jaxdrop.diagnostics._audit.models import (
+from jaxdrop.diagnostics._audit.frameworks import (
     Room,
     Visit,
     callable_of,
+    described,
     model_room,
     rooms_in_use,
     watching,
@@ -29,12 +31,15 @@ class Traced(NamedTuple):
       num_results: how many of its outputs are what the function returns; the others
         are what models hold afterwards.
       visits: the calls of stochastic modules.
+      streams: the state of streams of keys, each as the position of an input and of the
+        output that holds it afterwards.
     """
 
-    program: core.ClosedJaxpr
+    program: _programs.Program
     inputs: list[Any]
     num_results: int
     visits: list[Visit]
+    streams: list[tuple[int, int]]
 
 
 def traced(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], /) -> Traced:
@@ -44,15 +49,16 @@ def traced(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], /) -> T
     before from JAX's caches, without calling any module, nor leaves its marks there.
     """
     rooms = rooms_in_use()
+    _check_callable(function, args, rooms)
     leaves, structure = jax.tree.flatten(
         (function, args, kwargs), is_leaf=lambda value: _is_leaf(value, rooms)
     )
     arrays, rebuild = zip(*(_opened(leaf, rooms) for leaf in leaves), strict=True)
     visits: list[Visit] = []
-    num_results = 0
+    num_results, after = 0, []
 
     def run(*arrays: PyTree) -> tuple[list[Any], list[PyTree]]:
-        nonlocal num_results
+        nonlocal num_results, after
         values = [make(a) for make, a in zip(rebuild, arrays, strict=True)]
         models = [(v, r) for v in values if (r := model_room(v, rooms)) is not None]
         again, args, kwargs = jax.tree.unflatten(structure, values)
@@ -60,11 +66,45 @@ def traced(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], /) -> T
             outputs = callable_of(again, rooms)(*args, **kwargs)
         results = [leaf for leaf in jax.tree.leaves(outputs) if _is_array(leaf)]
         num_results = len(results)
-        return results, [room.state(model) for model, room in models]
+        states = [room.state(model) for model, room in models]
+        after = [path for path, _ in jax.tree.leaves_with_path(states)]
+        return results, states
 
     with _apart():
-        program = jax.make_jaxpr(run)(*arrays)
-    return Traced(program, jax.tree.leaves(arrays), num_results, visits)
+        program, _ = _programs.traced(run, *arrays)
+    streams = [
+        (place, num_results + after.index(path))
+        for place, path in _streams(leaves, arrays, rooms)
+        if path in after
+    ]
+    return Traced(program, jax.tree.leaves(arrays), num_results, visits, streams)
+
+
+def _check_callable(function: Any, args: tuple[Any, ...], rooms: list[Room]) -> None:
+    if callable(callable_of(function, rooms)):
+        return
+    later = next((arg for arg in args if callable(callable_of(arg, rooms))), None)
+    swapped = "" if later is None else f"; is {type(later).__name__} meant to be first?"
+    raise TypeError(
+        "audit: the first argument must be a function or a model, and what it is "
+        f"called with comes after it, got {described(function)}{swapped or '.'}"
+    )
+
+
+def _streams(
+    leaves: list[Any], arrays: Sequence[PyTree], rooms: list[Room]
+) -> Iterator[tuple[int, Any]]:
+    """Positions among all inputs, and paths among the models, of streams' state."""
+    place = model = 0
+    for leaf, part in zip(leaves, arrays, strict=True):
+        room = model_room(leaf, rooms)
+        if room is not None:
+            flags = jax.tree.leaves_with_path([room.streams(leaf)])
+            for offset, (path, is_stream) in enumerate(flags):
+                if is_stream:
+                    yield place + offset, (SequenceKey(model), *path[1:])
+            model += 1
+        place += len(jax.tree.leaves(part))
 
 
 def _is_leaf(value: Any, rooms: list[Room]) -> bool:

@@ -8,33 +8,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend import core
 
-Loop = tuple[int, ...]
+from jaxdrop._programs import Equation, aval_of
+
+Chain = tuple[int, ...]
 """A loop, by the equations that lead to it; the empty one is a call of the program."""
 
 _FEW = 64
 _NONE: frozenset[Any] = frozenset()
-
-# Another place or form for the same entries.
-LAYOUT = frozenset(
-    {
-        *("broadcast_in_dim", "convert_element_type", "copy", "copy_p", "name"),
-        *("optimization_barrier", "pvary", "reduce_precision", "reshape", "reshard"),
-        *("rev", "sharding_constraint", "slice", "squeeze", "stop_gradient"),
-        "transpose",
-    }
-)
-ELEMENTWISE = frozenset(
-    {
-        *("abs", "add", "add_any", "and", "cbrt", "ceil", "clamp", "cos", "div"),
-        *("eq", "erf", "erf_inv", "exp", "exp2", "expm1", "floor", "ge", "gt"),
-        *("integer_pow", "is_finite", "le", "log", "log1p", "logistic", "lt"),
-        *("max", "min", "mul", "ne", "neg", "not", "or", "pow", "rem", "round"),
-        *("rsqrt", "select_n", "sign", "sin", "sqrt", "square", "sub", "tan"),
-        *("tanh", "xor"),
-    }
-)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -59,8 +40,8 @@ class Value:
     sites: frozenset[int] = _NONE
     noisy: frozenset[int] = _NONE
     direct: frozenset[int] = _NONE
-    varies: frozenset[Loop] = _NONE
-    carries: frozenset[Loop] = _NONE
+    varies: frozenset[Chain] = _NONE
+    carries: frozenset[Chain] = _NONE
     form: str = ""
     mask: int | None = None
     statistic: frozenset[int] = _NONE
@@ -74,7 +55,7 @@ class Numbers:
     def __init__(self) -> None:
         self._numbers: dict[Hashable, int] = {}
         self._known: dict[int, Any] = {}
-        self._recipes: dict[int, tuple[core.JaxprEqn, tuple[int, ...], int]] = {}
+        self._recipes: dict[int, tuple[Equation, tuple[int, ...], int]] = {}
 
     def of(self, *identity: Hashable) -> int:
         """The number of whatever is identified by hashable objects."""
@@ -96,14 +77,14 @@ class Numbers:
         return number
 
     def of_result(
-        self, equation: core.JaxprEqn, operands: tuple[int, ...], index: int
+        self, equation: Equation, operands: tuple[int, ...], index: int
     ) -> int:
         """Of an output of an equation."""
         try:
             params: Hashable = hash(frozenset(equation.params.items()))
         except TypeError:
             params = id(equation)
-        aval = equation.outvars[index].aval
+        aval = aval_of(equation.outvars[index])
         name = equation.primitive.name
         if name == "random_wrap" and operands[0] in self._recipes:
             made, origin, _ = self._recipes[operands[0]]
@@ -149,16 +130,16 @@ def union(sets: Iterable[frozenset[Any]], /) -> frozenset[Any]:
     return _NONE.union(*sets)
 
 
-def moved_axes(equation: core.JaxprEqn, axes: tuple[int, ...], /) -> tuple[int, ...]:
+def moved_axes(equation: Equation, axes: tuple[int, ...], /) -> tuple[int, ...]:
     """Where axes of the first operand are in the output; none if one of them is not."""
     name, params = equation.primitive.name, equation.params
-    operand: Any = equation.invars[0].aval
-    result: Any = equation.outvars[0].aval
-    old, new = operand.shape, result.shape
+    old = aval_of(equation.invars[0]).shape
+    new = aval_of(equation.outvars[0]).shape
     if name == "transpose":
-        return tuple(params["permutation"].index(axis) for axis in axes)
+        order = list(params.get("permutation", ()))
+        return tuple(order.index(axis) for axis in axes if axis in order)
     if name == "broadcast_in_dim":
-        return tuple(params["broadcast_dimensions"][axis] for axis in axes)
+        return tuple(params.get("broadcast_dimensions", ())[axis] for axis in axes)
     if name in ("reshape", "squeeze"):
         places = [_after_reshape(axis, old, new) for axis in axes]
         return () if None in places else tuple(p for p in places if p is not None)
@@ -173,14 +154,14 @@ def _after_reshape(axis: int, old: tuple[int, ...], new: tuple[int, ...]) -> int
     return None
 
 
-def _computed(equation: core.JaxprEqn, inputs: list[Any], index: int) -> Any:
+def _computed(equation: Equation, inputs: list[Any], index: int) -> Any:
     if any(entries is None for entries in inputs):
         return None
     try:
         with jax.ensure_compile_time_eval():
             bind: Callable[..., Any] = equation.primitive.bind
             outputs = bind(*inputs, **equation.params)
-    except (TypeError, ValueError, NotImplementedError):
+    except Exception:  # a primitive may fail in any way outside its own context
         return None
     chosen = outputs[index] if equation.primitive.multiple_results else outputs
     return np.asarray(chosen)

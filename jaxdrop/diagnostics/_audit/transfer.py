@@ -5,23 +5,23 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jax.extend import core
 
-from jaxdrop.diagnostics._audit.drawn import aval_of, is_key
-from jaxdrop.diagnostics._audit.values import (
+from jaxdrop._programs import (
     ELEMENTWISE,
     LAYOUT,
-    Value,
-    moved_axes,
-    union,
+    Equation,
+    aval_of,
+    is_key,
+    is_literal,
 )
+from jaxdrop.diagnostics._audit.values import Value, moved_axes, union
 
 _SELU_SCALE = 1.0507009873554805
 _KEEPS_MAPS = LAYOUT | ELEMENTWISE | {"concatenate", "pad", "reduce_precision"}
 _POOLS = ("reduce_window", "cumsum")
 
 
-def passed(equation: core.JaxprEqn, operands: Sequence[Value], number: int, /) -> Value:
+def passed(equation: Equation, operands: Sequence[Value], number: int, /) -> Value:
     """What is known of the output of an equation that calls and draws nothing."""
     return Value(
         number=number,
@@ -38,9 +38,7 @@ def passed(equation: core.JaxprEqn, operands: Sequence[Value], number: int, /) -
     )
 
 
-def masked(
-    equation: core.JaxprEqn, operands: Sequence[Value], /
-) -> tuple[int, int] | None:
+def masked(equation: Equation, operands: Sequence[Value], /) -> tuple[int, int] | None:
     """A draw and the operand to which its mask is applied, in this equation."""
     name = equation.primitive.name
     if name == "select_n" and operands[0].mask is not None:
@@ -55,7 +53,7 @@ def masked(
     return None
 
 
-def normalized(equation: core.JaxprEqn, operands: Sequence[Value], /) -> frozenset[int]:
+def normalized(equation: Equation, operands: Sequence[Value], /) -> frozenset[int]:
     """The draws whose noise is divided by a deviation over the batch here."""
     if equation.primitive.name not in ("mul", "div"):
         return frozenset()
@@ -66,9 +64,7 @@ def normalized(equation: core.JaxprEqn, operands: Sequence[Value], /) -> frozens
     return found
 
 
-def shared_weights(
-    equation: core.JaxprEqn, operands: Sequence[Value], /
-) -> frozenset[Any]:
+def shared_weights(equation: Equation, operands: Sequence[Value], /) -> frozenset[Any]:
     """The loops whose state is multiplied here by weights that all steps share."""
     if equation.primitive.name not in ("dot_general", "conv_general_dilated"):
         return frozenset()
@@ -86,7 +82,7 @@ def reads_data(state: Sequence[Any], read: Sequence[Any], /) -> bool:
     return any(_is_float(atom) and atom.aval.ndim > least for atom in read)
 
 
-def _direct(equation: core.JaxprEqn, operands: Sequence[Value]) -> frozenset[int]:
+def _direct(equation: Equation, operands: Sequence[Value]) -> frozenset[int]:
     """Through layout, scaling and the steps of a softmax, which change no argmax."""
     name = equation.primitive.name
     if name in LAYOUT or name in ("exp", "log") or _scales(equation, operands):
@@ -96,7 +92,7 @@ def _direct(equation: core.JaxprEqn, operands: Sequence[Value]) -> frozenset[int
     return frozenset()
 
 
-def _scales(equation: core.JaxprEqn, operands: Sequence[Value]) -> bool:
+def _scales(equation: Equation, operands: Sequence[Value]) -> bool:
     name = equation.primitive.name
     return name in ("mul", "div") and any(operand.uniform for operand in operands)
 
@@ -105,13 +101,14 @@ def _data_of(operands: Sequence[Value]) -> int:
     return next((i for i, operand in enumerate(operands) if not operand.uniform), 0)
 
 
-def _form(equation: core.JaxprEqn, operands: Sequence[Value]) -> str:
+def _form(equation: Equation, operands: Sequence[Value]) -> str:
     name = equation.primitive.name
     if name == "exp":
         return "exponential"
     if name == "reduce_sum" and operands[0].form == "exponential":
         last = aval_of(equation.invars[0]).ndim - 1
-        return "sum of exponentials" if equation.params["axes"] == (last,) else ""
+        summed = equation.params.get("axes") == (last,)
+        return "sum of exponentials" if summed else ""
     if name == "div" and [o.form for o in operands] == [
         "exponential",
         "sum of exponentials",
@@ -129,20 +126,20 @@ def _form(equation: core.JaxprEqn, operands: Sequence[Value]) -> str:
 
 
 def _is_selu_scale(atom: Any) -> bool:
-    if not isinstance(atom, core.Literal) or np.ndim(atom.val):
+    if not is_literal(atom) or np.ndim(atom.val):
         return False
     precision = 1e-6 if aval_of(atom).dtype.itemsize > 2 else 4e-3
     return abs(float(np.real(atom.val)) - _SELU_SCALE) < precision
 
 
-def _mask(equation: core.JaxprEqn, operands: Sequence[Value]) -> int | None:
+def _mask(equation: Equation, operands: Sequence[Value]) -> int | None:
     name = equation.primitive.name
     if name in LAYOUT or name == "not" or _scales(equation, operands):
         return operands[_data_of(operands)].mask
     return None
 
 
-def _statistic(equation: core.JaxprEqn, operands: Sequence[Value]) -> frozenset[int]:
+def _statistic(equation: Equation, operands: Sequence[Value]) -> frozenset[int]:
     """Sums over the batch, but not over all axes, and what is computed from them.
 
     A statistic over the first axis is one of the batch: normalisation of layers, groups
@@ -152,7 +149,8 @@ def _statistic(equation: core.JaxprEqn, operands: Sequence[Value]) -> frozenset[
     name = equation.primitive.name
     over_axis_names = name in ("psum", "psum_invariant")
     if name == "reduce_sum" or over_axis_names:
-        axes, ndim = equation.params["axes"], aval_of(equation.invars[0]).ndim
+        axes = equation.params.get("axes", ())
+        ndim = aval_of(equation.invars[0]).ndim
         if 0 in axes and len(axes) < ndim:
             return operands[0].noisy
     dependent = [operand for operand in operands if operand.noisy]
@@ -162,11 +160,11 @@ def _statistic(equation: core.JaxprEqn, operands: Sequence[Value]) -> frozenset[
     return union(operand.statistic for operand in dependent)
 
 
-def _spatial(equation: core.JaxprEqn, operands: Sequence[Value]) -> tuple[int, ...]:
+def _spatial(equation: Equation, operands: Sequence[Value]) -> tuple[int, ...]:
     name = equation.primitive.name
     if name == "conv_general_dilated":
-        axes: tuple[int, ...] = equation.params["dimension_numbers"].out_spec[2:]
-        return tuple(axes)
+        numbers = equation.params.get("dimension_numbers")
+        return tuple(getattr(numbers, "out_spec", ())[2:])
     if name in LAYOUT and operands[0].spatial:
         return moved_axes(equation, operands[0].spatial)
     if name in _KEEPS_MAPS or name.startswith(_POOLS):
@@ -177,7 +175,7 @@ def _spatial(equation: core.JaxprEqn, operands: Sequence[Value]) -> tuple[int, .
     return ()
 
 
-def _uniform(equation: core.JaxprEqn, operands: Sequence[Value]) -> bool:
+def _uniform(equation: Equation, operands: Sequence[Value]) -> bool:
     if getattr(aval_of(equation.outvars[0]), "size", 0) == 1:
         return True
     if equation.primitive.name not in LAYOUT | ELEMENTWISE:

@@ -1,18 +1,15 @@
 """Models among what is audited: each framework's own room reads them.
 
-This floor knows no framework. The room of one that is in use is found by name, and is
-loaded when an audit needs it.
+This floor knows no framework. The package registers the rooms of those that it
+supports, and a room is loaded when its framework is in use.
 """
 
 import contextlib
-import importlib
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 from jaxdrop._typing import PyTree
-
-_ROOMS = {"flax.linen": "jaxdrop.linen._audit", "flax.nnx": "jaxdrop.nnx._audit"}
 
 
 class Visit(NamedTuple):
@@ -43,6 +40,9 @@ class Room(Protocol):
     def state(self, model: Any, /) -> PyTree:
         """The arrays of a model."""
 
+    def streams(self, model: Any, /) -> PyTree:
+        """Which of them belong to a stream of keys: a tree of bools."""
+
     def call(self, function: Any, /) -> Callable[..., Any]:
         """What is called where a model is given in place of a function."""
 
@@ -52,13 +52,24 @@ class Room(Protocol):
         """Tells of calls of stochastic modules, and marks all calls with scopes."""
 
 
+_LOADERS: dict[str, Callable[[], Room]] = {}
+
+
+def register(framework: str, load: Callable[[], Room], /) -> None:
+    """Says how to load the room of a framework, such as ``"flax.nnx"``."""
+    _LOADERS[framework] = load
+
+
 def rooms_in_use() -> list[Room]:
-    """The rooms of the frameworks that the process has loaded."""
-    return [
-        importlib.import_module(room)
-        for framework, room in _ROOMS.items()
-        if framework in sys.modules
-    ]
+    """The rooms of the frameworks that the process has imported."""
+    return [load() for name, load in _LOADERS.items() if name in sys.modules]
+
+
+def described(value: Any, /) -> str:
+    """What an argument is, for a message."""
+    if hasattr(value, "shape"):
+        return f"an array of shape {tuple(value.shape)}"
+    return "None" if value is None else f"a {type(value).__name__}"
 
 
 def model_room(value: Any, rooms: list[Room], /) -> Room | None:

@@ -1,44 +1,36 @@
 """Walking a traced program: where it draws, and what becomes of that."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend import core
-from jax.extend.core import primitives
 
-from jaxdrop.diagnostics._audit import rules
-from jaxdrop.diagnostics._audit.drawn import aval_of, is_key, opened, programs_in
+from jaxdrop import _programs
+from jaxdrop._programs import Call, Choice, Equation, Loop, aval_of, is_key
+from jaxdrop.diagnostics._audit import transfer
+from jaxdrop.diagnostics._audit.costs import NOTHING
 from jaxdrop.diagnostics._audit.draws import (
     ADDS_VARIANCE,
-    BREAKS_SELU,
     ON_ACTIVATIONS,
+    UNKNOWN,
     Draw,
     cost_of,
     data_of,
+    fed,
     function_of,
+    has_keep,
     keep_of,
+    limit_of,
+    may_draw,
     static_rate,
 )
-from jaxdrop.diagnostics._audit.places import scope_of, source_of
-from jaxdrop.diagnostics._audit.values import Loop, Numbers, Value, joined, union
+from jaxdrop.diagnostics._audit.places import PROGRAM, Place, source_of, within
+from jaxdrop.diagnostics._audit.values import Chain, Numbers, Value, joined, union
 
-_PROGRAM: Loop = ()
 _ROUNDS = 8
-
-
-class _Place(NamedTuple):
-    """Where in a program an equation is, seen from outside."""
-
-    chain: Loop = ()
-    scope: str = ""
-    loops: tuple[Loop, ...] = (_PROGRAM,)
-    steps: int = 1
-    branches: tuple[tuple[Loop, int], ...] = ()
-    recomputes: bool = False
 
 
 class Walk:
@@ -49,40 +41,51 @@ class Walk:
       timed: the loops that read data step by step.
       recurrent: those whose state goes through weights that all steps share.
       numbers: what values are equal, and what small ones are.
+      limits: what random values are compared with.
+      inputs: the values of the program's inputs.
+      differentiates: whether there is a backward pass.
     """
 
     def __init__(self) -> None:
         self.draws: dict[int, Draw] = {}
-        self.timed: set[Loop] = set()
-        self.recurrent: set[Loop] = set()
+        self.timed: set[Chain] = set()
+        self.recurrent: set[Chain] = set()
         self.numbers = Numbers()
+        self.limits: set[int] = set()
+        self.inputs: list[Value] = []
+        self.differentiates = False
 
     def program(
-        self, program: core.ClosedJaxpr, inputs: Sequence[Any], /
+        self, program: Any, inputs: Sequence[Any], /, fixed: Collection[int] = ()
     ) -> list[Value]:
-        """Walks a whole program; ``inputs`` are arrays, or their shapes."""
+        """Walks a whole program; ``inputs`` are arrays, or their shapes.
+
+        Those at the ``fixed`` positions are the same in every call.
+        """
         values = []
         for index, array in enumerate(inputs):
             number = self.numbers.of("input", index)
             if isinstance(array, jax.Array | np.ndarray) and _identifies(array):
                 number = self.numbers.of_constant(array)
-            values.append(Value(number, varies=frozenset({_PROGRAM})))
-        return self._run(program, values, _Place())
+            changes = frozenset() if index in fixed else frozenset({PROGRAM})
+            values.append(Value(number, varies=changes))
+        self.inputs = values
+        return self._run(program, values, Place())
 
-    def _run(self, program: Any, inputs: Sequence[Value], place: _Place) -> list[Value]:
-        jaxpr = opened(program)
-        constants = [self._constant(c) for c in getattr(program, "consts", ())]
+    def _run(self, program: Any, inputs: Sequence[Value], place: Place) -> list[Value]:
+        jaxpr = _programs.program_of(program)
+        constants = map(self._constant, _programs.constants_of(program))
         known = dict(zip(jaxpr.invars, inputs, strict=True))
         known.update(zip(jaxpr.constvars, constants, strict=False))
 
         def look_up(atom: Any) -> Value:
-            if isinstance(atom, core.Literal):
+            if _programs.is_literal(atom):
                 return self._constant(np.asarray(atom.val))
             return known.get(atom) or Value(self.numbers.of("unknown", id(atom)))
 
         for equation in jaxpr.eqns:
             operands = [look_up(atom) for atom in equation.invars]
-            outputs = self._equation(equation, operands, _within(place, equation))
+            outputs = self._equation(equation, operands, within(place, equation))
             known.update(zip(equation.outvars, outputs, strict=True))
         return [look_up(atom) for atom in jaxpr.outvars]
 
@@ -91,48 +94,55 @@ class Walk:
         return Value(self.numbers.of_constant(constant), uniform=size == 1)
 
     def _equation(
-        self, equation: core.JaxprEqn, operands: list[Value], place: _Place
+        self, equation: Equation, operands: list[Value], place: Place
     ) -> list[Value]:
+        self.differentiates |= "transpose(" in place.scope
         drawing = function_of(equation)
         if drawing is not None:
             return self._draw(equation, operands, place, *drawing)
-        rule = _RULES.get(equation.primitive.name)
-        if rule is not None:
-            return rule(self, equation, operands, place)
-        called = _called(equation)
-        if called is not None:
+        structure = _programs.structure_of(equation)
+        if isinstance(structure, Call):
             again = bool(equation.params.get("differentiated", False))
             inner = place._replace(recomputes=place.recomputes or again)
-            return self._run(called, operands, inner)
-        return self._plain(equation, operands, place)
+            return self._run(structure.program, operands, inner)
+        if isinstance(structure, Choice):
+            return self._choice(structure, operands, place)
+        if isinstance(structure, Loop):
+            return self._loop(equation, structure, operands, place)
+        outputs = self._plain(equation, operands, place)
+        if may_draw(equation):
+            return self._unknown(equation, operands, outputs, place)
+        return outputs
 
     def _plain(
-        self, equation: core.JaxprEqn, operands: list[Value], place: _Place
+        self, equation: Equation, operands: list[Value], place: Place
     ) -> list[Value]:
         """An equation that neither draws nor is known to call a program."""
-        self.recurrent |= self.timed & rules.shared_weights(equation, operands)
+        limit = limit_of(equation, operands)
+        self.limits |= set() if limit is None else {limit}
+        self.recurrent |= self.timed & transfer.shared_weights(equation, operands)
         numbers = tuple(operand.number for operand in operands)
         outputs = []
         for index in range(len(equation.outvars)):
             number = self.numbers.of_result(equation, numbers, index)
-            outputs.append(rules.passed(equation, operands, number))
-        applied = rules.masked(equation, operands)
+            outputs.append(transfer.passed(equation, operands, number))
+        applied = transfer.masked(equation, operands)
         if applied is not None:
             mask, data = applied
             draw = self.draws[mask]
-            self._fed(draw, operands[data], equation.invars[data].aval, place)
+            fed(draw, operands[data], equation.invars[data].aval, place.loops)
             outputs = [
                 dataclasses.replace(o, direct=frozenset({mask})) for o in outputs
             ]
-        for index in rules.normalized(equation, operands):
+        for index in transfer.normalized(equation, operands):
             self.draws[index].faults.add("batch norm")
         return outputs
 
     def _draw(
         self,
-        equation: core.JaxprEqn,
+        equation: Equation,
         operands: list[Value],
-        place: _Place,
+        place: Place,
         package: str,
         function: str,
     ) -> list[Value]:
@@ -141,7 +151,6 @@ class Walk:
         )
         index = self._index(equation, function, key, place)
         if index not in self.draws:
-            keep = keep_of(equation, package, function)
             drawn = cost_of(equation, package, function)
             self.draws[index] = Draw(
                 function=function,
@@ -151,7 +160,7 @@ class Walk:
                 drawn=drawn,
                 steps=place.steps,
                 key=key,
-                keep=None if keep is None else operands[keep],
+                keep=self._keep(equation, operands, place, package, function),
                 rate=static_rate(equation, function, drawn),
                 loops=place.loops,
                 branches=dict(place.branches),
@@ -161,11 +170,37 @@ class Walk:
         if not place.recomputes:
             draw.key = key  # what is known of it may have grown with a further round
         if data is not None and not place.recomputes:
-            self._fed(draw, operands[data], equation.invars[data].aval, place)
+            fed(draw, operands[data], equation.invars[data].aval, place.loops)
         return self._drawn(equation, operands, index, data)
 
+    def _keep(
+        self,
+        equation: Equation,
+        operands: list[Value],
+        place: Place,
+        package: str,
+        function: str,
+    ) -> Value | None:
+        """The keep probability, or the limit that stands for it, if one can tell.
+
+        Where JAX has derived a program from another, the names of arguments are gone.
+        What is left is the one value with which the program compares what it draws.
+        """
+        index = keep_of(equation, package, function)
+        if index is not None:
+            return operands[index]
+        structure = _programs.structure_of(equation)
+        named = _programs.argument_names(equation)
+        if named or not isinstance(structure, Call) or not has_keep(package, function):
+            return None
+        inside = Walk()
+        inside.numbers = self.numbers
+        inside._run(structure.program, operands, place)
+        found = list(inside.limits)
+        return Value(found[0]) if len(found) == 1 else None
+
     def _index(
-        self, equation: core.JaxprEqn, function: str, key: Value, place: _Place
+        self, equation: Equation, function: str, key: Value, place: Place
     ) -> int:
         """The number of a draw; one that a backward pass draws again is the same.
 
@@ -183,7 +218,7 @@ class Walk:
 
     def _drawn(
         self,
-        equation: core.JaxprEqn,
+        equation: Equation,
         operands: list[Value],
         index: int,
         data: int | None,
@@ -213,47 +248,63 @@ class Walk:
             )
         return outputs
 
-    def _fed(self, draw: Draw, data: Value, aval: Any, place: _Place) -> None:
-        """Looks at what a mask is applied to."""
-        mask, ndim = draw.drawn.shape, aval.ndim
-        if draw.function not in ON_ACTIVATIONS:
-            return
-        draw.fed.update(loop for loop in place.loops if loop in data.carries)
-        if data.form == "selu" and draw.function in BREAKS_SELU:
-            draw.faults.add("selu")
-        aligned = (1,) * (ndim - len(mask)) + mask
-        by_entry = draw.function not in ("drop_block", "spatial_dropout")
-        if by_entry and any(aligned[axis] > 1 for axis in data.spatial):
-            draw.faults.add("convolution")
-        weights = data.form == "softmax" and ndim > 2
-        if weights and aligned[-3] == 1 < aval.shape[-3]:
-            draw.faults.add("heads")
-
-    def _scan(
-        self, equation: core.JaxprEqn, operands: list[Value], place: _Place
+    def _unknown(
+        self,
+        equation: Equation,
+        operands: list[Value],
+        outputs: list[Value],
+        place: Place,
     ) -> list[Value]:
-        params, loop = equation.params, place.chain
-        first = params["num_consts"]
-        last = first + params["num_carry"]
-        inner = place._replace(
-            loops=(*place.loops, loop), steps=place.steps * params["length"]
+        """An equation that takes keys, or holds programs that do, and is not known."""
+        index = self.numbers.of("draw", place.chain)
+        self.draws[index] = Draw(
+            function=equation.primitive.name,
+            package=UNKNOWN,
+            scope=place.scope,
+            source=source_of(equation),
+            drawn=NOTHING,
+            steps=place.steps,
+            key=joined(operands, index) if operands else Value(index),
+            keep=None,
+            rate=None,
+            loops=place.loops,
+            branches=dict(place.branches),
         )
+        here = frozenset({index})
+        return [dataclasses.replace(o, sites=o.sites | here) for o in outputs]
+
+    def _loop(
+        self,
+        equation: Equation,
+        structure: Loop,
+        operands: list[Value],
+        place: Place,
+    ) -> list[Value]:
+        loop = place.chain
+        steps = 1 if structure.length is None else structure.length
+        inner = place._replace(loops=(*place.loops, loop), steps=place.steps * steps)
         slices = [
             dataclasses.replace(
                 self._stepwise(operand, loop, index),
                 spatial=tuple(axis - 1 for axis in operand.spatial),
                 uniform=operand.uniform,
             )
-            for index, operand in enumerate(operands[last:])
+            for index, operand in enumerate(operands[structure.read])
         ]
+        stops: list[Value] = []
 
         def body(carry: list[Value]) -> list[Value]:
-            return self._run(params["jaxpr"], operands[:first] + carry + slices, inner)
+            if structure.condition is not None:
+                tested = operands[structure.tested] + carry
+                stops[:] = self._run(structure.condition, tested, inner)
+            constants = operands[structure.constants]
+            return self._run(structure.body, constants + carry + slices, inner)
 
-        if rules.reads_data(equation.invars[first:last], equation.invars[last:]):
+        state, read = equation.invars[structure.carry], equation.invars[structure.read]
+        if transfer.reads_data(state, read):
             self.timed.add(loop)
-        carry, outputs = self._loop(body, operands[first:last], loop)
-        return carry + [
+        carry, outputs = self._repeated(body, operands[structure.carry], loop)
+        stacked = [
             dataclasses.replace(
                 value,
                 number=self.numbers.of("stacked", loop, index),
@@ -261,28 +312,15 @@ class Walk:
             )
             for index, value in enumerate(outputs[len(carry) :])
         ]
+        for stop in stops:
+            carry = [_decided_by(stop, value) for value in carry]
+        return carry + stacked
 
-    def _while(
-        self, equation: core.JaxprEqn, operands: list[Value], place: _Place
-    ) -> list[Value]:
-        params, loop = equation.params, place.chain
-        first = params["cond_nconsts"]
-        last = first + params["body_nconsts"]
-        inner = place._replace(loops=(*place.loops, loop))
-        stop: list[Value] = []
-
-        def body(carry: list[Value]) -> list[Value]:
-            stop[:] = self._run(params["cond_jaxpr"], operands[:first] + carry, inner)
-            return self._run(params["body_jaxpr"], operands[first:last] + carry, inner)
-
-        carry, _ = self._loop(body, operands[last:], loop)
-        return [_decided_by(stop[0], value) for value in carry]
-
-    def _loop(
+    def _repeated(
         self,
         body: Callable[[list[Value]], list[Value]],
         start: list[Value],
-        loop: Loop,
+        loop: Chain,
     ) -> tuple[list[Value], list[Value]]:
         """Follows a loop until nothing changes; its state, and the body's outputs."""
         carry = [self._stepwise(v, loop, -1 - i, True) for i, v in enumerate(start)]
@@ -306,7 +344,7 @@ class Walk:
         return carry, outputs
 
     def _stepwise(
-        self, value: Value, loop: Loop, index: int, carried: bool = False
+        self, value: Value, loop: Chain, index: int, carried: bool = False
     ) -> Value:
         """A value that is another in each step of a loop."""
         here = frozenset({loop})
@@ -318,8 +356,8 @@ class Walk:
             form="",
         )
 
-    def _cond(
-        self, equation: core.JaxprEqn, operands: list[Value], place: _Place
+    def _choice(
+        self, structure: Choice, operands: list[Value], place: Place
     ) -> list[Value]:
         choice = place.chain
         results = [
@@ -331,7 +369,7 @@ class Walk:
                     branches=(*place.branches, (choice, index)),
                 ),
             )
-            for index, branch in enumerate(equation.params["branches"])
+            for index, branch in enumerate(structure.branches)
         ]
         outputs = []
         for index, values in enumerate(zip(*results, strict=True)):
@@ -339,33 +377,6 @@ class Walk:
             number = values[0].number if same else self.numbers.of("if", choice, index)
             outputs.append(_decided_by(operands[0], joined(values, number)))
         return outputs
-
-
-_RULES: Mapping[str, Callable[[Walk, core.JaxprEqn, list[Value], _Place], list[Value]]]
-_RULES = {
-    primitives.scan_p.name: Walk._scan,
-    primitives.while_p.name: Walk._while,
-    primitives.cond_p.name: Walk._cond,
-}
-
-
-def _within(place: _Place, equation: core.JaxprEqn) -> _Place:
-    scope = scope_of(equation, place.scope)
-    return place._replace(
-        chain=(*place.chain, id(equation)),
-        scope=scope,
-        recomputes=place.recomputes or "transpose(" in scope,
-    )
-
-
-def _called(equation: core.JaxprEqn) -> core.Jaxpr | core.ClosedJaxpr | None:
-    """The program that an equation calls with its operands, if one fits them."""
-    shapes = len(equation.invars), len(equation.outvars)
-    for program in programs_in(equation):
-        jaxpr = opened(program)
-        if (len(jaxpr.invars), len(jaxpr.outvars)) == shapes:
-            return program
-    return None
 
 
 def _decided_by(choice: Value, value: Value) -> Value:

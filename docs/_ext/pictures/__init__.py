@@ -1,0 +1,33 @@
+"""The pictures of the site, drawn while it is built."""
+
+import pathlib
+
+import matplotlib as mpl
+
+from pictures import canvas, home, images, networks, noise, sequences
+
+DRAWINGS = {
+    **images.DRAWINGS,
+    **networks.DRAWINGS,
+    **noise.DRAWINGS,
+    **sequences.DRAWINGS,
+    **home.DRAWINGS,
+}
+"""A function that returns a figure, by the name of the picture."""
+
+
+def draw_all(app: object) -> None:
+    """Draws what is missing; ``rm -r docs/_pictures`` draws everything anew."""
+    folder = pathlib.Path(app.srcdir) / "_pictures"
+    folder.mkdir(exist_ok=True)
+    for name, drawing in DRAWINGS.items():
+        path = folder / f"{name}.svg"
+        if not path.exists():
+            with mpl.rc_context(canvas.STYLE):
+                canvas.save(drawing(), path)
+
+
+def setup(app: object) -> dict[str, bool]:
+    """Registers the step with Sphinx."""
+    app.connect("builder-inited", draw_all)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,60 @@
+"""The API reference: one page per namespace, written from the lists of public names."""
+
+import inspect
+import pathlib
+from types import ModuleType
+
+import jaxdrop
+
+NAMESPACES = (
+    *("acquisition", "constraints", "diagnostics", "early_stopping", "inputs", "keys"),
+    *("linen", "masks", "mc", "metrics", "nnx", "penalties", "plots", "prng"),
+    "schedules",
+)
+
+
+def public_names(module: ModuleType) -> list[str]:
+    """The names that a namespace exports, in alphabetical order."""
+    return sorted(module.__all__, key=str.lower)
+
+
+def page(module: ModuleType, names: list[str]) -> str:
+    """A page in reStructuredText, inside MyST: a table of names, then each in full."""
+    first, _, rest = inspect.getdoc(module).partition("\n")
+    lines = [f"# `{module.__name__}`", "", "```{eval-rst}", first, "", rest.strip(), ""]
+    lines += [f".. currentmodule:: {module.__name__}", "", ".. autosummary::", ""]
+    lines += [f"   {name}" for name in names] + [""]
+    for name in names:
+        lines += entry(getattr(module, name), name)
+    return "\n".join([*lines, "```", ""])
+
+
+def entry(value: object, name: str) -> list[str]:
+    """The directive that documents one name."""
+    if inspect.isclass(value):
+        options = ["   :members:", "   :show-inheritance:"]
+        return [f".. autoclass:: {name}", *options, ""]
+    kind = "function" if callable(value) and inspect.isroutine(value) else "data"
+    return [f".. auto{kind}:: {name}", ""]
+
+
+def write(app: object) -> None:
+    """Writes the pages where they have changed, so that builds stay incremental."""
+    folder = pathlib.Path(app.srcdir) / "api"
+    folder.mkdir(exist_ok=True)
+    family = [n for n, v in vars(jaxdrop).items() if inspect.isfunction(v)]
+    family = [name for name in family if not name.startswith("_")]
+    pages = {"jaxdrop": page(jaxdrop, sorted(family))}
+    for namespace in NAMESPACES:
+        module = getattr(jaxdrop, namespace)
+        pages[namespace] = page(module, public_names(module))
+    for name, text in pages.items():
+        path = folder / f"{name}.md"
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
+
+
+def setup(app: object) -> dict[str, bool]:
+    """Registers the step with Sphinx."""
+    app.connect("builder-inited", write)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,193 @@
+"""Carries of recurrent cells: where the state is, and what a sequence starts from."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxdrop._checks import is_zero
+from jaxdrop._dropout._weights import is_inexact
+from jaxdrop._typing import Array, Key, Rate
+
+StateAt = Any
+"""Where a carry has its state: a key, a tuple of keys, a function; or None."""
+
+
+START = (
+    "To start from a given state, such as that of an encoder, call initialize_carry in "
+    "training mode with carry=state as a keyword, and pass what it returns, for "
+    "example as initial_carry= of RNN."
+)
+
+
+class MaskedCarry(NamedTuple):
+    """The carry of a cell, and the masks of the sequence that it is in.
+
+    Attributes:
+      cell: the carry of the cell within.
+      inputs: the mask of the inputs, ``(*batch, features)``, or with an axis of gates
+        before the features; None where nothing is dropped.
+      state: the mask of the state, likewise.
+    """
+
+    cell: Any
+    inputs: Array | None
+    state: Array | None
+
+
+class KeyedCarry(NamedTuple):
+    """The carry of a cell, and the keys of the steps to come.
+
+    Attributes:
+      cell: the carry of the cell within.
+      keys: a key for each example, ``(*batch,)``; None where nothing is drawn.
+      step: how many steps each example has taken, int32, ``(*batch,)``.
+    """
+
+    cell: Any
+    keys: Key | None
+    step: Array | None
+
+
+def innermost(carry: Any, /) -> Any:
+    """The carry of the cell within all cells of this library."""
+    while isinstance(carry, MaskedCarry | KeyedCarry):
+        carry = carry.cell
+    return carry
+
+
+def comes_from_flax(function: Callable[..., Any], /) -> bool:
+    """Whether a method is one of Flax or of this library, transformed or not.
+
+    A transformed method, such as that of ``nn.remat(nn.GRUCell)``, names the function
+    that it runs as ``__wrapped__``.
+    """
+    module: str = inspect.unwrap(function).__module__
+    return module.partition(".")[0] in ("flax", "jaxdrop")
+
+
+def calls_another(function: Callable[..., Any], /) -> bool:
+    """Whether a method calls the ``__call__`` of a class, as by ``super()``."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return code is not None and "__call__" in code.co_names
+
+
+def find_state(
+    carry: Any, where: StateAt, /, *, is_known: bool, caller: str
+) -> int | None:
+    """The index of the hidden state among the leaves of a carry.
+
+    Args:
+      carry: the carry of a cell, perhaps inside those of this library.
+      where: what the caller says: a key or a tuple of keys, or a function that takes
+        the carry and returns the state; or None.
+      is_known: whether the carry is that of a cell of Flax, whose state is the last
+        floating point array.
+      caller: the name of the module.
+
+    Returns:
+      The index; None where it is neither given nor known.
+    """
+    leaves, structure = jax.tree.flatten(innermost(carry))
+    real = [i for i, leaf in enumerate(leaves) if is_inexact(leaf)]
+    if where is not None:
+        at = _follow(jax.tree.unflatten(structure, range(len(leaves))), where)
+        if isinstance(at, bool) or at not in real:
+            raise ValueError(
+                f"{caller}: state={where!r} does not lead to a floating point array of "
+                f"the carry, {_describe(carry)}."
+            )
+        return int(at)
+    return real[-1] if real and (is_known or len(real) == 1) else None
+
+
+def _follow(tree: Any, where: Any) -> Any:
+    if callable(where):
+        return where(tree)
+    for key in where if isinstance(where, tuple) else (where,):
+        try:
+            tree = tree[key]
+        except (IndexError, KeyError, TypeError):
+            tree = getattr(tree, key, None) if isinstance(key, str) else None
+    return tree
+
+
+def require_state(carry: Any, where: StateAt, /, *, is_known: bool, caller: str) -> int:
+    """:func:`find_state`, or an error that says what to pass."""
+    at = find_state(carry, where, is_known=is_known, caller=caller)
+    if at is None:
+        raise ValueError(
+            f"{caller} does not know which array of the carry is the hidden state, "
+            f"{_describe(carry)}: pass state=, for example state=0 for a carry "
+            "(state, memory), or a function that takes the carry and returns the "
+            "state."
+        )
+    return at
+
+
+def _describe(carry: Any) -> str:
+    def describe(leaf: Any) -> str:
+        return f"{jnp.result_type(leaf)}{list(jnp.shape(leaf))}"
+
+    return str(jax.tree.map(describe, innermost(carry)))
+
+
+def state_of(carry: Any, at: int, /) -> Array:
+    """The array of a carry at an index that :func:`find_state` gave."""
+    state: Array = jax.tree.leaves(innermost(carry))[at]
+    return state
+
+
+def drop_state(carry: Any, at: int, drop: Callable[[Array], Array], /) -> Any:
+    """A carry whose state is dropped."""
+    leaves, structure = jax.tree.flatten(carry)  # the innermost carry comes first
+    leaves[at] = drop(leaves[at])
+    return jax.tree.unflatten(structure, leaves)
+
+
+def check_start(carry: Any, batch: tuple[int, ...], /, *, caller: str) -> Any:
+    """Returns a carry to start from, without masks and keys, if its batch fits."""
+    carry = innermost(carry)
+    for leaf in jax.tree.leaves(carry):
+        if is_inexact(leaf) and leaf.shape[: len(batch)] != batch:
+            raise ValueError(
+                f"{caller}: carry must have the batch {batch} of input_shape in front, "
+                f"got {_describe(carry)}."
+            )
+    return carry
+
+
+def is_plain(
+    carry: Any,
+    kinds: tuple[type, ...],
+    /,
+    *,
+    rates: tuple[Rate, ...],
+    flag: bool | Array,
+    caller: str,
+) -> bool:
+    """Whether a carry is one of the cell within, which does where nothing is drawn.
+
+    Args:
+      carry: the carry of a step.
+      kinds: the carries that the module makes.
+      rates: the rates of the module.
+      flag: its mode.
+      caller: its name.
+
+    Returns:
+      False for a carry of ``kinds``.
+
+    Raises:
+      ValueError: if the step draws, and the carry is of another kind.
+    """
+    if isinstance(carry, kinds):
+        return False
+    if flag is True or all(is_zero(rate) for rate in rates):
+        return True
+    raise ValueError(
+        f"{caller} is in training mode, and its carry has no masks or keys: it is of "
+        f"type {type(carry).__name__}. {START}"
+    )

@@ -1,0 +1,135 @@
+"""What only depends on the order of numbers, or on the differences between them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jaxdrop._numbers._host import (
+    as_jax_dtype,
+    default_float,
+    in_common,
+    is_object,
+    may_round,
+    on_host,
+)
+from jaxdrop._numbers._values import as_array
+from jaxdrop._typing import Array
+
+_FIRST_NORMAL = np.int32(0x00800000)  # the bits of the smallest normal float32
+
+
+def in_order(**arrays: Any) -> tuple[Array | np.ndarray, ...]:
+    """Returns floats that compare as the arguments do.
+
+    Args:
+      **arrays: arrays that are compared with each other, by their names.
+
+    Returns:
+      For each argument the numbers themselves if a float holds all of them exactly, or
+      they are floats on the device. Otherwise float32 numbers in the order of the
+      values of all arguments, with equal numbers for equal values, and NaN for NaN.
+    """
+    host = on_host(arrays)
+    if host is not None:
+        return _ranked(in_common(host))
+    given = tuple(as_array(value, name=name) for name, value in arrays.items())
+    kinds = {array.dtype for array in given}
+    if len(kinds) == 1 and may_round(*kinds):
+        return _ranked([jnp.asarray(array) for array in given])
+    return given
+
+
+def relative(**arrays: Any) -> tuple[Array | np.ndarray, ...]:
+    """Returns arrays whose differences are those of the arguments.
+
+    Args:
+      **arrays: arrays of one shape, or numbers, that are subtracted from each other, by
+        their names.
+
+    Returns:
+      The numbers themselves if a float holds all of them exactly, or they are floats on
+      the device. Otherwise less the first argument, subtracted in the precision of the
+      arguments; an entry of the first that is not finite is not subtracted.
+    """
+    host = on_host(arrays)
+    if host is None:
+        given = tuple(as_array(value, name=name) for name, value in arrays.items())
+        kinds = {array.dtype for array in given}
+        whole = len(kinds) == 1 and may_round(*kinds)
+    else:
+        given = tuple(host.values())
+        whole = False
+    if len({array.shape for array in given if array.ndim}) > 1:
+        return tuple(as_array(value, name=name) for name, value in arrays.items())
+    if whole:
+        return tuple(_integer_difference(array, given[0]) for array in given)
+    if host is None:
+        return given
+    first, *_ = values = in_common(host)
+    origin = first if is_object(first) else np.where(np.isfinite(first), first, 0)
+    return tuple(
+        as_jax_dtype(np.asarray(value - origin), name)
+        for name, value in zip(arrays, values, strict=True)
+    )
+
+
+def as_logits(value: Any, /, *, name: str) -> Array | np.ndarray:
+    """Returns logits for a softmax over the last axis, or raises by name.
+
+    Numbers from the host that a float does not hold exactly are returned relative to
+    the largest of their row, subtracted in their own precision. Those that are too far
+    below it for a float are as low as a float can be.
+    """
+    host = on_host({name: value})
+    if host is None:
+        return as_array(value, name=name)
+    (logits,) = in_common(host)
+    if not logits.ndim or not logits.size:
+        return as_jax_dtype(logits, name)
+    largest = logits.max(-1, keepdims=True)
+    if not is_object(logits):
+        largest = np.where(np.isfinite(largest), largest, 0)
+    below = np.asarray(logits - largest)
+    lowest = float(np.finfo(default_float()).min)
+    impossible = below == -np.inf
+    below = np.where(below < lowest, lowest, below)
+    return as_jax_dtype(np.where(impossible, -np.inf, below), name)
+
+
+def _ranked(arrays: Sequence[Any]) -> tuple[Any, ...]:
+    """Float32 numbers in the order of the entries: the first ones that are normal.
+
+    Floats above 0 are in the order of their bits, so there are enough for any ranks.
+    """
+    on_device = isinstance(arrays[0], jax.Array)
+    xp: Any = jnp if on_device else np
+    values = xp.concatenate([array.ravel() for array in arrays])
+    floats = _by_rank_on_device(values) if on_device else _by_rank(values)
+    parts = xp.split(floats, np.cumsum([array.size for array in arrays])[:-1])
+    return tuple(p.reshape(a.shape) for p, a in zip(parts, arrays, strict=True))
+
+
+def _by_rank(values: np.ndarray) -> np.ndarray:
+    known = np.asarray(values == values, bool)  # NaN is not equal to itself
+    ranks = np.unique(values[known], return_inverse=True)[1].ravel()
+    floats = np.full(values.shape, np.nan, np.float32)
+    floats[known] = (ranks + _FIRST_NORMAL).astype(np.int32).view(np.float32)
+    return floats
+
+
+def _by_rank_on_device(values: Array) -> Array:
+    ranks = jnp.searchsorted(jnp.sort(values), values).astype(jnp.int32)
+    return lax.bitcast_convert_type(ranks + _FIRST_NORMAL, jnp.float32)
+
+
+def _integer_difference(a: Any, b: Any) -> Array:
+    """The difference of integers as a float: exact while it is small, or rounded."""
+    a, b = jnp.asarray(a), jnp.asarray(b)
+    apart = a.astype(default_float()) - b.astype(default_float())
+    signed = jnp.int32 if a.dtype.itemsize == 4 else jnp.int64
+    exact = (a - b).astype(signed).astype(default_float())  # right modulo 2**32
+    return jnp.where(jnp.abs(apart) < 2.0**30, exact, apart)

@@ -1,0 +1,205 @@
+"""Numbers on the host: what they are read as, and the dtype in which JAX takes them."""
+
+from decimal import Decimal
+from fractions import Fraction
+from numbers import Real
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxdrop._typing import Array
+
+
+def as_host(value: Any, name: str, /) -> np.ndarray:
+    """Returns numbers from the host as a NumPy array in their own precision.
+
+    Decimals, fractions, and integers beyond 64 bits are an array of fractions, or of
+    float64 if one of them is not finite.
+
+    Raises:
+      TypeError: if ``value`` does not hold numbers.
+      ValueError: if it is an array with masked entries.
+    """
+    if np.ma.is_masked(value):
+        raise ValueError(
+            f"{name} has masked entries, which JAX would read as numbers; fill them, "
+            "for example with np.ma.filled."
+        )
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError):  # a ragged list, or an object that cannot be read
+        raise _not_numbers(name, value) from None
+    if array.dtype == np.float64 and isinstance(value, list | tuple):
+        rounded = np.abs(array) >= 2.0**53  # integers beyond 64 bits, or beside floats
+        array = np.asarray(value, object) if rounded.any() else array
+    if is_object(array):
+        return _exact(array, name, value)
+    if array.dtype != bool and not jnp.issubdtype(array.dtype, jnp.number):
+        raise _not_numbers(name, value)
+    return array
+
+
+def on_host(arrays: dict[str, Any]) -> dict[str, np.ndarray] | None:
+    """All arrays on the host; None if one cannot be read, or floats hold them all."""
+    if all(isinstance(value, jax.Array) for value in arrays.values()):
+        return None
+    found = {name: as_numbers(value, name) for name, value in arrays.items()}
+    for name, array in found.items():
+        if jnp.issubdtype(array.dtype, jnp.complexfloating):
+            raise TypeError(
+                f"{name} must hold real numbers, got an array of {array.dtype}."
+            )
+    if not all(map(_is_readable, found.values())):
+        return None
+    host = {name: np.asarray(array) for name, array in found.items()}
+    return None if all(map(_is_held, host.values())) else host
+
+
+def _is_readable(array: Array | np.ndarray) -> bool:
+    if not isinstance(array, jax.Array):
+        return True
+    return not isinstance(array, jax.core.Tracer) and array.is_fully_addressable
+
+
+def on_device(value: Any, name: str) -> Array | None:
+    """A JAX array, or what holds one, as a JAX array; None for what is on the host."""
+    if isinstance(value, jax.Array):
+        return value
+    of_arrays = isinstance(value, list | tuple) and any(
+        isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(value)
+    )
+    if not (of_arrays or hasattr(value, "__jax_array__")):
+        return None
+    try:
+        return jnp.asarray(value)
+    except (TypeError, ValueError, OverflowError):
+        raise _not_numbers(name, value) from None
+
+
+def as_numbers(value: Any, name: str, /) -> Array | np.ndarray:
+    """Returns a JAX array, or numbers from the host in their own precision."""
+    found = on_device(value, name)
+    return as_host(value, name) if found is None else found
+
+
+def _is_held(array: np.ndarray) -> bool:
+    """True if JAX's default float holds every entry exactly."""
+    if array.dtype == bool or not array.size:
+        return True
+    if is_object(array):
+        return False
+    limits = np.finfo(default_float())
+    if jnp.issubdtype(array.dtype, jnp.integer):
+        most = 2 ** (limits.nmant + 1)
+        return -most <= int(array.min()) and int(array.max()) <= most
+    if array.dtype.itemsize <= default_float().itemsize:
+        return True
+    size = np.abs(array)
+    normal = (size >= limits.tiny) & (size <= limits.max) | (array == 0)
+    rounded = np.where(normal, array, 0).astype(default_float()).astype(array.dtype)
+    return bool(np.all((rounded == array) | ~np.isfinite(array)))
+
+
+def may_round(dtype: np.dtype) -> bool:
+    """True for integers that JAX's default float does not hold exactly."""
+    wide = jnp.issubdtype(dtype, jnp.integer) and dtype.itemsize >= 4
+    return wide and dtype.itemsize >= default_float().itemsize
+
+
+def in_common(arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """Arrays in one dtype in which they compare and subtract without rounding."""
+    native = {name: _native(array) for name, array in arrays.items()}
+    if not any(map(_is_beyond_float64, native.values())):
+        wide = np.result_type(np.float64, *(a.dtype for a in native.values()))
+        return [a.astype(wide) for a in native.values()]
+    if any(not is_object(a) and not np.isfinite(a).all() for a in native.values()):
+        return [as_float64(a, name) for name, a in native.items()]
+    return [_fractions(a) for a in native.values()]
+
+
+def _is_beyond_float64(array: np.ndarray) -> bool:
+    """True for objects, and for integers that float64 does not hold exactly."""
+    if is_object(array):
+        return True
+    whole = array.dtype.kind in "iu" and array.size > 0
+    return whole and max(-int(array.min()), int(array.max())) > 2**53
+
+
+def _native(array: np.ndarray) -> np.ndarray:
+    """An array of a dtype that NumPy itself has: bfloat16 becomes float32."""
+    custom = array.dtype.kind == "V" or array.dtype.num >= 256
+    return array.astype(np.float32) if custom else array
+
+
+def _fractions(array: np.ndarray) -> np.ndarray:
+    """Exact numbers: Python integers where the dtype is one of integers."""
+    exact = np.empty(array.size, object)
+    entries = array.ravel().tolist()
+    whole = array.dtype.kind in "iub"
+    exact[:] = entries if whole else [Fraction(v) for v in entries]
+    return exact.reshape(array.shape)
+
+
+def _exact(array: np.ndarray, name: str, value: Any) -> np.ndarray:
+    """Objects as fractions, or as float64 if one of them is not finite."""
+    entries = [v.item() if isinstance(v, np.generic) else v for v in array.ravel()]
+    if not all(isinstance(v, Real | Decimal) for v in entries):
+        raise _not_numbers(name, value)
+    flat = np.empty(array.size, object)
+    flat[:] = entries
+    plain: np.ndarray = flat.reshape(array.shape)
+    try:
+        return _fractions(plain)
+    except (ValueError, OverflowError):  # of NaN and infinity
+        return as_float64(plain, name)
+
+
+def as_float64(array: np.ndarray, name: str) -> np.ndarray:
+    try:
+        return array.astype(np.float64)
+    except OverflowError:
+        raise ValueError(
+            f"{name} holds a number that is too large for a float."
+        ) from None
+
+
+def as_jax_dtype(array: np.ndarray, name: str) -> np.ndarray:
+    """Host numbers as bools, integers or floats that JAX does not convert again."""
+    if array.dtype == bool:
+        return array
+    limits = np.iinfo(jnp.result_type(int))
+    if jnp.issubdtype(array.dtype, jnp.integer):
+        if jax.dtypes.canonicalize_dtype(array.dtype) == array.dtype:
+            return array
+        if not array.size or (
+            int(array.min()) >= limits.min and int(array.max()) <= limits.max
+        ):
+            return array.astype(limits.dtype)
+    elif jnp.issubdtype(array.dtype, jnp.complexfloating):
+        return array.astype(jax.dtypes.canonicalize_dtype(array.dtype))
+    elif not is_object(array) and array.dtype.itemsize <= default_float().itemsize:
+        return array
+    wide = as_float64(array, name) if is_object(array) else array
+    largest = np.finfo(default_float()).max
+    too_large = np.isfinite(wide) & (np.abs(wide) > largest)
+    if too_large.any():
+        raise ValueError(
+            f"{name} holds {wide[too_large].ravel()[0]:g}, and {default_float()} ends "
+            f"at {largest:g}; rescale it, or enable x64."
+        )
+    return wide.astype(default_float())
+
+
+def _not_numbers(name: str, value: Any) -> TypeError:
+    return TypeError(f"{name} must be an array of numbers, got {value!r}.")
+
+
+def default_float() -> np.dtype:
+    """JAX's default float: float32, or float64 in x64 mode."""
+    return np.dtype(jnp.result_type(float))
+
+
+def is_object(array: Any) -> bool:
+    return bool(array.dtype == object)

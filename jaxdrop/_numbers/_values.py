@@ -1,0 +1,81 @@
+"""Arrays, labels and scalars whose values matter."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxdrop._numbers._host import (
+    as_float64,
+    as_host,
+    as_jax_dtype,
+    as_numbers,
+    is_object,
+    on_device,
+)
+from jaxdrop._typing import Array
+
+_INT32 = np.iinfo(np.int32)
+
+
+def as_array(value: Any, /, *, name: str) -> Array | np.ndarray:
+    """Returns numbers in a dtype that JAX takes unchanged, or raises by name.
+
+    Args:
+      value: a JAX array, which is returned as it is, or numbers from the host.
+      name: the argument that errors name.
+
+    Returns:
+      A JAX array, or a NumPy array. Floats are at most as wide as JAX's default float.
+      Integers that JAX's default integer does not hold are floats.
+
+    Raises:
+      TypeError: if ``value`` does not hold numbers.
+      ValueError: if a finite number is too large for a float, or entries are masked.
+    """
+    found = on_device(value, name)
+    if found is not None:
+        return found
+    return as_jax_dtype(as_host(value, name), name)
+
+
+def as_labels(value: Any, /, *, name: str) -> Array | np.ndarray:
+    """Returns labels as int32, or bools as they are; -1 for what int32 does not hold.
+
+    Raises:
+      TypeError: if ``value`` does not hold integers or bools.
+    """
+    labels = as_numbers(value, name)
+    if labels.dtype == bool:
+        return labels
+    whole = None
+    if isinstance(labels, np.ndarray) and is_object(labels):
+        whole = all(v.denominator == 1 for v in labels.flat)
+    if not (whole or jnp.issubdtype(labels.dtype, jnp.integer)):
+        kind = "other numbers" if whole is False else f"an array of {labels.dtype}"
+        raise TypeError(f"{name} must be integers, got {kind}.")
+    where = np.where if isinstance(labels, np.ndarray) else jnp.where
+    if labels.dtype.itemsize < 4:  # a narrow dtype holds fewer numbers than classes
+        return labels.astype(np.int32)
+    named = (labels >= 0) & (labels <= _INT32.max)
+    return where(named, where(named, labels, 0).astype(np.int32), np.int32(-1))
+
+
+def as_scalar(value: Any, /, *, name: str) -> Array | float:
+    """Returns a JAX scalar as it is, or another number as a Python float.
+
+    Raises:
+      TypeError: if ``value`` is not a real number; a bool is not.
+      ValueError: if it is an array with axes, or too large for a float.
+    """
+    if isinstance(value, bool | np.bool_ | str | bytes):
+        raise TypeError(f"{name} must be a number, got {value!r}.")
+    scalar = as_numbers(value, name)
+    if scalar.dtype == bool or jnp.issubdtype(scalar.dtype, jnp.complexfloating):
+        raise TypeError(f"{name} must be a real number, got {value!r}.")
+    if scalar.ndim:
+        raise ValueError(
+            f"{name} must be a scalar, got an array of shape {scalar.shape}."
+        )
+    return scalar if isinstance(scalar, jax.Array) else float(as_float64(scalar, name))

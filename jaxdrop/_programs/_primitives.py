@@ -1,0 +1,37 @@
+"""What is known of primitives, by their names: the one table of them.
+
+A name that is missing here costs no correctness: its outputs are taken to depend on all
+its inputs, to be worth computing once, and to have no form that is recognised.
+"""
+
+VIEWS = frozenset({"broadcast_in_dim", "reshape", "squeeze", "transpose"})
+"""The same entries in another shape, which costs nothing."""
+
+_COPIES = frozenset(
+    {
+        *("convert_element_type", "copy", "copy_p", "name", "optimization_barrier"),
+        *("pcast", "pvary", "reduce_precision", "rev", "slice", "stop_gradient"),
+    }
+)
+_PLACED = frozenset({"reshard", "sharding_constraint"})  # may need communication
+
+LAYOUT = VIEWS | _COPIES | _PLACED
+"""The same entries, or some of them, in another form or place."""
+
+ELEMENTWISE = frozenset(
+    {
+        *("abs", "add", "add_any", "and", "atan2", "cbrt", "ceil", "clamp", "cos"),
+        *("div", "eq", "erf", "erf_inv", "exp", "exp2", "expm1", "floor", "ge", "gt"),
+        *("integer_pow", "is_finite", "le", "log", "log1p", "logistic", "lt", "max"),
+        *("min", "mul", "ne", "neg", "nextafter", "not", "or", "pow", "rem", "round"),
+        *("rsqrt", "select_n", "shift_left", "shift_right_arithmetic"),
+        *("shift_right_logical", "sign", "sin", "sqrt", "square", "sub", "tan"),
+        *("tanh", "xor"),
+    }
+)
+"""Each entry of the output from the entries of the inputs in the same place."""
+
+CHEAP = (VIEWS | _COPIES | ELEMENTWISE).union(
+    ("bitcast_convert_type", "concatenate", "iota", "pad")
+)
+"""Costs no more than the memory it reads, and is fused into what comes after it."""

@@ -1,0 +1,201 @@
+"""How an equation runs the programs that it holds: called, chosen or repeated."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+from jaxdrop._programs._reading import Equation, aval_of, program_of, programs_in
+
+
+class Call(NamedTuple):
+    """One program, run once with all operands.
+
+    Attributes:
+      program: the program.
+    """
+
+    program: Any
+
+
+class Choice(NamedTuple):
+    """Several programs, of which the first operand chooses one for all the others.
+
+    Attributes:
+      branches: the programs.
+    """
+
+    branches: tuple[Any, ...]
+
+
+class Loop(NamedTuple):
+    """A program that is run step by step.
+
+    Its operands are constants, the state that is carried, and arrays of which each step
+    reads one entry; its outputs the state and, for each step, what is stacked.
+
+    Attributes:
+      body: the program of one step, of ``constants``, ``carry`` and ``read``.
+      condition: the program that says whether to go on, of ``tested`` and ``carry``;
+        None where the number of steps is known.
+      tested: which operands are constants of the condition.
+      constants: which operands are constants of the body.
+      carry: which operands are the state at the start.
+      read: which operands are read step by step.
+      length: the number of steps, or None.
+    """
+
+    body: Any
+    condition: Any
+    tested: slice
+    constants: slice
+    carry: slice
+    read: slice
+    length: Any
+
+    @property
+    def num_carry(self) -> int:
+        """How many values are carried: the first outputs of the body."""
+        return int(self.carry.stop - self.carry.start)
+
+
+class Unknown(NamedTuple):
+    """Programs of which it is not known when, how often, and with what they are run.
+
+    Attributes:
+      programs: the programs.
+    """
+
+    programs: tuple[Any, ...]
+
+
+Structure: TypeAlias = Call | Choice | Loop | Unknown
+
+_CALLS = frozenset(
+    {
+        *("call", "core_call", "closed_call", "core_closed_call", "eval_jaxpr"),
+        *("checkpoint", "remat", "remat2", "composite", "custom_jvp_call"),
+        *("custom_vjp_call", "custom_vjp_call_jaxpr", "jit", "pjit", "shard_map"),
+    }
+)
+
+
+def structure_of(equation: Equation, /) -> Structure | None:
+    """How an equation runs the programs it holds; None if it holds none.
+
+    A primitive that is not known, or whose parameters are not those that are known of
+    it, is :class:`Unknown`.
+    """
+    programs = programs_in(equation)
+    if not programs:
+        return None
+    read = _READERS.get(equation.primitive.name)
+    found = None if read is None else read(equation)
+    return Unknown(tuple(programs)) if found is None else found
+
+
+def _call(equation: Equation) -> Call | None:
+    programs = programs_in(equation)
+    inputs, outputs = len(equation.invars), len(equation.outvars)
+    if len(programs) != 1 or not _takes(programs[0], inputs, outputs):
+        return None
+    return Call(programs[0])
+
+
+def _choice(equation: Equation) -> Choice | None:
+    branches = equation.params.get("branches")
+    inputs, outputs = len(equation.invars) - 1, len(equation.outvars)
+    if not isinstance(branches, tuple | list) or not branches:
+        return None
+    if not all(_takes(branch, inputs, outputs) for branch in branches):
+        return None
+    return Choice(tuple(branches))
+
+
+def _scan(equation: Equation) -> Loop | None:
+    params = equation.params
+    body, counts = params.get("jaxpr"), _scan_counts(params)
+    inputs, outputs = len(equation.invars), len(equation.outvars)
+    if counts is None or "length" not in params:
+        return None
+    if not _takes(body, inputs, outputs):
+        return None
+    first, last = counts[0], counts[0] + counts[1]
+    if last > inputs or counts[1] > outputs:
+        return None
+    loop = Loop(
+        body,
+        condition=None,
+        tested=slice(0, 0),
+        constants=slice(0, first),
+        carry=slice(first, last),
+        read=slice(last, inputs),
+        length=params["length"],
+    )
+    return loop if _fits(equation, loop) else None
+
+
+def _scan_counts(params: Mapping[str, Any]) -> tuple[int, int] | None:
+    """How many operands of a scan are constants, and how many are carried."""
+    if "num_consts" in params and "num_carry" in params:
+        return params["num_consts"], params["num_carry"]
+    groups = getattr(params.get("ft_in"), "unpack", None)
+    try:
+        constants, carry, _ = map(len, groups())  # type: ignore[misc]
+    except (TypeError, ValueError):  # not the three groups of JAX 0.12
+        return None
+    return constants, carry
+
+
+def _while(equation: Equation) -> Loop | None:
+    params, inputs = equation.params, len(equation.invars)
+    first, more = params.get("cond_nconsts"), params.get("body_nconsts")
+    if not isinstance(first, int) or not isinstance(more, int):
+        return None
+    last = first + more
+    body, condition = params.get("body_jaxpr"), params.get("cond_jaxpr")
+    carried = inputs - last
+    if not _takes(body, inputs - first, carried) or len(equation.outvars) != carried:
+        return None
+    if not _takes(condition, inputs - more, 1):
+        return None
+    loop = Loop(
+        body,
+        condition=condition,
+        tested=slice(0, first),
+        constants=slice(first, last),
+        carry=slice(last, inputs),
+        read=slice(inputs, inputs),
+        length=None,
+    )
+    return loop if _fits(equation, loop) else None
+
+
+def _takes(program: Any, inputs: int, outputs: int) -> bool:
+    """Whether a program has these numbers of inputs and outputs."""
+    jaxpr = program_of(program)
+    counts = (len(getattr(jaxpr, name, ())) for name in ("invars", "outvars"))
+    return tuple(counts) == (inputs, outputs)
+
+
+def _fits(equation: Equation, loop: Loop) -> bool:
+    """Whether operands have the shapes that their roles in the body ask for."""
+    operands, body = equation.invars, program_of(loop.body)
+    kept = [*operands[loop.constants], *operands[loop.carry]]
+    inner = [_shape(atom) for atom in body.invars]
+    state = [_shape(atom) for atom in body.outvars[: loop.num_carry]]
+    return (
+        [_shape(atom) for atom in kept] == inner[: len(kept)]
+        and [_shape(atom)[1:] for atom in operands[loop.read]] == inner[len(kept) :]
+        and [_shape(atom) for atom in operands[loop.carry]] == state
+    )
+
+
+def _shape(atom: Any) -> tuple[Any, ...]:
+    return tuple(getattr(aval_of(atom), "shape", ()))
+
+
+_READERS: Mapping[str, Callable[[Equation], Structure | None]] = {
+    **dict.fromkeys(_CALLS, _call),
+    "cond": _choice,
+    "scan": _scan,
+    "while": _while,
+}

@@ -1,0 +1,38 @@
+"""Acquisition: which points are worth a label, by what samples of a model say of them.
+
+Every function takes logits of samples, ``(samples, points, classes)``, such as
+``mc.samples(apply_fn, key, params, pool, num_samples=100, draws="shared")``, and gives
+one score per point: the higher, the more there is to learn. Shared draws matter for
+what points say jointly, in :func:`batch_bald` and :func:`epig`. The scores of single
+points also come without storing samples, from ``mc.predict``. For a binary model with
+one logit see :func:`jaxdrop.metrics.binary_logits`.
+
+* :func:`bald`: the mutual information of a label and the model.
+* :func:`max_entropy`: the entropy of the mean prediction.
+* :func:`variation_ratio`: the share of samples against the class with the most votes.
+* :func:`margin`: how close the two most probable classes are.
+* :func:`batch_bald`: points whose labels together tell the most, a :class:`Selection`.
+* :func:`epig`: the mutual information with the labels of target inputs.
+"""
+
+from jaxdrop.acquisition._batch_bald import Selection as Selection
+from jaxdrop.acquisition._batch_bald import batch_bald as batch_bald
+from jaxdrop.acquisition._epig import epig as epig
+from jaxdrop.acquisition._scores import bald as bald
+from jaxdrop.acquisition._scores import margin as margin
+from jaxdrop.acquisition._scores import max_entropy as max_entropy
+from jaxdrop.acquisition._scores import variation_ratio as variation_ratio
+
+__all__ = [
+    "Selection",
+    "bald",
+    "batch_bald",
+    "epig",
+    "margin",
+    "max_entropy",
+    "variation_ratio",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

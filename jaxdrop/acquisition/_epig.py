@@ -1,0 +1,95 @@
+"""Points that tell something about the predictions that matter."""
+
+import jax.numpy as jnp
+from jax import lax
+from jax.lax import Precision
+from jax.typing import ArrayLike
+
+from jaxdrop._checks import as_count
+from jaxdrop._typing import Array
+from jaxdrop.acquisition._samples import (
+    POINTS_AT_A_TIME,
+    as_log_probs,
+    entropy_of_probs,
+    over_points,
+)
+from jaxdrop.metrics._compiled import compiled
+from jaxdrop.metrics._entropy import entropy, log_mean_exp
+
+_NUMBERS_AT_A_TIME = 2**24  # of joint probabilities in epig: 64 MiB of float32
+
+
+@compiled("chunk_size")
+def epig(
+    logits: ArrayLike,
+    target_logits: ArrayLike,
+    /,
+    *,
+    chunk_size: int | None = None,
+) -> Array:
+    """How much a label tells about the predictions that matter.
+
+    The mutual information of a point's label and the label of a target input, averaged
+    over targets. Unlike BALD it does not care for weights that no target depends on.
+
+    Args:
+      logits: ``(samples, points, classes)``: logits or log-probabilities of the pool.
+      target_logits: ``(samples, targets, classes)``: of the targets, from the same
+        functions: shared draws, under the same key.
+      chunk_size: how many pairs of a point and a target are held at once, each with
+        the joint probabilities of its labels, ``classes**2`` numbers. Fewer need less
+        memory, more may be faster; None for what fits into 64 MiB. Static.
+
+    Returns:
+      The scores ``(points,)`` in nats, never negative.
+
+    Raises:
+      ValueError: if the numbers of samples differ, there are no targets, or
+        ``chunk_size`` is not positive.
+      TypeError: if ``chunk_size`` is not an integer.
+
+    References:
+      Bickford Smith, Kirsch, Farquhar, Gal, Foster, Rainforth, `Prediction-oriented
+      Bayesian active learning <https://arxiv.org/abs/2304.08151>`_, AISTATS 2023.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxdrop.acquisition import epig
+      >>> logits = 5 * jax.random.normal(jax.random.key(0), (200, 2, 3))
+      >>> scores = epig(logits, logits[:, :1])  # the target is the first point
+      >>> bool(scores[0] > scores[1])
+      True
+    """
+    pool, targets = (
+        as_log_probs(logits),
+        as_log_probs(target_logits, name="target_logits"),
+    )
+    if len(pool) != len(targets):
+        raise ValueError(
+            "logits and target_logits must come from the same samples, got "
+            f"{len(pool)} and {len(targets)}."
+        )
+    if not targets.shape[1]:
+        raise ValueError(
+            f"epig: target_logits must have targets, got shape {targets.shape}."
+        )
+    targets = targets.astype(pool.dtype)
+    num_pairs = _NUMBERS_AT_A_TIME // (pool.shape[-1] * targets.shape[-1])
+    if chunk_size is not None:
+        num_pairs = as_count(chunk_size, name="chunk_size")
+    num_targets = min(max(num_pairs, 1), targets.shape[1])
+    num_points = min(max(num_pairs // num_targets, 1), POINTS_AT_A_TIME)
+    of_targets = jnp.exp(targets).swapaxes(0, 1), entropy(log_mean_exp(targets))
+
+    def of_point(log_probs: Array) -> Array:
+        probs, entropy_of_point = jnp.exp(log_probs), entropy(log_mean_exp(log_probs))
+
+        def of_pair(target: tuple[Array, Array]) -> Array:
+            target_probs, entropy_of_target = target
+            joint = jnp.matmul(probs.T, target_probs, precision=Precision.HIGHEST)
+            joint_entropy = entropy_of_probs(joint.ravel() / len(probs))
+            return jnp.maximum(entropy_of_point + entropy_of_target - joint_entropy, 0)
+
+        return lax.map(of_pair, of_targets, batch_size=num_targets).mean()
+
+    return over_points(of_point, pool, num_points)

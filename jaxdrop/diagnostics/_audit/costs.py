@@ -1,0 +1,78 @@
+"""What one drawing costs: the shape, the bits and the bytes, read from its program."""
+
+import math
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxdrop import _programs
+from jaxdrop._programs import Choice, Equation, Loop, aval_of
+
+_BITS = ("jaxdrop.prng.random_bits", "jaxdrop.prng.bits_at")
+
+
+class Drawn(NamedTuple):
+    """What is drawn: the largest shape, and all bits and bytes."""
+
+    shape: tuple[int, ...]
+    bits: int
+    memory: int
+
+
+NOTHING = Drawn((), 0, 0)
+
+
+def drawn_by(equation: Equation, /) -> Drawn:
+    """What an equation draws, with all that it calls."""
+    aval: Any = aval_of(equation.outvars[0]) if equation.outvars else None
+    if _programs.jitted_name(equation) in _BITS:
+        return _entries(aval.shape, bits=32, itemsize=1)
+    if equation.primitive.name == "random_bits":
+        width = equation.params.get("bit_width", 32)
+        return _entries(aval.shape, bits=width, itemsize=1)
+    inner = [_drawn_in(program) for program in _programs.programs_in(equation)]
+    structure = _programs.structure_of(equation)
+    if isinstance(structure, Choice):  # one of them runs
+        return max(inner, key=lambda drawn: drawn.bits, default=NOTHING)
+    total = _sum(inner)
+    if isinstance(structure, Loop) and structure.length is not None:
+        steps = structure.length
+        return Drawn(total.shape, total.bits * steps, total.memory * steps)
+    return total
+
+
+def with_output(drawn: Drawn, equation: Equation, /) -> Drawn:
+    """The same, in the bytes of what a function of ``jax.random`` returns."""
+    aval = aval_of(equation.outvars[0])
+    return Drawn(aval.shape, drawn.bits, aval.size * np.dtype(aval.dtype).itemsize)
+
+
+def _drawn_in(program: Any) -> Drawn:
+    """What a program draws; noise, of which bits become floats, takes four bytes."""
+    jaxpr = _programs.program_of(program)
+    total = _sum(drawn_by(equation) for equation in jaxpr.eqns)
+    noise = sum(_floats_made(equation) for equation in jaxpr.eqns)
+    return total._replace(memory=total.memory + 3 * noise)
+
+
+def _floats_made(equation: Equation) -> int:
+    if equation.primitive.name != "bitcast_convert_type":
+        return 0
+    made = aval_of(equation.outvars[0])
+    return int(made.size) if np.issubdtype(made.dtype, np.floating) else 0
+
+
+def _sum(parts: Iterable[Drawn]) -> Drawn:
+    parts = list(parts)
+    largest = max(parts, key=lambda drawn: drawn.bits, default=NOTHING)
+    return Drawn(
+        largest.shape,
+        sum(part.bits for part in parts),
+        sum(part.memory for part in parts),
+    )
+
+
+def _entries(shape: tuple[int, ...], *, bits: int, itemsize: int) -> Drawn:
+    size = math.prod(shape)
+    return Drawn(tuple(shape), size * bits, size * itemsize)

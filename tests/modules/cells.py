@@ -1,0 +1,32 @@
+"""A cell that is not one of Flax, and data for cells."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+BATCH, TIME, INPUTS, UNITS = 3, 3, 4, 6
+X = jax.random.normal(jax.random.key(0), (BATCH, TIME, INPUTS))
+
+
+class StateFirst(nnx.RNNCellBase):
+    """An LSTM whose carry is (state, memory)."""
+
+    def __init__(self, inputs, units, rngs):
+        self.units = units
+        self.wx = nnx.Linear(inputs, 4 * units, rngs=rngs)
+        self.wh = nnx.Linear(units, 4 * units, rngs=rngs)
+
+    def initialize_carry(self, input_shape, rngs=None):
+        """Zeros."""
+        zeros = jnp.zeros((*input_shape[:-1], self.units))
+        return zeros, zeros
+
+    def __call__(self, carry, inputs):
+        """One step."""
+        h, c = carry
+        i, f, g, o = jnp.split(self.wx(inputs) + self.wh(h), 4, -1)
+        c = nnx.sigmoid(f) * c + nnx.sigmoid(i) * jnp.tanh(g)
+        h = nnx.sigmoid(o) * jnp.tanh(c)
+        return (h, c), h
+
+    num_feature_axes = 1
