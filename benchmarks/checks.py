@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from programs import BOTH, FORWARD, RATE, Program, in_pass
 
 import jaxdrop
 from jaxdrop import masks, prng
+from programs import BOTH, FORWARD, RATE, Program, in_pass
 
 KEYS: dict[str, Callable[[Array], Array]] = {
     "default": lambda key: key,
@@ -131,6 +131,7 @@ class Case:
         return ", ".join(parts + ["grouped"] * (self.heads != self.key_heads))
 
 
+SMALL = Case(40, 2, 1, 16, True, True, jnp.float32)
 CASES = [
     Case(384, 4, 4, 64, False, False, jnp.float32),
     Case(384, 4, 2, 128, True, False, jnp.float32),

@@ -28,15 +28,16 @@ from typing import Any
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")  # nothing runs
 
-import compiler
 import jax
 import jax.numpy as jnp
-import steps
-from compiler import Cost
-from programs import FLOOR, Program, in_pass, techniques
 from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
+
+import compiler
+import steps
+from compiler import Cost
+from programs import FLOOR, Program, in_pass, techniques
 
 QUICK = ("dropout", "attention", "MLP")
 

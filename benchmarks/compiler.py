@@ -16,9 +16,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-from hlo import Instruction, Module, elements, in_memory, parse, size, tuple_parts
 from jax.experimental import topologies
 from jax.sharding import SingleDeviceSharding
+
+from hlo import Instruction, Module, elements, in_memory, parse, size, tuple_parts
 
 TPUS = {"v4": "v4:2x2x1", "v5e": "v5e:2x2", "v5p": "v5p:2x2x1", "v6e": "v6e:2x2"}
 """Topologies of the smallest usual slices, by name."""
@@ -141,7 +142,8 @@ def target(name: str) -> Any:
     if name in TPUS:
         if importlib.util.find_spec("libtpu") is None:
             raise Unavailable(
-                f"compiling for {name} needs libtpu: pip install 'jaxdrop[tpu-compile]'"
+                f"compiling for {name} needs libtpu: "
+                "pip install 'jaxdrop[examples,tpu-compile]'"
             )
         os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # not in Google's cloud
         os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v5litepod-4")
@@ -153,7 +155,7 @@ def target(name: str) -> Any:
         if not any(importlib.util.find_spec(plugin) for plugin in plugins):
             raise Unavailable(
                 f"compiling for {name} needs JAX's plugin for CUDA: "
-                "pip install 'jaxdrop[gpu-compile]'"
+                "pip install 'jaxdrop[examples,gpu-compile]'"
             )
         topology = topologies.get_topology_desc(
             name,

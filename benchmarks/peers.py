@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array
+
 from programs import RATE
 
 TORCH, CUDNN = "torch", "cuDNN, no dropout"

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array, lax
+
+import jaxdrop
 from programs import (
     FLAX,
     FORWARD,
@@ -18,8 +20,6 @@ from programs import (
     Program,
     flax_dropout,
 )
-
-import jaxdrop
 
 SAMPLES = 16
 """Of the Monte-Carlo prediction."""

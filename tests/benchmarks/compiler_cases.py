@@ -6,8 +6,16 @@ import jax
 import jax.numpy as jnp
 
 import jaxdrop
-from jaxdrop import acquisition, constraints, keys, mc, metrics, penalties, prng
-from jaxdrop import schedules
+from jaxdrop import (
+    acquisition,
+    constraints,
+    keys,
+    mc,
+    metrics,
+    penalties,
+    prng,
+    schedules,
+)
 
 BOUNDS = {}
 """For each technique at size 1024 in bfloat16 on v5e: bytes moved, in multiples of the

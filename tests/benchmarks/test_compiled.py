@@ -3,16 +3,17 @@
 import importlib.util
 import json
 
+import jax
+import jax.numpy as jnp
+import pytest
+from test_public_api import FAMILY, IN_NAMESPACE
+
 import compiled
 import compiler
 import hlo
-import jax
-import jax.numpy as jnp
 import programs
-import pytest
 import steps
 from compiler_cases import BOUNDS, OTHERS
-from test_public_api import FAMILY, IN_NAMESPACE
 
 TEXT = """\
 HloModule jit_f, is_scheduled=true
@@ -66,20 +67,20 @@ HloModule jit_f, is_scheduled=true
 ENTRY %main.1 (k: u32[512,512], x: bf16[512,512]) -> bf16[512,512] {
   %k = u32[512,512]{1,0} parameter(0)
   %x = bf16[512,512]{1,0} parameter(1)
-  %start = (bf16[512,512]{1,0:T(8,128)(2,1)S(1)}, bf16[512,512]{1,0}, u32[]{:S(2)}) copy-start(%x)
+  %start = (bf16[512,512]{1,0:S(1)}, bf16[512,512]{1,0}, u32[]{:S(2)}) copy-start(%x)
   %near = bf16[512,512]{1,0:T(8,128)(2,1)S(1)} copy-done(%start)
-  %y = bf16[512,512]{1,0} fusion(%k, %near), kind=kOutput, calls=%fused.product, backend_config={"estimated_cycles":"700"}
-  %z = bf16[512,512]{1,0} fusion(%k, %y), kind=kLoop, calls=%fused.hash, backend_config={"estimated_cycles":"50"}
+  %y = bf16[512,512]{1,0} fusion(%k, %near), calls=%fused.product, config={CYCLES:"700"}
+  %z = bf16[512,512]{1,0} fusion(%k, %y), calls=%fused.hash, config={CYCLES:"50"}
   %w = (s32[], f32[8,1024]{1,0}) while(%init), condition=%condition, body=%body
-  ROOT %custom = bf16[512,512]{1,0} custom-call(%z), custom_call_target="tpu_custom_call"
+  ROOT %custom = bf16[512,512]{1,0} custom-call(%z), target="tpu_custom_call"
 }
-"""
+""".replace("CYCLES", '"estimated_cycles"')
 """A program with one of everything that is counted."""
 
 ARRAY = 512 * 512 * 2
 needs_libtpu = pytest.mark.skipif(
     importlib.util.find_spec("libtpu") is None,
-    reason="libtpu is not installed (pip install 'jaxdrop[tpu-compile]')",
+    reason="libtpu is not installed (pip install 'jaxdrop[examples,tpu-compile]')",
 )
 
 
