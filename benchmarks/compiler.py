@@ -106,7 +106,8 @@ class Cost:
     """What the compiler says of a program.
 
     Attributes:
-      kernels: how many kernels the program has; those of a loop count once.
+      kernels: how many kernels the program has; those of a loop count once. Copies
+        beside kernels and a TPU's arithmetic on scalars are not among them.
       moved: bytes that kernels read from and write to the device's memory, each array
         once a kernel, times the iterations of its loop.
       temporary: bytes that the program holds besides its arguments and results.
@@ -244,8 +245,10 @@ def _of_instruction(module: Module, within: str, this: Instruction) -> Cost:
     cycles = _CYCLES.search(this.attributes)
     hidden = opcode.endswith("-start")  # runs beside kernels
     shifts, has_product = _hash(module, this)
+    if '"ConcatBitcast"' in this.attributes:  # names slices as one array
+        return Cost()
     return Cost(
-        kernels=1,
+        kernels=int(not hidden and "S(6)" not in this.shape),  # of scalars
         moved=_traffic(module, within, this),
         cycles=int(cycles[1]) if cycles and not hidden else None,
         unestimated=int(

@@ -71,6 +71,8 @@ ENTRY %main.1 (k: u32[512,512], x: bf16[512,512]) -> bf16[512,512] {
   %near = bf16[512,512]{1,0:T(8,128)(2,1)S(1)} copy-done(%start)
   %y = bf16[512,512]{1,0} fusion(%k, %near), calls=%fused.product, config={CYCLES:"700"}
   %z = bf16[512,512]{1,0} fusion(%k, %y), calls=%fused.hash, config={CYCLES:"50"}
+  %one = u32[]{:T(128)S(6)} constant(1)
+  %two = u32[]{:T(128)S(6)} xor(%one, %one)
   %w = (s32[], f32[8,1024]{1,0}) while(%init), condition=%condition, body=%body
   ROOT %custom = bf16[512,512]{1,0} custom-call(%z), target="tpu_custom_call"
 }
@@ -78,6 +80,7 @@ ENTRY %main.1 (k: u32[512,512], x: bf16[512,512]) -> bf16[512,512] {
 """A program with one of everything that is counted."""
 
 ARRAY = 512 * 512 * 2
+SIZE = 8192  # of the recorded table: arrays that do not fit on the chip
 needs_libtpu = pytest.mark.skipif(
     importlib.util.find_spec("libtpu") is None,
     reason="libtpu is not installed (pip install 'jaxdrop[examples,tpu-compile]')",
@@ -86,7 +89,7 @@ needs_libtpu = pytest.mark.skipif(
 
 def test_kernels_bytes_cycles_and_hashes_are_counted():
     cost = compiler.count(TEXT)
-    assert cost.kernels == 6  # copy, two fusions, two in the loop, one custom call
+    assert cost.kernels == 5  # two fusions, two in the loop, one custom call
     in_loop = 8 * 4 * 1024 * (2 + 2)  # a row: read, written, read again, written
     copied = ARRAY  # read; on the chip it is not counted
     product, hashed, kernel = 2 * ARRAY + ARRAY, 2 * ARRAY + 2 * ARRAY, 2 * ARRAY
@@ -160,9 +163,9 @@ def tpu():
 
 @pytest.mark.slow
 @needs_libtpu
-@pytest.mark.parametrize("row", programs.techniques(1024, jnp.bfloat16))
+@pytest.mark.parametrize("row", programs.techniques(SIZE, jnp.bfloat16))
 def test_techniques_compile_for_a_tpu_and_move_no_more_than_recorded(row, tpu):
-    program = programs.techniques(1024, jnp.bfloat16)[row]
+    program = programs.techniques(SIZE, jnp.bfloat16)[row]
     bounds = BOUNDS[row]
     key = jax.eval_shape(lambda: jax.random.key(0))
     for passing, bound in zip(program.passes, bounds, strict=True):
