@@ -86,9 +86,10 @@ OTHERS = {
         (LOGITS, LABELS),
         False,
     ),
-    "metrics.auroc": (metrics.auroc, (ROW, CLASSES), False),
-    "metrics.average_precision": (metrics.average_precision, (ROW, CLASSES), False),
-    "metrics.fpr_at_tpr": (metrics.fpr_at_tpr, (ROW, CLASSES), False),
+    "metrics.binary_logits": (metrics.binary_logits, (ROW,), False),
+    "metrics.auroc": (metrics.auroc, (ROW, LABELS), False),
+    "metrics.average_precision": (metrics.average_precision, (ROW, LABELS), False),
+    "metrics.fpr_at_tpr": (metrics.fpr_at_tpr, (ROW, LABELS), False),
     "metrics.accuracy_rejection": (metrics.accuracy_rejection, (ROW, CLASSES), False),
     "metrics.risk_coverage": (metrics.risk_coverage, (ROW, ROW), False),
     "metrics.aurc": (metrics.aurc, (ROW, ROW), False),
@@ -130,7 +131,7 @@ OTHERS = {
             "categorical": mc.categorical(),
             "covariance": mc.covariance(),
             "moments": mc.moments(),
-            "quantiles": mc.quantiles((0.1, 0.9)),
+            "quantiles": mc.quantiles((0.1, 0.9), capacity=16),
             "votes": mc.votes(),
         }.items()
     },
@@ -210,3 +211,21 @@ OTHERS = {
     "keys.example": (keys.example, (KEY, LABELS), False),
 }
 """Functions with their arguments, and whether they are differentiated by the first."""
+
+ELSEWHERE = {
+    "constraints.decay_mask": "names of parameters, no arrays",
+    "keys.shard": "needs a mesh",
+    "masks.apply": "what dropout compiles to",
+    "masks.keep_probability": "likewise",
+    "masks.survives": "likewise",
+    "masks.masksembles": "NumPy, on the host",
+    "mc.function_draw": "gives a function",
+    "mc.gaussian_mixture": "moments of two heads",
+    "mc.joint": "predict, with a covariance",
+    "mc.predict": "a row of its own",
+    "mc.samples": "draws one at a time",
+    "prng.fuse": "another type of key",
+    "prng.light": "likewise; compiled in every row",
+    "schedules.depth_rates": "NumPy, on the host",
+}
+"""Public functions that are not compiled by themselves, and why."""

@@ -11,9 +11,10 @@ from test_public_api import FAMILY, IN_NAMESPACE
 import compiled
 import compiler
 import hlo
+import jaxdrop
 import programs
 import steps
-from compiler_cases import BOUNDS, OTHERS
+from compiler_cases import BOUNDS, ELSEWHERE, OTHERS
 
 TEXT = """\
 HloModule jit_f, is_scheduled=true
@@ -136,6 +137,19 @@ def test_every_function_that_draws_is_compiled():
     assert FAMILY - quiet - of_attention <= words
     assert {f"inputs.{name}" for name in IN_NAMESPACE["inputs"]} <= words
     assert {"attention", "MLP", "transformer", "mc.predict"} <= words
+
+
+def test_every_other_public_function_is_compiled_or_named():
+    rooms = {"acquisition", "constraints", "keys", "masks", "mc", "metrics"}
+    names = {
+        f"{room}.{name}"
+        for room in rooms | {"penalties", "prng", "schedules"}
+        for name in IN_NAMESPACE[room]
+        if callable(getattr(getattr(jaxdrop, room), name)) and name.islower()
+    }
+    of_family = {name for name in FAMILY if name.endswith(("penalty", "sparsity"))}
+    assert names | of_family == set(OTHERS) | set(ELSEWHERE)
+    assert not set(OTHERS) & set(ELSEWHERE)
 
 
 def test_both_passes_give_every_gradient():
