@@ -8,7 +8,7 @@ ours; the light generator is ours with another key.
 import dataclasses
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -90,6 +90,19 @@ def flax_dropout(broadcast_dims: tuple[int, ...] = (), rate: float = RATE) -> Fu
     return lambda key, x: layer(x, rngs=key)
 
 
+class Shapes(NamedTuple):
+    """The arrays of the techniques, of ``size**2`` entries where they hold data."""
+
+    flat: Any
+    scalar: Any
+    sequence: Any
+    image: Any
+    heads: Any
+    weights: Any
+    ids: Any
+    labels: Any
+
+
 def techniques(size: int, dtype: Any) -> dict[str, Program]:
     """Every technique, on ``size**2`` entries.
 
@@ -97,105 +110,145 @@ def techniques(size: int, dtype: Any) -> dict[str, Program]:
       size: a multiple of 64.
       dtype: of the data.
     """
+    of = jax.ShapeDtypeStruct
+    shapes = Shapes(
+        flat=of((size, size), dtype),
+        scalar=of((), jnp.float32),
+        sequence=of((size // 32, 32, size), dtype),
+        image=of((size // 32, 16, 16, size // 8), dtype),
+        heads=of((size // 32, 32, 16, size // 16), dtype),
+        weights=of((size // 64, 4, 16, size), dtype),
+        ids=of((size // 32, 32), jnp.int32),
+        labels=of((size // 32, 10), dtype),
+    )
+    return _as_flax(shapes) | _of_one(shapes) | _of_several(shapes) | _of_inputs(shapes)
 
-    def of(*shape: int, kind: Any = dtype) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(shape, kind)
 
-    flat, scalar = of(size, size), of(kind=jnp.float32)
-    sequence = of(size // 32, 32, size)
-    image = of(size // 32, 16, 16, size // 8)
-    heads = of(size // 32, 32, 16, size // 16)
-    ids = of(size // 32, 32, kind=jnp.int32)
-    labels = of(size // 32, 10)
-    weights = of(size // 64, 4, 16, size)
+def _dropped(function: Function, **knobs: Any) -> Function:
+    return lambda key, x: function(key, x, rate=RATE, **knobs)
 
-    def dropped(function: Function, **knobs: Any) -> Function:
-        return lambda key, x: function(key, x, rate=RATE, **knobs)
 
-    one = {
+def _as_flax(shapes: Shapes) -> dict[str, Program]:
+    """Techniques that Flax's dropout can do as well."""
+    return {
         "dropout": Program(
-            dropped(jaxdrop.dropout),
-            (flat,),
+            _dropped(jaxdrop.dropout),
+            (shapes.flat,),
             {FLAX: flax_dropout(), FLOOR: lambda key, x: x * 1.25},
         ),
         "spatial_dropout": Program(
-            dropped(jaxdrop.spatial_dropout), (image,), {FLAX: flax_dropout((1, 2))}
+            _dropped(jaxdrop.spatial_dropout),
+            (shapes.image,),
+            {FLAX: flax_dropout((1, 2))},
         ),
         "stochastic_depth": Program(
-            dropped(jaxdrop.stochastic_depth), (flat,), {FLAX: flax_dropout((1,))}
+            _dropped(jaxdrop.stochastic_depth),
+            (shapes.flat,),
+            {FLAX: flax_dropout((1,))},
         ),
         "locked_dropout": Program(
-            dropped(jaxdrop.locked_dropout), (sequence,), {FLAX: flax_dropout((1,))}
+            _dropped(jaxdrop.locked_dropout),
+            (shapes.sequence,),
+            {FLAX: flax_dropout((1,))},
         ),
         "drop_connect": Program(
-            dropped(jaxdrop.drop_connect), (flat,), {FLAX: flax_dropout()}
-        ),
-        "gaussian_dropout": Program(
-            dropped(jaxdrop.gaussian_dropout), (flat,), draws_numbers=True
-        ),
-        "alpha_dropout": Program(dropped(jaxdrop.alpha_dropout), (flat,)),
-        "feature_alpha_dropout": Program(
-            dropped(jaxdrop.feature_alpha_dropout), (image,)
-        ),
-        "drop_block": Program(dropped(jaxdrop.drop_block, block_size=3), (image,)),
-        "drop_head": Program(dropped(jaxdrop.drop_head), (heads,)),
-        "drop_key": Program(_drop_key, (weights,)),
-        "token_dropout": Program(dropped(jaxdrop.token_dropout), (sequence,)),
-        "shake_drop": Program(dropped(jaxdrop.shake_drop), (flat,), draws_numbers=True),
-        "layer_drop": Program(_layer_drop, (flat,)),
-        "multi_sample": Program(_multi_sample, (flat,)),
-        "subset_stochastic_depth": Program(_subset, (flat,)),
-        "masksembles": Program(_masksembles, (flat,)),
-        "hard_concrete": Program(
-            lambda key, x: jaxdrop.hard_concrete(key, x), (flat,), draws_numbers=True
+            _dropped(jaxdrop.drop_connect), (shapes.flat,), {FLAX: flax_dropout()}
         ),
     }
-    several = {
+
+
+def _of_one(shapes: Shapes) -> dict[str, Program]:
+    """Techniques of one array."""
+    return {
+        "gaussian_dropout": Program(
+            _dropped(jaxdrop.gaussian_dropout), (shapes.flat,), draws_numbers=True
+        ),
+        "alpha_dropout": Program(_dropped(jaxdrop.alpha_dropout), (shapes.flat,)),
+        "feature_alpha_dropout": Program(
+            _dropped(jaxdrop.feature_alpha_dropout), (shapes.image,)
+        ),
+        "drop_block": Program(
+            _dropped(jaxdrop.drop_block, block_size=3), (shapes.image,)
+        ),
+        "drop_head": Program(_dropped(jaxdrop.drop_head), (shapes.heads,)),
+        "drop_key": Program(_drop_key, (shapes.weights,)),
+        "token_dropout": Program(_dropped(jaxdrop.token_dropout), (shapes.sequence,)),
+        "shake_drop": Program(
+            _dropped(jaxdrop.shake_drop), (shapes.flat,), draws_numbers=True
+        ),
+        "layer_drop": Program(_layer_drop, (shapes.flat,)),
+        "multi_sample": Program(_multi_sample, (shapes.flat,)),
+        "subset_stochastic_depth": Program(_subset, (shapes.flat,)),
+        "masksembles": Program(_masksembles, (shapes.flat,)),
+        "hard_concrete": Program(
+            lambda key, x: jaxdrop.hard_concrete(key, x),
+            (shapes.flat,),
+            draws_numbers=True,
+        ),
+    }
+
+
+def _of_several(shapes: Shapes) -> dict[str, Program]:
+    """Techniques of several arrays."""
+    return {
         "embedding_dropout": Program(
             lambda key, x, ids: jaxdrop.embedding_dropout(key, x, ids, rate=RATE),
-            (sequence, ids),
+            (shapes.sequence, shapes.ids),
         ),
         "mixout": Program(
-            lambda key, x, old: jaxdrop.mixout(key, x, old, rate=RATE), (flat, flat)
+            lambda key, x, old: jaxdrop.mixout(key, x, old, rate=RATE),
+            (shapes.flat, shapes.flat),
         ),
         "zoneout": Program(
-            lambda key, x, old: jaxdrop.zoneout(key, x, old, rate=RATE), (flat, flat)
+            lambda key, x, old: jaxdrop.zoneout(key, x, old, rate=RATE),
+            (shapes.flat, shapes.flat),
         ),
-        "shake_shake": Program(jaxdrop.shake_shake, (flat, flat), draws_numbers=True),
+        "shake_shake": Program(
+            jaxdrop.shake_shake, (shapes.flat, shapes.flat), draws_numbers=True
+        ),
         "concrete_dropout": Program(
-            jaxdrop.concrete_dropout, (flat, scalar), draws_numbers=True
+            jaxdrop.concrete_dropout, (shapes.flat, shapes.scalar), draws_numbers=True
         ),
         "variational_dense": Program(
-            jaxdrop.variational_dense, (flat, flat, flat), draws_numbers=True
+            jaxdrop.variational_dense,
+            (shapes.flat, shapes.flat, shapes.flat),
+            draws_numbers=True,
         ),
     }
-    of_inputs = {
+
+
+def _of_inputs(shapes: Shapes) -> dict[str, Program]:
+    """Noise and augmentation of inputs."""
+    return {
         "inputs.gaussian_noise": Program(
             partial(_keyword, inputs.gaussian_noise, stddev=0.1),
-            (flat,),
+            (shapes.flat,),
             draws_numbers=True,
         ),
         "inputs.embedding_noise": Program(
             partial(_keyword, inputs.embedding_noise, alpha=5.0),
-            (sequence,),
+            (shapes.sequence,),
             draws_numbers=True,
         ),
-        "inputs.cutout": Program(partial(_keyword, inputs.cutout, size=8), (image,)),
+        "inputs.cutout": Program(
+            partial(_keyword, inputs.cutout, size=8), (shapes.image,)
+        ),
         "inputs.random_erasing": Program(
             partial(_keyword, inputs.random_erasing, rate=0.5),
-            (image,),
+            (shapes.image,),
             draws_numbers=True,
         ),
         "inputs.mixup": Program(
             partial(_keyword, inputs.mixup, alpha=0.4),
-            (image, labels),
+            (shapes.image, shapes.labels),
             draws_numbers=True,
         ),
         "inputs.cutmix": Program(
-            partial(_keyword, inputs.cutmix), (image, labels), draws_numbers=True
+            partial(_keyword, inputs.cutmix),
+            (shapes.image, shapes.labels),
+            draws_numbers=True,
         ),
     }
-    return one | several | of_inputs
 
 
 def _keyword(function: Function, key: Array, *arrays: Any, **knobs: Any) -> Any:
