@@ -17,7 +17,38 @@ from jaxdrop import (
     schedules,
 )
 
-BOUNDS = {}
+BOUNDS = {
+    "dropout": (1.0, 1.0),
+    "spatial_dropout": (1.0, 1.0),
+    "stochastic_depth": (1.0, 1.0),
+    "locked_dropout": (1.0, 1.0),
+    "drop_connect": (1.0, 1.0),
+    "gaussian_dropout": (1.0, 2.0),
+    "alpha_dropout": (1.0, 1.0),
+    "feature_alpha_dropout": (1.0, 1.0),
+    "drop_block": (1.5, 1.28),
+    "drop_head": (1.0, 1.0),
+    "drop_key": (1.0,),
+    "token_dropout": (2.85, 3.4),
+    "shake_drop": (1.0, 1.0),
+    "layer_drop": (1.0, 1.0),
+    "multi_sample": (2.2, 2.4),
+    "subset_stochastic_depth": (2.25, 2.5),
+    "masksembles": (1.0, 1.0),
+    "hard_concrete": (1.0, 2.0),
+    "embedding_dropout": (1.0, 1.0),
+    "mixout": (4.0, 1.0),
+    "zoneout": (1.0, 1.0),
+    "shake_shake": (1.0, 1.0),
+    "concrete_dropout": (1.0, 2.75),
+    "variational_dense": (2.25, 4.5),
+    "inputs.gaussian_noise": (1.0, 1.0),
+    "inputs.embedding_noise": (1.0, 1.0),
+    "inputs.cutout": (1.0, 1.0),
+    "inputs.random_erasing": (1.0, 1.0),
+    "inputs.mixup": (2.5, 2.75),
+    "inputs.cutmix": (2.5, 2.75),
+}
 """For each technique at size 8192 in bfloat16 on v5e: bytes moved, in multiples of the
 least, forward and forward + backward."""
 

@@ -82,6 +82,13 @@ ENTRY %main.1 (k: u32[512,512], x: bf16[512,512]) -> bf16[512,512] {
 
 ARRAY = 512 * 512 * 2
 SIZE = 8192  # of the recorded table: arrays that do not fit on the chip
+HASHES = pytest.mark.xfail(
+    strict=True, reason="its noise is drawn in the product of the variances"
+)
+ROWS = [
+    pytest.param(row, marks=[HASHES] * (row == "variational_dense"))
+    for row in programs.techniques(SIZE, jnp.bfloat16)
+]
 needs_libtpu = pytest.mark.skipif(
     importlib.util.find_spec("libtpu") is None,
     reason="libtpu is not installed (pip install 'jaxdrop[examples,tpu-compile]')",
@@ -177,7 +184,7 @@ def tpu():
 
 @pytest.mark.slow
 @needs_libtpu
-@pytest.mark.parametrize("row", programs.techniques(SIZE, jnp.bfloat16))
+@pytest.mark.parametrize("row", ROWS)
 def test_techniques_compile_for_a_tpu_and_move_no_more_than_recorded(row, tpu):
     program = programs.techniques(SIZE, jnp.bfloat16)[row]
     bounds = BOUNDS[row]
