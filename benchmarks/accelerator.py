@@ -23,6 +23,7 @@ import pathlib
 import platform
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # PyTorch has a share
@@ -152,21 +153,31 @@ class Clock:
         row: str,
         program: Program,
         passing: str,
-        others: dict[str, Callable[[], Any]] | None = None,
+        others: peers.Makers | None = None,
     ) -> list[Result]:
-        """Times the contenders of a program, and others that need no arrays."""
+        """Times the contenders of a program and others; those that fail say why."""
         key = jax.random.key(0)
-        _, shapes = in_pass(passing, program.ours, program.arrays)
+        ours, shapes = in_pass(passing, program.ours, program.arrays)
         arrays = checks.data(shapes)
-        runs: dict[str, Callable[[], Any]] = {}
-        for name, contender in program.contenders.items():
-            function, _ = in_pass(passing, contender, program.arrays)
-            jitted = jax.jit(function)
-            runs[name] = lambda jitted=jitted: jitted(key, *arrays)
-        found = timed(runs | (others or {}), self.rounds)
-        function, _ = in_pass(passing, program.ours, program.arrays)
-        moved = least(function, (key, *arrays))
-        return self.results(row, found, moved)
+        makers = {
+            name: partial(self._ready, passing, contender, program, key, arrays)
+            for name, contender in program.contenders.items()
+        }
+        ready, failures = peers.made(makers | (others or {}))
+        found: dict[str, float | str] = {n: reason(e) for n, e in failures.items()}
+        found |= timed(ready, self.rounds)
+        return self.results(row, found, least(ours, (key, *arrays)))
+
+    def _ready(
+        self,
+        passing: str,
+        contender: Callable[..., Any],
+        program: Program,
+        key: jax.Array,
+        arrays: tuple[Any, ...],
+    ) -> Callable[[], Any]:
+        function, _ = in_pass(passing, contender, program.arrays)
+        return partial(jax.jit(function), key, *arrays)
 
     def results(
         self, row: str, found: dict[str, float | str], moved: int
@@ -233,13 +244,7 @@ def _row(
     passing: str,
     others: peers.Makers | None = None,
 ) -> Row:
-    def run() -> list[Result]:
-        ready, failures = peers.made(others or {})
-        results = clock.compare(row, program, passing, ready)
-        failed = [Result(row, n, failure=reason(e)) for n, e in failures.items()]
-        return results + failed
-
-    return Row(row, run)
+    return Row(row, partial(clock.compare, row, program, passing, others))
 
 
 def sweep(rates: int) -> list[Result]:

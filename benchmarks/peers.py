@@ -13,11 +13,11 @@ from programs import RATE
 TORCH, CUDNN = "torch", "cuDNN, no dropout"
 Run = Callable[[], Any]
 Makers = Mapping[str, Callable[[], Run]]
-"""For each peer, what prepares its arrays and gives a function that runs it."""
+"""For each contender, what prepares it and gives a function that runs it."""
 
 
 def made(makers: Makers) -> tuple[dict[str, Run], dict[str, Exception]]:
-    """The peers that can be prepared, and why the others cannot."""
+    """The contenders that can be prepared, and why the others cannot."""
     ready: dict[str, Run] = {}
     failures: dict[str, Exception] = {}
     for name, make in makers.items():

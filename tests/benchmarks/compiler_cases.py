@@ -28,7 +28,7 @@ BOUNDS = {
     "feature_alpha_dropout": (1.0, 1.0),
     "drop_block": (1.5, 1.28),
     "drop_head": (1.0, 1.0),
-    "drop_key": (1.0,),
+    "drop_key": (1.0, 1.0),
     "token_dropout": (2.85, 3.4),
     "shake_drop": (1.0, 1.0),
     "layer_drop": (1.0, 1.0),

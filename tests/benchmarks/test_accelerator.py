@@ -70,6 +70,19 @@ def test_a_contender_that_fails_leaves_the_others_their_times():
     assert good.of_copy == pytest.approx(good.milliseconds * 1e-3 / 1e-6)
 
 
+def test_a_contender_that_cannot_be_traced_leaves_the_others_too():
+    def wrong(key, x):
+        raise TypeError("not today")
+
+    program = accelerator.techniques(64, jnp.float32)["dropout"]
+    program = dataclasses.replace(program, peers={"flax.nnx": wrong})
+    for passing in program.passes:
+        found = Clock(rounds=1).compare("a row", program, passing)
+        failures = {result.contender: result.failure for result in found}
+        assert failures["flax.nnx"] == "TypeError: not today"
+        assert not failures["jaxdrop"] and not failures["light"]
+
+
 def test_a_wrong_gradient_is_seen():
     program = accelerator.techniques(64, jnp.float32)["dropout"]
     assert checks.technique("dropout", program).holds
@@ -110,7 +123,9 @@ def test_the_formula_of_attention_is_that_of_jax():
 @pytest.mark.slow
 def test_the_quick_run_checks_times_and_writes(tmp_path, capsys):
     path = tmp_path / "accelerator.json"
-    session = accelerator.main(["--quick", "--budget", "300", "--output", str(path)])
+    arguments = ["--quick", "--budget", "300", "--output", str(path)]
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        session = accelerator.main(arguments)  # jax.nn and Flax need both
     assert session.compared and all(check.holds for check in session.compared)
     assert not [result for result in session.results if result.failure]
     assert {r.contender for r in session.results} >= {"jaxdrop", "light", "flax.nnx"}
