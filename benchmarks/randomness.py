@@ -110,13 +110,13 @@ def families(key: jax.Array, convert: Convert) -> dict[str, jax.Array]:
 
 
 def p_of_products(
-    first: jax.Array, second: jax.Array, keep: float
+    first: np.ndarray, second: np.ndarray, keep: float
 ) -> tuple[float, float]:
     """The correlation of two sets of entries, and its two-sided p-value."""
     spread = keep * (1 - keep)
-    both = float(jnp.sum(first & second, dtype=jnp.uint32))
-    ones = float(jnp.sum(first, dtype=jnp.uint32))
-    others = float(jnp.sum(second, dtype=jnp.uint32))
+    both = float((first & second).sum())
+    ones = float(first.sum())
+    others = float(second.sum())
     moment = both - keep * (ones + others) + keep**2 * first.size
     correlation = moment / (first.size * spread)
     return correlation, two_sided(correlation * first.size**0.5)
@@ -126,24 +126,28 @@ def tests_of_masks(
     key: jax.Array, convert: Convert
 ) -> Iterator[tuple[str, float, float]]:
     """What was compared, the correlation or relative error, and the p-value."""
-    draw = jax.jit(masks.bernoulli, static_argnums=1, static_argnames="rate")
+    draw = jax.jit(
+        lambda key, shape, rate: masks.bernoulli(key, shape, rate=rate),
+        static_argnums=1,
+    )
+    draw_each = jax.jit(
+        jax.vmap(lambda key, rate: draw(key, (256, 256), rate), in_axes=(0, None))
+    )
+    made = families(key, convert)
     for rate in RATES:
-        keep = np.ceil((1 - rate) * 2**23) / 2**23
+        keep = float(np.ceil((1 - np.float32(rate)) * 2**23)) / 2**23
         for shape in SHAPES:
-            mask = draw(key, shape, rate=rate)
-            share = float(jnp.sum(mask, dtype=jnp.uint32)) / mask.size
+            mask = np.asarray(draw(key, shape, jnp.float32(rate)))
+            share = float(mask.sum()) / mask.size
             z = (share - keep) / (keep * (1 - keep) / mask.size) ** 0.5
             name = f"rate {rate}, {'x'.join(map(str, shape))}"
             yield f"{name}: share kept", share / keep - 1, two_sided(z)
             for axis, lag in ((0, 1), (1, 1), (2, 1), (0, 16), (1, 16), (2, 16)):
-                size = shape[axis]
-                first = jax.lax.slice_in_dim(mask, 0, size - lag, axis=axis)
-                second = jax.lax.slice_in_dim(mask, lag, size, axis=axis)
-                found = p_of_products(first, second, keep)
+                along = np.moveaxis(mask, axis, 0)
+                found = p_of_products(along[:-lag], along[lag:], keep)
                 yield f"{name}: axis {axis}, lag {lag}", *found
-        for name, made in families(key, convert).items():
-            each = jax.vmap(lambda key, rate=rate: draw(key, (256, 256), rate=rate))
-            drawn = each(made)
+        for name, family in made.items():
+            drawn = np.asarray(draw_each(family, jnp.float32(rate)))
             found = p_of_products(drawn[:-1], drawn[1:], keep)
             yield f"rate {rate}: neighbouring {name}", *found
 

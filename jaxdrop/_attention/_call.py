@@ -51,7 +51,7 @@ class Call:
     is_causal: bool
     window: Reach | None
     block: tuple[int | None, int | None]
-    shared: tuple[bool, bool, bool, bool]
+    shared: tuple[bool, ...]
     impl: Any
     hash: Hash
     precision: Any

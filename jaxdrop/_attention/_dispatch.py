@@ -38,8 +38,14 @@ Levels = tuple[tuple[bool, ...], ...]
 def attend(call: Call, operands: Operands) -> tuple[Array, Array, Array]:
     """Attends; see :data:`_call.OUTPUTS` for what it gives."""
     names = tuple(operands)
-    output, weights, top = _attention.bind(
-        *operands.values(), call=call, names=names, levels=(), part="attend"
+    shapes = {name: operands[name].shape for name in ("query", "key")}
+    output, weights, top = _attention.bind(  # type: ignore[no-untyped-call]
+        *operands.values(),
+        call=call,
+        names=names,
+        levels=(),
+        part="attend",
+        draws=call.drawn(shapes),
     )
     return output, weights, top
 
@@ -54,19 +60,23 @@ def _attend_jvp(call: Call, primals: Any, tangents: Any) -> Any:
         if name in changes and not isinstance(changes[name], SymbolicZero)
     }
     residual = operands | found
-    of_output, of_weights = _attention.bind(
+    of_output, of_weights = _attention.bind(  # type: ignore[no-untyped-call]
         *residual.values(),
         *linear.values(),
         call=call,
         names=(*residual, *linear),
         levels=(),
         part="change",
+        draws=None,
     )
     nothing = jnp.zeros_like(found["top"])
     return tuple(found.values()), (of_output, of_weights, nothing)
 
 
 _attention = Primitive("jaxdrop_attention")
+"""Its parameters are arguments of :func:`_in_loops`, and ``draws``, the shape of which
+random bits are drawn, for those who read programs; None where they are drawn again.
+"""
 _attention.multiple_results = True
 
 
@@ -88,7 +98,7 @@ def _in_loops(
             return _attend.attend(plan, call, operands)
         if part == "change":
             return _attend.change(plan, call, operands)
-        return _attend.pull(plan, call, operands, part)
+        return _attend.pull(plan, call, operands, tuple(part))
 
     with call.precise():
         found: tuple[Array, ...] = _mapped(run, levels)(*arrays)
@@ -115,7 +125,7 @@ def _in_kernels(
             results = [found[name] for name in OUTPUTS]
         else:
             assert part != "change"  # only its transpose is made of kernels
-            found = _flash.pull(call, platform, own, operands, part, **how)
+            found = _flash.pull(call, platform, own, operands, tuple(part), **how)
             results = [found[name] for name in part]
     attends = part == "attend"
     shapes = _output_shapes(own) if attends else [own[name] for name in part]
@@ -208,10 +218,10 @@ def _shapes(
 
 
 def _abstract(
-    *arrays: Any, names: tuple[str, ...], levels: Levels, part: Part, call: Call
+    *arrays: Any, names: tuple[str, ...], levels: Levels, part: Part, **rest: Any
 ) -> list[Any]:
     """Abstract results, which vary over every axis of a mesh that any operand does."""
-    del call
+    del rest
     shapes = _shapes(arrays, names, levels, part)
     if all(x.manual_axis_type.empty for x in arrays):
         return [jax.core.ShapedArray(*shape) for shape in shapes]
@@ -245,21 +255,23 @@ def _batched(arrays: Any, axes: Any, **how: Any) -> Any:
         flags.append(axis is not None)
         moved.append(x if axis is None else jnp.moveaxis(x, axis, 0))
     how["levels"] = (tuple(flags), *how["levels"])
-    found = _attention.bind(*moved, **how)
+    if how["draws"] is not None:
+        how["draws"] = (size, *how["draws"])
+    found = _attention.bind(*moved, **how)  # type: ignore[no-untyped-call]
     return found, [0] * len(found)
 
 
 def _differentiated(primals: Any, tangents: Any, **how: Any) -> Any:
     """The derivative of the derivative, or of its transpose, in plain operations."""
-    found = _attention.bind(*primals, **how)
+    found = _attention.bind(*primals, **how)  # type: ignore[no-untyped-call]
     names = how["names"]
     pairs = zip(names, tangents, strict=True)
     if all(type(t) is ad.Zero or name.startswith("d_") for name, t in pairs):
         linear = [
-            ad.instantiate_zeros(t) if name.startswith("d_") else x
+            ad.instantiate_zeros(t) if name.startswith("d_") else x  # type: ignore[no-untyped-call]
             for name, x, t in zip(names, primals, tangents, strict=True)
         ]
-        return found, _attention.bind(*linear, **how)
+        return found, _attention.bind(*linear, **how)  # type: ignore[no-untyped-call]
     tangents = [_instantiated(t, x) for t, x in zip(tangents, primals, strict=True)]
     order = ("call", "names", "levels", "part")
     call, names, levels, part = (how[name] for name in order)
@@ -277,25 +289,23 @@ def _instantiated(tangent: Any, primal: Array) -> Any:
 
 def _transposed(cotangents: Any, *arrays: Any, **how: Any) -> Any:
     names, part, levels = how["names"], how["part"], how["levels"]
-    linear = [i for i, x in enumerate(arrays) if ad.is_undefined_primal(x)]
+    linear = [i for i, x in enumerate(arrays) if ad.is_undefined_primal(x)]  # type: ignore[no-untyped-call]
     kept = [i for i in range(len(arrays)) if i not in linear]
+    wanted: Part = "change"
+    given = tuple(f"d_{name}" for name in part)
     if part == "change":
         wanted = tuple(names[i].removeprefix("d_") for i in linear)
         given = ("d_output", "d_weights")
-    else:
-        wanted, given = "change", tuple(f"d_{name}" for name in part)
-    cotangents = [
-        jnp.zeros(x.aval.shape, x.aval.dtype) if type(x) is ad.Zero else x
-        for x in cotangents
-    ]
+    cotangents = [ad.instantiate_zeros(x) for x in cotangents]  # type: ignore[no-untyped-call]
     flags = [(*(own[i] for i in kept), *(True for _ in cotangents)) for own in levels]
-    found = _attention.bind(
+    found = _attention.bind(  # type: ignore[no-untyped-call]
         *(arrays[i] for i in kept),
         *cotangents,
         call=how["call"],
         names=(*(names[i] for i in kept), *given),
         levels=tuple(flags),
         part=wanted,
+        draws=None,
     )
     results = [None] * len(arrays)
     for i, x in zip(linear, found, strict=True):
@@ -309,19 +319,24 @@ def _lowered(context: Any, *nodes: Any, platform: str, **how: Any) -> Any:
     order = ("call", "names", "levels", "part")
     call, names, levels, part = (how[name] for name in order)
     own = {
-        name: jax.ShapeDtypeStruct(shape, x.dtype)
+        name: jax.ShapeDtypeStruct(shape, x.dtype)  # type: ignore[no-untyped-call]
         for (name, shape), x in zip(
             _own(arrays, names, levels).items(), arrays, strict=True
         )
     }
     interpret = platform not in _KERNELS
     kind = _KERNELS.get(platform, _INTERPRETED)
-    wanted = _flash.applies(call, own, kind) and part != "change"
+    wanted = _flash.applies(call, own, kind) and part != "change"  # type: ignore[arg-type]
+    spread, known = _spreading(context)
+    if not interpret:
+        wanted = wanted and _flash.available(kind) and (known or not spread)
+        if platform != "tpu" and not call.in_kernels and _is_exported(context):
+            wanted = False  # JAX does not export calls of Triton
     if wanted and (call.in_kernels or not interpret):
         run = partial(
             _in_kernels,
             *(call, kind, names, levels, part),
-            spread=_may_be_spread(context),
+            spread=spread and known,
             interpret=interpret,
         )
     else:
@@ -331,19 +346,33 @@ def _lowered(context: Any, *nodes: Any, platform: str, **how: Any) -> Any:
         return mlir.lower_fun(run, multiple_results=True)(context, *nodes)
 
 
-def _may_be_spread(context: Any) -> bool:
-    """Whether the compiler spreads arrays over several devices."""
+def _spreading(context: Any) -> tuple[bool, bool]:
+    """Whether the compiler spreads arrays over devices, and whether JAX lets us in.
+
+    Inside ``jax.shard_map`` over all axes of its mesh it does not. To be asked how a
+    kernel is spread, one has to know the devices, which JAX does not always tell.
+    """
     axes = getattr(context.module_context, "axis_context", None)
-    devices = getattr(axes, "device_assignment", None)
-    return devices is not None and len(devices) > 1
+    mesh = getattr(axes, "mesh", None)
+    if mesh is not None and set(axes.manual_axes) == set(mesh.axis_names):  # type: ignore[union-attr]
+        return False, False
+    count = getattr(axes, "num_devices", mesh.size if mesh is not None else 1)
+    known = mesh is not None or getattr(axes, "device_assignment", None) is not None
+    return bool(count > 1), known
+
+
+def _is_exported(context: Any) -> bool:
+    """Whether a program is lowered for ``jax.export``."""
+    parameters = getattr(context.module_context, "lowering_parameters", None)
+    return bool(getattr(parameters, "for_export", False))
 
 
 _KERNELS = {"tpu": "tpu", "cuda": "gpu"}
 _INTERPRETED = "tpu"  # the kernels that other platforms interpret, if they are asked to
 _KINDS = {"cpu": "cpu", "tpu": "tpu", "cuda": "gpu", "rocm": "gpu"}
 
-_attention.def_impl(_run)
-_attention.def_abstract_eval(_abstract)
+_attention.def_impl(_run)  # type: ignore[no-untyped-call]
+_attention.def_abstract_eval(_abstract)  # type: ignore[no-untyped-call]
 batching.primitive_batchers[_attention] = _batched
 ad.primitive_jvps[_attention] = _differentiated
 ad.primitive_transposes[_attention] = _transposed

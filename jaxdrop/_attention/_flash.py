@@ -15,6 +15,7 @@ from jaxdrop._attention._flash_tile import Kernel, threshold_of
 from jaxdrop._attention._tiles import MASKED
 from jaxdrop._typing import Array
 
+_MOST_KEPT = 32 << 20  # bytes of gradients that a head keeps in a TPU's fast memory
 _LEAST = 128  # queries and keys from which on a kernel is chosen
 _MOST_FEATURES = 256
 _DTYPES = {"tpu": ("float32", "bfloat16"), "gpu": ("float32", "bfloat16", "float16")}
@@ -32,7 +33,16 @@ def refusal(call: Call, operands: Operands, platform: str) -> str | None:
         return query.dtype.name
     if query.shape[3] > _MOST_FEATURES:
         return f"more than {_MOST_FEATURES} features of a head"
+    kept = 8 * operands["key"].shape[1] * max(128, query.shape[3])
+    if platform == "tpu" and kept > _MOST_KEPT:
+        return "so many keys"
     return None
+
+
+def available(platform: str) -> bool:
+    """Whether the installed JAX can compile the kernels of a platform here."""
+    found: bool = _backend(platform).available()
+    return found
 
 
 def applies(call: Call, operands: Operands, platform: str) -> bool:

@@ -20,8 +20,9 @@ from jax import lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton
 
+from jaxdrop._attention import _flash_blocks as see
 from jaxdrop._attention import _flash_tile as tile
-from jaxdrop._attention._flash_tile import Kernel, Scalars
+from jaxdrop._attention._flash_tile import Kernel
 from jaxdrop._typing import Array
 
 _QUERIES, _KEYS = 0, 1
@@ -39,15 +40,6 @@ class Numbers(NamedTuple):
 
 Extra = dict[str, Array]
 """Maybe ``bias`` and ``mask``, of four axes, each of length 1 or whole."""
-
-
-class _Head(NamedTuple):
-    """One head of one example, inside a kernel."""
-
-    example: Array
-    head: Array
-    scalars: Scalars
-    extra: dict[str, Any]
 
 
 def forward(
@@ -69,13 +61,13 @@ def forward(
         (batch, heads, length // size),
         [*numbers, query, key, value, *extra.values()],
         [
-            *map(_whole, numbers),
-            _block(query, size),
-            *(_head(x, group) for x in (key, value)),
-            *map(_whole, extra.values()),
+            *map(see.whole, numbers),
+            see.block(query, size),
+            *(see.head(x, group) for x in (key, value)),
+            *map(see.whole, extra.values()),
         ],
         [query, row, row],
-        [_block(query, size), _row_block(size), _row_block(size)],
+        [see.block(query, size), see.row_block(size), see.row_block(size)],
         "forward",
         interpret,
     )
@@ -86,16 +78,16 @@ def _forward(kernel: Kernel, names: tuple[str, ...], *references: Any) -> None:
     numbers, references = references[:4], references[4:]
     query_at, key_at, value_at, *extra_at = references[: 3 + len(names)]
     output_at, weights_at, top_at = references[3 + len(names) :]
-    head = _head_of(numbers, names, extra_at, pl.program_id(0), pl.program_id(1))
+    head = see.head_of(numbers, names, extra_at, pl.program_id(0), pl.program_id(1))
     query, width = query_at[...], kernel.block[1]
     first_query = pl.program_id(2) * np.int32(kernel.block[0])
 
     def step(index: Array, sums: tuple[Array, Array, Array]) -> tuple[Array, ...]:
         values, weights, top = sums
         first_key = index * np.int32(width)
-        key, value = (_part(at, first_key, width) for at in (key_at, value_at))
+        key, value = (see.part(at, first_key, width) for at in (key_at, value_at))
         places = tile.places(first_query, first_key, kernel.block, keys_axis=1)
-        extra = _extra(kernel, head, first_query, first_key)
+        extra = see.extra_of(kernel, head, first_query, first_key)
         product = tile.product(query, key, (1, 1))
         logits, _ = tile.logits_of(kernel, head.scalars, places, product, extra)
         higher = jnp.maximum(top, logits.max(1))
@@ -111,7 +103,7 @@ def _forward(kernel: Kernel, names: tuple[str, ...], *references: Any) -> None:
         nothing,
         jnp.full_like(nothing, tile.LOWEST),
     )
-    first, last = _keys_seen(kernel, head.scalars, first_query)
+    first, last = tile.keys_seen(kernel, head.scalars, first_query)
     values, weights, top = lax.fori_loop(first, last, step, start)
     output = values * (head.scalars.inverse / weights)[:, None]
     output_at[...] = output.astype(output_at.dtype)
@@ -131,21 +123,21 @@ def backward(
     batch, length, heads, _ = query.shape
     group, (size, width) = kernel.group, kernel.block
     operands = [*numbers, *arrays, *extra.values()]
-    whole = [*map(_whole, extra.values())]
+    whole = [*map(see.whole, extra.values())]
     (of_query,) = _call(
         partial(_to_queries, kernel, tuple(extra)),
         (batch, heads, length // size),
         operands,
         [
-            *map(_whole, numbers),
-            _block(query, size),
-            *(_head(x, group) for x in (key, value)),
-            _block(change, size),
-            *(_row_block(size) for _ in rows),
+            *map(see.whole, numbers),
+            see.block(query, size),
+            *(see.head(x, group) for x in (key, value)),
+            see.block(change, size),
+            *(see.row_block(size) for _ in rows),
             *whole,
         ],
         [query],
-        [_block(query, size)],
+        [see.block(query, size)],
         "backward",
         interpret,
     )
@@ -154,15 +146,15 @@ def backward(
         (batch, key.shape[2], key.shape[1] // width),
         operands,
         [
-            *map(_whole, numbers),
-            _heads(query, group),
-            *(_block(x, width) for x in (key, value)),
-            _heads(change, group),
-            *(_row_heads(x, group) for x in rows),
+            *map(see.whole, numbers),
+            see.heads(query, group),
+            *(see.block(x, width) for x in (key, value)),
+            see.heads(change, group),
+            *(see.row_heads(x, group) for x in rows),
             *whole,
         ],
         [key, value],
-        [_block(key, width), _block(key, width)],
+        [see.block(key, width), see.block(key, width)],
         "backward",
         interpret,
     )
@@ -172,20 +164,20 @@ def backward(
 def _to_queries(kernel: Kernel, names: tuple[str, ...], *references: Any) -> None:
     numbers, inputs, of_query_at = references[:4], references[4:-1], references[-1]
     query_at, key_at, value_at, change_at, inverse_at, top_at, share_at = inputs[:7]
-    head = _head_of(numbers, names, inputs[7:], pl.program_id(0), pl.program_id(1))
+    head = see.head_of(numbers, names, inputs[7:], pl.program_id(0), pl.program_id(1))
     query, change, width = query_at[...], change_at[...], kernel.block[1]
     rows = [at[...] for at in (inverse_at, top_at, share_at)]
     first_query = pl.program_id(2) * np.int32(kernel.block[0])
 
     def step(index: Array, gradient: Array) -> Array:
         first_key = index * np.int32(width)
-        key, value = (_part(at, first_key, width) for at in (key_at, value_at))
+        key, value = (see.part(at, first_key, width) for at in (key_at, value_at))
         firsts = (first_query, first_key)
         arrays = (query, key, value, change)
         _, of_logits = _changes(kernel, head, firsts, arrays, rows, keys_axis=1)
         return gradient + tile.product(of_logits.astype(key.dtype), key, (1, 0))
 
-    first, last = _keys_seen(kernel, head.scalars, first_query)
+    first, last = tile.keys_seen(kernel, head.scalars, first_query)
     start = jnp.zeros(query.shape, jnp.float32)
     gradient = lax.fori_loop(first, last, step, start) * head.scalars.factor
     of_query_at[...] = gradient.astype(of_query_at.dtype)
@@ -199,10 +191,10 @@ def _to_keys(kernel: Kernel, names: tuple[str, ...], *references: Any) -> None:
     gradients = jnp.zeros(key.shape, jnp.float32), jnp.zeros(key.shape, jnp.float32)
     for number in range(kernel.group):
         own = pl.program_id(1) * np.int32(kernel.group) + np.int32(number)
-        head = _head_of(numbers, names, inputs[7:], pl.program_id(0), own)
+        head = see.head_of(numbers, names, inputs[7:], pl.program_id(0), own)
 
         def step(
-            index: Array, sums: Any, head: _Head = head, number: int = number
+            index: Array, sums: Any, head: see.Head = head, number: int = number
         ) -> tuple[Array, Array]:
             first_query = index * np.int32(size)
             place = pl.ds(first_query, size)
@@ -217,7 +209,7 @@ def _to_keys(kernel: Kernel, names: tuple[str, ...], *references: Any) -> None:
                 sums[1] + tile.product(kept, change, (1, 0)),
             )
 
-        first, last = _queries_seeing(kernel, head.scalars, first_key)
+        first, last = tile.queries_seeing(kernel, head.scalars, first_key)
         gradients = lax.fori_loop(first, last, step, gradients)
     scalars = head.scalars
     of_key, of_value = gradients[0] * scalars.factor, gradients[1] * scalars.inverse
@@ -227,7 +219,7 @@ def _to_keys(kernel: Kernel, names: tuple[str, ...], *references: Any) -> None:
 
 def _changes(
     kernel: Kernel,
-    head: _Head,
+    head: see.Head,
     firsts: tuple[Array, Array],
     arrays: tuple[Array, ...],
     rows: list[Array],
@@ -242,7 +234,7 @@ def _changes(
     keys_first = keys_axis == 0
     inverse, top, share = (x[None] if keys_first else x[:, None] for x in rows)
     places = tile.places(*firsts, kernel.block, keys_axis=keys_axis)
-    extra = _extra(kernel, head, *firsts)
+    extra = see.extra_of(kernel, head, *firsts)
     if keys_first:
         extra = {name: x.T for name, x in extra.items()}
         product = tile.product(key, query, (1, 1))
@@ -291,7 +283,7 @@ def bias_gradient(
         partial(_bias_gradient, kernel, tuple(extra), sizes, tuple(kept)),
         tuple(sizes[axis] for axis in kept) or (1,),
         operands,
-        [*map(_whole, operands)],
+        [*map(see.whole, operands)],
         [tile.like(extra["bias"], shape, jnp.float32)],
         [pl.BlockSpec((None, None, *own), index)],
         "backward",
@@ -319,7 +311,7 @@ def _bias_gradient(
         for axis in reversed(summed):
             at[axis] = lax.rem(index, np.int32(sizes[axis]))
             index = lax.div(index, np.int32(sizes[axis]))
-        head = _head_of(numbers, names, inputs[7:], at[0], at[1])
+        head = see.head_of(numbers, names, inputs[7:], at[0], at[1])
         key_head = lax.div(at[1], np.int32(kernel.group))
         firsts = at[2] * np.int32(size), at[3] * np.int32(width)
         places = pl.ds(firsts[0], size), pl.ds(firsts[1], width)
@@ -342,74 +334,19 @@ def _bias_gradient(
     of_bias[...] = lax.fori_loop(np.int32(0), count, step, start)
 
 
-def _head_of(
-    numbers: Any, names: tuple[str, ...], extra: Any, example: Array, head: Array
-) -> _Head:
-    scalars = tile.scalars_of(numbers, example, head)
-    return _Head(example, head, scalars, dict(zip(names, extra, strict=True)))
+def available() -> bool:
+    """Whether kernels can be compiled here: newer versions of JAX want to know the GPU.
 
-
-def _extra(
-    kernel: Kernel, head: _Head, first_query: Array, first_key: Array
-) -> dict[str, Array]:
-    """Tiles of bias and mask, (queries, keys) or of length 1."""
-    tiles = {}
-    for name, at in head.extra.items():
-        places: list[Any] = [head.example, head.head]
-        for size, whole, first in zip(
-            kernel.block, at.shape[2:], (first_query, first_key), strict=True
-        ):
-            places.append(pl.ds(first, size) if whole > 1 else pl.ds(0, 1))
-        for axis in (0, 1):
-            if at.shape[axis] == 1:
-                places[axis] = 0
-        tiles[name] = at[tuple(places)].astype(jnp.float32)
-    return tiles
-
-
-def _keys_seen(
-    kernel: Kernel, scalars: Scalars, first_query: Array
-) -> tuple[Array, Array]:
-    """The first block of keys that a block of queries is compared with, and the end."""
-    first, end = jnp.zeros((), jnp.int32), jnp.full((), kernel.keys, jnp.int32)
-    if kernel.skips:
-        beyond = first_query + np.int32(kernel.block[0])
-        if kernel.is_causal:
-            end = jnp.minimum(end, beyond)
-        if kernel.window is not None:
-            left, right = (np.int32(reach) for reach in kernel.window)
-            first, end = (
-                jnp.maximum(first, first_query - left),
-                jnp.minimum(end, beyond + right),
-            )
-        if kernel.has_lengths:
-            end = jnp.minimum(end, scalars.length)
-    return _blocks(first, end, kernel.block[1])
-
-
-def _queries_seeing(
-    kernel: Kernel, scalars: Scalars, first_key: Array
-) -> tuple[Array, Array]:
-    """The first block of queries that sees a block of keys, and the end."""
-    first, end = jnp.zeros((), jnp.int32), jnp.full((), kernel.queries, jnp.int32)
-    if kernel.skips:
-        if kernel.is_causal:
-            first = jnp.maximum(first, first_key)
-        if kernel.window is not None:
-            left, right = (np.int32(reach) for reach in kernel.window)
-            beyond = first_key + np.int32(kernel.block[1])
-            first, end = (
-                jnp.maximum(first, first_key - right),
-                jnp.minimum(end, beyond + left),
-            )
-        if kernel.has_lengths:
-            end = jnp.where(first_key < scalars.length, end, first)
-    return _blocks(first, end, kernel.block[0])
-
-
-def _blocks(first: Array, end: Array, size: int) -> tuple[Array, Array]:
-    number = np.int32(size)
-    return lax.div(first, number), lax.div(end + number - np.int32(1), number)
+    It is one of this machine, or an abstract one of the mesh in use.
+    """
+    describe = getattr(triton, "get_gpu_info", None)
+    if describe is None:
+        return True
+    try:
+        describe()
+    except (ValueError, RuntimeError):
+        return False
+    return True
 
 
 # Layouts.
@@ -434,41 +371,6 @@ def laid_back(kernel: Kernel, x: Array, like: Array) -> Array:
 def row(kernel: Kernel, x: Array) -> Array:
     """Numbers of each query as the kernels take them."""
     return tile.padded(x, {2: kernel.block[0]})
-
-
-def _part(reference: Any, first: Array, size: int) -> Array:
-    part: Array = reference[pl.ds(first, size)]
-    return part
-
-
-def _whole(x: Any) -> pl.BlockSpec:
-    return pl.BlockSpec(x.shape, lambda *_: (0,) * len(x.shape))
-
-
-def _block(x: Any, size: int) -> pl.BlockSpec:
-    """One block of one head."""
-    shape = (None, size, None, x.shape[3])
-    return pl.BlockSpec(shape, lambda b, h, i: (b, i, h, 0))
-
-
-def _head(x: Any, group: int) -> pl.BlockSpec:
-    """All of one key head, which ``group`` heads of the grid share."""
-    shape = (None, x.shape[1], None, x.shape[3])
-    return pl.BlockSpec(shape, lambda b, h, i: (b, 0, lax.div(h, np.int32(group)), 0))
-
-
-def _heads(x: Any, group: int) -> pl.BlockSpec:
-    """All of the ``group`` heads of one key head."""
-    shape = (None, x.shape[1], group, x.shape[3])
-    return pl.BlockSpec(shape, lambda b, h, i: (b, 0, h, 0))
-
-
-def _row_block(size: int) -> pl.BlockSpec:
-    return pl.BlockSpec((None, None, size), lambda b, h, i: (b, h, i))
-
-
-def _row_heads(x: Any, group: int) -> pl.BlockSpec:
-    return pl.BlockSpec((None, group, x.shape[2]), lambda b, h, i: (b, h, 0))
 
 
 def _call(

@@ -65,13 +65,12 @@ def over_devices(
     axes = [_of(_AXES[n], s) for n, s in zip(names, shapes, strict=True)]
     kinds = [_AXES[kind] for kind in results.values()]
     result_axes = [_of(a, s) for a, s in zip(kinds, outputs, strict=True)]
-    spreading = custom_partitioning(flat)
-    spreading.def_partition(
+    spreading = custom_partitioning(flat)  # type: ignore[no-untyped-call]
+    spreading.def_partition(  # type: ignore[no-untyped-call]
         partition=partial(_partition, flat, names, axes, result_axes, heads),
         infer_sharding_from_operands=partial(_infer, names, result_axes, heads),
-        sharding_rule=_rule(axes, result_axes),
-        m=heads[1],
-        g=heads[0] // heads[1],
+        sharding_rule=_rule(axes, result_axes, grouped=heads[0] > heads[1]),
+        **({"m": heads[1], "g": heads[0] // heads[1]} if heads[0] > heads[1] else {}),
     )
     found = spreading(*operands.values())
     return dict(zip(results, found, strict=True))
@@ -83,7 +82,7 @@ def _of(axes: tuple[str, ...], shape: tuple[int, ...]) -> tuple[str, ...]:
     return tuple(axis if size > 1 else "" for axis, size in pairs)
 
 
-def _rule(axes: Any, results: Any) -> str:
+def _rule(axes: Any, results: Any, *, grouped: bool) -> str:
     """The axes as Shardy's rules have them: a factor for each, compound for heads."""
     count = iter(range(1000))
 
@@ -91,7 +90,7 @@ def _rule(axes: Any, results: Any) -> str:
         if axis == "":
             return f"one{next(count)}"
         if axis == "mg":
-            return "(m g)"
+            return "(m g)" if grouped else "m"
         return axis
 
     def side(all_axes: Any) -> str:
@@ -168,5 +167,5 @@ def _added(x: Array, axes: tuple[str, ...], query_axes: Any, spec: Any) -> Array
     for axis, spread in zip(query_axes, spec, strict=True):
         own = {"mg": ("mg", "m")}.get(axis, (axis,))
         if spread is not None and not set(own) & set(axes):
-            x = jax.lax.psum(x, spread)
+            x = jax.lax.psum(x, spread)  # type: ignore[no-untyped-call]
     return x

@@ -209,6 +209,51 @@ def visible(
     return functools.reduce(jnp.logical_and, conditions) if conditions else None
 
 
+def keys_seen(
+    kernel: Kernel, scalars: Scalars, first_query: Array
+) -> tuple[Array, Array]:
+    """The first block of keys that a block of queries is compared with, and the end."""
+    first, end = jnp.zeros((), jnp.int32), jnp.full((), kernel.keys, jnp.int32)
+    if kernel.skips:
+        beyond = first_query + np.int32(kernel.block[0])
+        if kernel.is_causal:
+            end = jnp.minimum(end, beyond)
+        if kernel.window is not None:
+            left, right = (np.int32(reach) for reach in kernel.window)
+            first, end = (
+                jnp.maximum(first, first_query - left),
+                jnp.minimum(end, beyond + right),
+            )
+        if kernel.has_lengths:
+            end = jnp.minimum(end, scalars.length)
+    return _blocks(first, end, kernel.block[1])
+
+
+def queries_seeing(
+    kernel: Kernel, scalars: Scalars, first_key: Array
+) -> tuple[Array, Array]:
+    """The first block of queries that sees a block of keys, and the end."""
+    first, end = jnp.zeros((), jnp.int32), jnp.full((), kernel.queries, jnp.int32)
+    if kernel.skips:
+        if kernel.is_causal:
+            first = jnp.maximum(first, first_key)
+        if kernel.window is not None:
+            left, right = (np.int32(reach) for reach in kernel.window)
+            beyond = first_key + np.int32(kernel.block[1])
+            first, end = (
+                jnp.maximum(first, first_key - right),
+                jnp.minimum(end, beyond + left),
+            )
+        if kernel.has_lengths:
+            end = jnp.where(first_key < scalars.length, end, first)
+    return _blocks(first, end, kernel.block[0])
+
+
+def _blocks(first: Array, end: Array, size: int) -> tuple[Array, Array]:
+    number = np.int32(size)
+    return lax.div(first, number), lax.div(end + number - np.int32(1), number)
+
+
 def product(left: Array, right: Array, axes: tuple[int, int]) -> Array:
     """Sums over one axis of each of two matrices, in single precision."""
     found: Array = lax.dot_general(
@@ -244,7 +289,7 @@ def padded(x: Array, multiples: dict[int, int]) -> Array:
 def like(x: Any, shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
     """A shape that varies over the same axes of a mesh as an array."""
     if isinstance(x, jax.ShapeDtypeStruct):
-        kind = x.manual_axis_type  # type: ignore[attr-defined]
+        kind = x.manual_axis_type
     else:
-        kind = jax.typeof(x).manual_axis_type  # type: ignore[attr-defined]
-    return jax.ShapeDtypeStruct(shape, dtype, manual_axis_type=kind)  # type: ignore[call-arg]
+        kind = jax.typeof(x).manual_axis_type
+    return jax.ShapeDtypeStruct(shape, dtype, manual_axis_type=kind)  # type: ignore[no-untyped-call]

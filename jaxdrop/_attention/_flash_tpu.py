@@ -15,37 +15,19 @@ References:
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
-from jax import lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
 from jaxdrop._attention import _flash_tile as tile
+from jaxdrop._attention._flash_grid import Grid
+from jaxdrop._attention._flash_grid import Numbers as Numbers
 from jaxdrop._attention._flash_tile import Kernel, Scalars
 from jaxdrop._typing import Array
 
-_VMEM = 100 << 20  # bytes; what the larger chips have, less some room
 _CHUNK = 64  # keys of a tile whose weights are computed at once, in registers
-
-
-class Numbers(NamedTuple):
-    """The scalars of all examples and heads, in scalar memory.
-
-    Attributes:
-      whole: the two words of the key, the threshold and the number of keys of each
-        example, uint32, one after the other.
-      real: scale, inverse and factor of each example, one after the other.
-      examples: where each example begins among the rows of drawn weights, uint32.
-      heads: where each head begins among those of an example, uint32.
-    """
-
-    whole: Array
-    real: Array
-    examples: Array
-    heads: Array
 
 
 Extra = dict[str, Array]
@@ -70,7 +52,7 @@ def forward(
     """
     batch, heads, _, features = query.shape
     length = kernel.block[0]
-    grid = _Grid("bhqk", {"b": batch, "h": heads, "q": kernel.steps[0]}, kernel)
+    grid = Grid("bhqk", {"b": batch, "h": heads, "q": kernel.steps[0]}, kernel)
     row = tile.like(query, (batch, heads, 1, query.shape[2]), jnp.float32)
     single = lambda *shape: pltpu.VMEM(shape, jnp.float32)
     outputs: tuple[Array, Array, Array] = grid.call(
@@ -80,14 +62,14 @@ def forward(
         ["q", "k", "k", *("w" for _ in extra)],
         [query, row, row],
         ["q", "r", "r"],
-        [single(features, length), single(1, length), single(1, length)],
+        [single(features, length), single(1, length), single(1, length)],  # type: ignore[no-untyped-call]
         interpret,
     )
     return outputs
 
 
 def _forward(
-    kernel: Kernel, grid: "_Grid", names: tuple[str, ...], *references: Any
+    kernel: Kernel, grid: "Grid", names: tuple[str, ...], *references: Any
 ) -> None:
     numbers, references = references[:4], references[4:]
     query_at, key_at, value_at, *extra_at = references[: 3 + len(names)]
@@ -150,7 +132,7 @@ def backward(
     query, key, _, *_ = arrays
     batch, heads, keys, features = key.shape
     sizes = {"b": batch, "h": heads, "g": kernel.group, "q": kernel.steps[0]}
-    grid = _Grid("bhgqk", sizes, kernel)
+    grid = Grid("bhgqk", sizes, kernel)
     outputs: tuple[Array, Array, Array] = grid.call(
         partial(_backward, kernel, grid, tuple(extra)),
         numbers,
@@ -169,7 +151,7 @@ def backward(
 
 
 def _backward(
-    kernel: Kernel, grid: "_Grid", names: tuple[str, ...], *references: Any
+    kernel: Kernel, grid: "Grid", names: tuple[str, ...], *references: Any
 ) -> None:
     numbers, references = references[:4], references[4:]
     inputs, references = references[: 7 + len(names)], references[7 + len(names) :]
@@ -214,7 +196,7 @@ def _backward(
 
 def _changes(
     kernel: Kernel,
-    grid: "_Grid",
+    grid: "Grid",
     names: tuple[str, ...],
     scalars: Scalars,
     at: dict[str, Array],
@@ -258,7 +240,7 @@ def bias_gradient(
     sizes = {"b": arrays[0].shape[0], "h": heads, "q": kernel.steps[0]}
     whole = [name for name, size in zip("bhqk", shape, strict=True) if size > 1]
     summed = [name for name in "bhqk" if name not in whole]
-    grid = _Grid("".join(whole + summed), sizes, kernel)
+    grid = Grid("".join(whole + summed), sizes, kernel)
     (gradient,) = grid.call(
         partial(_bias_gradient, kernel, grid, tuple(extra), tuple(summed)),
         numbers,
@@ -275,7 +257,7 @@ def bias_gradient(
 
 def _bias_gradient(
     kernel: Kernel,
-    grid: "_Grid",
+    grid: "Grid",
     names: tuple[str, ...],
     summed: tuple[str, ...],
     *references: Any,
@@ -301,113 +283,6 @@ def _bias_gradient(
         of_bias[...] += change.T * scalars.inverse
 
 
-class _Grid:
-    """Steps over examples, heads, blocks of queries and of keys, in some order."""
-
-    def __init__(self, order: str, sizes: dict[str, int], kernel: Kernel) -> None:
-        self.order, self.kernel = order, kernel
-        self.sizes = {**sizes, "k": kernel.steps[1]}
-
-    def ids(self) -> dict[str, Array]:
-        """Where a step is, by the name of its axis."""
-        return {name: pl.program_id(axis) for axis, name in enumerate(self.order)}
-
-    def head(self, at: dict[str, Array]) -> Array:
-        """The query head of a step."""
-        if "g" not in at:
-            return at["h"]
-        return at["h"] * np.int32(self.kernel.group) + at["g"]
-
-    def firsts(self, at: dict[str, Array]) -> tuple[Array, Array]:
-        """The positions of the first query and the first key of a step."""
-        length, width = self.kernel.block
-        return at["q"] * np.int32(length), at["k"] * np.int32(width)
-
-    def spec(self, x: Any, kind: str) -> pl.BlockSpec:
-        """What a step sees of an array of four axes.
-
-        Args:
-          x: the array.
-          kind: ``"q"``, blocks of queries; ``"k"``, blocks of keys; ``"last k"``, the
-            same, in the last of several visits only; ``"r"``, rows with one number for
-            each query; ``"w"``, tiles of what broadcasts to the weights.
-        """
-        length, width = self.kernel.block
-        features = x.shape[3]
-        shape = {
-            "q": (length, features),
-            "k": (width, features),
-            "last k": (width, features),
-            "r": (1, length),
-            "w": tuple(
-                size if whole > 1 else 1
-                for size, whole in zip((length, width), x.shape[2:], strict=True)
-            ),
-        }[kind]
-
-        def index(*ids: Array) -> tuple[Any, ...]:
-            at = dict(zip(self.order, ids, strict=True))
-            head = self.head(at)
-            if kind in ("k", "last k"):
-                head = lax.div(head, np.int32(self.kernel.group))
-            block = self._block(at, kind)
-            place = (at["b"], head, *block)
-            if kind == "w":
-                place = tuple(
-                    i if size > 1 else np.int32(0)
-                    for i, size in zip(place, x.shape, strict=True)
-                )
-            return place
-
-        return pl.BlockSpec((None, None, *shape), index)
-
-    def _block(self, at: dict[str, Array], kind: str) -> tuple[Any, Any]:
-        none = np.int32(0)
-        if kind == "q":
-            return at["q"], none
-        if kind == "r":
-            return none, at["q"]
-        if kind == "w":
-            return at["q"], at["k"]
-        if kind == "k":
-            return at["k"], none
-        # What is written before the last visit is never read: one block serves.
-        last = (at["g"] == self.sizes["g"] - 1) & (at["q"] == self.sizes["q"] - 1)
-        return jnp.where(last, at["k"], none), none
-
-    def call(
-        self,
-        body: Callable[..., None],
-        numbers: Numbers,
-        inputs: list[Array],
-        kinds: list[str],
-        outputs: list[Any],
-        output_kinds: list[str],
-        scratch: list[Any],
-        interpret: bool,
-    ) -> Any:
-        """Runs a kernel; see :meth:`spec` for kinds."""
-        scalar = pl.BlockSpec(memory_space=pltpu.SMEM)
-        pairs = zip(inputs, kinds, strict=True)
-        output_pairs = zip(outputs, output_kinds, strict=True)
-        return pl.pallas_call(
-            body,
-            grid=tuple(self.sizes[name] for name in self.order),
-            in_specs=[*(scalar for _ in numbers), *(self.spec(*x) for x in pairs)],
-            out_specs=[self.spec(*x) for x in output_pairs],
-            out_shape=[tile.like(x, x.shape, x.dtype) for x in outputs],
-            scratch_shapes=scratch,
-            interpret=interpret,
-            compiler_params=pltpu.CompilerParams(
-                dimension_semantics=("parallel", "parallel")
-                + ("arbitrary",) * (len(self.order) - 2)
-                if self.order[:2] == "bh"
-                else ("arbitrary",) * len(self.order),
-                vmem_limit_bytes=_VMEM,
-            ),
-        )(*numbers, *inputs)
-
-
 def _extra(names: tuple[str, ...], references: Any) -> dict[str, Array]:
     """Tiles of bias and mask, turned to (keys, queries)."""
     return {
@@ -421,6 +296,11 @@ def _chunks(places: tile.Places) -> list[tuple[slice, tile.Places]]:
     keys = places.key.shape[0]
     parts = [slice(i, min(i + _CHUNK, keys)) for i in range(0, keys, _CHUNK)]
     return [(part, places._replace(key=places.key[part])) for part in parts]
+
+
+def available() -> bool:
+    """Whether kernels can be compiled here: for TPUs, anywhere."""
+    return True
 
 
 def laid_out(kernel: Kernel, x: Array, name: str) -> Array:
@@ -448,4 +328,4 @@ def _when(condition: Array | None) -> Callable[[Callable[[], None]], Any]:
     """``pl.when``, or always."""
     if condition is None:
         return lambda body: body()
-    return pl.when(condition)  # type: ignore[no-any-return]
+    return pl.when(condition)

@@ -66,6 +66,9 @@ class Plan:
       strips: one for each pane of queries, in order.
       block: how many queries and keys of the widest strip are computed at once.
       stretches: whether blocks of narrower strips are longer, of as many weights.
+      holds: whether a tile of the mask is written to memory before it is used. The
+        compiler for TPUs would otherwise draw it inside of each product, again for
+        every tile of the product.
     """
 
     batch: int
@@ -81,6 +84,7 @@ class Plan:
     strips: Strips
     block: tuple[int, int]
     stretches: bool = False
+    holds: bool = False
 
     @property
     def steps(self) -> tuple[int, int]:
@@ -178,6 +182,7 @@ def make_plan(
         strips=strips,
         block=(length, width),
         stretches=block[0] is None,
+        holds=platform == "tpu",
     )
 
 

@@ -224,7 +224,8 @@ def _survives(plan: Plan, drop: Drop, tile: Operands) -> Array:
         bits = counter_hash(key)(jax.random.key_data(key), high, low)
         return _masks.survives(bits, keep=keep)
 
-    return _masks.hold(drawing, *drop)
+    mask = _masks.hold(drawing, *drop)
+    return lax.optimization_barrier(mask) if plan.holds else mask  # type: ignore[no-untyped-call]
 
 
 def counters_of(plan: Plan, tile: Operands) -> tuple[Array, Array]:

@@ -54,10 +54,11 @@ def dot_product_attention(
     out. All of it is differentiable in both directions,
     any number of times.
 
-    For a threefry key, JAX's default, the mask is
+    For a threefry key, JAX's default, or a key of ``jaxdrop.prng.light``, the mask is
     ``jaxdrop.masks.bernoulli(key, (batch, heads, queries, keys), rate=rate)``: one for
-    each example and head, the same for every block size, sharding and device. Of other
-    generators' keys a threefry key is derived, since a block draws its part alone.
+    each example and head, the same for every block size, sharding and device. Keys of
+    other generators are converted to threefry first, since a block draws its part
+    alone.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.
@@ -85,16 +86,17 @@ def dot_product_attention(
         at once; by default chosen from the shapes. It never changes the mask. Static.
       implementation: ``"xla"`` or ``"cudnn"``, of
         :func:`jax.nn.dot_product_attention`, used where nothing is dropped; or
-        ``"pallas"``, a flash attention kernel for GPUs with the same mask. It takes no
-        ``bias``, ``mask`` or ``local_window_size``, computes in single precision, is
-        differentiable once, and is not spread over devices outside ``jax.shard_map``.
-        On a CPU it is interpreted, which is slow, and the only way in which it has
-        been verified. Static.
+        ``"pallas"``, flash attention kernels with the same mask, also for short
+        sequences. By default they are chosen for sequences of 128 or more on TPUs and
+        NVIDIA GPUs, where JAX can compile them: not for several devices outside
+        ``jax.shard_map`` unless JAX names the devices, not in exports for GPUs. They
+        compute products in the dtype of the arrays with float32 sums. On a CPU they are
+        interpreted, which is slow. Static.
       deterministic: drop nothing; may be traced.
 
     Returns:
-      An array with the shape and dtype of ``query``. Products and sums are computed in
-      at least single precision.
+      An array with the shape and dtype of ``query``. Sums are computed in at least
+      single precision, and so are products outside of kernels.
 
     Raises:
       ValueError: if ``rate`` is out of range, a key is missing, or shapes, lengths,
@@ -160,11 +162,12 @@ def dot_product_attention(
         return jnp.asarray(query)
     _arguments.check_known(arrays)
     key = counter_key(key)
+    shared = tuple(a != b for a, b in zip(arrays.weights, drawn, strict=True))
     call = Call(
         is_causal=is_causal,
         window=window,
         block=block,
-        shared=tuple(a != b for a, b in zip(arrays.weights, drawn, strict=True)),
+        shared=shared,
         impl=jax.random.key_impl(key),
         hash=counter_hash(key),
         precision=jax.config.jax_default_matmul_precision,  # type: ignore[attr-defined]

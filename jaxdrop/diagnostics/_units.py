@@ -178,7 +178,7 @@ def _is_inactive(leaf: Any, threshold: Array | float) -> Array:
     limits = np.iinfo(values.dtype)  # the modulus of the smallest integer may not fit
     if not isinstance(threshold, jax.Array):
         most = min(int(threshold), int(limits.max))
-        low = values.dtype.type(max(-most, int(limits.min)))
+        low = values.dtype.type(max(-int(threshold), int(limits.min)))
         return (values <= values.dtype.type(most)) & (values >= low)
     return jnp.abs(values.astype(jnp.result_type(float))) <= threshold
 

@@ -133,15 +133,13 @@ def quantiles(
 
 
 def _checked_levels(levels: Sequence[float]) -> tuple[float, ...]:
-    if np.ndim(levels) != 1 or isinstance(levels, str | bytes):
+    if isinstance(levels, str | bytes) or np.ndim(levels) != 1 or not len(levels):
         raise TypeError(
             "levels must be a sequence of numbers between 0 and 1, such as (0.5,), got "
             f"{levels!r}."
         )
-    if not len(levels) or not all(0 <= level <= 1 for level in levels):
-        raise ValueError(
-            f"levels must be one or more numbers between 0 and 1, got {tuple(levels)}."
-        )
+    if not all(0 <= level <= 1 for level in levels):
+        raise ValueError(f"levels must be in [0, 1], got {tuple(levels)}.")
     return tuple(levels)
 
 

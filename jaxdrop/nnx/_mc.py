@@ -124,9 +124,12 @@ def _switch_on(model: nnx.Module, key: Key) -> None:
             continue
         if isinstance(node, nnx.Module) and hasattr(node, "deterministic"):
             node.deterministic = False
-            if getattr(node, "rngs", node) is None:
+            # an attention without dropout needs no keys, and has no place for them
+            draws = getattr(node, "dropout_rate", None) != 0
+            if draws and getattr(node, "rngs", node) is None:
                 tag = getattr(node, "rng_collection", "dropout")
-                node.rngs = nnx.RngStream(site, tag=tag)  # type: ignore[attr-defined]
+                stream = nnx.RngStream(site, tag=tag)
+                node.rngs = nnx.data(stream)  # type: ignore[attr-defined]
         if isinstance(node, (StochasticModule, *_FORCED)):
             node.__class__ = _forcing(cast(Hashable, type(node)))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jax.typing import ArrayLike
@@ -49,13 +49,8 @@ def finished(ax: Axes, /) -> Figure:
     names = ax.get_legend_handles_labels()[1]
     if len(names) > _MOST_INSIDE:  # beside the plot, which so many names would cover
         columns = -(-len(names) // 24)
-        ax.legend(
-            frameon=False,
-            fontsize="small",
-            ncols=columns,
-            loc="upper left",
-            bbox_to_anchor=(1.0, 1.0),
-        )
+        place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
+        ax.legend(frameon=False, fontsize="small", ncols=columns, **place)
     elif names:
         ax.legend(frameon=False)
     return figure_of(ax)

@@ -145,7 +145,7 @@ def test_the_channel_axis_may_stand_anywhere(key):
 
 def test_an_example_alone_has_the_blocks_of_a_batch_of_one(key):
     x = jnp.ones((6, 7, 3))
-    alone = jaxdrop.drop_block(key, x, rate=0.3, block_size=3)
+    alone = jaxdrop.drop_block(key, x, rate=0.3, block_size=3, num_spatial_dims=2)
     np.testing.assert_array_equal(
         alone, jaxdrop.drop_block(key, x[None], rate=0.3, block_size=3)[0]
     )
@@ -221,4 +221,4 @@ def test_rejects_unknown_seeds_and_too_few_axes(key):
     with pytest.raises(ValueError, match="seeds must be one of"):
         jaxdrop.drop_block(key, jnp.ones((1, 5, 7, 1)), rate=0.1, seeds="full")
     with pytest.raises(ValueError, match="needs at least 3 axes"):
-        jaxdrop.drop_block(key, jnp.ones((5, 7)), rate=0.1)
+        jaxdrop.drop_block(key, jnp.ones((5, 7)), rate=0.1, num_spatial_dims=2)

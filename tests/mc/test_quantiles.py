@@ -92,15 +92,7 @@ def test_the_ends_have_no_error(reduce):
     assert (of_median > 0).all()
 
 
-@pytest.mark.parametrize(
-    "levels, error",
-    [
-        (0.5, TypeError),
-        ("0.5", TypeError),
-        (((0.1, 0.9),), TypeError),
-        ((), ValueError),
-    ],
-)
-def test_levels_are_a_sequence_of_numbers(levels, error):
-    with pytest.raises(error, match=r"levels must be .* between 0 and 1"):
+@pytest.mark.parametrize("levels", [0.5, "0.5", ((0.1, 0.9),), ()])
+def test_levels_are_a_sequence_of_numbers(levels):
+    with pytest.raises(TypeError, match=r"levels must be .* between 0 and 1"):
         mc.quantiles(levels)

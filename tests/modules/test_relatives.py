@@ -36,7 +36,12 @@ def tokens():
     function = lambda key, **knobs: jaxdrop.token_dropout(
         key, x, rate=0.5, num_prefix_tokens=1, **knobs
     )
-    return "TokenDropout", {"num_prefix_tokens": 1}, (x,), function
+    return (
+        "TokenDropout",
+        {"num_prefix_tokens": 1, "return_indices": True},
+        (x,),
+        function,
+    )
 
 
 for_each = pytest.mark.parametrize("case", [embedding, tokens])

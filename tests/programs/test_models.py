@@ -53,7 +53,7 @@ def sharded(key, x):
 FUNCTIONS = {  # and how often each draws in a pass
     "scan": (steps, 3),
     "while_loop": (until, 1),  # at least
-    "cond": (lambda k, x: lax.cond(x.sum() > 9, lambda: x, lambda: drop(k, x)), 1),
+    "cond": (lambda k, x: lax.cond(x.sum() > 99, lambda: x, lambda: drop(k, x)), 1),
     "map": (
         lambda k, x: lax.map(lambda i: drop(*i), (jax.random.split(k, 2), x)),
         2,

@@ -31,6 +31,8 @@ def drawn_by(equation: Equation, /) -> Drawn:
     if equation.primitive.name == "random_bits":
         width = equation.params.get("bit_width", 32)
         return _entries(aval.shape, bits=width, itemsize=1)
+    if equation.params.get("draws") is not None:  # in tiles: nothing is kept
+        return _entries(equation.params["draws"], bits=32, itemsize=0)
     inner = [_drawn_in(program) for program in _programs.programs_in(equation)]
     structure = _programs.structure_of(equation)
     if isinstance(structure, Choice):  # one of them runs
