@@ -1,6 +1,7 @@
-"""Makes the benchmarks importable."""
+"""Makes the benchmarks and the tables of these tests importable."""
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parents[1] / "benchmarks")]
