@@ -38,8 +38,8 @@ MUTANTS = {  # file, line as it is, line as it must not be, tests that notice
     ),
     "a traced mode ignored": (
         "jaxdrop/_masks/_draw.py",
-        "    if isinstance(deterministic, jax.Array):",
-        "    if False:",
+        "_keep_of_array(rate)\n    if isinstance(deterministic, jax.Array):",
+        "_keep_of_array(rate)\n    if False:",
         [CONTRACT, "-k", "traced_mode"],
     ),
     "keep and drop exchanged": (
@@ -68,8 +68,8 @@ MUTANTS = {  # file, line as it is, line as it must not be, tests that notice
     ),
     "a gradient into the rate": (
         "jaxdrop/_masks/_draw.py",
-        "rate = lax.stop_gradient(rate)",
-        "rate = rate",
+        "rate = lax.stop_gradient(jnp.asarray(rate))",
+        "rate = jnp.asarray(rate)",
         [CONTRACT, "-k", "into_the_rate"],
     ),
     "scaled in low precision": (

@@ -165,7 +165,9 @@ def seed_survival(keep: Any, shape: tuple[int, ...], layout: Blocks, /) -> Seeds
         if volume == 1:
             return Seeds(root, None)
         if not is_number(keep):
-            return Seeds(root, -jnp.expm1(jnp.log(keep) / volume))
+            logarithm = jnp.log(jnp.where(keep == 0, 1, keep))
+            drop = jnp.where(keep == 0, 1, -jnp.expm1(logarithm / volume))
+            return Seeds(root, drop)
         drop = -math.expm1(math.log(keep) / volume) if keep else 1.0
         return Seeds(root, drop if drop < RARE else None)
     room = [shape[axis] for axis in layout.spatial]
