@@ -52,6 +52,12 @@ def within(place: Place, equation: Equation, /) -> Place:
     )
 
 
+def in_branch(place: Place, index: int, /) -> Place:
+    """The place of a branch of the choice at ``place``."""
+    branches = (*place.branches, (place.chain, index))
+    return place._replace(chain=(*place.chain, index), branches=branches)
+
+
 def marker(module: str, /) -> str:
     """The name of a scope that stands for the call of a module."""
     return f"[{module}]"
