@@ -26,13 +26,7 @@ from jaxdrop.diagnostics._audit.draws import (
     may_draw,
     static_rate,
 )
-from jaxdrop.diagnostics._audit.places import (
-    PROGRAM,
-    Place,
-    in_branch,
-    source_of,
-    within,
-)
+from jaxdrop.diagnostics._audit.places import PROGRAM, Place, source_of, within
 from jaxdrop.diagnostics._audit.values import (
     Chain,
     Numbers,
@@ -392,7 +386,7 @@ class Walk:
         if structure.by_platform:
             self.by_platform.add(choice)
         results = [
-            self._run(branch, operands[1:], in_branch(place, index))
+            self._run(branch, operands[1:], place.in_branch(index))
             for index, branch in enumerate(structure.branches)
         ]
         outputs = []
