@@ -219,7 +219,10 @@ def _pull(
     narrow = operands["query"].dtype
     change = operands["d_output"].astype(narrow)
     arrays.append(module.laid_out(kernel, change, "query"))
-    arrays += [module.row(kernel, x) for x in _rows(operands)]
+    # A query beyond the last weighs nothing, whatever a bias adds to its logits.
+    beyond = (0.0, np.inf, 0.0)
+    rows = zip(_rows(operands), beyond, strict=True)
+    arrays += [module.row(kernel, x, number) for x, number in rows]
     extra = _extra(module, kernel, operands)
     numbers = _numbers(module, operands, unscaled="scale" in wanted)
 

@@ -368,9 +368,9 @@ def laid_back(kernel: Kernel, x: Array, like: Array) -> Array:
     return x[:, : like.shape[1], :, : like.shape[3]]
 
 
-def row(kernel: Kernel, x: Array) -> Array:
-    """Numbers of each query as the kernels take them."""
-    return tile.padded(x, {2: kernel.block[0]})
+def row(kernel: Kernel, x: Array, beyond: float) -> Array:
+    """Numbers of each query as the kernels take them, and another beyond the last."""
+    return tile.padded(x, {2: kernel.block[0]}, beyond)
 
 
 def _call(

@@ -280,10 +280,12 @@ def scalars_of(numbers: Any, example: Array, head: Array) -> Scalars:
     )
 
 
-def padded(x: Array, multiples: dict[int, int]) -> Array:
-    """Zeros behind, up to a multiple along some axes."""
+def padded(x: Array, multiples: dict[int, int], beyond: float = 0) -> Array:
+    """Zeros, or another number, behind, up to a multiple along some axes."""
     missing = [-x.shape[a] % multiples.get(a, 1) for a in range(x.ndim)]
-    return jnp.pad(x, [(0, n) for n in missing]) if any(missing) else x
+    if not any(missing):
+        return x
+    return jnp.pad(x, [(0, n) for n in missing], constant_values=beyond)
 
 
 def like(x: Any, shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:

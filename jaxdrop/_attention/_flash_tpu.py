@@ -5,8 +5,8 @@ and the sums of each query are rows. A step of the grid computes one tile. Forwa
 steps over keys come last, and add to an output that stays in fast memory. Backward is
 one kernel, so that each tile is drawn once: the gradient of a block of queries stays
 while its keys pass by, and the gradients of all keys and values of a head stay
-throughout, in single precision. Sequences of keys that are too long for this are
-computed in several such calls.
+throughout, in single precision. :func:`_flash.refusal` refuses sequences of keys that
+are too long for this.
 
 References:
   Dao, `FlashAttention-2: faster attention with better parallelism and work partitioning
@@ -319,9 +319,9 @@ def laid_back(kernel: Kernel, x: Array, like: Array) -> Array:
     return x[:, :, : like.shape[1]].swapaxes(1, 2)
 
 
-def row(kernel: Kernel, x: Array) -> Array:
-    """Numbers of each query as the kernels take them."""
-    return tile.padded(x[:, :, None], {3: kernel.block[0]})
+def row(kernel: Kernel, x: Array, beyond: float) -> Array:
+    """Numbers of each query as the kernels take them, and another beyond the last."""
+    return tile.padded(x[:, :, None], {3: kernel.block[0]}, beyond)
 
 
 def _when(condition: Array | None) -> Callable[[Callable[[], None]], Any]:
