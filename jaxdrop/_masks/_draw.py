@@ -101,7 +101,7 @@ def bernoulli(
       key: a PRNG key.
       shape: the shape of the array to be masked. Static.
       rate: the probability of dropping an entry: a number, or an array that broadcasts
-        against ``shape``. A traced rate that is no probability keeps everything.
+        against ``shape``. A traced rate outside [0, 1] keeps everything.
       broadcast_dims: axes along which one draw is shared. Static.
       out_sharding: the sharding of the mask on an explicit mesh. Static.
 
