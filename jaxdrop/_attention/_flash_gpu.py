@@ -12,7 +12,7 @@ References:
 
 import math
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -22,20 +22,11 @@ from jax.experimental.pallas import triton
 
 from jaxdrop._attention import _flash_blocks as see
 from jaxdrop._attention import _flash_tile as tile
-from jaxdrop._attention._flash_tile import Kernel
+from jaxdrop._attention._flash_tile import Kernel, Numbers
 from jaxdrop._typing import Array
 
 _QUERIES, _KEYS = 0, 1
 _WARPS = {"forward": 4, "backward": 8}  # fewer spill the registers of the hash
-
-
-class Numbers(NamedTuple):
-    """The scalars of all examples and heads; see :class:`_flash_tpu.Numbers`."""
-
-    whole: Array
-    real: Array
-    examples: Array
-    heads: Array
 
 
 Extra = dict[str, Array]
