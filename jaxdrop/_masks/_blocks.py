@@ -174,8 +174,7 @@ def seed_survival(keep: Any, shape: tuple[int, ...], layout: Blocks, /) -> Seeds
             return Seeds(root, None)
         if not is_number(keep):
             logarithm = jnp.log(jnp.where(keep == 0, 1, keep))
-            drop = jnp.where(keep == 0, 1, -jnp.expm1(logarithm / volume))
-            return Seeds(root, drop)
+            return Seeds(root, jnp.where(keep == 0, 1, -jnp.expm1(logarithm / volume)))
         drop = -math.expm1(math.log(keep) / volume) if keep else 1.0
         return Seeds(root, drop if drop < RARE else None)
     room = [shape[axis] for axis in layout.spatial]
