@@ -393,3 +393,7 @@ def _constraint(
         return updates, state
 
     return optax.GradientTransformation(init, update)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
