@@ -1,7 +1,7 @@
-"""What is known to be wrong before tracing, for arguments that many functions share.
+"""Checks before tracing, for arguments that many functions share.
 
-Numbers are checked here and raise; JAX arrays, traced or not, are data that nobody
-reads on the host. A check that concerns one function only lives with that function.
+Numbers are checked here and raise; JAX arrays, traced or not, are data and are not
+read on the host. A check that concerns one function only lives with that function.
 """
 
 import operator
@@ -270,8 +270,8 @@ def _wrap(key: Array, *, caller: str) -> Key:
         return jax.random.wrap_key_data(key)
     except TypeError as error:
         raise TypeError(
-            f"{caller}: key has shape {key.shape}, which is no raw key of the default "
-            f"generator ({error}). Make keys with jax.random.key."
+            f"{caller}: key has shape {key.shape}, which is not the shape of a raw key "
+            f"of the default generator ({error}). Make keys with jax.random.key."
         ) from None
 
 
@@ -289,6 +289,7 @@ def nan_if_negative(value: Any, /) -> Any:
 
 def check_nonnegative(value: Any, /, *, caller: str, name: str) -> None:
     """Raises unless ``value`` is a number of at least 0 or a scalar JAX array."""
+    value = as_number(value)
     shape = np.shape(value)
     if isinstance(value, bool | np.bool_) or not isinstance(
         value, Real | np.ndarray | jax.Array
