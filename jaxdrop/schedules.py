@@ -270,7 +270,7 @@ def _as_step(step: ArrayLike) -> Any:
     """
     counted: Any = as_numbers(step, "step")
     if counted.dtype == object:  # of any size, and of at most float64's precision
-        counted = np.asarray(np.minimum(counted, 2**1000)).astype(np.float64)
+        counted = np.where(counted > 2**1000, 2**1000, counted).astype(np.float64)
     if not jnp.issubdtype(counted.dtype, jnp.number) or jnp.iscomplexobj(counted):
         raise TypeError(f"step must be a real number, got an array of {counted.dtype}.")
     if counted.dtype.itemsize < 4:
