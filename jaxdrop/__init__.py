@@ -81,4 +81,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LOADED_ON_USE})
+    imports = {"TYPE_CHECKING", "Any", "importlib"}
+    return sorted({*globals(), *_LOADED_ON_USE} - imports)

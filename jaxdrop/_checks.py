@@ -1,7 +1,7 @@
-"""What is known to be wrong before tracing, for arguments that many functions share.
+"""Checks before tracing, for arguments that many functions share.
 
-Numbers are checked here and raise; JAX arrays, traced or not, are data that nobody
-reads on the host. A check that concerns one function only lives with that function.
+Numbers are checked here and raise; JAX arrays, traced or not, are data and are not
+read on the host. A check that concerns one function only lives with that function.
 """
 
 import operator
@@ -277,8 +277,8 @@ def _wrap(key: Array, *, caller: str) -> Key:
         return jax.random.wrap_key_data(key)
     except TypeError as error:
         raise TypeError(
-            f"{caller}: key has shape {key.shape}, which is no raw key of the default "
-            f"generator ({error}). Make keys with jax.random.key."
+            f"{caller}: key has shape {key.shape}, which is not the shape of a raw key "
+            f"of the default generator ({error}). Make keys with jax.random.key."
         ) from None
 
 

@@ -26,6 +26,7 @@ from jaxdrop._weights import (
     Patterns,
     Selection,
     UnitAxes,
+    moduli,
     norms,
     per_layer,
     scaled,
@@ -263,7 +264,12 @@ def soft_threshold(
 
     def project(name: str, weights: Array, limit: Array) -> Array:
         del name
-        return weights - jnp.clip(weights, -limit, limit)
+        if not jnp.iscomplexobj(weights):
+            return weights - jnp.clip(weights, -limit, limit)
+        length = moduli(weights)
+        kept = ~(length <= limit)  # NaN stays NaN
+        shorter = scaled(weights, 1.0 - limit / jnp.where(kept, length, 1.0))
+        return jnp.where(kept, shorter, jnp.zeros_like(weights))
 
     leaves = Selection("soft_threshold", where, (), allow_empty)
     return _constraint(project, threshold, leaves)
@@ -387,3 +393,7 @@ def _constraint(
         return updates, state
 
     return optax.GradientTransformation(init, update)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

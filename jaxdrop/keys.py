@@ -3,6 +3,10 @@
 A mask is a function of its key. An address, such as "the dropout after block 3, at step
 1000", folded into one base key gives each site a key that needs no bookkeeping: nothing
 is stored between steps, and sites do not move when others come and go.
+
+- :func:`site`: a key by the name of a site, an index and a step.
+- :func:`example`: a key for each example, by its identifier.
+- :func:`shard`: a key for each shard, inside ``jax.shard_map``.
 """
 
 from collections.abc import Sequence
@@ -16,6 +20,8 @@ from jax.typing import ArrayLike
 from jaxdrop._checks import require_key
 from jaxdrop._paths import path_hash
 from jaxdrop._typing import Array, Key
+
+__all__ = ["example", "shard", "site"]
 
 _INDEX, _STEP = path_hash("jaxdrop.keys.index"), path_hash("jaxdrop.keys.step")
 
@@ -187,3 +193,7 @@ def _kind_of(key: Key, folded: Key) -> Key:
     if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         return folded
     return jax.random.key_data(folded)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

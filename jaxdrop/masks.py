@@ -30,3 +30,7 @@ __all__ = [
     "masksembles",
     "survives",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -342,5 +342,5 @@ def test_labelled_points_are_not_chosen():
 def test_labelled_fits_the_pool(labelled, error, message):
     with pytest.raises(error, match=message):
         acquisition.batch_bald(
-            None, np.zeros((2, 6, 2)), num_points=2, labelled=labelled
+            None, np.zeros((2, 6, 2)), num_points=np.int64(2), labelled=labelled
         )

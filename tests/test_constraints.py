@@ -247,6 +247,15 @@ def test_soft_threshold_is_numpys():
     np.testing.assert_array_equal(np.asarray(after) == 0, np.abs(free) <= 0.7)
 
 
+def test_soft_threshold_shortens_complex_weights_and_keeps_their_phase():
+    weights = {"kernel": jnp.array([[3 + 4j, 0.3 - 0.4j]])}
+    constraint = constraints.soft_threshold(1.0)
+    zeros = jax.tree.map(jnp.zeros_like, weights)
+    updates, _ = constraint.update(zeros, constraint.init(weights), weights)
+    found = optax.apply_updates(weights, updates)["kernel"]
+    np.testing.assert_allclose(found, [[(3 + 4j) * 0.8, 0]], rtol=1e-6)
+
+
 def test_gradient_descent_with_soft_threshold_solves_the_lasso():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(80, 10))

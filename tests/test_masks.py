@@ -408,3 +408,14 @@ def test_masks_equal_those_of_flax(key):
         y = nnx.Dropout(0.3, broadcast_dims=axes)(x, rngs=key)
         ours = masks.bernoulli(key, x.shape, rate=0.3, broadcast_dims=axes)
         np.testing.assert_array_equal(y != 0, jnp.broadcast_to(ours, x.shape))
+
+
+def test_sides_and_axes_are_integers_of_any_kind(key):
+    x = jnp.ones((2, 6, 6, 3))
+    options = {"rate": 0.3, "block_size": (3, 2), "num_spatial_dims": 2}
+    plain = jaxdrop.drop_block(key, x, **options)
+    options |= {"block_size": np.array([3, 2]), "num_spatial_dims": np.int64(2)}
+    assert (jaxdrop.drop_block(key, x, **options) == plain).all()
+    for knob in ({"block_size": True}, {"num_spatial_dims": True}):
+        with pytest.raises(ValueError, match="got True"):
+            jaxdrop.drop_block(key, x, **{**options, **knob})

@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxdrop._checks import check_axes, check_real
+from jaxdrop._checks import as_number, check_axes, check_real
 from jaxdrop._typing import Array, Axes
 
 CALLER = "dot_product_attention"
+MOST_FEATURES = 256  # of a head, in kernels
 _LEAST_BLOCK = 16  # of a product on matrix units
 
 
@@ -191,15 +192,18 @@ def check_causal(is_causal: Any, /) -> bool:
 
 
 def check_kernel(arrays: Arguments, block: tuple[int | None, int | None]) -> None:
-    """Raises where the kernels, which are asked for, do not do what else is."""
+    """Raises if kernels are asked for, and cannot compute a call on any platform."""
     found = {
         "float64": arrays.query.dtype == jnp.float64,
-        "symbolic batch": jax.export.is_symbolic_dim(arrays.query.shape[0]),
+        "a symbolic batch": jax.export.is_symbolic_dim(arrays.query.shape[0]),
+        f"heads of more than {MOST_FEATURES} features": (
+            arrays.query.shape[3] > MOST_FEATURES
+        ),
     }
     for name, given in found.items():
         if given:
             raise ValueError(
-                f'{CALLER}: implementation="pallas" takes no {name}; leave '
+                f'{CALLER}: implementation="pallas" does not take {name}; leave '
                 "implementation out."
             )
     for size in block:
@@ -214,6 +218,7 @@ def check_scale(scale: Any, features: int, /) -> ArrayLike:
     """Returns what logits are multiplied by: a number, or a JAX scalar."""
     if scale is None:
         return float(1 / np.sqrt(max(features, 1)))
+    scale = as_number(scale)
     kinds = (Real, np.ndarray, jax.Array)
     if isinstance(scale, bool) or not any(isinstance(scale, kind) for kind in kinds):
         raise TypeError(

@@ -376,6 +376,8 @@ _attention.def_abstract_eval(_abstract)  # type: ignore[no-untyped-call]
 batching.primitive_batchers[_attention] = _batched
 ad.primitive_jvps[_attention] = _differentiated
 ad.primitive_transposes[_attention] = _transposed
+# Platforms that are not named compute loops, in the order of those on a CPU.
+mlir.register_lowering(_attention, partial(_lowered, platform="cpu"))
 for _platform in _KINDS:
     _rule = partial(_lowered, platform=_platform)
     mlir.register_lowering(_attention, _rule, platform=_platform)

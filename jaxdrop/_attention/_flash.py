@@ -9,34 +9,31 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxdrop import _masks
 from jaxdrop._attention import _flash_spread
+from jaxdrop._attention._arguments import MOST_FEATURES
 from jaxdrop._attention._call import Call, Operands
-from jaxdrop._attention._flash_tile import Kernel, threshold_of
+from jaxdrop._attention._flash_tile import Kernel, Numbers
 from jaxdrop._attention._tiles import MASKED
 from jaxdrop._typing import Array
 
 _MOST_KEPT = 32 << 20  # bytes of gradients that a head keeps in a TPU's fast memory
 _LEAST = 128  # queries and keys from which on a kernel is chosen
-_MOST_FEATURES = 256
 _DTYPES = {"tpu": ("float32", "bfloat16"), "gpu": ("float32", "bfloat16", "float16")}
 _BLOCKS = {"tpu": (512, 512), "gpu": (64, 64)}
 _LEAST_BLOCKS = {"tpu": (128, 128), "gpu": (16, 16)}
 
 
-def refusal(call: Call, operands: Operands, platform: str) -> str | None:
-    """Why kernels cannot compute a call on a platform, or None if they can."""
+def can_compute(operands: Operands, platform: str) -> bool:
+    """Whether the kernels of a platform can compute attention of some arrays."""
     query = operands["query"]
     symbolic = jax.export.is_symbolic_dim
     if any(symbolic(n) for x in operands.values() for n in x.shape):
-        return "a symbolic batch"
-    if query.dtype.name not in _DTYPES[platform]:
-        return query.dtype.name
-    if query.shape[3] > _MOST_FEATURES:
-        return f"more than {_MOST_FEATURES} features of a head"
+        return False
+    if query.dtype.name not in _DTYPES[platform] or query.shape[3] > MOST_FEATURES:
+        return False
     kept = 8 * operands["key"].shape[1] * max(128, query.shape[3])
-    if platform == "tpu" and kept > _MOST_KEPT:
-        return "so many keys"
-    return None
+    return platform != "tpu" or kept <= _MOST_KEPT
 
 
 def available(platform: str) -> bool:
@@ -47,7 +44,7 @@ def available(platform: str) -> bool:
 
 def applies(call: Call, operands: Operands, platform: str) -> bool:
     """Whether kernels are used where the caller leaves the choice."""
-    if refusal(call, operands, platform) is not None:
+    if not can_compute(operands, platform):
         return False
     lengths = operands["query"].shape[1], operands["key"].shape[1]
     return call.in_kernels or min(lengths) >= _LEAST
@@ -155,7 +152,7 @@ def _prepared(call: Call, own: Any, operands: Operands) -> Operands:
     lengths = jnp.full(each * calls, keys, jnp.int32)
     if "lengths" in operands:
         lengths = jnp.clip(operands["lengths"], 0, keys)
-    whole = [*words.reshape(-1, 2).T, threshold_of(keep)]
+    whole = [*words.reshape(-1, 2).T, _masks.threshold_of(keep)]
     whole = [jnp.repeat(x.astype(jnp.uint32), each) for x in whole]
     inverse = jnp.where(keep == 0, 0, 1 / jnp.where(keep == 0, 1, keep))
     scale = jnp.broadcast_to(scale.reshape(-1).astype(jnp.float32), keep.shape)
@@ -182,7 +179,7 @@ def _attend(
     """One device's part."""
     module, kernel = _backend(platform), _local(kernel, operands)
     arrays = [module.laid_out(kernel, operands[name], name) for name in _INPUTS]
-    extra, numbers = _extra(module, kernel, operands), _numbers(module, operands)
+    extra, numbers = _extra(module, kernel, operands), _numbers(operands)
 
     def run(kernel: Kernel) -> tuple[Array, Array, Array]:
         found: tuple[Array, Array, Array]
@@ -219,9 +216,12 @@ def _pull(
     narrow = operands["query"].dtype
     change = operands["d_output"].astype(narrow)
     arrays.append(module.laid_out(kernel, change, "query"))
-    arrays += [module.row(kernel, x) for x in _rows(operands)]
+    # A query beyond the last weighs nothing, whatever a bias adds to its logits.
+    beyond = (0.0, np.inf, 0.0)
+    rows = zip(_rows(operands), beyond, strict=True)
+    arrays += [module.row(kernel, x, number) for x, number in rows]
     extra = _extra(module, kernel, operands)
-    numbers = _numbers(module, operands, unscaled="scale" in wanted)
+    numbers = _numbers(operands, unscaled="scale" in wanted)
 
     def run(kernel: Kernel) -> tuple[Array, ...]:
         found: tuple[Array, ...] = module.backward(
@@ -293,11 +293,10 @@ def _extra(module: Any, kernel: Kernel, operands: Operands) -> Operands:
     }
 
 
-def _numbers(module: Any, operands: Operands, *, unscaled: bool = False) -> Any:
+def _numbers(operands: Operands, *, unscaled: bool = False) -> Any:
     """The scalars of the kernels.
 
     Args:
-      module: the kernels.
       operands: the arrays.
       unscaled: whether the factor of the gradients of logits is left out.
     """
@@ -306,7 +305,7 @@ def _numbers(module: Any, operands: Operands, *, unscaled: bool = False) -> Any:
     scale, inverse = real[:, 0], real[:, 1]
     factor = jnp.ones_like(scale) if unscaled else scale
     real = jnp.stack([scale, inverse, factor * inverse], 1)
-    return module.Numbers(whole.reshape(-1), real.reshape(-1), examples, heads)
+    return Numbers(whole.reshape(-1), real.reshape(-1), examples, heads)
 
 
 def _may_lose_queries(kernel: Kernel, operands: Operands) -> bool:

@@ -12,7 +12,7 @@ References:
 
 import math
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -22,20 +22,11 @@ from jax.experimental.pallas import triton
 
 from jaxdrop._attention import _flash_blocks as see
 from jaxdrop._attention import _flash_tile as tile
-from jaxdrop._attention._flash_tile import Kernel
+from jaxdrop._attention._flash_tile import Kernel, Numbers
 from jaxdrop._typing import Array
 
 _QUERIES, _KEYS = 0, 1
 _WARPS = {"forward": 4, "backward": 8}  # fewer spill the registers of the hash
-
-
-class Numbers(NamedTuple):
-    """The scalars of all examples and heads; see :class:`_flash_tpu.Numbers`."""
-
-    whole: Array
-    real: Array
-    examples: Array
-    heads: Array
 
 
 Extra = dict[str, Array]
@@ -368,9 +359,9 @@ def laid_back(kernel: Kernel, x: Array, like: Array) -> Array:
     return x[:, : like.shape[1], :, : like.shape[3]]
 
 
-def row(kernel: Kernel, x: Array) -> Array:
-    """Numbers of each query as the kernels take them."""
-    return tile.padded(x, {2: kernel.block[0]})
+def row(kernel: Kernel, x: Array, beyond: float) -> Array:
+    """Numbers of each query as the kernels take them, and another beyond the last."""
+    return tile.padded(x, {2: kernel.block[0]}, beyond)
 
 
 def _call(

@@ -1,7 +1,7 @@
 """The grid of a TPU's kernels: the order of its steps, and what each sees."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,27 +10,10 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
 from jaxdrop._attention import _flash_tile as tile
-from jaxdrop._attention._flash_tile import Kernel
+from jaxdrop._attention._flash_tile import Kernel, Numbers
 from jaxdrop._typing import Array
 
 _VMEM = 24 << 20  # bytes of fast memory for tiles, beside what a head keeps there
-
-
-class Numbers(NamedTuple):
-    """The scalars of all examples and heads, in scalar memory.
-
-    Attributes:
-      whole: the two words of the key, the threshold and the number of keys of each
-        example, uint32, one after the other.
-      real: scale, inverse and factor of each example, one after the other.
-      examples: where each example begins among the rows of drawn weights, uint32.
-      heads: where each head begins among those of an example, uint32.
-    """
-
-    whole: Array
-    real: Array
-    examples: Array
-    heads: Array
 
 
 class Grid:

@@ -18,7 +18,6 @@ from jax import lax
 
 from jaxdrop._attention._plan import Reach
 from jaxdrop._attention._tiles import MASKED
-from jaxdrop._masks._draw import LEVELS
 from jaxdrop._typing import Array
 from jaxdrop.prng import _threefry
 
@@ -69,12 +68,30 @@ class Kernel:
         return self.is_causal or self.window is not None or self.has_lengths
 
 
+class Numbers(NamedTuple):
+    """The scalars of all examples and heads, as the kernels take them.
+
+    Attributes:
+      whole: the two words of the key, the threshold and the number of keys of each
+        example, uint32, one after the other.
+      real: scale, inverse and factor of each example, one after the other.
+      examples: where each example begins among the rows of drawn weights, uint32.
+      heads: where each head begins among those of an example, uint32.
+    """
+
+    whole: Array
+    real: Array
+    examples: Array
+    heads: Array
+
+
 class Scalars(NamedTuple):
     """The numbers of one head of one example.
 
     Attributes:
       words: the two words of the key of the mask, uint32.
-      threshold: what survives has bits below it, see :func:`threshold_of`; int32.
+      threshold: what survives has bits below it, see
+        :func:`jaxdrop._masks.threshold_of`; int32.
       length: the number of keys, int32.
       first_row: the number of the head's first row among all rows of drawn weights,
         uint32.
@@ -119,13 +136,6 @@ def places(
         along(1 - keys_axis, shape[0], first_query),
         along(keys_axis, shape[1], first_key),
     )
-
-
-def threshold_of(keep: Array) -> Array:
-    """The number that bits, less their last nine, must be below to survive; uint32."""
-    steps = jnp.where(jnp.isnan(keep), 1, keep) * LEVELS
-    threshold: Array = jnp.ceil(steps).astype(jnp.uint32)
-    return threshold
 
 
 def logits_of(
@@ -280,10 +290,12 @@ def scalars_of(numbers: Any, example: Array, head: Array) -> Scalars:
     )
 
 
-def padded(x: Array, multiples: dict[int, int]) -> Array:
-    """Zeros behind, up to a multiple along some axes."""
+def padded(x: Array, multiples: dict[int, int], beyond: float = 0) -> Array:
+    """Zeros, or another number, behind, up to a multiple along some axes."""
     missing = [-x.shape[a] % multiples.get(a, 1) for a in range(x.ndim)]
-    return jnp.pad(x, [(0, n) for n in missing]) if any(missing) else x
+    if not any(missing):
+        return x
+    return jnp.pad(x, [(0, n) for n in missing], constant_values=beyond)
 
 
 def like(x: Any, shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:

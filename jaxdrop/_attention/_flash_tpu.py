@@ -5,8 +5,8 @@ and the sums of each query are rows. A step of the grid computes one tile. Forwa
 steps over keys come last, and add to an output that stays in fast memory. Backward is
 one kernel, so that each tile is drawn once: the gradient of a block of queries stays
 while its keys pass by, and the gradients of all keys and values of a head stay
-throughout, in single precision. Sequences of keys that are too long for this are
-computed in several such calls.
+throughout, in single precision. :func:`_flash.can_compute` is False for
+sequences of keys that are too long for this.
 
 References:
   Dao, `FlashAttention-2: faster attention with better parallelism and work partitioning
@@ -23,8 +23,7 @@ from jax.experimental.pallas import tpu as pltpu
 
 from jaxdrop._attention import _flash_tile as tile
 from jaxdrop._attention._flash_grid import Grid
-from jaxdrop._attention._flash_grid import Numbers as Numbers
-from jaxdrop._attention._flash_tile import Kernel, Scalars
+from jaxdrop._attention._flash_tile import Kernel, Numbers, Scalars
 from jaxdrop._typing import Array
 
 _CHUNK = 64  # keys of a tile whose weights are computed at once, in registers
@@ -319,9 +318,9 @@ def laid_back(kernel: Kernel, x: Array, like: Array) -> Array:
     return x[:, :, : like.shape[1]].swapaxes(1, 2)
 
 
-def row(kernel: Kernel, x: Array) -> Array:
-    """Numbers of each query as the kernels take them."""
-    return tile.padded(x[:, :, None], {3: kernel.block[0]})
+def row(kernel: Kernel, x: Array, beyond: float) -> Array:
+    """Numbers of each query as the kernels take them, and another beyond the last."""
+    return tile.padded(x[:, :, None], {3: kernel.block[0]}, beyond)
 
 
 def _when(condition: Array | None) -> Callable[[Callable[[], None]], Any]:

@@ -38,6 +38,8 @@ _AXES = {  # of queries and of keys
     "d_bias": (3, 4),
     "mask": (3, 4),
 }
+_BEYOND = {"top": np.inf}
+"""What stands behind the last entry, where not 0: queries that do not exist weigh 0."""
 
 
 def over_rows(visit: Callable[[Operands], _T], operands: Operands) -> _T:
@@ -104,7 +106,7 @@ def _strips(plan: Plan, row: Operands, run: Strips) -> Operands:
             taken[name] = x[None]
             continue
         if name in by_query:
-            x = _split(x, by_query[name], plan.pane[0])
+            x = _split(x, by_query[name], plan.pane[0], _BEYOND.get(name, 0))
             x = x[run[0].query : run[-1].query + 1]
         if name in by_key:
             axis = by_key[name]
@@ -195,7 +197,9 @@ def _split_all(row: Operands, which: int, size: int) -> Operands:
     """Cuts operands into equal parts along a new first axis, padding the last."""
     axes = _axes(row, which)
     return {
-        name: _split(x, axes[name], size) if name in axes else x[None]
+        name: _split(x, axes[name], size, _BEYOND.get(name, 0))
+        if name in axes
+        else x[None]
         for name, x in row.items()
     }
 
@@ -205,11 +209,11 @@ def _part(x: Array, axis: int, start: int, size: int) -> Array:
     return lax.slice_in_dim(x, start, min(start + size, x.shape[axis]), axis=axis)
 
 
-def _split(x: Array, axis: int, size: int) -> Array:
+def _split(x: Array, axis: int, size: int, beyond: float = 0) -> Array:
     parts = -(-x.shape[axis] // size)
     padding = [(0, 0)] * x.ndim
     padding[axis] = (0, parts * size - x.shape[axis])
-    x = jnp.pad(x, padding)
+    x = jnp.pad(x, padding, constant_values=beyond)
     x = x.reshape(*x.shape[:axis], parts, size, *x.shape[axis + 1 :])
     return jnp.moveaxis(x, axis, 0)
 

@@ -51,8 +51,7 @@ def dot_product_attention(
     is dropped. Memory grows with the lengths of the sequences and not with their
     product, forward and backward: weights and mask are computed in blocks, and again in
     the backward pass. Most of what ``is_causal`` or ``local_window_size`` masks is left
-    out. All of it is differentiable in both directions,
-    any number of times.
+    out. All of it is differentiable in both directions, any number of times.
 
     For a threefry key, JAX's default, or a key of ``jaxdrop.prng.light``, the mask is
     ``jaxdrop.masks.bernoulli(key, (batch, heads, queries, keys), rate=rate)``: one for
@@ -89,7 +88,9 @@ def dot_product_attention(
         ``"pallas"``, flash attention kernels with the same mask, also for short
         sequences. By default they are chosen for sequences of 128 or more on TPUs and
         NVIDIA GPUs, where JAX can compile them: not for several devices outside
-        ``jax.shard_map`` unless JAX names the devices, not in exports for GPUs. They
+        ``jax.shard_map`` unless JAX names the devices, not in exports for GPUs. Where
+        they cannot be used, as for float16 on TPUs, the same values are computed
+        without them, also with ``"pallas"``. They
         compute products in the dtype of the arrays with float32 sums. On a CPU they are
         interpreted, which is slow. Static.
       deterministic: drop nothing; may be traced.

@@ -43,7 +43,7 @@ def drop_key(
       shape: the shape of the attention weights, ``(…, queries, keys)``. Static; sizes
         may be symbolic in :mod:`jax.export`.
       rate: the probability of dropping a key from what a query attends to: a number or
-        a scalar array. A traced rate that is no probability drops nothing.
+        a scalar array. A traced rate outside [0, 1] drops nothing.
       mask: what may be attended to, boolean, broadcasting to ``shape``; for example
         causal. A query that may attend to nothing is left so.
       out_sharding: the sharding of the result on an explicit mesh; by default that of

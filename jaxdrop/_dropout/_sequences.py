@@ -177,7 +177,9 @@ def zone_step(
       state_rate: the rate of the state.
       flag: whether to take the expectation.
       at: the index of the state; None if only the output can tell.
-      source: what the output is, one of :data:`OUTPUTS`.
+      source: where the output comes from. ``"state"``: it is the state. ``"checked"``:
+        it should be, and is NaN where it is not. ``"unknown"``: it is if it is the same
+        array. ``"cell"``: it is kept as it is.
       caller: the name of the module.
 
     Returns:
@@ -197,14 +199,6 @@ def zone_step(
         mixed[i] = for_each_example(zone, carry, new_leaves[i], old_leaves[i])
     output = _zone_output(output, new_leaves[at], mixed[at], source, caller)
     return advance(carry, jax.tree.unflatten(jax.tree.structure(new), mixed)), output
-
-
-OUTPUTS = ("state", "checked", "unknown", "cell")
-"""Where the output of a step comes from.
-
-``"state"``: the output is the state. ``"checked"``: it should be, and is NaN where it
-is not. ``"unknown"``: it is if it is the same array. ``"cell"``: the output is kept.
-"""
 
 
 def _zone_output(

@@ -30,6 +30,7 @@ from jaxdrop._masks._draw import hold as hold
 from jaxdrop._masks._draw import keep_probability as keep_probability
 from jaxdrop._masks._draw import survival as survival
 from jaxdrop._masks._draw import survives as survives
+from jaxdrop._masks._draw import threshold_of as threshold_of
 from jaxdrop._masks._exact import exact as exact
 from jaxdrop._masks._exact import kept_count as kept_count
 from jaxdrop._masks._exact import kept_indices as kept_indices

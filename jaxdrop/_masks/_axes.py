@@ -1,5 +1,6 @@
 """Which axes a mask spans, what is drawn along them, and how it is sharded."""
 
+from numbers import Integral
 from typing import Any
 
 import jax
@@ -34,7 +35,10 @@ def spatial_axes(
                 "of arrays (batch, height, width, channels) alone."
             )
         num_spatial_dims = 2
-    if not isinstance(num_spatial_dims, int) or num_spatial_dims not in (1, 2, 3):
+    whole = isinstance(num_spatial_dims, Integral) and not isinstance(
+        num_spatial_dims, bool
+    )
+    if not whole or num_spatial_dims not in (1, 2, 3):
         raise ValueError(
             f"{caller}: num_spatial_dims must be 1, 2 or 3, got {num_spatial_dims}."
         )
@@ -45,7 +49,7 @@ def spatial_axes(
         )
     channel = check_axis(channel_axis, len(shape), name=f"{caller}: channel_axis")
     others = tuple(axis for axis in range(len(shape)) if axis != channel)
-    return others[-num_spatial_dims:]
+    return others[-int(num_spatial_dims) :]
 
 
 def drawn_shape(
@@ -73,7 +77,7 @@ def sharding_of(x: Array, /) -> NamedSharding | None:
     """The sharding of ``x`` on an explicit mesh, or None where the compiler decides.
 
     On an explicit mesh an array that is made from nothing, such as random bits, must
-    be told how it is spread: otherwise every device computes all of it.
+    be given a sharding: otherwise every device computes all of it.
     """
     sharding = jax.typeof(x).sharding
     explicit = any(kind == AxisType.Explicit for kind in sharding.mesh.axis_types)

@@ -7,9 +7,17 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
-from jaxdrop._checks import check_axis, check_choice, check_rate, check_shape, is_number
+from jaxdrop._checks import (
+    as_static,
+    check_axis,
+    check_choice,
+    check_rate,
+    check_shape,
+    is_number,
+)
 from jaxdrop._masks._axes import spatial_axes, unspread
 from jaxdrop._masks._draw import RARE, draw, keep_probability
 from jaxdrop._typing import Array, Axes, Key, Rate
@@ -66,8 +74,8 @@ def blocks(
     Args:
       key: a PRNG key.
       shape: ``(*batch, *spatial, channels)``, of the array to be masked. Static.
-      rate: the probability of dropping an entry, a scalar. A traced rate that is no
-        probability keeps everything.
+      rate: the probability of dropping an entry, a scalar. A traced rate outside
+        [0, 1] keeps everything.
       block_size: the sides of a block: one number, or one for each spatial axis.
         Static.
       num_spatial_dims: how many axes a block spans: 1, 2 or 3; by default 2, for shapes
@@ -123,7 +131,7 @@ def layout_blocks(
     """Checks the knobs against a shape, and says which axes and sides they mean.
 
     Raises:
-      ValueError: if there are too few axes, a side is no positive integer, there are
+      ValueError: if there are too few axes, a side is not a positive integer, there are
         more or fewer sides than spatial axes, or valid blocks do not fit.
     """
     check_choice(seeds, ("padded", "valid"), name=f"{caller}: seeds")
@@ -166,8 +174,7 @@ def seed_survival(keep: Any, shape: tuple[int, ...], layout: Blocks, /) -> Seeds
             return Seeds(root, None)
         if not is_number(keep):
             logarithm = jnp.log(jnp.where(keep == 0, 1, keep))
-            drop = jnp.where(keep == 0, 1, -jnp.expm1(logarithm / volume))
-            return Seeds(root, drop)
+            return Seeds(root, jnp.where(keep == 0, 1, -jnp.expm1(logarithm / volume)))
         drop = -math.expm1(math.log(keep) / volume) if keep else 1.0
         return Seeds(root, drop if drop < RARE else None)
     room = [shape[axis] for axis in layout.spatial]
@@ -226,12 +233,14 @@ def _erode(mask: Array, axis: int, side: int, *, reach: int) -> Array:
 def _sides(
     block_size: int | Sequence[int], count: int, /, *, caller: str
 ) -> tuple[int, ...]:
-    given = block_size if isinstance(block_size, Sequence) else (block_size,) * count
+    each = as_static(block_size)
+    given = each if isinstance(each, tuple) else (each,) * count
     try:
         sides = tuple(operator.index(side) for side in given)
     except TypeError:
         sides = ()
-    if len(sides) != count or min(sides) < 1:
+    flags = any(isinstance(side, bool | np.bool_) for side in given)
+    if flags or len(sides) != count or min(sides) < 1:
         raise ValueError(
             f"{caller}: block_size must be a positive integer, or {count} of them, one "
             f"for each spatial axis, got {block_size!r}."

@@ -101,7 +101,7 @@ def bernoulli(
       key: a PRNG key.
       shape: the shape of the array to be masked. Static.
       rate: the probability of dropping an entry: a number, or an array that broadcasts
-        against ``shape``. A traced rate that is no probability keeps everything.
+        against ``shape``. A traced rate outside [0, 1] keeps everything.
       broadcast_dims: axes along which one draw is shared. Static.
       out_sharding: the sharding of the mask on an explicit mesh. Static.
 
@@ -219,13 +219,17 @@ def _held(drawing: Callable[..., Array], /, *operands: Any) -> Array:
 def survives(bits: Array, /, *, keep: Any) -> Array:
     """Compares random bits with the threshold of ``keep``; True where they survive.
 
-    The one threshold of the library. Where ``keep`` is NaN everything survives, so that
-    :func:`apply` can make it NaN.
+    Where ``keep`` is NaN everything survives, so that :func:`apply` can make it NaN.
     """
+    return (bits >> jnp.uint32(9)) < threshold_of(keep)
+
+
+def threshold_of(keep: Any, /) -> Array:
+    """The uint32 that bits, without their last nine, must be below to survive."""
     keep = jnp.asarray(keep, jnp.float32)
     steps = jnp.where(jnp.isnan(keep), 1, keep) * LEVELS
-    threshold = jnp.ceil(steps).astype(jnp.uint32)
-    return (bits >> jnp.uint32(9)) < threshold
+    threshold: Array = jnp.ceil(steps).astype(jnp.uint32)
+    return threshold
 
 
 def align(

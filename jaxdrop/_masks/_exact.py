@@ -126,7 +126,7 @@ def kept_count(
 
     Raises:
       ValueError: if ``rate`` is out of range, or ``size`` is symbolic.
-      TypeError: if ``rate`` is no number, or an array, which cannot decide a shape.
+      TypeError: if ``rate`` is not a number: an array cannot decide a shape.
     """
     if isinstance(rate, jax.Array):
         raise TypeError(

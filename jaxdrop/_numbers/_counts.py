@@ -2,6 +2,7 @@
 
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -16,8 +17,11 @@ def share_of_true(flags: Array, axes: tuple[int, ...], /) -> Array:
     """Returns the share of true entries over ``axes`` in float32; NaN of none.
 
     The count is exact for any size: what int32 does not hold is carried in two parts.
+    Only for symbolic sizes, of ``jax.export``, it is a sum in float32.
     """
     sizes = [flags.shape[axis] for axis in axes]
+    if any(map(jax.export.is_symbolic_dim, sizes)):
+        return jnp.mean(flags, axis=axes, dtype=jnp.float32)
     held = sum(size <= _INT32.max for size in np.cumprod(sizes, dtype=object))
     first, rest = axes[:held], axes[held:]
     count = jnp.sum(flags, axis=first, keepdims=True, dtype=jnp.int32)

@@ -53,8 +53,9 @@ def on_host(arrays: dict[str, Any]) -> dict[str, np.ndarray] | None:
             )
     if not all(map(_is_readable, found.values())):
         return None
-    host = {name: np.asarray(array) for name, array in found.items()}
-    return None if all(map(_is_held, host.values())) else host
+    if all(map(_is_held, found.values())):  # reads no floats of a device
+        return None
+    return {name: np.asarray(array) for name, array in found.items()}
 
 
 def _is_readable(array: Array | np.ndarray) -> bool:
@@ -84,7 +85,7 @@ def as_numbers(value: Any, name: str, /) -> Array | np.ndarray:
     return as_host(value, name) if found is None else found
 
 
-def _is_held(array: np.ndarray) -> bool:
+def _is_held(array: Array | np.ndarray) -> bool:
     """True if JAX's default float holds every entry exactly."""
     if array.dtype == bool or not array.size:
         return True
@@ -92,7 +93,7 @@ def _is_held(array: np.ndarray) -> bool:
         return False
     limits = np.finfo(default_float())
     if jnp.issubdtype(array.dtype, jnp.integer):
-        most = 2 ** (limits.nmant + 1)
+        most, array = 2 ** (limits.nmant + 1), np.asarray(array)
         return -most <= int(array.min()) and int(array.max()) <= most
     if array.dtype.itemsize <= default_float().itemsize:
         return True

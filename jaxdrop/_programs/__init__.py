@@ -13,12 +13,14 @@ JAX. What is not recognised is reported as :class:`Unknown`, never guessed.
 * ``forwarded``: which outputs of a program are unchanged inputs.
 * ``traced``, ``built``, ``run``: programs of functions, and new ones of the equations
   of an old one.
-* ``VIEWS``, ``LAYOUT``, ``ELEMENTWISE``, ``CHEAP``: what is known of primitives.
+* ``VIEWS``, ``IDENTITIES``, ``LAYOUT``, ``ELEMENTWISE``, ``CHEAP``: what is known of
+  primitives.
 """
 
 from jaxdrop._programs._forwarding import forwarded as forwarded
 from jaxdrop._programs._primitives import CHEAP as CHEAP
 from jaxdrop._programs._primitives import ELEMENTWISE as ELEMENTWISE
+from jaxdrop._programs._primitives import IDENTITIES as IDENTITIES
 from jaxdrop._programs._primitives import LAYOUT as LAYOUT
 from jaxdrop._programs._primitives import VIEWS as VIEWS
 from jaxdrop._programs._reading import Equation as Equation

@@ -7,11 +7,14 @@ its inputs, to be worth computing once, and to have no form that is recognised.
 VIEWS = frozenset({"broadcast_in_dim", "reshape", "squeeze", "transpose"})
 """The same entries in another shape, which costs nothing."""
 
-_COPIES = frozenset(
-    {
-        *("convert_element_type", "copy", "copy_p", "name", "optimization_barrier"),
-        *("pcast", "pvary", "reduce_precision", "rev", "slice", "stop_gradient"),
-    }
+IDENTITIES = frozenset(
+    {"copy", "copy_p", "name", "optimization_barrier", "xla_metadata_value"}
+)
+"""Each output is the operand in the same place; the rest is said to a compiler."""
+
+_COPIES = IDENTITIES.union(
+    ("convert_element_type", "pcast", "pvary", "reduce_precision", "rev", "slice"),
+    ("stop_gradient",),
 )
 _PLACED = frozenset({"reshard", "sharding_constraint"})  # may need communication
 
@@ -32,6 +35,6 @@ ELEMENTWISE = frozenset(
 """Each entry of the output from the entries of the inputs in the same place."""
 
 CHEAP = (VIEWS | _COPIES | ELEMENTWISE).union(
-    ("bitcast_convert_type", "concatenate", "iota", "pad")
+    ("bitcast_convert_type", "concatenate", "iota", "pad", "platform_index")
 )
 """Costs no more than the memory it reads, and is fused into what comes after it."""

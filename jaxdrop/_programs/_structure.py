@@ -21,9 +21,12 @@ class Choice(NamedTuple):
 
     Attributes:
       branches: the programs.
+      by_platform: whether the platform chooses, so that only one of them is ever
+        compiled.
     """
 
     branches: tuple[Any, ...]
+    by_platform: bool
 
 
 class Loop(NamedTuple):
@@ -107,7 +110,8 @@ def _choice(equation: Equation) -> Choice | None:
         return None
     if not all(_takes(branch, inputs, outputs) for branch in branches):
         return None
-    return Choice(tuple(branches))
+    by_platform = equation.params.get("branches_platforms") is not None
+    return Choice(tuple(branches), by_platform)
 
 
 def _scan(equation: Equation) -> Loop | None:

@@ -1,5 +1,6 @@
 """Points that are chosen together."""
 
+from numbers import Integral
 from typing import NamedTuple
 
 import jax
@@ -86,7 +87,8 @@ def batch_bald(
     if labelled is not None and not isinstance(labelled, jax.Array):
         labelled = as_host(labelled, "labelled")
         free = labelled.size - np.count_nonzero(labelled)
-        if labelled.dtype == bool and isinstance(num_points, int) and free < num_points:
+        counted = labelled.dtype == bool and isinstance(num_points, Integral)
+        if counted and free < num_points:
             raise ValueError(
                 f"num_points must be at most the number of points that are not "
                 f"labelled, {free}, got {num_points}."

@@ -27,3 +27,7 @@ __all__ = (
     "mixup",
     "random_erasing",
 )
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

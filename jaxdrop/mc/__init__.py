@@ -3,6 +3,21 @@
 A function ``(key, *args) -> outputs`` is sampled, whatever made it: Flax, Equinox,
 plain JAX. Samples are reduced as they come, so memory does not grow with their number,
 and statistics come with their standard errors.
+
+- :func:`predict`: samples a function and reduces what it returns.
+- :func:`samples`: the samples themselves.
+- :func:`function_draw`: one function, the same for all inputs.
+- :func:`joint`: the mean and covariance over all rows, a :class:`Joint`.
+- :class:`Prediction`: the result of :func:`predict`, with a :class:`State` to go on
+  from.
+
+Reducers, each a :class:`Reducer`:
+
+- :func:`moments`, :func:`covariance`: means and variances of outputs.
+- :func:`categorical`: mean probabilities, entropies and mutual information of logits.
+- :func:`votes`: the shares of the classes that samples choose.
+- :func:`gaussian_mixture`: mean and variance of networks that return both.
+- :func:`quantiles`: quantiles of outputs.
 """
 
 from jaxdrop.mc._categorical import categorical as categorical
@@ -19,3 +34,24 @@ from jaxdrop.mc._predict import State as State
 from jaxdrop.mc._predict import predict as predict
 from jaxdrop.mc._quantiles import quantiles as quantiles
 from jaxdrop.mc._reducer import Reducer as Reducer
+
+__all__ = [
+    "Joint",
+    "Prediction",
+    "Reducer",
+    "State",
+    "categorical",
+    "covariance",
+    "function_draw",
+    "gaussian_mixture",
+    "joint",
+    "moments",
+    "predict",
+    "quantiles",
+    "samples",
+    "votes",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

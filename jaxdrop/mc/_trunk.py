@@ -12,6 +12,8 @@ from jaxdrop import _programs
 from jaxdrop._programs import (
     CHEAP,
     VIEWS,
+    Call,
+    Choice,
     Equation,
     Program,
     Variable,
@@ -182,7 +184,7 @@ def _is_work(equation: Equation) -> bool:
     """Whether an equation costs more than the memory it reads."""
     if equation.effects:
         return True
-    if _programs.jitted_name(equation) is not None:
+    if isinstance(_programs.structure_of(equation), Call | Choice):
         called = _programs.programs_in(equation)
         return any(_is_work(e) for p in called for e in _programs.program_of(p).eqns)
     return equation.primitive.name not in CHEAP

@@ -99,3 +99,7 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     raise AttributeError(missing_name(name, package=__name__, offered=__all__))
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

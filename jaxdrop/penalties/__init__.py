@@ -60,3 +60,7 @@ __all__ = (
     "temporal",
     "toward_reference",
 )
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

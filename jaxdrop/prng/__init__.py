@@ -1,4 +1,12 @@
-"""Random bits, computed in the loop that consumes them: JAX's own, or a light hash."""
+"""Random bits, computed in the loop that consumes them: JAX's own, or a light hash.
+
+- :func:`light`: converts keys, so that what is drawn from them costs little.
+- :func:`fuse`: converts keys for other libraries, with equal bits drawn faster on CPUs.
+- :data:`light_hash`, :data:`fused_threefry`: the generators, as key implementations.
+- :func:`random_bits`: 32 random bits for each entry.
+- :func:`bits_at`: the bits of chosen positions only.
+- :func:`uniform`, :func:`normal`: float32 draws, as those of ``jax.random``.
+"""
 
 from jaxdrop.prng._bits import bits_at as bits_at
 from jaxdrop.prng._bits import normal as normal
@@ -8,3 +16,18 @@ from jaxdrop.prng._convert import fuse as fuse
 from jaxdrop.prng._convert import light as light
 from jaxdrop.prng._fused import fused_threefry as fused_threefry
 from jaxdrop.prng._light import light_hash as light_hash
+
+__all__ = [
+    "bits_at",
+    "fuse",
+    "fused_threefry",
+    "light",
+    "light_hash",
+    "normal",
+    "random_bits",
+    "uniform",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -155,12 +155,6 @@ def counter_hash(key: Key) -> CounterHash:
     return _threefry.hash_counters
 
 
-def counter_words(key: Key) -> Array:
-    """The two words of :func:`counter_key`."""
-    words: Array = jax.random.key_data(counter_key(key))
-    return words
-
-
 def uniform(key: Key, shape: tuple[int, ...], /, *, out_sharding: Any = None) -> Array:
     """Draws from [0, 1): ``jax.random.uniform(key, shape, "float32")``, fused.
 

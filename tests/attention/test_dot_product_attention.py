@@ -243,3 +243,19 @@ def test_says_what_is_wrong(key, changes, error, message):
 def test_says_that_a_key_is_missing():
     with pytest.raises(ValueError, match="dot_product_attention needs a PRNG key"):
         attention(None, *data(), rate=0.5)
+
+
+@pytest.mark.parametrize("options", [{"block_size": 5}, {"block_size": (5, 7)}])
+def test_a_large_bias_shared_by_all_queries_changes_no_gradient(key, options):
+    """Queries that fill up the last block must not overflow."""
+
+    def gradients(bias):
+        def loss(*arrays):
+            bias_of_all = jnp.full((1, 1, 1, LENGTHS[1]), bias)
+            y = attention(key, *arrays, rate=0.3, bias=bias_of_all, **options)
+            return jnp.square(y).sum()
+
+        return jax.grad(loss, (0, 1, 2))(*data())
+
+    for shifted, plain in zip(gradients(200.0), gradients(0.0), strict=True):
+        np.testing.assert_allclose(shifted, plain, rtol=1e-3, atol=1e-3)

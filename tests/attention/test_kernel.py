@@ -354,6 +354,21 @@ def test_where_nothing_is_dropped_it_is_jaxs_attention():
     assert str(ours) == str(jaxs)
 
 
+@pytest.mark.parametrize("platform", ["tpu", "gpu"])
+def test_a_large_bias_does_not_overflow_beyond_the_last_query(
+    interpreted, key, platform
+):
+    interpreted(platform)
+    arrays = formula.inputs(1, 20, 36, 2, 1, 16)
+    floating = {name: jnp.asarray(x, "float32") for name, x in arrays.items()}
+    floating["bias"] = jnp.full((1, 1, 1, 36), 200.0)
+    (_, found), cotangent = run(key, floating, {})
+    floating["bias"] = jnp.zeros((1, 1, 1, 36))
+    (_, plain), _ = run(key, floating, {}, cotangent)
+    for name, gradient in plain.items():
+        np.testing.assert_allclose(found[name], gradient, atol=1e-3, err_msg=name)
+
+
 @pytest.mark.parametrize("size, found", [(8, "got 8"), ((16, 24), "got 24")])
 def test_says_which_blocks_it_takes(key, size, found):
     arrays = list(data("plain")[0].values())
@@ -364,8 +379,14 @@ def test_says_which_blocks_it_takes(key, size, found):
 def test_says_that_it_takes_no_double_precision(key):
     with jax.enable_x64(True):
         arrays = [jnp.asarray(x, jnp.float64) for x in data("plain")[0].values()]
-        with pytest.raises(ValueError, match="takes no float64"):
+        with pytest.raises(ValueError, match="does not take float64"):
             attention(key, *arrays)
+
+
+def test_says_that_it_takes_no_heads_of_many_features(key):
+    arrays = [jnp.ones((1, 16, 1, 257))] * 3
+    with pytest.raises(ValueError, match="does not take heads of more than 256"):
+        attention(key, *arrays)
 
 
 def test_importing_the_library_does_not_import_its_kernels():

@@ -214,6 +214,71 @@ def test_what_is_drawn_again_for_a_gradient_is_listed_once(function):
     assert audit(stacked, KEY, X).sites[0].steps == 3
 
 
+def by_platform(tpu, default):
+    return lambda k, x: lax.platform_dependent(k, x, tpu=tpu, default=default)
+
+
+def slope(function):
+    return lambda k, x: jax.grad(lambda x: (function(k, x) ** 2).sum())(x)
+
+
+@pytest.mark.parametrize("transform", [lambda f: f, slope], ids=["plain", "grad"])
+def test_draws_for_several_platforms_are_one_site_where_they_are_equal(transform):
+    nothing = lambda k, x: 2 * x
+    less = functools.partial(jaxdrop.dropout, rate=0.25)
+    other_key = lambda k, x: drop(jax.random.fold_in(k, 1), x)
+    rates = {
+        (drop, drop): [0.5],
+        (drop, nothing): [0.5],
+        (nothing, drop): [0.5],
+        (drop, less): [0.5, 0.25],
+        (drop, other_key): [0.5, 0.5],
+    }
+    for branches, expected in rates.items():
+        function = transform(by_platform(*branches))
+        over = lambda k, x, f=function: lax.scan(
+            lambda x, k: (f(k, x), None), x, jax.random.split(k, 3)
+        )
+        for run, steps in ((function, 1), (over, 3)):
+            result = audit(run, KEY, X)
+            seen = [(s.rate, s.steps) for s in result.sites]
+            assert seen == [(rate, steps) for rate in expected]
+            assert "same key" not in result.kinds
+
+
+def test_masks_drawn_twice_with_one_key_are_two_sites():
+    mask = lambda k, x: jaxdrop.masks.bernoulli(k, x.shape, rate=0.5)
+    result = audit(lambda k, x: mask(k, x) ^ mask(k, 2 * x), KEY, X)
+    assert [s.steps for s in result.sites] == [1, 1]
+    assert "same key" in result.kinds
+
+
+@for_the_family
+def test_a_technique_keeps_its_name_and_rate_in_monte_carlo_prediction(row, key):
+    predict = functools.partial(
+        jaxdrop.mc.predict, lambda k, x: row(k, 2 * x, 0.25), num_samples=5
+    )
+    (site,) = audit(predict, key, jnp.ones(row.shape)).sites
+    assert (site.technique, site.rate) == (row.function.__name__, 0.25)
+    assert site.steps == 5
+
+
+def test_attention_is_one_site_with_its_rates_in_any_derivative():
+    def mapped(key, x, rates):
+        def one(key, rate):
+            q = x.reshape(1, 4, 2, 4)
+            return jaxdrop.dot_product_attention(key, q, q, q, rate=rate)
+
+        return jax.vmap(one)(jax.random.split(key, 3), rates)
+
+    rates = jnp.array([0.1, 0.2, 0.3])
+    first = lambda k, x: jax.grad(lambda x: mapped(k, x, rates).sum())(x)
+    for function in (lambda k, x: mapped(k, x, rates), first):
+        site = only_site(function, KEY, X)
+        assert (site.rate, site.mask_shape) == ((0.1, 0.2, 0.3), (3, 1, 2, 4, 4))
+    assert only_site(slope(slope(attend)), KEY, X).rate == 0.5
+
+
 def test_attention_draws_its_weights_and_keeps_no_mask():
     q = jnp.ones((1, 1000, 2, 4))
     run = lambda k, q: jaxdrop.dot_product_attention(k, q, q, q, rate=0.1)

@@ -114,3 +114,16 @@ def test_a_traced_threshold_that_is_negative_gives_nan():
     x = jnp.ones((2, 2))
     assert jnp.isnan(diagnostics.activation_sparsity(x, threshold=jnp.float32(-1)))
     assert not diagnostics.dead_units(x, threshold=jnp.float32(-1)).any()
+
+
+def test_sparsity_is_exported_for_a_batch_of_any_size():
+    (batch,) = jax.export.symbolic_shape("batch")
+    shape = jax.ShapeDtypeStruct((batch, 2), jnp.float32)
+    exported = jax.export.export(jax.jit(diagnostics.activation_sparsity))(shape)
+    assert exported.call(jnp.array([[0.0, 1.0], [0.0, 0.0]])) == 0.75
+
+
+def test_a_threshold_may_be_a_scalar_of_bfloat16():
+    threshold = jnp.bfloat16(0.5).dtype.type(0.5)
+    dead = diagnostics.dead_units(jnp.array([[0.25, 1.0]]), threshold=threshold)
+    assert dead.tolist() == [True, False]

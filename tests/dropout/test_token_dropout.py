@@ -91,7 +91,7 @@ def test_exact_masks_nest_and_take_traced_numbers(key):
 def test_rejects_what_is_no_count(key):
     with pytest.raises(ValueError, match=r"num_dropped must be in \[0, 7\], got 8"):
         jaxdrop.masks.exact(key, (4, 7), num_dropped=8)
-    with pytest.raises(TypeError, match="must be whole"):
+    with pytest.raises(TypeError, match="num_dropped must be an integer"):
         jaxdrop.masks.exact(key, (4, 7), num_dropped=jnp.float32(2))
     with pytest.raises(ValueError, match=r"num_prefix_tokens must be in \[0, 5\]"):
         jaxdrop.token_dropout(key, jnp.ones((5, 1)), rate=0.5, num_prefix_tokens=6)

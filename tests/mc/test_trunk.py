@@ -137,6 +137,19 @@ def test_a_named_technique_is_still_seen_by_its_name(net, key):
     assert "jaxdrop.dropout" in [e.params.get("name") for e in head.jaxpr.eqns]
 
 
+@pytest.mark.parametrize("work, is_opened", [(jnp.negative, False), (jnp.sort, True)])
+def test_a_call_is_opened_for_work_alone_whatever_it_says_to_compilers(
+    work, is_opened, key
+):
+    def technique(key, x):
+        x = lax.platform_dependent(x, tpu=lax.optimization_barrier, default=work)
+        return x * jax.random.normal(key, x.shape)
+
+    _, head = split(traced(jax.jit(technique), key, jnp.ones(8)))
+    called = [_programs.jitted_name(equation) for equation in head.jaxpr.eqns]
+    assert ("technique" not in called) == is_opened
+
+
 def test_counters_and_broadcasts_are_not_kept(key):
     x = jnp.ones((64, 32))
 

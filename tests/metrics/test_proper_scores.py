@@ -80,8 +80,11 @@ def test_scores_have_gradients():
 
 
 @pytest.mark.parametrize("row", [[3.0, -2.0], [0.9, -3.0], [1.5, 0.0]])
-def test_what_is_no_probability_gives_nan(row):
-    probs, labels = np.float32([row, [0.5, 0.5]]), np.array([0, 1])
+def test_what_is_not_a_probability_raises_on_the_host_and_gives_nan_on_the_device(row):
+    labels = np.array([0, 1])
+    with pytest.raises(ValueError, match="probs must be probabilities between 0 and 1"):
+        metrics.brier_score(np.float32([row, [0.5, 0.5]]), labels)
+    probs = jnp.asarray(np.float32([row, [0.5, 0.5]]))
     assert np.isnan(metrics.brier_score(probs, labels))
     assert np.isnan(metrics.expected_calibration_error(probs, labels))
     assert np.isnan(metrics.brier_decomposition(probs, labels)).any()

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
+from jax.ad_checkpoint import checkpoint_name
+from jax.experimental.xla_metadata import set_xla_metadata
 from jax.extend.core import Primitive, primitives
 from jax.interpreters import mlir
 
@@ -71,6 +73,30 @@ def test_a_cond_has_its_index_first_and_its_branches_in_a_tuple():
     assert isinstance(choice, Choice), "cond has no parameter branches any more"
     names = [_programs.program_of(b).eqns[0].primitive.name for b in choice.branches]
     assert names == ["cos", "sin"], "the branches of cond are in another order"
+    assert not choice.by_platform, "branches_platforms of cond is not None here"
+
+
+def test_a_choice_by_platform_says_so_also_after_a_transformation():
+    function = lambda x: lax.platform_dependent(x, cpu=jnp.sin, default=jnp.cos)
+    mapped = jax.vmap(function)
+    for run in (function, mapped, lambda x: jax.vjp(mapped, x)[1](x)):
+        choice = structure_of(first({"cond"}, run, X))
+        assert isinstance(choice, Choice) and choice.by_platform, (
+            "cond has no parameter branches_platforms any more"
+        )
+    index = first({"platform_index"}, function, X)
+    assert index.primitive.name in _programs.CHEAP
+
+
+def test_what_is_said_to_the_compiler_leaves_values_as_they_are():
+    said = {
+        "barrier": lax.optimization_barrier,
+        "metadata": lambda x: set_xla_metadata(jnp.sin(x), inlineable="false"),
+        "name": lambda x: checkpoint_name(x, "x"),
+    }
+    for name, function in said.items():
+        found = traced(function, X).jaxpr.eqns[-1].primitive.name
+        assert found in _programs.IDENTITIES, f"{name} is the primitive {found}"
 
 
 @jax.custom_jvp
@@ -187,6 +213,7 @@ def test_the_table_names_primitives_that_exist():
         if name.endswith("_p")
     }
     elsewhere = {"copy_p", "optimization_barrier", "pcast", "pvary", "reshard"}
+    elsewhere |= {"platform_index", "xla_metadata_value"}  # see the tests of each
     missing = (_programs.CHEAP | _programs.LAYOUT) - known - elsewhere
     assert not missing, f"JAX has no primitives of these names any more: {missing}"
 

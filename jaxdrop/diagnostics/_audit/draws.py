@@ -1,7 +1,7 @@
 """The draws of a program, as an audit collects them."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxdrop import _programs
@@ -87,8 +87,20 @@ class Draw:
 
     def excludes(self, other: "Draw") -> bool:
         """Whether the two are in different branches of one choice."""
+        return self.is_elsewhere(other.branches)
+
+    def equals(self, other: "Draw") -> bool:
+        """Whether both draw the same, with the same key and at the same rate."""
+        return self._identity() == other._identity()
+
+    def _identity(self) -> tuple[Any, ...]:
+        keep = None if self.keep is None else self.keep.number
+        return self.function, self.package, self.drawn, self.key.number, keep, self.rate
+
+    def is_elsewhere(self, branches: Mapping[Chain, int]) -> bool:
+        """Whether it is in another branch of one of these choices."""
         return any(
-            other.branches.get(choice, branch) != branch
+            branches.get(choice, branch) != branch
             for choice, branch in self.branches.items()
         )
 
@@ -154,7 +166,13 @@ def has_keep(package: str, function: str, /) -> bool:
 
 
 def limit_of(equation: Equation, operands: Sequence[Value], /) -> int | None:
-    """The number of what this equation compares random values with, or None."""
+    """The number of what this equation compares random values with, or None.
+
+    Attention compares inside of its primitive, which names its operands.
+    """
+    names = equation.params.get("names", ())
+    if equation.params.get("draws") is not None and "keep" in names:
+        return operands[names.index("keep")].number
     if equation.primitive.name not in _COMPARES:
         return None
     for drawn, limit in (operands, operands[::-1]):

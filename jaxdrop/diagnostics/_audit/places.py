@@ -41,6 +41,11 @@ class Place(NamedTuple):
     branches: tuple[tuple[Chain, int], ...] = ()
     recomputes: bool = False
 
+    def in_branch(self, index: int) -> "Place":
+        """The place of a branch, if this is the place of a choice."""
+        branches = (*self.branches, (self.chain, index))
+        return self._replace(chain=(*self.chain, index), branches=branches)
+
 
 def within(place: Place, equation: Equation, /) -> Place:
     """The place of an equation of the program that runs at ``place``."""

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdrop._programs import Equation, aval_of
+from jaxdrop._programs import IDENTITIES, Equation, aval_of
 
 Chain = tuple[int, ...]
 """A loop, by the equations that lead to it; the empty one is a call of the program."""
@@ -86,6 +86,8 @@ class Numbers:
             params = id(equation)
         aval = aval_of(equation.outvars[index])
         name = equation.primitive.name
+        if name in IDENTITIES:
+            return operands[index]
         if name == "random_wrap" and operands[0] in self._recipes:
             made, origin, _ = self._recipes[operands[0]]
             if made.primitive.name == "random_unwrap":
@@ -102,6 +104,12 @@ class Numbers:
             inputs = [self.evaluate(operand) for operand in operands]
             self._known[number] = _computed(equation, inputs, index)
         return self._known.get(number)
+
+
+def identifies(array: jax.Array | np.ndarray, /) -> bool:
+    """Whether an input is a key, or a count or rate from which one sees something."""
+    is_typed = jnp.issubdtype(array.dtype, jax.dtypes.prng_key)
+    return is_typed or array.ndim == 0 or array.dtype == jnp.uint32
 
 
 def joined(values: Sequence[Value], number: int, /) -> Value:
@@ -122,6 +130,18 @@ def joined(values: Sequence[Value], number: int, /) -> Value:
         form=agreed(lambda value: value.form, ""),
         mask=agreed(lambda value: value.mask, None),
         spatial=agreed(lambda value: value.spatial, ()),
+        uniform=all(value.uniform for value in values),
+    )
+
+
+def decided_by(choice: Value, value: Value, /) -> Value:
+    """A value that is what it is because of a choice, or of a test in a loop."""
+    return dataclasses.replace(
+        value,
+        sites=value.sites | choice.sites,
+        noisy=value.noisy | choice.noisy,
+        varies=value.varies | choice.varies,
+        carries=union([value.carries, choice.carries]),
     )
 
 

@@ -5,7 +5,6 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxdrop import _programs
@@ -28,7 +27,14 @@ from jaxdrop.diagnostics._audit.draws import (
     static_rate,
 )
 from jaxdrop.diagnostics._audit.places import PROGRAM, Place, source_of, within
-from jaxdrop.diagnostics._audit.values import Chain, Numbers, Value, joined, union
+from jaxdrop.diagnostics._audit.values import (
+    Chain,
+    Numbers,
+    Value,
+    decided_by,
+    identifies,
+    joined,
+)
 
 _ROUNDS = 8
 
@@ -42,6 +48,8 @@ class Walk:
       recurrent: those whose state goes through weights that all steps share.
       numbers: what values are equal, and what small ones are.
       limits: what random values are compared with.
+      by_platform: the choices that depend on the platform alone.
+      twins: for draws in their branches the number of an equal one in another branch.
       inputs: the values of the program's inputs.
       differentiates: whether there is a backward pass.
     """
@@ -52,6 +60,8 @@ class Walk:
         self.recurrent: set[Chain] = set()
         self.numbers = Numbers()
         self.limits: set[int] = set()
+        self.by_platform: set[Chain] = set()
+        self.twins: dict[int, int] = {}
         self.inputs: list[Value] = []
         self.differentiates = False
 
@@ -65,7 +75,7 @@ class Walk:
         values = []
         for index, array in enumerate(inputs):
             number = self.numbers.of("input", index)
-            if isinstance(array, jax.Array | np.ndarray) and _identifies(array):
+            if isinstance(array, jax.Array | np.ndarray) and identifies(array):
                 number = self.numbers.of_constant(array)
             changes = frozenset() if index in fixed else frozenset({PROGRAM})
             values.append(Value(number, varies=changes))
@@ -152,7 +162,7 @@ class Walk:
         index = self._index(equation, function, key, place)
         if index not in self.draws:
             drawn = cost_of(equation, package, function)
-            self.draws[index] = Draw(
+            new = Draw(
                 function=function,
                 package=package,
                 scope=place.scope,
@@ -165,6 +175,7 @@ class Walk:
                 loops=place.loops,
                 branches=dict(place.branches),
             )
+            index = self._added(index, new)
         draw = self.draws[index]
         data = data_of(equation, package)
         if not place.recomputes:
@@ -214,7 +225,18 @@ class Walk:
             again += [i for i in like if self.draws[i].source == source]
             if again:
                 return again[0]
-        return self.numbers.of("draw", place.chain)
+        number = self.numbers.of("draw", place.chain)
+        return self.twins.get(number, number)
+
+    def _added(self, index: int, new: Draw) -> int:
+        """Adds a draw, unless the branch for another platform draws the same."""
+        choices = {c: b for c, b in new.branches.items() if c in self.by_platform}
+        for twin, draw in self.draws.items():
+            if draw.is_elsewhere(choices) and draw.equals(new):
+                self.twins[index] = twin
+                return twin
+        self.draws[index] = new
+        return index
 
     def _drawn(
         self,
@@ -244,6 +266,7 @@ class Walk:
                     form="",
                     mask=index if draw.function == "bernoulli" else None,
                     spatial=operands[data].spatial if keeps_maps and data else (),
+                    uniform=False,
                 )
             )
         return outputs
@@ -313,7 +336,7 @@ class Walk:
             for index, value in enumerate(outputs[len(carry) :])
         ]
         for stop in stops:
-            carry = [_decided_by(stop, value) for value in carry]
+            carry = [decided_by(stop, value) for value in carry]
         return carry + stacked
 
     def _repeated(
@@ -360,36 +383,15 @@ class Walk:
         self, structure: Choice, operands: list[Value], place: Place
     ) -> list[Value]:
         choice = place.chain
+        if structure.by_platform:
+            self.by_platform.add(choice)
         results = [
-            self._run(
-                branch,
-                operands[1:],
-                place._replace(
-                    chain=(*place.chain, index),
-                    branches=(*place.branches, (choice, index)),
-                ),
-            )
+            self._run(branch, operands[1:], place.in_branch(index))
             for index, branch in enumerate(structure.branches)
         ]
         outputs = []
         for index, values in enumerate(zip(*results, strict=True)):
             same = len({value.number for value in values}) == 1
             number = values[0].number if same else self.numbers.of("if", choice, index)
-            outputs.append(_decided_by(operands[0], joined(values, number)))
+            outputs.append(decided_by(operands[0], joined(values, number)))
         return outputs
-
-
-def _decided_by(choice: Value, value: Value) -> Value:
-    return dataclasses.replace(
-        value,
-        sites=value.sites | choice.sites,
-        noisy=value.noisy | choice.noisy,
-        varies=value.varies | choice.varies,
-        carries=union([value.carries, choice.carries]),
-    )
-
-
-def _identifies(array: jax.Array | np.ndarray) -> bool:
-    """Whether an input is a key, or a count or rate from which one sees something."""
-    is_typed = jnp.issubdtype(array.dtype, jax.dtypes.prng_key)
-    return is_typed or array.ndim == 0 or array.dtype == jnp.uint32
