@@ -17,6 +17,8 @@ from jaxdrop._typing import Array, Axes, Flag, Key, Rate
 
 _T = TypeVar("_T")
 
+_INT32_MAX = 2**31 - 1
+
 
 def check_dropout(x: Any, /, *, rate: Rate, caller: str, scalar: bool = True) -> Array:
     """Checks what every dropper is given, and returns ``x`` as an array.
@@ -241,7 +243,10 @@ def check_count(count: Any, /, *, caller: str, name: str) -> int:
 
 
 def as_count(value: Any, /, *, name: str, least: int = 1) -> int:
-    """Returns how many there are of something as a Python int, or raises by name."""
+    """Returns how many there are of something as a Python int, or raises by name.
+
+    Programs count in int32.
+    """
     try:
         if isinstance(value, bool | np.bool_):
             raise TypeError
@@ -250,6 +255,8 @@ def as_count(value: Any, /, *, name: str, least: int = 1) -> int:
         raise TypeError(f"{name} must be an integer, got {value!r}.") from None
     if count < least:
         raise ValueError(f"{name} must be at least {least}, got {count}.")
+    if count > _INT32_MAX:
+        raise ValueError(f"{name} must be at most {_INT32_MAX}, got {count}.")
     return count
 
 
@@ -273,39 +280,6 @@ def _wrap(key: Array, *, caller: str) -> Key:
             f"{caller}: key has shape {key.shape}, which is not the shape of a raw key "
             f"of the default generator ({error}). Make keys with jax.random.key."
         ) from None
-
-
-def nan_if_negative(value: Any, /) -> Any:
-    """A number as it is; a JAX array with NaN where it is negative.
-
-    What is traced cannot raise, and must not pass in silence.
-    """
-    if not isinstance(value, jax.Array):
-        return value
-    if not jnp.issubdtype(value.dtype, jnp.floating):
-        value = value.astype(jnp.float32)
-    return jnp.where(value >= 0, value, jnp.nan)
-
-
-def check_nonnegative(value: Any, /, *, caller: str, name: str) -> None:
-    """Raises unless ``value`` is a number of at least 0 or a scalar JAX array."""
-    value = as_number(value)
-    shape = np.shape(value)
-    if isinstance(value, bool | np.bool_) or not isinstance(
-        value, Real | np.ndarray | jax.Array
-    ):
-        raise TypeError(
-            f"{caller}: {name} must be a number or a JAX scalar, got {value!r} of type "
-            f"{type(value).__name__}."
-        )
-    if shape:
-        raise ValueError(
-            f"{caller}: {name} must be a scalar, got an array of shape {shape}."
-        )
-    if not isinstance(value, jax.Array) and not 0 <= float(value) < np.inf:
-        raise ValueError(
-            f"{caller}: {name} must be finite and at least 0, got {value}."
-        )
 
 
 def as_number(number: Any, /) -> Any:

@@ -15,9 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxdrop._checks import check_choice, check_count, check_nonnegative
-from jaxdrop._numbers import as_scalar
+from jaxdrop._checks import check_choice, check_count
+from jaxdrop._numbers import as_array, as_scalar
 from jaxdrop._paths import path_name
+from jaxdrop._strengths import as_strength
 from jaxdrop._typing import Array, PyTree
 
 __all__ = ["EarlyStopping"]
@@ -120,11 +121,14 @@ class EarlyStopping:
         for name in ("min_delta", "baseline"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, _static(getattr(self, name), name))
-        check_nonnegative(self.min_delta, caller="EarlyStopping", name="min_delta")
+        as_strength(self.min_delta, caller="EarlyStopping", name="min_delta")
         if self.baseline is not None and math.isnan(self.baseline):
             raise ValueError("EarlyStopping: baseline must be a number, got nan.")
-        check_count(self.warmup, caller="EarlyStopping", name="warmup")
-        check_nonnegative(self.warmup, caller="EarlyStopping", name="warmup")
+        warmup = check_count(self.warmup, caller="EarlyStopping", name="warmup")
+        if warmup < 0:
+            raise ValueError(
+                f"EarlyStopping: warmup must be at least 0, got {self.warmup}."
+            )
         worst = math.inf if self.mode == "min" else -math.inf
         for name, value in {
             "best": jnp.full((), worst, jnp.result_type(float)),
@@ -230,12 +234,28 @@ def _within_int32(count: int) -> int:
     return min(count, 2**31 - 1)
 
 
+def _held(leaf: Any) -> Any:
+    """A parameter, or an error for an integer of the host that would wrap."""
+    if isinstance(leaf, jax.Array) or not isinstance(leaf, int | np.integer):
+        is_whole = isinstance(leaf, np.ndarray) and leaf.dtype.kind in "iu"
+        if not is_whole:
+            return leaf
+    held = as_array(leaf, name="EarlyStopping: best_params")
+    if jnp.issubdtype(held.dtype, jnp.floating):
+        raise ValueError(
+            f"EarlyStopping: best_params holds {leaf}, and {jnp.result_type(int)} is "
+            "too narrow for it; keep it outside, or enable x64."
+        )
+    return held
+
+
 def _choose(improved: Array, new: PyTree, old: PyTree) -> PyTree:
     """``new`` where there was an improvement, else ``old``, leaf by leaf."""
 
     def choose(new: Any, old: Any) -> Any:
         if not (hasattr(new, "dtype") or isinstance(new, Number)):
             return new
+        new, old = _held(new), _held(old)
         if hasattr(old, "dtype") and jnp.issubdtype(old.dtype, jnp.number):
             new = jnp.asarray(new).astype(old.dtype)
         return jnp.where(improved, new, old)

@@ -23,11 +23,10 @@ from jax.typing import ArrayLike
 from jaxdrop._checks import (
     check_choice,
     check_count,
-    check_nonnegative,
     check_rate,
-    nan_if_negative,
 )
 from jaxdrop._numbers import as_numbers
+from jaxdrop._strengths import as_strength
 from jaxdrop._typing import Array, Rate, Schedule
 
 __all__ = ["curriculum", "depth_rates", "early", "late", "scheduled_drop_path"]
@@ -142,9 +141,9 @@ def curriculum(
     """
     check_rate(rate, caller="curriculum")
     _check_steps(num_steps, caller="curriculum", name="num_steps")
-    check_nonnegative(sharpness, caller="curriculum", name="sharpness")
+    strength = as_strength(sharpness, caller="curriculum", name="sharpness")
     limit = _as_rate(rate)
-    decay = jnp.asarray(nan_if_negative(sharpness), jnp.float32)
+    decay = jnp.asarray(strength, jnp.float32)
 
     def schedule(step: ArrayLike) -> Array:
         return -limit * jnp.expm1(-decay * _over(_as_step(step), num_steps))
@@ -270,7 +269,7 @@ def _as_step(step: ArrayLike) -> Any:
     """
     counted: Any = as_numbers(step, "step")
     if counted.dtype == object:  # of any size, and of at most float64's precision
-        counted = np.asarray(np.minimum(counted, 2**1000)).astype(np.float64)
+        counted = np.where(counted > 2**1000, 2**1000, counted).astype(np.float64)
     if not jnp.issubdtype(counted.dtype, jnp.number) or jnp.iscomplexobj(counted):
         raise TypeError(f"step must be a real number, got an array of {counted.dtype}.")
     if counted.dtype.itemsize < 4:

@@ -7,11 +7,12 @@ what it gives for two numbers in float64, or None if the numbers must be refused
 from decimal import Decimal
 from fractions import Fraction
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxdrop import acquisition, diagnostics, metrics, schedules
+from jaxdrop import acquisition, diagnostics, mc, metrics, schedules
 from jaxdrop.early_stopping import EarlyStopping
 
 LABELS = np.array([0, 1])
@@ -151,3 +152,63 @@ def test_labels_that_would_wrap_name_no_class(label):
     assert np.isnan(metrics.negative_log_likelihood(np.zeros((1, 3)), labels))
     assert np.isnan(metrics.brier_score(np.full((1, 2), 0.5), labels))
     assert np.isnan(metrics.auroc(np.zeros(2), [label, 0]))
+
+
+KEY = jax.random.key(0)
+noisy = lambda key, x: x + jax.random.normal(key, x.shape)
+STRENGTHS = {
+    "tol": lambda v: mc.predict(noisy, KEY, jnp.ones(2), num_samples=2, tol=v).count,
+    "noise": lambda v: (
+        mc.predict(
+            noisy,
+            KEY,
+            jnp.ones(2),
+            num_samples=2,
+            reducers=mc.gaussian_mixture(noise=v),
+        ).count
+    ),
+    "threshold": lambda v: diagnostics.dead_units(jnp.ones((2, 2)), threshold=v),
+    "sharpness": lambda v: schedules.curriculum(0.5, num_steps=9, sharpness=v)(0),
+    "min_delta": lambda v: EarlyStopping(patience=1, min_delta=v).update(1.0).best,
+}
+
+
+@pytest.mark.parametrize("name", STRENGTHS)
+def test_strengths_are_numbers_of_any_kind_within_range(name):
+    for number in (Decimal("0.5"), Fraction(1, 2), np.int64(2**40), 2**70):
+        assert np.isfinite(STRENGTHS[name](number)).all()
+    for number in (10**400, 1e300, -1):
+        with pytest.raises(ValueError, match=name):
+            STRENGTHS[name](number)
+
+
+COUNTS = {
+    "num_samples": lambda n: mc.predict(noisy, KEY, jnp.ones(2), num_samples=n),
+    "ddof": lambda n: mc.moments(ddof=n),
+    "num_bins": lambda n: metrics.brier_decomposition(
+        jnp.full((1, 2), 0.5), jnp.zeros(1, int), num_bins=n
+    ),
+    "capacity": lambda n: mc.quantiles(capacity=n),
+}
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_counts_that_no_program_can_hold_are_named(name):
+    with pytest.raises(ValueError, match=f"{name} must be at most 2147483647"):
+        COUNTS[name](2**31)
+
+
+@pytest.mark.parametrize("target", [2**40, np.int64(2**32), 2.0**32])
+def test_targets_of_a_mixture_do_not_wrap(target):
+    model = lambda key, x: (0 * noisy(key, x), jnp.ones_like(x))
+    reducer = mc.gaussian_mixture(targets=[target])
+    result = mc.predict(model, KEY, jnp.ones(1), num_samples=2, reducers=reducer)
+    expected = -0.5 * float(target) ** 2
+    np.testing.assert_allclose(result.stats["log_density"], [expected], rtol=1e-6)
+
+
+def test_the_sparsity_of_nan_is_nan():
+    for array in (np.array([[np.nan, 1.0], [0.0, 1.0]]), jnp.array([[jnp.nan, 0.0]])):
+        assert np.isnan(diagnostics.activation_sparsity(array))
+        by_unit = diagnostics.activation_sparsity(array, axis=-1)
+        np.testing.assert_array_equal(np.isnan(by_unit), [True, False])

@@ -155,6 +155,31 @@ def test_infinite_ends_stay_infinite():
     assert low.tolist() == [-np.inf, 0] and high.tolist() == [1e9, 0.5]
 
 
+BEYOND = [
+    (np.array([2**62, 2**62 + 1]), np.array([-np.inf, np.inf])),
+    (np.array([2**64 - 2, 2**64 - 1], np.uint64), np.array([-np.inf, np.inf])),
+    ([10**400, 10**400 + 1], [-np.inf, Decimal("Infinity")]),
+    ([Decimal("1.1"), Decimal("1.1") + Decimal("1e-20")], [-np.inf, np.inf]),
+]
+
+
+@pytest.mark.parametrize("values, ends", BEYOND)
+def test_beside_infinity_exact_numbers_stay_apart(values, ends):
+    values, ends = _numbers.in_order(values=values, ends=ends)
+    assert ends[0] < values[0] < values[1] < ends[1]
+    mixed = [*np.asarray(values, object), np.nan]
+    assert np.isnan(_numbers.in_order(mixed=mixed)[0][-1])
+
+
+@pytest.mark.parametrize("values, ends", BEYOND[:3])
+def test_beside_infinity_differences_of_exact_numbers_are_right(values, ends):
+    values, ends = _numbers.relative(values=values, ends=ends)
+    assert list(values - values[0]) == [0, 0]  # relative to themselves
+    np.testing.assert_array_equal(ends, [-np.inf, np.inf])
+    row = [10**400, 10**400 + 1, -np.inf]
+    np.testing.assert_array_equal(_numbers.as_logits(row, name="x"), [-1, 0, -np.inf])
+
+
 def test_logits_are_relative_to_the_largest():
     logits = np.array([[1e9, 1e9 + 1], [np.finfo(float).min, 0.1], [-np.inf, 2**30]])
     found = _numbers.as_logits(logits, name="logits")

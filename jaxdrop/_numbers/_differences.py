@@ -9,10 +9,10 @@ import numpy as np
 from jax import lax
 
 from jaxdrop._numbers._host import (
+    are_finite,
     as_jax_dtype,
     default_float,
     in_common,
-    is_object,
     may_round,
     on_host,
 )
@@ -70,9 +70,9 @@ def relative(**arrays: Any) -> tuple[Array | np.ndarray, ...]:
     if host is None:
         return given
     first, *_ = values = in_common(host)
-    origin = first if is_object(first) else np.where(np.isfinite(first), first, 0)
+    origin = np.where(are_finite(first), first, 0)
     return tuple(
-        as_jax_dtype(np.asarray(value - origin), name)
+        as_jax_dtype(_less(value, origin), name)
         for name, value in zip(arrays, values, strict=True)
     )
 
@@ -90,14 +90,18 @@ def as_logits(value: Any, /, *, name: str) -> Array | np.ndarray:
     (logits,) = in_common(host)
     if not logits.ndim or not logits.size:
         return as_jax_dtype(logits, name)
-    largest = logits.max(-1, keepdims=True)
-    if not is_object(logits):
-        largest = np.where(np.isfinite(largest), largest, 0)
-    below = np.asarray(logits - largest)
+    largest = np.where(are_finite(logits), logits, -np.inf).max(-1, keepdims=True)
+    below = _less(logits, np.where(are_finite(largest), largest, 0))
     lowest = float(np.finfo(default_float()).min)
     impossible = below == -np.inf
     below = np.where(below < lowest, lowest, below)
     return as_jax_dtype(np.where(impossible, -np.inf, below), name)
+
+
+def _less(values: np.ndarray, origin: np.ndarray) -> np.ndarray:
+    """The difference from a finite origin; fractions may be too large for infinity."""
+    finite = are_finite(values)
+    return np.where(finite, np.where(finite, values, 0) - origin, values)
 
 
 def _ranked(arrays: Sequence[Any]) -> tuple[Any, ...]:

@@ -15,8 +15,8 @@ from jaxdrop._typing import Array
 def as_host(value: Any, name: str, /) -> np.ndarray:
     """Returns numbers from the host as a NumPy array in their own precision.
 
-    Decimals, fractions, and integers beyond 64 bits are an array of fractions, or of
-    float64 if one of them is not finite.
+    Decimals, fractions, and integers beyond 64 bits are an array of integers and
+    fractions, with floats for what is not finite.
 
     Raises:
       TypeError: if ``value`` does not hold numbers.
@@ -115,8 +115,6 @@ def in_common(arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
     if not any(map(_is_beyond_float64, native.values())):
         wide = np.result_type(np.float64, *(a.dtype for a in native.values()))
         return [a.astype(wide) for a in native.values()]
-    if any(not is_object(a) and not np.isfinite(a).all() for a in native.values()):
-        return [as_float64(a, name) for name, a in native.items()]
     return [_fractions(a) for a in native.values()]
 
 
@@ -135,26 +133,39 @@ def _native(array: np.ndarray) -> np.ndarray:
 
 
 def _fractions(array: np.ndarray) -> np.ndarray:
-    """Exact numbers: Python integers where the dtype is one of integers."""
+    """Exact numbers: Python integers where the dtype is one of integers.
+
+    NaN and infinity remain floats, which Python compares with any number exactly.
+    """
     exact = np.empty(array.size, object)
     entries = array.ravel().tolist()
     whole = array.dtype.kind in "iub"
-    exact[:] = entries if whole else [Fraction(v) for v in entries]
+    exact[:] = entries if whole else [_fraction(v) for v in entries]
     return exact.reshape(array.shape)
 
 
+def _fraction(number: Any) -> Fraction | float:
+    finite = number.is_finite() if isinstance(number, Decimal) else number - number == 0
+    return Fraction(number) if finite else float(number)
+
+
+def are_finite(array: np.ndarray) -> np.ndarray:
+    """Which entries are finite, of objects too."""
+    if not is_object(array):
+        return np.isfinite(array)
+    with np.errstate(invalid="ignore"):  # of an infinity and itself
+        return np.asarray(array - array == 0, bool)
+
+
 def _exact(array: np.ndarray, name: str, value: Any) -> np.ndarray:
-    """Objects as fractions, or as float64 if one of them is not finite."""
+    """Objects as fractions, and as floats where they are not finite."""
     entries = [v.item() if isinstance(v, np.generic) else v for v in array.ravel()]
     if not all(isinstance(v, Real | Decimal) for v in entries):
         raise _not_numbers(name, value)
     flat = np.empty(array.size, object)
     flat[:] = entries
-    plain: np.ndarray = flat.reshape(array.shape)
-    try:
-        return _fractions(plain)
-    except (ValueError, OverflowError):  # of NaN and infinity
-        return as_float64(plain, name)
+    exact = _fractions(flat.reshape(array.shape))
+    return exact if are_finite(exact).any() else exact.astype(np.float64)
 
 
 def as_float64(array: np.ndarray, name: str) -> np.ndarray:

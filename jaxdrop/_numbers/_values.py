@@ -51,7 +51,7 @@ def as_labels(value: Any, /, *, name: str) -> Array | np.ndarray:
         return labels
     whole = None
     if isinstance(labels, np.ndarray) and is_object(labels):
-        whole = all(v.denominator == 1 for v in labels.flat)
+        whole = all(getattr(v, "denominator", 0) == 1 for v in labels.flat)
     if not (whole or jnp.issubdtype(labels.dtype, jnp.integer)):
         kind = "other numbers" if whole is False else f"an array of {labels.dtype}"
         raise TypeError(f"{name} must be integers, got {kind}.")

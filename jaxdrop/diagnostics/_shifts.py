@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from jaxdrop._checks import (
@@ -15,6 +14,7 @@ from jaxdrop._checks import (
     check_rate,
     require_key,
 )
+from jaxdrop._loops import settled
 from jaxdrop._numbers import as_array
 from jaxdrop._typing import Array, Key, PyTree, Rate
 from jaxdrop._weights import squared, widened
@@ -83,10 +83,6 @@ def weight_scaling_gap(
       True
     """
     num_samples = as_count(num_samples, name="weight_scaling_gap: num_samples", least=2)
-    if num_samples > np.iinfo(np.int32).max:
-        raise ValueError(
-            f"weight_scaling_gap: num_samples must be below 2**31, got {num_samples}."
-        )
     key = require_key(key, caller="weight_scaling_gap", instead="")
     single = deterministic(*args)
     zeros = jax.tree.map(lambda y: jnp.zeros_like(widened(jnp.asarray(y))), single)
@@ -95,7 +91,8 @@ def weight_scaling_gap(
         sample = stochastic(jax.random.fold_in(key, index), *args)
         return _with_sample(moments, sample, index)
 
-    mean, moment = lax.fori_loop(0, num_samples, add, (zeros, zeros))
+    start = settled(lambda moments: add(jnp.int32(0), moments), (zeros, zeros))
+    mean, moment = lax.fori_loop(0, num_samples, add, start)
     stderr = jax.tree.map(
         lambda m: jnp.sqrt(m / float(num_samples - 1) / float(num_samples)), moment
     )

@@ -9,8 +9,9 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
-from jaxdrop._checks import as_count, check_axis, check_inexact, check_nonnegative
-from jaxdrop._numbers import as_array, as_numbers, as_scalar, share_of_true
+from jaxdrop._checks import as_count, check_axis, check_inexact
+from jaxdrop._numbers import as_array, as_numbers, share_of_true
+from jaxdrop._strengths import as_strength
 from jaxdrop._typing import Array, Axes, PyTree
 
 
@@ -45,9 +46,7 @@ def dead_units(
       >>> diagnostics.dead_units(jnp.array([[0.0, 1.0], [0.0, 0.0]])).tolist()
       [True, False]
     """
-    check_nonnegative(threshold, caller="dead_units", name="threshold")
-
-    threshold = as_scalar(threshold, name="dead_units: threshold")
+    threshold = as_strength(threshold, caller="dead_units", name="threshold")
 
     def dead(leaf: Any) -> Array:
         leaf = as_numbers(leaf, "activities")
@@ -69,8 +68,8 @@ def activation_sparsity(
 
     Returns:
       For each array the share of activations with moduli of at most ``threshold``, in
-      float32: a scalar, or one for each unit; NaN if there are no activations, or for
-      a JAX ``threshold`` that is negative.
+      float32: a scalar, or one for each unit; NaN if there are no activations, if one
+      of them is NaN, or for a JAX ``threshold`` that is negative.
 
     Raises:
       ValueError: if ``threshold`` is negative or the axis does not exist.
@@ -87,15 +86,16 @@ def activation_sparsity(
       >>> float(diagnostics.activation_sparsity(activities)["hidden"])
       0.75
     """
-    check_nonnegative(threshold, caller="activation_sparsity", name="threshold")
-
-    threshold = as_scalar(threshold, name="activation_sparsity: threshold")
+    threshold = as_strength(threshold, caller="activation_sparsity", name="threshold")
 
     def sparsity(leaf: Any) -> Array:
         leaf = as_numbers(leaf, "activities")
         others = _other_axes(leaf, axis)
         share = share_of_true(_is_inactive(leaf, threshold), others)
-        return jnp.where(jnp.asarray(threshold) >= 0, share, jnp.nan)
+        known = jnp.asarray(threshold) >= 0
+        if jnp.issubdtype(leaf.dtype, jnp.inexact):
+            known &= ~jnp.isnan(as_array(leaf, name="activities")).any(others)
+        return jnp.where(known, share, jnp.nan)
 
     return jax.tree.map(sparsity, activities)
 

@@ -8,7 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxdrop._checks import as_count, check_choice, check_nonnegative, is_number
+from jaxdrop._checks import as_count, check_choice
+from jaxdrop._numbers import as_array
+from jaxdrop._strengths import as_strength
 from jaxdrop._typing import Array, PyTree
 from jaxdrop.mc._moments import (
     Moments,
@@ -103,8 +105,12 @@ def gaussian_mixture(
       True
     """
     check_choice(spread, ("variance", "log_variance", "std"), name="spread")
-    if noise is not None and is_number(noise):
-        check_nonnegative(noise, caller="gaussian_mixture", name="noise")
+    if noise is not None:
+        noise = as_array(noise, name="noise")
+        if not noise.ndim:
+            noise = as_strength(noise, caller="gaussian_mixture", name="noise")
+    if targets is not None:
+        targets = as_array(targets, name="targets")
     event_dims = as_count(event_dims, name="event_dims", least=0)
     ddof = as_count(ddof, name="ddof", least=0)
 

@@ -11,7 +11,9 @@ from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 from jax.typing import ArrayLike
 
-from jaxdrop._checks import as_count, check_choice, check_nonnegative
+from jaxdrop._checks import as_count, check_choice
+from jaxdrop._loops import settled
+from jaxdrop._strengths import as_strength
 from jaxdrop._typing import Array, Key, PyTree
 from jaxdrop.mc._categorical import categorical
 from jaxdrop.mc._forward_only import forward_only
@@ -19,7 +21,7 @@ from jaxdrop.mc._gaussian_mixture import gaussian_mixture
 from jaxdrop.mc._moments import moments
 from jaxdrop.mc._reducer import Reducer, Stats, along, named
 from jaxdrop.mc._rows import BatchAxis
-from jaxdrop.mc._sampling import Plan, Sampler, arrays_of, fold, sampler, settled
+from jaxdrop.mc._sampling import Plan, Sampler, arrays_of, fold, sampler
 
 _PRESETS = ("auto", "classification", "regression")
 
@@ -163,7 +165,7 @@ def predict(
     if mesh is not None:
         axis_name = _axis_of(mesh, axis_name)
     if tol is not None:
-        check_nonnegative(tol, caller="mc.predict", name="tol")
+        tol = as_strength(tol, caller="mc.predict", name="tol")
     plan = Plan(chunk_size, keep_samples, axis_name)
 
     def run(

@@ -10,6 +10,7 @@ from jax import lax
 
 from jaxdrop import _programs
 from jaxdrop._checks import check_choice, require_key
+from jaxdrop._loops import settled
 from jaxdrop._typing import Array, Key, PyTree
 from jaxdrop.mc._reducer import Reducer
 from jaxdrop.mc._rows import BatchAxis, rowwise
@@ -188,32 +189,6 @@ def _fold_on_devices(
     )
     flat = lambda x: gathered(x).reshape(devices * share, *x.shape[1:])[:size]
     return sums, jax.tree.map(flat, samples)
-
-
-def settled(function: Callable[[PyTree], PyTree], state: PyTree, /) -> PyTree:
-    """A first state of the type that ``function`` will give it, for a loop to carry.
-
-    On a mesh the type of an array says along which axes it varies or is sharded, and
-    the state of no samples is everywhere the same.
-    """
-    if jax.sharding.get_abstract_mesh().empty:
-        return state
-    return jax.tree.map(_retyped, state, jax.eval_shape(function, state))
-
-
-def _retyped(x: Array, like: jax.ShapeDtypeStruct) -> Array:
-    varying = _varying(like) - _varying(jax.typeof(x))
-    if varying:
-        x = lax.pcast(x, tuple(varying), to="varying")
-    if any(getattr(like.sharding, "spec", ())):
-        x = jax.reshard(x, like.sharding)  # type: ignore[no-untyped-call]
-    return x
-
-
-def _varying(kind: Any) -> frozenset[Any]:
-    """The mesh axes along which the devices hold different values."""
-    axes: frozenset[Any] = getattr(kind.manual_axis_type, "varying", frozenset())
-    return axes
 
 
 def arrays_of(

@@ -16,6 +16,7 @@ from jaxdrop.metrics._examples import (
     as_classified,
     as_float,
     as_level,
+    in_units,
     is_label,
     is_probability,
     poison,
@@ -188,6 +189,8 @@ def debiased_calibration_error(
       >>> f"{error:.4f}"  # a gap of 0, less the variance of the mean of 4 coin flips
       '-0.0833'
     """
+    if weights is not None:
+        weights = in_units(as_float(weights, name="weights"))
     return calibration_bins(
         probs, labels, num_bins=num_bins, weights=weights
     ).debiased_squared_error

@@ -1,6 +1,7 @@
 """Examples, what is known about each of them, and how much each of them counts."""
 
 import math
+from decimal import Decimal
 from typing import Any
 
 import jax
@@ -11,6 +12,7 @@ from jax.typing import ArrayLike
 from jaxdrop._checks import is_number
 from jaxdrop._numbers import as_labels
 from jaxdrop._typing import Array
+from jaxdrop._weights import power_of_two
 from jaxdrop.metrics._probabilities import SLACK, check_classes
 
 
@@ -90,6 +92,13 @@ def as_weights(
     return poison(counts, counts >= 0).astype(dtype).ravel()
 
 
+def in_units(weights: Array, /) -> Array:
+    """Weights divided by a power of two, so that no sum or square leaves the range."""
+    counted = jnp.where((weights > 0) & jnp.isfinite(weights), weights, 0)
+    largest = jax.lax.stop_gradient(counted.max(initial=0))
+    return weights / power_of_two(largest)
+
+
 def weighted(values: Array, weights: Array, /) -> Array:
     """``weights * values``, where an example that does not count may hold anything."""
     return jnp.where(weights == 0, 0, weights * values)
@@ -97,6 +106,7 @@ def weighted(values: Array, weights: Array, /) -> Array:
 
 def weighted_mean(values: Array, weights: Array, /) -> Array:
     """The mean over the first axis; NaN if nothing counts."""
+    weights = in_units(weights)
     return weighted(values, weights).sum(0) / weights.sum(0)
 
 
@@ -130,7 +140,9 @@ def as_level(level: ArrayLike, /, *, name: str, ends: str = "") -> ArrayLike:
     if isinstance(level, jax.Array):
         inside = (level > 0) & (level < 1)
         return poison(level, inside | (zero & (level == 0)) | (one & (level == 1)))
-    if isinstance(level, bool | np.bool_) or not is_number(level):
+    if isinstance(level, bool | np.bool_) or not (
+        isinstance(level, Decimal) or is_number(level)
+    ):
         raise TypeError(f"{name} must be a number between 0 and 1, got {level!r}.")
     if not (0 < level < 1 or (zero and level == 0) or (one and level == 1)):
         raise ValueError(f"{name} must be between 0 and 1, got {level}.")

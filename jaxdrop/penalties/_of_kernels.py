@@ -6,6 +6,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from jaxdrop._checks import as_count
+from jaxdrop._loops import settled
 from jaxdrop._typing import Array, Axes, PyTree, Where
 from jaxdrop._weights import (
     Patterns,
@@ -172,7 +173,9 @@ def _top_direction(tall: Array, num_iterations: int | None) -> Array:
         return image / jnp.where(length > 0, length, 1).astype(image.dtype)
 
     unit = jnp.asarray(start / np.linalg.norm(start), tall.dtype)
-    return lax.fori_loop(0, num_iterations, step, unit)
+    first = settled(lambda direction: step(0, direction), unit)
+    found: Array = lax.fori_loop(0, num_iterations, step, first)
+    return found
 
 
 def _top_by_decomposition(gram: Array) -> Array:

@@ -18,6 +18,7 @@ from jaxdrop._checks import (
     check_real,
     require_key,
 )
+from jaxdrop._loops import varying_like
 from jaxdrop._numbers import as_labels, as_logits, as_scalar
 from jaxdrop._strengths import as_strength
 from jaxdrop._typing import Array, Key, Rate
@@ -275,6 +276,9 @@ def jacobian(
     """
     coefficient = as_strength(coefficient, caller="jacobian", name="coefficient")
     x = check_inexact(x, caller="jacobian")
+    if num_projections is not None:
+        key = require_key(key, caller="jacobian")
+        x = varying_like(x, key)
     y, pull_back = jax.vjp(function, x)
     if not isinstance(y, jax.Array) or y.shape[:1] != x.shape[:1] or not x.ndim:
         found = y.shape if isinstance(y, jax.Array) else type(y).__name__
@@ -283,13 +287,12 @@ def jacobian(
             f"*outputs); it maps {x.shape} to {found}."
         )
     batch, num_outputs = y.shape[0], math.prod(y.shape[1:])
-    if num_projections is None:
+    if key is None or num_projections is None:
         basis = jnp.eye(num_outputs, dtype=y.dtype)[:, None]
         directions = jnp.broadcast_to(basis, (num_outputs, batch, num_outputs))
         scale = 1.0
     else:
         num_projections = as_count(num_projections, name="jacobian: num_projections")
-        key = require_key(key, caller="jacobian")
         drawn = prng.normal(key, (num_projections, batch, num_outputs))
         length = norms(drawn, (-1,))
         directions = (drawn / jnp.where(length > 0, length, 1)).astype(y.dtype)
@@ -298,6 +301,7 @@ def jacobian(
     def of_direction(direction: Array) -> Array:
         return jnp.sum(squared(pull_back(direction.reshape(y.shape))[0]))
 
+    directions = varying_like(directions, y)
     total = jnp.sum(jax.vmap(of_direction)(directions)) * scale / max(batch, 1)
     return scaled_sum([total], coefficient)
 

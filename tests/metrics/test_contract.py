@@ -1,6 +1,7 @@
 """What every metric promises, one row per metric and one test per promise."""
 
 import inspect
+from decimal import Decimal
 from functools import partial
 
 import jax
@@ -330,3 +331,32 @@ def test_static_arguments_are_python_values():
 def test_lists_of_numbers_are_arrays():
     assert metrics.auroc([0.2, 0.7], [0, 1]) == 1
     assert metrics.brier_score([[1.0, 0.0]], [0], weights=[2.0]) == 0
+
+
+@pytest.mark.parametrize("unit", [2.0**127, 2.0**60, 1.0, 2.0**-60, 2.0**-120])
+def test_the_unit_of_weights_does_not_matter(unit):
+    """Likelihood ratios, which are weights of importance, are of any size."""
+    share = jnp.array([1.0, 0.5, 1.0, 1.0, 0.25], jnp.float32)
+    labels = jnp.array([0, 1, 0, 1, 0])
+    logits = jnp.array([[9.0, 0.0]] * 5)
+    probs = jnp.array([[0.6, 0.4]] * 5)
+    rows = [
+        (metrics.debiased_calibration_error, probs, labels),
+        (metrics.temperature_scaling, logits, labels),
+        (metrics.negative_log_likelihood, logits, labels),
+        (metrics.brier_score, probs, labels),
+        (metrics.interval_width, labels, labels + 2),
+    ]
+    for metric, *data in rows:
+        expected = metric(*data, weights=share)
+        assert np.isfinite(expected)
+        np.testing.assert_allclose(
+            metric(*data, weights=share * unit), expected, rtol=1e-6
+        )
+
+
+def test_levels_may_be_decimals():
+    half = Decimal("0.5")
+    for level in (half, 0.5):
+        score = metrics.winkler_score(0.0, 1.0, jnp.array([0.5, 1.5]), alpha=level)
+        assert score == 2
