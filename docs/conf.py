@@ -43,7 +43,14 @@ napoleon_use_ivar = True
 # Types of other libraries, whose sites cannot be asked while this one is built.
 nitpick_ignore_regex = [
     (r"py:.*", r"(jax|jaxlib|flax|optax|np|numpy|nnx|nn|collections|typing)\..*"),
-    (r"py:.*", r"(Array|ArrayLike|Key|Rate|Flag|Axes|PyTree|Path|Where|Schedule)"),
+    (r"py:.*", r"jaxdrop\.(\w+\.)?_.*"),  # private bases and type variables
+    (r"py:meth", r"(apply|init|init_and_output|__setattr__|compact)"),  # Flax's words
+    (r"py:func", r"log_sigmoid"),
+    (r"py:class", r"(MaskedCarry|KeyedCarry|The .* calibration error)"),
+    (
+        r"py:.*",
+        r"(Figure|Axes|_T|Array|ArrayLike|Key|Rate|Flag|PyTree|Path|Where|Schedule)",
+    ),
 ]
 
 copybutton_prompt_text = r">>> |\.\.\. |\$ "

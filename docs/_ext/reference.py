@@ -21,8 +21,9 @@ def public_names(module: ModuleType) -> list[str]:
 def page(module: ModuleType, names: list[str]) -> str:
     """A page in reStructuredText, inside MyST: a table of names, then each in full."""
     first, _, rest = inspect.getdoc(module).partition("\n")
-    lines = [f"# `{module.__name__}`", "", "```{eval-rst}", first, "", rest.strip(), ""]
-    lines += [f".. currentmodule:: {module.__name__}", "", ".. autosummary::", ""]
+    lines = [f"# `{module.__name__}`", "", "```{eval-rst}"]
+    lines += [f".. module:: {module.__name__}", "", first, "", rest.strip(), ""]
+    lines += [".. autosummary::", ""]
     lines += [f"   {name}" for name in names] + [""]
     for name in names:
         lines += entry(getattr(module, name), name)
@@ -32,8 +33,7 @@ def page(module: ModuleType, names: list[str]) -> str:
 def entry(value: object, name: str) -> list[str]:
     """The directive that documents one name."""
     if inspect.isclass(value):
-        options = ["   :members:", "   :show-inheritance:"]
-        return [f".. autoclass:: {name}", *options, ""]
+        return [f".. autoclass:: {name}", "   :members:", ""]
     kind = "function" if callable(value) and inspect.isroutine(value) else "data"
     return [f".. auto{kind}:: {name}", ""]
 

@@ -4,14 +4,13 @@ import pathlib
 
 import matplotlib as mpl
 
-from pictures import canvas, home, images, networks, noise, sequences
+from pictures import canvas, images, networks, noise, sequences
 
 DRAWINGS = {
     **images.DRAWINGS,
     **networks.DRAWINGS,
     **noise.DRAWINGS,
     **sequences.DRAWINGS,
-    **home.DRAWINGS,
 }
 """A function that returns a figure, by the name of the picture."""
 
