@@ -44,7 +44,8 @@ napoleon_use_ivar = True
 nitpick_ignore_regex = [
     (r"py:.*", r"(jax|jaxlib|flax|optax|np|numpy|nnx|nn|collections|typing)\..*"),
     (r"py:.*", r"jaxdrop\.(\w+\.)?_.*"),  # private bases and type variables
-    (r"py:meth", r"(apply|init|init_and_output|__setattr__|compact)"),  # Flax's words
+    # Methods that docstrings which are inherited from Flax name.
+    (r"py:meth", r"(apply|init|init_and_output|__setattr__|compact)"),
     (r"py:func", r"log_sigmoid"),
     (r"py:class", r"(MaskedCarry|KeyedCarry|The .* calibration error)"),
     (

@@ -69,8 +69,8 @@ def test_a_batch_over_devices_is_dropped_as_on_one_and_shared_fairly(row, kind):
     """The same result, an eighth of the work and of the memory, and no exchange.
 
     Some releases of XLA draw once for each pass on many devices and once for both on
-    one: then it is a quarter. That a device computes the whole mask shows in its work alone, if at all: there is
-    nothing to exchange, and the output is right.
+    one: then it is a quarter. That a device computes the whole mask shows in its work
+    alone, if at all: there is nothing to exchange, and the output is right.
     """
     whole, expected = alone(row)
     x, mesh = spread(wide(row), (8,), ("data",), P("data"), kind)
