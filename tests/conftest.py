@@ -109,6 +109,7 @@ def pytest_collection_modifyitems(
         seen[name(item)] += 1
         if sizes[name(item)] >= LARGE and turn % 4:
             item.add_marker(pytest.mark.slow(CELL))
+            item.add_marker(pytest.mark.cell)
 
 
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:
