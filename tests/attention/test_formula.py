@@ -71,7 +71,8 @@ def assert_output_and_gradients_are_the_formulas(key, arrays, masking, block):
         rounded = single[name].astype(gradient.dtype)
         # A query that sees one key has a gradient of 0, of which roundings are left.
         allowed = 1e-7 * np.linalg.norm(double["value"])
-        allowed += 2 * error(rounded, double[name])
+        # Compiled quickly, programs round to half precision at more places.
+        allowed += 3 * error(rounded, double[name])
         assert error(gradient, double[name]) <= allowed, name
 
 

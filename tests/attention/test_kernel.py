@@ -287,7 +287,15 @@ def test_spread_over_devices_the_results_are_the_same(key, key_heads):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("implementation", [None, pytest.param("pallas", marks=SLOW)])
+INTERPRETED = pytest.mark.xfail(
+    reason="the interpreter of Pallas does not mark its loop variables as varying",
+    raises=ValueError,
+)
+
+
+@pytest.mark.parametrize(
+    "implementation", [None, pytest.param("pallas", marks=[SLOW, INTERPRETED])]
+)
 def test_within_shard_map_keys_and_rates_may_differ(key, implementation):
     length = 80 if implementation is None else 24  # the mask takes the long path
     arrays = [
