@@ -47,7 +47,7 @@ class Seeds(NamedTuple):
     Attributes:
       keep: the probability that none starts, a number or an array.
       drop: the probability that one does, where it may be so small that ``keep`` is
-        not told from 1; else None.
+        not distinguished from 1; else None.
     """
 
     keep: Any
