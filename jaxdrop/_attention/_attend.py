@@ -108,7 +108,7 @@ def pull(
 
 
 def _drop(call: Call, operands: Operands) -> Drop:
-    return Drop(call.key(operands), operands["keep"])
+    return Drop(operands["words"], operands["keep"], call.hash)
 
 
 _TO_ROWS = {

@@ -7,9 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxdrop._attention._flash_tile import Hash
 from jaxdrop._attention._plan import Plan, Reach, make_plan
-from jaxdrop._typing import Array, Key
+from jaxdrop._typing import Array
+from jaxdrop.prng._bits import CounterHash
 
 Operands = dict[str, Array]
 """The arrays of a call.
@@ -41,8 +41,7 @@ class Call:
       window: how many keys to the left and right a query attends to, or None.
       block: queries and keys of a block, None to choose.
       shared: along which axes of the weights one draw is shared.
-      impl: the implementation of the key of the mask.
-      hash: what draws its bits.
+      hash: what draws the bits of the mask.
       precision: the precision of products that is asked for.
       devices: over how many devices the compiler may spread the arrays.
       in_kernels: whether kernels are asked for.
@@ -52,15 +51,10 @@ class Call:
     window: Reach | None
     block: tuple[int | None, int | None]
     shared: tuple[bool, ...]
-    impl: Any
-    hash: Hash
+    hash: CounterHash
     precision: Any
     devices: int
     in_kernels: bool
-
-    def key(self, operands: Operands) -> Key:
-        """The key of the mask."""
-        return jax.random.wrap_key_data(operands["words"], impl=self.impl)
 
     def weights(self, shapes: Shapes) -> tuple[int, int, int, int]:
         """The shape of the attention weights, from those of queries and keys."""

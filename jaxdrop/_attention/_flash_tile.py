@@ -8,7 +8,6 @@ are absolute, so that a tile draws its own part of the mask of all weights.
 
 import dataclasses
 import functools
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -20,9 +19,7 @@ from jaxdrop._attention._plan import Reach
 from jaxdrop._attention._tiles import MASKED
 from jaxdrop._typing import Array
 from jaxdrop.prng import _threefry
-
-Hash = Callable[[Any, Array, Array], Array]
-"""From the two words of a key, and high and low words of counters, to random bits."""
+from jaxdrop.prng._bits import CounterHash
 
 LOWEST = float(np.finfo(np.float32).min)
 
@@ -52,7 +49,7 @@ class Kernel:
     is_causal: bool
     window: Reach | None
     has_lengths: bool
-    hash: Hash
+    hash: CounterHash
     drawn: tuple[bool, bool]
     wide: bool
     skips: bool

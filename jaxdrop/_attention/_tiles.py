@@ -7,6 +7,7 @@ tile draws its own part of the mask of all weights, wherever its edges are.
 
 import functools
 import math
+from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -17,9 +18,9 @@ from jax import lax
 
 from jaxdrop import _masks
 from jaxdrop._attention._plan import Plan
-from jaxdrop._typing import Array, Key
+from jaxdrop._typing import Array
 from jaxdrop.prng import _threefry
-from jaxdrop.prng._bits import counter_hash
+from jaxdrop.prng._bits import CounterHash
 
 MASKED = -0.7 * float(np.finfo(np.float32).max)
 """The logit of what must not be attended to, that of ``jax.nn``.
@@ -31,11 +32,22 @@ Operands = dict[str, Array]
 """The arrays of a row, block or tile by name; see :data:`_loops._AXES`."""
 
 
-class Drop(NamedTuple):
-    """What is dropped: the key of the mask, and the probability of keeping."""
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["words", "keep"],
+    meta_fields=["hash"],
+)
+@dataclass(frozen=True)
+class Drop:
+    """What is dropped: the key of the mask, and the probability of keeping.
 
-    key: Key
+    The key is held as its words: JAX 0.10.0 cannot differentiate a choice between
+    branches of which only one saves a key.
+    """
+
+    words: Array
     keep: Array
+    hash: CounterHash
 
 
 class Sums(NamedTuple):
@@ -219,12 +231,11 @@ def _survives(plan: Plan, drop: Drop, tile: Operands) -> Array:
     four times the size of the mask.
     """
 
-    def drawing(key: Key, keep: Array) -> Array:
-        high, low = counters_of(plan, tile)
-        bits = counter_hash(key)(jax.random.key_data(key), high, low)
+    def drawing(words: Array, keep: Array) -> Array:
+        bits = drop.hash(words, *counters_of(plan, tile))
         return _masks.survives(bits, keep=keep)
 
-    mask = _masks.hold(drawing, *drop)
+    mask = _masks.hold(drawing, drop.words, drop.keep)
     return lax.optimization_barrier(mask) if plan.holds else mask  # type: ignore[no-untyped-call]
 
 

@@ -169,7 +169,6 @@ def dot_product_attention(
         window=window,
         block=block,
         shared=shared,
-        impl=jax.random.key_impl(key),
         hash=counter_hash(key),
         precision=jax.config.jax_default_matmul_precision,  # type: ignore[attr-defined]
         devices=_devices(),

@@ -186,7 +186,7 @@ def draw_at(key: Key, counters: Array, /, *, keep: Any) -> Array:
     return hold(drawing, key, keep, counters)
 
 
-def hold(drawing: Callable[..., Array], key: Key, keep: Any, /, *rest: Any) -> Array:
+def hold(drawing: Callable[..., Array], key: Any, keep: Any, /, *rest: Any) -> Array:
     """Calls ``drawing(key, keep, *rest)``, so that a mask is computed but once.
 
     XLA's CPU compiler fuses a hash into every loop that reads it, so that a mask is
@@ -197,7 +197,7 @@ def hold(drawing: Callable[..., Array], key: Key, keep: Any, /, *rest: Any) -> A
 
     Args:
       drawing: gives a mask from a key, a keep probability in float32, and the rest.
-      key: one PRNG key.
+      key: one PRNG key, or its words.
       keep: from :func:`keep_probability`.
       *rest: arrays.
 

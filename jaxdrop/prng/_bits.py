@@ -17,7 +17,7 @@ from jaxdrop.prng import _light, _threefry
 from jaxdrop.prng._fused import fused_threefry
 from jaxdrop.prng._light import light_hash
 
-CounterHash = Callable[[Array, Array, Array], Array]
+CounterHash = Callable[[Any, Array, Array], Array]
 """The two words of a key, and high and low words of positions, to 32 bits each."""
 
 

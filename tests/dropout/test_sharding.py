@@ -217,7 +217,7 @@ def test_a_device_hashes_the_ids_of_its_own_vectors_alone(of_ids, kind, key):
 def test_blocks_reach_over_the_borders_of_parts(kind, key):
     """Edges are exchanged, or, on explicit axes, whole maps are drawn instead.
 
-    On a CPU seeds are drawn in a call of their own, for which parts are gathered too.
+    On a CPU seeds are drawn in a call of their own, for which parts may be gathered too.
     """
     drop = jax.jit(functools.partial(jaxdrop.drop_block, rate=0.4, block_size=3))
     x = jax.random.normal(key, (2, 16, 5, 3))
@@ -227,8 +227,11 @@ def test_blocks_reach_over_the_borders_of_parts(kind, key):
         y = program(key, spread_x)
     assert_like_alone(y, drop(key, x))
     assert y.sharding.is_equivalent_to(spread_x.sharding, y.ndim)
-    edges = {"collective-permute", "all-gather"} if kind == AxisType.Auto else set()
-    assert set(collectives(program)) == edges
+    found = set(collectives(program))
+    if kind == AxisType.Auto:
+        assert "collective-permute" in found <= {"collective-permute", "all-gather"}
+    else:
+        assert not found
 
 
 def test_data_parallel_training_is_that_of_one_device(key):
