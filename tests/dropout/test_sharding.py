@@ -217,7 +217,7 @@ def test_a_device_hashes_the_ids_of_its_own_vectors_alone(of_ids, kind, key):
 def test_blocks_reach_over_the_borders_of_parts(kind, key):
     """Edges are exchanged, or, on explicit axes, whole maps are drawn instead.
 
-    On a CPU seeds are drawn in a call of their own, for which parts may be gathered too.
+    On a CPU seeds are drawn in a call of their own, for which parts may be gathered.
     """
     drop = jax.jit(functools.partial(jaxdrop.drop_block, rate=0.4, block_size=3))
     x = jax.random.normal(key, (2, 16, 5, 3))
