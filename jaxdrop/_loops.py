@@ -28,7 +28,7 @@ def varying_like(x: Array, other: Array, /) -> Array:
 def _retyped(x: Array, like: jax.ShapeDtypeStruct) -> Array:
     x = _varied(x, _varying(like))
     if any(getattr(like.sharding, "spec", ())):
-        x = jax.reshard(x, like.sharding)  # type: ignore[no-untyped-call]
+        x = jax.reshard(x, like.sharding)
     return x
 
 

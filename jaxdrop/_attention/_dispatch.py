@@ -39,7 +39,7 @@ def attend(call: Call, operands: Operands) -> tuple[Array, Array, Array]:
     """Attends; see :data:`_call.OUTPUTS` for what it gives."""
     names = tuple(operands)
     shapes = {name: operands[name].shape for name in ("query", "key")}
-    output, weights, top = _attention.bind(  # type: ignore[no-untyped-call]
+    output, weights, top = _attention.bind(
         *operands.values(),
         call=call,
         names=names,
@@ -60,7 +60,7 @@ def _attend_jvp(call: Call, primals: Any, tangents: Any) -> Any:
         if name in changes and not isinstance(changes[name], SymbolicZero)
     }
     residual = operands | found
-    of_output, of_weights = _attention.bind(  # type: ignore[no-untyped-call]
+    of_output, of_weights = _attention.bind(
         *residual.values(),
         *linear.values(),
         call=call,
@@ -257,21 +257,21 @@ def _batched(arrays: Any, axes: Any, **how: Any) -> Any:
     how["levels"] = (tuple(flags), *how["levels"])
     if how["draws"] is not None:
         how["draws"] = (size, *how["draws"])
-    found = _attention.bind(*moved, **how)  # type: ignore[no-untyped-call]
+    found = _attention.bind(*moved, **how)
     return found, [0] * len(found)
 
 
 def _differentiated(primals: Any, tangents: Any, **how: Any) -> Any:
     """The derivative of the derivative, or of its transpose, in plain operations."""
-    found = _attention.bind(*primals, **how)  # type: ignore[no-untyped-call]
+    found = _attention.bind(*primals, **how)
     names = how["names"]
     pairs = zip(names, tangents, strict=True)
     if all(type(t) is ad.Zero or name.startswith("d_") for name, t in pairs):
         linear = [
-            ad.instantiate_zeros(t) if name.startswith("d_") else x  # type: ignore[no-untyped-call]
+            ad.instantiate_zeros(t) if name.startswith("d_") else x
             for name, x, t in zip(names, primals, tangents, strict=True)
         ]
-        return found, _attention.bind(*linear, **how)  # type: ignore[no-untyped-call]
+        return found, _attention.bind(*linear, **how)
     tangents = [_instantiated(t, x) for t, x in zip(tangents, primals, strict=True)]
     order = ("call", "names", "levels", "part")
     call, names, levels, part = (how[name] for name in order)
@@ -289,16 +289,16 @@ def _instantiated(tangent: Any, primal: Array) -> Any:
 
 def _transposed(cotangents: Any, *arrays: Any, **how: Any) -> Any:
     names, part, levels = how["names"], how["part"], how["levels"]
-    linear = [i for i, x in enumerate(arrays) if ad.is_undefined_primal(x)]  # type: ignore[no-untyped-call]
+    linear = [i for i, x in enumerate(arrays) if ad.is_undefined_primal(x)]
     kept = [i for i in range(len(arrays)) if i not in linear]
     wanted: Part = "change"
     given = tuple(f"d_{name}" for name in part)
     if part == "change":
         wanted = tuple(names[i].removeprefix("d_") for i in linear)
         given = ("d_output", "d_weights")
-    cotangents = [ad.instantiate_zeros(x) for x in cotangents]  # type: ignore[no-untyped-call]
+    cotangents = [ad.instantiate_zeros(x) for x in cotangents]
     flags = [(*(own[i] for i in kept), *(True for _ in cotangents)) for own in levels]
-    found = _attention.bind(  # type: ignore[no-untyped-call]
+    found = _attention.bind(
         *(arrays[i] for i in kept),
         *cotangents,
         call=how["call"],
@@ -319,7 +319,7 @@ def _lowered(context: Any, *nodes: Any, platform: str, **how: Any) -> Any:
     order = ("call", "names", "levels", "part")
     call, names, levels, part = (how[name] for name in order)
     own = {
-        name: jax.ShapeDtypeStruct(shape, x.dtype)  # type: ignore[no-untyped-call]
+        name: jax.ShapeDtypeStruct(shape, x.dtype)
         for (name, shape), x in zip(
             _own(arrays, names, levels).items(), arrays, strict=True
         )
@@ -371,8 +371,8 @@ _KERNELS = {"tpu": "tpu", "cuda": "gpu"}
 _INTERPRETED = "tpu"  # the kernels that other platforms interpret, if they are asked to
 _KINDS = {"cpu": "cpu", "tpu": "tpu", "cuda": "gpu", "rocm": "gpu"}
 
-_attention.def_impl(_run)  # type: ignore[no-untyped-call]
-_attention.def_abstract_eval(_abstract)  # type: ignore[no-untyped-call]
+_attention.def_impl(_run)
+_attention.def_abstract_eval(_abstract)
 batching.primitive_batchers[_attention] = _batched
 ad.primitive_jvps[_attention] = _differentiated
 ad.primitive_transposes[_attention] = _transposed

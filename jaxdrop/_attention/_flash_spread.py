@@ -65,8 +65,8 @@ def over_devices(
     axes = [_of(_AXES[n], s) for n, s in zip(names, shapes, strict=True)]
     kinds = [_AXES[kind] for kind in results.values()]
     result_axes = [_of(a, s) for a, s in zip(kinds, outputs, strict=True)]
-    spreading = custom_partitioning(flat)  # type: ignore[no-untyped-call]
-    spreading.def_partition(  # type: ignore[no-untyped-call]
+    spreading = custom_partitioning(flat)
+    spreading.def_partition(
         partition=partial(_partition, flat, names, axes, result_axes, heads),
         infer_sharding_from_operands=partial(_infer, names, result_axes, heads),
         sharding_rule=_rule(axes, result_axes, grouped=heads[0] > heads[1]),
@@ -115,7 +115,7 @@ def _specs(
 
     def sharding(names: tuple[str, ...]) -> NamedSharding:
         parts = [spread.get(name) for name in names]
-        return NamedSharding(query.mesh, PartitionSpec(*parts))  # type: ignore[no-untyped-call]
+        return NamedSharding(query.mesh, PartitionSpec(*parts))
 
     return [sharding(x) for x in axes]
 
@@ -167,5 +167,5 @@ def _added(x: Array, axes: tuple[str, ...], query_axes: Any, spec: Any) -> Array
     for axis, spread in zip(query_axes, spec, strict=True):
         own = {"mg": ("mg", "m")}.get(axis, (axis,))
         if spread is not None and not set(own) & set(axes):
-            x = jax.lax.psum(x, spread)  # type: ignore[no-untyped-call]
+            x = jax.lax.psum(x, spread)
     return x

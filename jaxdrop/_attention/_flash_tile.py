@@ -301,4 +301,4 @@ def like(x: Any, shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
         kind = x.manual_axis_type
     else:
         kind = jax.typeof(x).manual_axis_type
-    return jax.ShapeDtypeStruct(shape, dtype, manual_axis_type=kind)  # type: ignore[no-untyped-call]
+    return jax.ShapeDtypeStruct(shape, dtype, manual_axis_type=kind)

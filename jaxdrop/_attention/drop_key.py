@@ -77,7 +77,7 @@ def drop_key(
     check_rate(rate, caller=_CALLER)
     allowed = _check_mask(mask, shape)
     if out_sharding is not None:
-        allowed = jax.sharding.reshard(allowed, out_sharding)  # type: ignore[no-untyped-call]
+        allowed = jax.sharding.reshard(allowed, out_sharding)
     if is_identity(rate, deterministic, caller=_CALLER):
         return allowed
     key = require_key(key, caller=_CALLER)

@@ -123,7 +123,7 @@ def _each_by_its_own(product: Product, x: Array) -> Product:
     if not _masks.is_spread(x, 0):
         return batched
     names = jax.typeof(x).sharding.spec[0]
-    spread = PartitionSpec(names)  # type: ignore[no-untyped-call]
+    spread = PartitionSpec(names)
     return jax.shard_map(
         batched,
         in_specs=(spread, spread),
@@ -140,7 +140,7 @@ def _for_each(x: Array, kernel: Array) -> Array:
         spec = jax.typeof(kernel).sharding.spec
         whole = (*spec, *(None,) * (kernel.ndim - len(spec)))
         first = (*sharding.spec, None)[0]
-        tiled = PartitionSpec(first, *whole)  # type: ignore[no-untyped-call]
+        tiled = PartitionSpec(first, *whole)
         sharding = NamedSharding(sharding.mesh, tiled)
     return lax.broadcast_in_dim(
         kernel, shape, range(1, len(shape)), out_sharding=sharding

@@ -227,7 +227,7 @@ def _zone_output(
 
 
 def _finfo(array: Array) -> Any:
-    return jnp.finfo(array.dtype)  # type: ignore[no-untyped-call]
+    return jnp.finfo(array.dtype)
 
 
 def _zone(

@@ -83,7 +83,7 @@ def _embedding_dropout(key: Key, embedded: Array, ids: Array, keep: Any) -> Arra
     prng.random_bits(key, (0,))  # none: bits at chosen positions do not count as a use
     sharding = _masks.unspread(_masks.sharding_of(embedded), (), ndim=ids.ndim)
     if sharding is not None:
-        ids = jax.sharding.reshard(ids, sharding)  # type: ignore[no-untyped-call]
+        ids = jax.sharding.reshard(ids, sharding)
     mask = _masks.draw_at(key, _counters(ids), keep=keep)
     mask = jnp.reshape(mask, ids.shape + (1,) * (embedded.ndim - ids.ndim))
     return _masks.apply(embedded, mask, keep=keep)

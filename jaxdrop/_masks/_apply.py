@@ -120,4 +120,4 @@ def wide_dtype(x: Array) -> np.dtype[Any]:
 
 def real_dtype(x: Array) -> np.dtype[Any]:
     """The dtype of a scale: real, as wide as what is computed in."""
-    return np.dtype(jnp.finfo(wide_dtype(x)).dtype)  # type: ignore[no-untyped-call]
+    return np.dtype(jnp.finfo(wide_dtype(x)).dtype)

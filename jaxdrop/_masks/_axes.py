@@ -69,7 +69,7 @@ def unspread(sharding: Any, axes: Axes, /, *, ndim: int) -> NamedSharding | None
         sharding = NamedSharding(jax.sharding.get_abstract_mesh(), sharding)
     spec = (*sharding.spec, *(None,) * (ndim - len(sharding.spec)))
     kept = (None if axis in axes else name for axis, name in enumerate(spec[:ndim]))
-    short = PartitionSpec(*kept)  # type: ignore[no-untyped-call]
+    short = PartitionSpec(*kept)
     return NamedSharding(sharding.mesh, short)
 
 

@@ -218,7 +218,7 @@ def draw_blocks(
     if out_sharding is None:
         return mask
     whole = unspread(out_sharding, shared, ndim=len(shape))
-    return jax.sharding.reshard(mask, whole)  # type: ignore[no-untyped-call]
+    return jax.sharding.reshard(mask, whole)
 
 
 def _erode(mask: Array, axis: int, side: int, *, reach: int) -> Array:

@@ -213,7 +213,7 @@ def hold(drawing: Callable[..., Array], key: Any, keep: Any, /, *rest: Any) -> A
 def _held(drawing: Callable[..., Array], /, *operands: Any) -> Array:
     """Draws in a call of its own, marked for XLA not to be inlined."""
     mask = jax.jit(drawing)(*operands)
-    return set_xla_metadata(mask, inlineable="false")  # type: ignore[no-untyped-call]
+    return set_xla_metadata(mask, inlineable="false")
 
 
 def survives(bits: Array, /, *, keep: Any) -> Array:

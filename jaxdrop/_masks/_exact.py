@@ -79,7 +79,7 @@ def _exact(
     mask = rank.astype(jnp.int32) < shape[axis] - jnp.asarray(num_dropped, jnp.int32)
     if out_sharding is None:
         return mask
-    return jax.sharding.reshard(mask, out_sharding)  # type: ignore[no-untyped-call]
+    return jax.sharding.reshard(mask, out_sharding)
 
 
 def kept_indices(

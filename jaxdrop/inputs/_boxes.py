@@ -88,7 +88,7 @@ def _check_held(values: np.ndarray, x: Array, *, caller: str) -> None:
             whole = values % 1 == 0
         held = (values >= limits.min) & (values <= limits.max) & whole
     elif jnp.issubdtype(x.dtype, jnp.floating):
-        limits, kind = jnp.finfo(x.dtype), "numbers"  # type: ignore[no-untyped-call]
+        limits, kind = jnp.finfo(x.dtype), "numbers"
         wide = values.astype(np.float64)
         held = ~np.isfinite(wide) | (np.abs(wide) <= float(limits.max))
     else:

@@ -11,7 +11,7 @@ from jaxdrop._checks import as_number, as_static, check_flag, check_rate, is_zer
 from jaxdrop._names import check_keywords
 from jaxdrop._typing import Array, Flag, Key, Rate
 
-switched_on: Any = jax.make_user_context(False)  # type: ignore[no-untyped-call]
+switched_on: Any = jax.make_user_context(False)
 """Within ``switched_on(True)`` our modules are in training, whatever they are told.
 
 What JAX has traced without it is traced anew: its caches know of the context.

@@ -4,8 +4,6 @@ A primitive, as nothing else in JAX may be batched, differentiated forwards, and
 to be transposed.
 """
 
-# mypy: disable-error-code="no-untyped-call"
-
 from typing import NoReturn
 
 import jax.numpy as jnp

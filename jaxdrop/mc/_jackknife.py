@@ -112,4 +112,4 @@ def _sharding_of(samples: Array, /) -> PartitionSpec | None:
     spec = jax.typeof(samples).sharding.spec
     if not any(spec):
         return None
-    return PartitionSpec(None, *spec[1:])  # type: ignore[no-untyped-call]
+    return PartitionSpec(None, *spec[1:])

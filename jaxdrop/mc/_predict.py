@@ -190,7 +190,7 @@ def predict(
     given = (key, arrays, state, None if tol is None else jnp.asarray(tol))
     if mesh is None:
         return run(*given)
-    everywhere = PartitionSpec()  # type: ignore[no-untyped-call]
+    everywhere = PartitionSpec()
     spread = jax.shard_map(
         run,
         mesh=mesh,

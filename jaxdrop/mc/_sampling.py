@@ -178,7 +178,7 @@ def _fold_on_devices(
     def gathered(x: Array) -> Array:
         slots = jnp.arange(devices, dtype=jnp.int32).reshape(-1, *(1,) * x.ndim)
         own = jnp.where(slots == here, x[None], 0)
-        everywhere: Array = lax.psum(own, axis)  # type: ignore[no-untyped-call]
+        everywhere: Array = lax.psum(own, axis)
         return everywhere
 
     states = jax.tree.map(gathered, local)

@@ -59,7 +59,7 @@ def mc_apply(key: Key, model: nnx.Module, /, *args: Any, **kwargs: Any) -> Any:
 
     def run(state: PyTree) -> tuple[Any, dict[str, Any], dict[str, Any]]:
         twin = nnx.merge(graph, state, copy=True)
-        twin.eval()  # type: ignore[no-untyped-call]
+        twin.eval()
         _switch_on(twin, key)
         before = _statistics(twin)
         outputs = twin(*args, **kwargs)
