@@ -126,77 +126,90 @@ negative_log_likelihood` takes.
     if debias is not None:
         check_choice(debias, ("analytic",), name="debias")
     num_groups = as_count(num_groups, name="num_groups", least=0)
-
-    def init(logits: jax.ShapeDtypeStruct) -> Categorical:
-        _check_classes(logits.shape)
-        shape, dtype = logits.shape, float_of(logits.dtype)
-        probs, own = no_moments(shape, dtype), no_moments(shape[:-1], dtype)
-        return Categorical(
-            probs=probs,
-            log_sum=jnp.full(shape, -jnp.inf, dtype),
-            log_total=jnp.zeros(shape, dtype),
-            entropy=own,
-            groups=no_groups(num_groups, (probs.mean, own.mean)),
-        )
-
-    def update(state: Categorical, logits: Array, valid: Array) -> Categorical:
-        log_probs = jax.nn.log_softmax(widened(logits), axis=-1)
-        probs = jnp.exp(log_probs)
-        own = entropy(log_probs)
-        counted = jnp.where(along(valid, log_probs), log_probs, -jnp.inf)
-        groups = state.groups
-        if num_groups:
-            dealt = (keep_valid(probs, valid), keep_valid(own, valid))
-            groups = deal(groups, state.probs.number, dealt, valid)
-        return Categorical(
-            probs=merge_moments(state.probs, moments_of(probs, valid)),
-            log_sum=jnp.logaddexp(state.log_sum, jax.nn.logsumexp(counted, axis=0)),
-            log_total=state.log_total + keep_valid(log_probs, valid).sum(0),
-            entropy=merge_moments(state.entropy, moments_of(own, valid)),
-            groups=groups,
-        )
-
-    def merge(a: Categorical, b: Categorical) -> Categorical:
-        return Categorical(
-            probs=merge_moments(a.probs, b.probs),
-            log_sum=jnp.logaddexp(a.log_sum, b.log_sum),
-            log_total=a.log_total + b.log_total,
-            entropy=merge_moments(a.entropy, b.entropy),
-            groups=merge_groups(a.groups, b.groups, a.probs.number),
-        )
-
-    def finalize(state: Categorical) -> Stats:
-        count = state.probs.number.astype(state.log_sum.dtype)
-        log_mean = state.log_sum - jnp.log(count)
-        var = variance_of(state.probs, ddof=1)
-        stats = _judge((mean_of(state.probs), mean_of(state.entropy)), log_mean)
-        if debias:
-            share = jnp.where(state.probs.mean != 0, var / state.probs.mean, 0)
-            missing = share.sum(-1) / (2 * count)
-            stats["predictive_entropy"] += missing
-            stats["mutual_information"] += missing
-        return {
-            "mean": mean_of(state.probs),
-            "log_mean": log_mean,
-            "var": var,
-            "reverse_mutual_information": _reverse(log_mean, state.log_total / count),
-            **stats,
-        }
-
-    def stderr(state: Categorical) -> Stats:
-        errors = jackknife_errors(state.groups, _judge) if num_groups else {}
-        if num_groups:  # two samples less one have nothing to disagree about
-            unknown = state.probs.number <= 2
-            error = errors["mutual_information"]
-            errors["mutual_information"] = unless(unknown, error)
-        return {
-            **errors,
-            "mean": error_of_mean(state.probs),
-            "expected_entropy": error_of_mean(state.entropy),
-        }
-
-    of_array = Reducer(init, update, merge, finalize, stderr)
+    of_array = Reducer(
+        init=lambda logits: _empty(logits, num_groups),
+        update=_updated,
+        merge=_merged,
+        finalize=lambda state: _statistics(state, debias=debias is not None),
+        stderr=_errors,
+    )
     return leafwise(of_array, Categorical, of=of)
+
+
+def _empty(logits: jax.ShapeDtypeStruct, num_groups: int) -> Categorical:
+    """The state before the first sample."""
+    _check_classes(logits.shape)
+    shape, dtype = logits.shape, float_of(logits.dtype)
+    probs, own = no_moments(shape, dtype), no_moments(shape[:-1], dtype)
+    return Categorical(
+        probs=probs,
+        log_sum=jnp.full(shape, -jnp.inf, dtype),
+        log_total=jnp.zeros(shape, dtype),
+        entropy=own,
+        groups=no_groups(num_groups, (probs.mean, own.mean)),
+    )
+
+
+def _updated(state: Categorical, logits: Array, valid: Array) -> Categorical:
+    log_probs = jax.nn.log_softmax(widened(logits), axis=-1)
+    probs = jnp.exp(log_probs)
+    own = entropy(log_probs)
+    counted = jnp.where(along(valid, log_probs), log_probs, -jnp.inf)
+    groups = state.groups
+    if groups.number.size:
+        dealt = (keep_valid(probs, valid), keep_valid(own, valid))
+        groups = deal(groups, state.probs.number, dealt, valid)
+    return Categorical(
+        probs=merge_moments(state.probs, moments_of(probs, valid)),
+        log_sum=jnp.logaddexp(state.log_sum, jax.nn.logsumexp(counted, axis=0)),
+        log_total=state.log_total + keep_valid(log_probs, valid).sum(0),
+        entropy=merge_moments(state.entropy, moments_of(own, valid)),
+        groups=groups,
+    )
+
+
+def _merged(a: Categorical, b: Categorical) -> Categorical:
+    return Categorical(
+        probs=merge_moments(a.probs, b.probs),
+        log_sum=jnp.logaddexp(a.log_sum, b.log_sum),
+        log_total=a.log_total + b.log_total,
+        entropy=merge_moments(a.entropy, b.entropy),
+        groups=merge_groups(a.groups, b.groups, a.probs.number),
+    )
+
+
+def _statistics(state: Categorical, *, debias: bool) -> Stats:
+    count = state.probs.number.astype(state.log_sum.dtype)
+    log_mean = state.log_sum - jnp.log(count)
+    var = variance_of(state.probs, ddof=1)
+    stats = _of_means((mean_of(state.probs), mean_of(state.entropy)), log_mean)
+    if debias:
+        share = jnp.where(state.probs.mean != 0, var / state.probs.mean, 0)
+        missing = share.sum(-1) / (2 * count)
+        stats["predictive_entropy"] += missing
+        stats["mutual_information"] += missing
+    return {
+        "mean": mean_of(state.probs),
+        "log_mean": log_mean,
+        "var": var,
+        "reverse_mutual_information": _reverse(log_mean, state.log_total / count),
+        **stats,
+    }
+
+
+def _errors(state: Categorical) -> Stats:
+    errors: Stats = {}
+    if state.groups.number.size:
+        errors = jackknife_errors(state.groups, _of_means)
+        # With one of two samples left out, one is left, and cannot disagree.
+        unknown = state.probs.number <= 2
+        error = errors["mutual_information"]
+        errors["mutual_information"] = unless(unknown, error)
+    return {
+        **errors,
+        "mean": error_of_mean(state.probs),
+        "expected_entropy": error_of_mean(state.entropy),
+    }
 
 
 def votes(*, of: Of = None) -> Reducer:
@@ -272,7 +285,7 @@ def votes(*, of: Of = None) -> Reducer:
     return leafwise(of_array, Votes, of=of)
 
 
-def _judge(means: tuple[Array, Array], log_probs: Array | None = None) -> Stats:
+def _of_means(means: tuple[Array, Array], log_probs: Array | None = None) -> Stats:
     """The statistics that follow from the mean probabilities and the mean entropy."""
     probs, expected = means
     if log_probs is None:

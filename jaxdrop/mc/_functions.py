@@ -12,7 +12,7 @@ from jaxdrop.mc._moments import covariance
 from jaxdrop.mc._predict import predict
 from jaxdrop.mc._reducer import Reducer
 from jaxdrop.mc._rows import BatchAxis, rowwise
-from jaxdrop.mc._sampling import Plan, as_given, fold, sampler
+from jaxdrop.mc._sampling import Plan, as_given, flattened, fold, sampler
 
 
 class Joint(NamedTuple):
@@ -68,9 +68,8 @@ def samples(
     """
     num_samples = as_count(num_samples, name="num_samples")
     chunk_size = as_count(chunk_size, name="chunk_size")
-    drawn = sampler(
-        apply_fn, key, args, draws=draws, batch_axis=batch_axis, caller="mc.samples"
-    )
+    arrays, function = flattened(apply_fn, args, draws=draws, batch_axis=batch_axis)
+    drawn = sampler(function, key, arrays, caller="mc.samples")
     forget = Reducer(
         init=lambda outputs: (),
         update=lambda state, outputs, valid: state,

@@ -114,19 +114,41 @@ def gaussian_mixture(
     event_dims = as_count(event_dims, name="event_dims", least=0)
     ddof = as_count(ddof, name="ddof", least=0)
 
-    def normal(outputs: PyTree) -> _Normal:
-        return _normal(part(outputs, of), noise, spread)
+    mixture = _Mixture(spread, noise, targets, event_dims, ddof, of)
+    return Reducer(
+        init=mixture.empty,
+        update=merging(mixture.of_samples, _merged),
+        merge=_merged,
+        finalize=mixture.statistics,
+        stderr=_errors,
+    )
 
-    def init(outputs: PyTree) -> GaussianMixture:
-        mean, variance, *_ = jax.eval_shape(normal, outputs)
+
+class _Mixture(NamedTuple):
+    """The arguments of a reducer, checked, and what it does with them."""
+
+    spread: str
+    noise: ArrayLike | None
+    targets: ArrayLike | None
+    event_dims: int
+    ddof: int
+    of: Of
+
+    def normal(self, outputs: PyTree) -> "_Normal":
+        """The distribution of one sample."""
+        return _normal(part(outputs, self.of), self.noise, self.spread)
+
+    def empty(self, outputs: PyTree) -> GaussianMixture:
+        """The state before the first sample."""
+        mean, variance, *_ = jax.eval_shape(self.normal, outputs)
         empty = None
-        if targets is not None:
-            if np.shape(targets) != mean.shape:
+        if self.targets is not None:
+            if np.shape(self.targets) != mean.shape:
                 raise ValueError(
                     f"targets must have the shape of the means, {mean.shape}, got "
-                    f"{np.shape(targets)}."
+                    f"{np.shape(self.targets)}."
                 )
-            batch = mean.shape[: mean.ndim - event_dims]
+            batch = mean.shape[: mean.ndim - self.event_dims]
             empty = jnp.full(batch, -jnp.inf, float_of(mean.dtype))
         return GaussianMixture(
             no_moments(mean.shape, mean.dtype),
@@ -135,11 +157,12 @@ def gaussian_mixture(
             empty,
         )
 
-    def of_samples(outputs: PyTree, valid: Array) -> GaussianMixture:
-        drawn = jax.tree.map(widened, jax.vmap(normal)(outputs))
+    def of_samples(self, outputs: PyTree, valid: Array) -> GaussianMixture:
+        """The state after ``(k, ...)`` samples alone."""
+        drawn = jax.tree.map(widened, jax.vmap(self.normal)(outputs))
         once = twice = None
-        if targets is not None:
-            log_density = _log_density(drawn, targets, event_dims)
+        if self.targets is not None:
+            log_density = _log_density(drawn, self.targets, self.event_dims)
             counted = jnp.where(along(valid, log_density), log_density, -jnp.inf)
             once = jax.nn.logsumexp(counted, axis=0)
             twice = jax.nn.logsumexp(2 * counted, axis=0)
@@ -150,17 +173,10 @@ def gaussian_mixture(
             twice,
         )
 
-    def merge(a: GaussianMixture, b: GaussianMixture) -> GaussianMixture:
-        return GaussianMixture(
-            merge_moments(a.mean, b.mean),
-            merge_moments(a.variance, b.variance),
-            jax.tree.map(jnp.logaddexp, a.log_density, b.log_density),
-            jax.tree.map(jnp.logaddexp, a.log_square, b.log_square),
-        )
-
-    def finalize(state: GaussianMixture) -> Stats:
+    def statistics(self, state: GaussianMixture) -> Stats:
+        """What the reducer reports."""
         aleatoric = mean_of(state.variance)
-        epistemic = variance_of(state.mean, ddof=ddof)
+        epistemic = variance_of(state.mean, ddof=self.ddof)
         stats = {
             "mean": mean_of(state.mean),
             "aleatoric": aleatoric,
@@ -172,18 +188,26 @@ def gaussian_mixture(
             stats["log_density"] = state.log_density - jnp.log(count)
         return stats
 
-    def stderr(state: GaussianMixture) -> Stats:
-        errors = {
-            "mean": error_of_mean(state.mean),
-            "aleatoric": error_of_mean(state.variance),
-        }
-        if state.log_density is not None and state.log_square is not None:
-            errors["log_density"] = _error_of_log(
-                state.log_density, state.log_square, state.mean.number
-            )
-        return errors
 
-    return Reducer(init, merging(of_samples, merge), merge, finalize, stderr)
+def _merged(a: GaussianMixture, b: GaussianMixture) -> GaussianMixture:
+    return GaussianMixture(
+        merge_moments(a.mean, b.mean),
+        merge_moments(a.variance, b.variance),
+        jax.tree.map(jnp.logaddexp, a.log_density, b.log_density),
+        jax.tree.map(jnp.logaddexp, a.log_square, b.log_square),
+    )
+
+
+def _errors(state: GaussianMixture) -> Stats:
+    errors = {
+        "mean": error_of_mean(state.mean),
+        "aleatoric": error_of_mean(state.variance),
+    }
+    if state.log_density is not None and state.log_square is not None:
+        errors["log_density"] = _error_of_log(
+            state.log_density, state.log_square, state.mean.number
+        )
+    return errors
 
 
 class _Normal(NamedTuple):

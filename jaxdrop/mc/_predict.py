@@ -1,7 +1,7 @@
 """Monte-Carlo prediction: many passes of a random function, in the memory of one."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ from jaxdrop.mc._gaussian_mixture import gaussian_mixture
 from jaxdrop.mc._moments import moments
 from jaxdrop.mc._reducer import Reducer, Stats, along, named
 from jaxdrop.mc._rows import BatchAxis
-from jaxdrop.mc._sampling import Plan, Sampler, arrays_of, fold, sampler
+from jaxdrop.mc._sampling import Plan, Sampler, flattened, fold, sampler
 
 _PRESETS = ("auto", "classification", "regression")
 
@@ -168,40 +168,10 @@ def predict(
         tol = as_strength(tol, caller="mc.predict", name="tol")
     plan = Plan(chunk_size, keep_samples, axis_name)
 
-    def run(
-        key: Key, arrays: Any, state: State | None, tol: Array | None
-    ) -> Prediction:
-        drawn = sampler(
-            apply_fn,
-            key,
-            rebuilt(arrays),
-            draws=draws,
-            batch_axis=batch_axis,
-            caller="mc.predict",
-        )
-        reducer = _reducer(reducers, drawn.shapes)
-        state = _started(reducer, drawn, state)
-        step = partial(fold, drawn, reducer)
-        if tol is None:
-            return _draw_all(step, reducer, state, plan, goal)
-        return _draw_until(step, reducer, state, plan, goal, tol, drawn.shapes)
-
-    arrays, rebuilt = arrays_of(args)
+    arrays, function = flattened(apply_fn, args, draws=draws, batch_axis=batch_axis)
+    run = partial(_run, function, reducers, plan, goal)
     given = (key, arrays, state, None if tol is None else jnp.asarray(tol))
-    if mesh is None:
-        return run(*given)
-    everywhere = PartitionSpec()
-    spread = jax.shard_map(
-        run,
-        mesh=mesh,
-        in_specs=everywhere,
-        out_specs=everywhere,
-        axis_names={axis_name},
-        check_vma=False,
-    )
-    # Only under jit may a part of the mesh be left to the data.
-    prediction: Prediction = jax.jit(spread)(*given)
-    return prediction
+    return run(*given) if mesh is None else _on_mesh(run, mesh, plan)(*given)
 
 
 class _Goal(NamedTuple):
@@ -211,6 +181,44 @@ class _Goal(NamedTuple):
     min_samples: int
     check_every: int
     tol_stat: str
+
+
+def _run(
+    function: Callable[..., PyTree],
+    reducers: str | Reducer | Mapping[str, Reducer],
+    plan: Plan,
+    goal: _Goal,
+    key: Key,
+    arrays: Sequence[Array],
+    state: State | None,
+    tol: Array | None,
+) -> Prediction:
+    """Predicts on one device, or as one device of many."""
+    drawn = sampler(function, key, arrays, caller="mc.predict")
+    reducer = _reducer(reducers, drawn.shapes)
+    state = _started(reducer, drawn, state)
+    step = partial(fold, drawn, reducer)
+    if tol is None:
+        return _draw_all(step, reducer, state, plan, goal)
+    return _draw_until(step, reducer, state, plan, goal, tol, drawn.shapes)
+
+
+def _on_mesh(
+    run: Callable[..., Prediction], mesh: Mesh, plan: Plan
+) -> Callable[..., Prediction]:
+    """Runs a prediction on every device along the plan's axis of a mesh."""
+    everywhere = PartitionSpec()
+    spread = jax.shard_map(
+        run,
+        mesh=mesh,
+        in_specs=everywhere,
+        out_specs=everywhere,
+        axis_names={plan.axis_name},
+        check_vma=False,
+    )
+    # Only under jit may a part of the mesh be left to the data.
+    jitted: Callable[..., Prediction] = jax.jit(spread)
+    return jitted
 
 
 def _draw_all(

@@ -39,27 +39,52 @@ class Sampler(NamedTuple):
         return jax.vmap(self.sample)(numbers)
 
 
-def sampler(
+def flattened(
     apply_fn: Callable[..., PyTree],
-    key: Key,
     args: tuple[Any, ...],
     /,
     *,
     draws: str,
     batch_axis: BatchAxis,
-    caller: str,
-) -> Sampler:
-    """Traces a function once, checks that it is random, and runs its trunk."""
+) -> tuple[list[Array], Callable[..., PyTree]]:
+    """The arrays in a function's arguments, and the function of a key and these arrays.
+
+    Leaves that are not arrays, such as flags and activation functions, are not traced.
+    """
     check_choice(draws, ("independent", "shared"), name="draws")
-    key = as_given(key, caller=caller)
-    arrays, rebuilt = arrays_of(args)
+    leaves, tree = jax.tree.flatten(args)
+    is_array = [isinstance(x, jax.Array | np.ndarray | np.generic) for x in leaves]
+    places = [place for place, flag in enumerate(is_array) if flag]
 
     def function(key: Key, *arrays: Array) -> PyTree:
-        args = rebuilt(arrays)
+        parts = list(leaves)
+        for place, array in zip(places, arrays, strict=True):
+            parts[place] = array
+        args: tuple[Any, ...] = jax.tree.unflatten(tree, parts)
         if draws == "shared":
             return rowwise(apply_fn, args, batch_axis)(key)
         return apply_fn(key, *args)
 
+    return [leaves[place] for place in places], function
+
+
+def sampler(
+    function: Callable[..., PyTree],
+    key: Key,
+    arrays: Sequence[Array],
+    /,
+    *,
+    caller: str,
+) -> Sampler:
+    """Traces a function once, checks that it is random, and runs its trunk.
+
+    Args:
+      function: ``(key, *arrays) -> outputs``.
+      key: the key from which those of the samples are derived.
+      arrays: what the function takes besides.
+      caller: the public function on whose behalf errors are raised.
+    """
+    key = as_given(key, caller=caller)
     program, shapes = _programs.traced(function, key, *arrays)
     if not is_stochastic(program):
         raise ValueError(
@@ -189,27 +214,6 @@ def _fold_on_devices(
     )
     flat = lambda x: gathered(x).reshape(devices * share, *x.shape[1:])[:size]
     return sums, jax.tree.map(flat, samples)
-
-
-def arrays_of(
-    args: tuple[Any, ...], /
-) -> tuple[list[Array], Callable[[Sequence[Array]], tuple[Any, ...]]]:
-    """The arrays in a function's arguments, and how to put others in their place.
-
-    What is no array, a flag or an activation function, is not traced.
-    """
-    leaves, tree = jax.tree.flatten(args)
-    is_array = [isinstance(x, jax.Array | np.ndarray | np.generic) for x in leaves]
-    places = [place for place, flag in enumerate(is_array) if flag]
-
-    def rebuilt(arrays: Sequence[Array]) -> tuple[Any, ...]:
-        parts = list(leaves)
-        for place, array in zip(places, arrays, strict=True):
-            parts[place] = array
-        args: tuple[Any, ...] = jax.tree.unflatten(tree, parts)
-        return args
-
-    return [leaves[place] for place in places], rebuilt
 
 
 def as_given(key: Key, *, caller: str) -> Key:
