@@ -138,7 +138,7 @@ class Selection(NamedTuple):
     def of(self, tree: PyTree) -> PyTree:
         """The selected leaves, as bools; raises if there are none.
 
-        A function of no leaf does nothing, and nobody would notice.
+        A function that changes no leaf does nothing, which would go unnoticed.
         """
         if self.every and self.where is None:
             chosen = jax.tree.map(is_inexact, tree)

@@ -146,14 +146,14 @@ class EarlyStopping:
         Args:
           metric: a scalar; may be traced.
           params: the parameters that gave it; required if, and only if,
-            ``best_params`` were given. Leaves that are no numbers or arrays
+            ``best_params`` were given. Leaves that are not numbers or arrays
             are taken over.
 
         Returns:
           A new value, of the same structure.
 
         Raises:
-          ValueError: if ``metric`` is no real scalar, or ``params`` are missing,
+          ValueError: if ``metric`` is not a real scalar, or ``params`` are missing,
             unexpected, or of another structure or shape.
         """
         metric = self._as_metric(metric)

@@ -49,7 +49,7 @@ def site(
       key than any value of them.
 
     Raises:
-      TypeError: if ``name`` is no string, or ``index`` or ``step`` are no integers.
+      TypeError: if ``name`` is not a string, or ``index`` or ``step`` are not integers.
       ValueError: if ``key`` is missing or an array of keys, ``name`` is empty, or
         ``index`` or ``step`` are arrays.
 
@@ -94,7 +94,7 @@ def example(key: Key, ids: ArrayLike, /) -> Key:
       Keys of the shape of ``ids``, of the same kind as ``key``.
 
     Raises:
-      TypeError: if ``ids`` are no integers.
+      TypeError: if ``ids`` are not integers.
       ValueError: if ``key`` is missing or an array of keys.
 
     Examples:

@@ -18,7 +18,7 @@ from jaxdrop._attention._tiles import MASKED
 from jaxdrop._typing import Array
 
 _MOST_KEPT = 32 << 20  # bytes of gradients that a head keeps in a TPU's fast memory
-_LEAST = 128  # queries and keys from which on a kernel is chosen
+_LEAST = 128  # the least number of queries and keys for which a kernel is chosen
 _DTYPES = {"tpu": ("float32", "bfloat16"), "gpu": ("float32", "bfloat16", "float16")}
 _BLOCKS = {"tpu": (512, 512), "gpu": (64, 64)}
 _LEAST_BLOCKS = {"tpu": (128, 128), "gpu": (16, 16)}

@@ -11,7 +11,7 @@ from jaxdrop._sites import site
 from jaxdrop._typing import Array, Key
 
 THRESHOLD = 3.0
-"""The log alpha from which on a weight is pruned: a dropout rate of about 0.95."""
+"""Weights with a log alpha above this are pruned: a dropout rate above about 0.95."""
 
 _SMALL = 1e-8
 
@@ -75,7 +75,7 @@ def variational_conv(
       log_variance: the logarithms of their variances.
       product: multiplies inputs and weights, linear in both: a convolution. A third
         argument is the dtype to compute in, by default that of the layer.
-      threshold: the log alpha from which on a weight is 0 in evaluation.
+      threshold: weights with a log alpha above this are 0 in evaluation.
       deterministic: the mode.
 
     Returns:

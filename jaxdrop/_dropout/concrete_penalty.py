@@ -44,8 +44,8 @@ def concrete_penalty(
       A scalar, float32 or wider.
 
     Raises:
-      ValueError: if ``logit_rate`` is no scalar, or ``num_inputs`` cannot be told from
-        ``params``.
+      ValueError: if ``logit_rate`` is not a scalar, or ``num_inputs`` cannot be
+        inferred from ``params``.
 
     References:
       Gal, Hron, Kendall, `Concrete dropout <https://arxiv.org/abs/1705.07832>`_,

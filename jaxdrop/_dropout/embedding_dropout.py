@@ -44,8 +44,8 @@ def embedding_dropout(
     Raises:
       ValueError: if ``rate`` is out of range, a key is missing, or the shapes do not
         match.
-      TypeError: if ``embedded`` is not floating point, ``ids`` are no integers, or
-        ``rate`` is no number.
+      TypeError: if ``embedded`` is not floating point, ``ids`` are not integers, or
+        ``rate`` is not a number.
 
     References:
       Gal, Ghahramani, `A theoretically grounded application of dropout in recurrent

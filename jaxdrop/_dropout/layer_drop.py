@@ -41,7 +41,7 @@ def layer_drop(
     Raises:
       ValueError: if ``rate`` is out of range or of another length, ``num_layers`` is
         negative, or a key is missing.
-      TypeError: if ``rate`` is no number, or ``num_layers`` no integer.
+      TypeError: if ``rate`` is not a number, or ``num_layers`` not an integer.
 
     References:
       Fan, Grave, Joulin, `Reducing transformer depth on demand with structured dropout

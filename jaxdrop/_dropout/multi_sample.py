@@ -31,7 +31,7 @@ def multi_sample(key: Key, fn: Callable[[Key], _T], /, *, num_samples: int) -> _
 
     Raises:
       ValueError: if ``num_samples`` is below 1, or a key is missing.
-      TypeError: if ``num_samples`` is no integer.
+      TypeError: if ``num_samples`` is not an integer.
 
     References:
       Inoue, `Multi-sample dropout for accelerated training and better generalization

@@ -54,7 +54,7 @@ def token_dropout(
         a key is missing, or the token axis is spread over an explicit mesh or of
         symbolic size.
       TypeError: if ``x`` is not floating point, or ``rate`` or ``deterministic`` is
-        traced, or ``num_prefix_tokens`` is no integer.
+        traced, or ``num_prefix_tokens`` is not an integer.
 
     References:
       Liu, Matsoukas, Strand, Azizpour, Smith, `PatchDropout: economizing vision

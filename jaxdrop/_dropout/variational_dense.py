@@ -40,7 +40,7 @@ def variational_dense(
       x: inputs, floating point, ``(*batch, inputs)``.
       mean: the means of the weights, of x's dtype, ``(inputs, outputs)``.
       log_variance: the logarithms of their variances, like ``mean``.
-      threshold: the log alpha from which on a weight is 0 in evaluation.
+      threshold: weights with a log alpha above this are 0 in evaluation.
       precision: of the products, see ``jax.lax.Precision``. Static.
       deterministic: multiply by the means of the weights that are not pruned; may be
         traced.

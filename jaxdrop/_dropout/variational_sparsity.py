@@ -19,7 +19,7 @@ def variational_sparsity(
     Args:
       mean: the means of the weights, an array or a tree of arrays.
       log_variance: the logarithms of their variances, like ``mean``.
-      threshold: the log of ``variance / mean**2`` from which on a weight is pruned.
+      threshold: weights whose log of ``variance / mean**2`` is above this are pruned.
 
     Returns:
       A float32 scalar; 0 for an empty tree.

@@ -34,7 +34,7 @@ def zoneout(
     LSTM and 0.5 for its memory.
 
     In evaluation the result is the expectation, ``rate * old + (1 - rate) * new``, and
-    not ``new``: ``deterministic`` needs no key, but is no identity.
+    not ``new``: ``deterministic`` needs no key, but is not the identity.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.

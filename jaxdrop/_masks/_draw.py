@@ -220,6 +220,22 @@ def survives(bits: Array, /, *, keep: Any) -> Array:
     """Compares random bits with the threshold of ``keep``; True where they survive.
 
     Where ``keep`` is NaN everything survives, so that :func:`apply` can make it NaN.
+
+    Args:
+      bits: random bits, uint32, such as those of :func:`jaxdrop.prng.random_bits`.
+      keep: the probability of surviving, a scalar or an array that broadcasts against
+        ``bits``.
+
+    Returns:
+      A boolean array.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxdrop import masks, prng
+      >>> key, shape = jax.random.key(0), (3, 4)
+      >>> mask = masks.survives(prng.random_bits(key, shape), keep=0.8)
+      >>> bool((mask == masks.bernoulli(key, shape, rate=0.2)).all())
+      True
     """
     return (bits >> jnp.uint32(9)) < threshold_of(keep)
 

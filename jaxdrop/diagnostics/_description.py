@@ -22,7 +22,7 @@ def describe_mask(params: PyTree, mask: PyTree | Callable[[PyTree], PyTree], /) 
       with the totals.
 
     Raises:
-      ValueError: if ``mask`` is no prefix of ``params``.
+      ValueError: if ``mask`` is not a prefix of ``params``.
 
     Examples:
       >>> import jax.numpy as jnp

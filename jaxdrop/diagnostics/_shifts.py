@@ -111,7 +111,7 @@ def variance_shift(
 
     Dropout keeps means but adds variance in training, when BatchNorm collects its
     statistics; in evaluation the variance is smaller by this ratio, which BatchNorm
-    does not know. 1 is no shift. The remedy is dropout behind
+    does not know. 1 means no shift. The remedy is dropout behind
     the last BatchNorm, or none.
 
     Args:

@@ -33,7 +33,7 @@ class RecurrentModule(StochasticModule, nn.RNNCellBase):
 
     @nn.nowrap
     def start_key(self, rng: Key, flag: bool | Array, *rates: Rate) -> Key | None:
-        """The key of a sequence; none is drawn that nobody needs."""
+        """The key of a sequence; it is drawn only where it is needed."""
         if flag is True or all(is_zero(rate) for rate in rates):
             return None
         key = rng if self.scope is None else self.draw_key(None)

@@ -180,7 +180,7 @@ class VariationalConv(NoisyConv, StochasticModule):
       kernel_init: the initializer of the means of the weights.
       bias_init: the initializer of the bias.
       log_variance_init: what the log variances start from.
-      threshold: the log of ``variance / mean**2`` from which on a weight is pruned.
+      threshold: weights whose log of ``variance / mean**2`` is above this are pruned.
 
     References:
       Molchanov, Ashukha, Vetrov, `Variational dropout sparsifies deep neural networks

@@ -59,6 +59,14 @@ class GaussianDropout(DropoutModule):
     Attributes:
       rate: the drop probability of the dropout with equal variance, below 1.
       broadcast_dims: axes along which one draw is shared.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp, jaxdrop
+      >>> drop = jaxdrop.linen.GaussianDropout(0.2, deterministic=False)
+      >>> x = jnp.ones((100, 100))
+      >>> y = drop.apply({}, x, rngs={"dropout": jax.random.key(0)})
+      >>> bool(abs(y.mean() - 1) < 0.05)
+      True
     """
 
     broadcast_dims: Sequence[int] = ()
@@ -81,6 +89,14 @@ class AlphaDropout(DropoutModule):
     Attributes:
       rate: the probability of dropping an entry.
       broadcast_dims: axes along which one draw is shared.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp, jaxdrop
+      >>> drop = jaxdrop.linen.AlphaDropout(0.1, deterministic=False)
+      >>> x = jnp.zeros((100, 100))
+      >>> y = drop.apply({}, x, rngs={"dropout": jax.random.key(0)})
+      >>> bool(abs(y.mean()) < 0.1)
+      True
     """
 
     broadcast_dims: Sequence[int] = ()
@@ -105,6 +121,14 @@ class FeatureAlphaDropout(DropoutModule):
       num_spatial_dims: how many axes one draw spans: 1, 2 or 3; by
         default 2, for inputs with four axes.
       channel_axis: the axis of the channels.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp, jaxdrop
+      >>> drop = jaxdrop.linen.FeatureAlphaDropout(0.2, deterministic=False)
+      >>> x = jnp.ones((8, 14, 14, 32))
+      >>> y = drop.apply({}, x, rngs={"dropout": jax.random.key(0)})
+      >>> bool((y == y[:, :1, :1]).all())  # a channel is kept or dropped as a whole
+      True
     """
 
     num_spatial_dims: int | None = None
@@ -131,6 +155,14 @@ class SpatialDropout(DropoutModule):
       num_spatial_dims: how many axes one draw spans: 1, 2 or 3; by
         default 2, for inputs with four axes.
       channel_axis: the axis of the channels.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp, jaxdrop
+      >>> drop = jaxdrop.linen.SpatialDropout(0.2, deterministic=False)
+      >>> x = jnp.ones((8, 14, 14, 32))
+      >>> y = drop.apply({}, x, rngs={"dropout": jax.random.key(0)})
+      >>> bool((y == y[:, :1, :1]).all())  # a channel is kept or dropped as a whole
+      True
     """
 
     num_spatial_dims: int | None = None
@@ -160,6 +192,14 @@ class DropBlock(DropoutModule):
       channel_axis: the axis of the channels.
       shared_channels: drop the same blocks in all channels of an example.
       seeds: ``"padded"``, exact everywhere; or ``"valid"``, the paper's.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp, jaxdrop
+      >>> drop = jaxdrop.linen.DropBlock(0.1, block_size=5, deterministic=False)
+      >>> x = jnp.ones((8, 14, 14, 32))
+      >>> y = drop.apply({}, x, rngs={"dropout": jax.random.key(0)})
+      >>> bool((y == 0).any())
+      True
     """
 
     block_size: int | Sequence[int] = 7
@@ -191,6 +231,14 @@ class StochasticDepth(DropoutModule):
       rate: the probability of dropping a branch.
       batch_axis: the axis of the examples, or ``None`` for one decision for all.
       scale: divide surviving branches by ``1 - rate``.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp, jaxdrop
+      >>> drop = jaxdrop.linen.StochasticDepth(0.5, deterministic=False)
+      >>> x = jnp.ones((16, 8))
+      >>> y = drop.apply({}, x, rngs={"dropout": jax.random.key(0)})
+      >>> bool((y == y[:, :1]).all())  # one decision per example
+      True
     """
 
     batch_axis: int | None = 0
@@ -215,6 +263,14 @@ class LockedDropout(DropoutModule):
     Attributes:
       rate: the probability of dropping a feature of a sequence.
       time_axis: the axis along which the mask is constant.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp, jaxdrop
+      >>> drop = jaxdrop.linen.LockedDropout(0.3, deterministic=False)
+      >>> x = jnp.ones((4, 10, 8))
+      >>> y = drop.apply({}, x, rngs={"dropout": jax.random.key(0)})
+      >>> bool((y == y[:, :1]).all())  # one mask for all time steps
+      True
     """
 
     time_axis: int = -2
@@ -235,6 +291,13 @@ class ShakeDrop(DropoutModule):
     Attributes:
       rate: the probability of shaking a branch.
       batch_axis: the axis of the examples, or ``None`` for one decision for all.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp, jaxdrop
+      >>> shake = jaxdrop.linen.ShakeDrop(0.5, deterministic=True)
+      >>> x = jnp.ones((4, 8))
+      >>> bool((shake.apply({}, x) == 0.5 * x).all())
+      True
     """
 
     batch_axis: int | None = 0

@@ -57,7 +57,7 @@ def _switch_on(
     kwargs: dict[str, Any],
     context: nn.module.InterceptorContext,
 ) -> Any:
-    """Gives Flax's own modules ``deterministic=False``, whatever they were told."""
+    """Gives Flax's own modules ``deterministic=False`` whatever their mode."""
     module: Any = context.module
     stochastic = isinstance(module, nn.Dropout | nn.MultiHeadDotProductAttention)
     if context.method_name != "__call__" or not stochastic:

@@ -12,7 +12,7 @@ from jaxdrop._names import check_keywords
 from jaxdrop._typing import Array, Flag, Key, Rate
 
 switched_on: Any = jax.make_user_context(False)
-"""Within ``switched_on(True)`` our modules are in training, whatever they are told.
+"""Within ``switched_on(True)`` our modules are in training, whatever their mode.
 
 What JAX has traced without it is traced anew: its caches know of the context.
 """
@@ -65,7 +65,7 @@ class Stochastic(nn.Module):
     def settle(
         self, deterministic: Flag | None, rng: Key | None, rate: Rate
     ) -> tuple[Key | None, bool | Array]:
-        """The key and mode of a call; no key is drawn that nobody needs."""
+        """The key and mode of a call; a key is drawn only where it is needed."""
         flag = self.mode(deterministic)
         unused = flag is True or is_zero(rate)
         return None if unused else self.draw_key(rng), flag
@@ -109,7 +109,7 @@ class Dropping(Rated):
     def regularize(
         self, key: Key | None, x: Array, rate: Rate, deterministic: bool | Array
     ) -> Array:
-        """The one line that a subclass adds: a call of its function in ``jaxdrop``."""
+        """Applies the technique; every subclass overrides this."""
         raise NotImplementedError
 
 
@@ -119,6 +119,18 @@ class StochasticModule(Stochastic, kw_only=True):
     Attributes:
       deterministic: the mode; to be given here or at call time, not both.
       rng_collection: where keys come from, as in ``rngs={"dropout": key}``.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp, jaxdrop
+      >>> class Noise(jaxdrop.linen.StochasticModule):
+      ...     def __call__(self, x, deterministic=None):
+      ...         if self.mode(deterministic):
+      ...             return x
+      ...         return x + jax.random.normal(self.draw_key(None), x.shape)
+      >>> noise, x = Noise(), jnp.zeros((4, 8))
+      >>> y = noise.apply({}, x, False, rngs={"dropout": jax.random.key(0)})
+      >>> bool((y != x).all()), noise.apply({}, x, True) is x
+      (True, True)
     """
 
     deterministic: bool | None = None
@@ -126,10 +138,21 @@ class StochasticModule(Stochastic, kw_only=True):
 
 
 class DropoutModule(Dropping, StochasticModule):
-    """Calls ``regularize(key, x, rate, deterministic)``, the function of its name.
+    """The base of modules that drop at a rate; a subclass defines ``regularize``.
 
     Attributes:
       rate: the drop probability.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp, jaxdrop
+      >>> class DropRows(jaxdrop.linen.DropoutModule):
+      ...     def regularize(self, key, x, rate, deterministic):
+      ...         return jaxdrop.dropout(key, x, rate=rate, broadcast_dims=(-1,),
+      ...                                deterministic=deterministic)
+      >>> drop, x = DropRows(0.5, deterministic=False), jnp.ones((8, 4))
+      >>> y = drop.apply({}, x, rngs={"dropout": jax.random.key(0)})
+      >>> bool((y == y[:, :1]).all())
+      True
     """
 
     rate: Rate

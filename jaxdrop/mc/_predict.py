@@ -135,7 +135,7 @@ def predict(
 
     Raises:
       ValueError: if no output depends on the key, or an argument does not fit.
-      TypeError: if a count is no integer, or the key is no key.
+      TypeError: if a count is not an integer, or ``key`` is not a PRNG key.
 
     References:
       Gal, Ghahramani, `Dropout as a Bayesian approximation: representing model

@@ -108,7 +108,7 @@ def sampler(
 
 
 class Plan(NamedTuple):
-    """How samples are drawn: what all functions here are told.
+    """How samples are drawn.
 
     Attributes:
       chunk_size: how many are drawn at a time, and held in memory.

@@ -1,29 +1,31 @@
 """Metrics: calibration, proper scores, detection, selective prediction, regression.
 
-Predictions come first, then what was observed. Class probabilities have their classes
-on the last axis, labels are integers, and every axis before is a batch. Results are
+Predictions come first, then observations. The last axis of class probabilities holds
+the classes, labels are integers, and all other axes are batch axes. Results are
 means over the batch, in float32 or wider; ``jax.vmap`` of a metric gives one value per
-example. ``weights=`` says how much each example counts: one of weight 0, a padding row,
-may hold anything, NaN included. All functions work under ``jax.jit`` and ``jax.vmap``,
-on NumPy and JAX arrays. What cannot be raised under ``jit`` becomes NaN: a label that
-names no class, a probability outside ``[0, 1]``, a batch without examples. Numbers from
-NumPy are compared and subtracted in their own precision before they become float32. For
-a binary model with one logit see :func:`binary_logits`.
+example. ``weights=`` gives each example a weight; an example of weight 0, such as a
+padding row, may hold anything, NaN included. All functions work under ``jax.jit`` and
+``jax.vmap``, on NumPy and JAX arrays. Invalid values that cannot raise under ``jit``
+give NaN: a label that is not a class, a probability outside ``[0, 1]``, a batch without
+examples. Numbers from NumPy are compared and subtracted in their own precision before
+they become float32. For a binary model with one logit see :func:`binary_logits`.
 
 Calibration:
 
-* :func:`expected_calibration_error`: the mean distance of accuracy and confidence.
+* :func:`expected_calibration_error`: the mean gap between accuracy and confidence.
 * :func:`adaptive_calibration_error`: the same with bins of equal mass.
 * :func:`classwise_calibration_error`: the same for every class's probability.
-* :func:`debiased_calibration_error`: the squared error, right on average.
-* :func:`maximum_calibration_error`: the largest distance in any bin.
-* :func:`calibration_bins`: the :class:`CalibrationBins` of all of these; they add up.
-* :func:`temperature_scaling`: the temperature under which labels are most likely.
+* :func:`debiased_calibration_error`: an unbiased estimate of the squared error.
+* :func:`maximum_calibration_error`: the largest gap of any bin.
+* :func:`calibration_bins`: the :class:`CalibrationBins` behind all of these,
+  which add up over batches.
+* :func:`temperature_scaling`: the temperature that maximizes the likelihood of
+  labels.
 
 Proper scores of classes:
 
-* :func:`negative_log_likelihood`: minus the log-probability of the right class.
-* :func:`brier_score`: the squared distance of probabilities from the truth.
+* :func:`negative_log_likelihood`: minus the log-probability of the true class.
+* :func:`brier_score`: the squared distance of probabilities from one-hot labels.
 * :func:`brier_decomposition`: its parts, a :class:`BrierDecomposition`.
 * :func:`binary_logits`: two classes made of the one logit of a binary model.
 
@@ -31,23 +33,24 @@ Detection:
 
 * :func:`auroc`: the area under the ROC curve.
 * :func:`average_precision`: the area under the precision-recall curve.
-* :func:`fpr_at_tpr`: the false alarms at which enough positives are found.
+* :func:`fpr_at_tpr`: the false positive rate at a true positive rate.
 
 Selective prediction:
 
-* :func:`risk_coverage`: the loss on the most confident ones, a :class:`RiskCoverage`.
+* :func:`risk_coverage`: the loss on the most confident examples, a
+  :class:`RiskCoverage`.
 * :func:`aurc`: the area under that curve.
-* :func:`accuracy_rejection`: the accuracy on what is kept, an
-  :class:`AccuracyRejection`.
+* :func:`accuracy_rejection`: the accuracy after rejection of the least confident
+  examples, an :class:`AccuracyRejection`.
 
 Regression:
 
 * :func:`crps_gaussian`, :func:`crps_samples`: the continuous ranked probability score.
-* :func:`regression_calibration`: quantiles and variances against what was observed, a
-  :class:`RegressionCalibration`.
+* :func:`regression_calibration`: predicted quantiles and variances against
+  observations, a :class:`RegressionCalibration`.
 * :func:`sharpness`: the root of the mean predicted variance.
 * :func:`interval_coverage`: the share of targets inside their intervals.
-* :func:`interval_width`: how wide these are.
+* :func:`interval_width`: the mean width of the intervals.
 * :func:`winkler_score`: the proper score of an interval.
 * :func:`pinball_loss`: the proper score of a quantile.
 """

@@ -1,4 +1,4 @@
-"""Bins: which one a value falls into, and sums within each."""
+"""Bins: the bin of each value, and sums over each bin."""
 
 import dataclasses
 import math
@@ -38,7 +38,8 @@ def uniform_bins(values: Array, num_bins: int, /) -> Bins:
     """Bins of equal width: ``[k/B, (k+1)/B)``, the last one closed on both sides.
 
     Values are compared with the edges, rounded as the values are: a confidence of
-    ``k / B`` opens bin ``k`` for every ``k``, which ``floor(value * B)`` does not do.
+    ``k / B`` is in bin ``k`` for every ``k``, which ``floor(value * B)`` does not
+    ensure.
     """
     num_bins = as_count(num_bins, name="num_bins")
     edges = jnp.asarray(np.arange(1, num_bins) / num_bins, values.dtype)
@@ -60,16 +61,15 @@ def equal_mass_bins(values: Array, weights: Array, num_bins: int, /) -> Bins:
 
 
 class CalibrationBins(NamedTuple):
-    """What the calibration errors need to know of any number of examples.
+    """Sums over the examples of each bin, from which calibration errors are computed.
 
-    Each field is a sum over the examples of a bin, so that two sets of bins are added:
-    ``jax.tree.map(jnp.add, a, b)`` are the bins of both batches.
+    Bins of two batches add up: ``jax.tree.map(jnp.add, a, b)`` are the bins of both.
 
     Attributes:
-      weight: ``(num_bins,)``: how many examples, or their total weight.
+      weight: ``(num_bins,)``: the number of examples, or their total weight.
       squared_weight: ``(num_bins,)``: the sum of the squared weights.
       confidence: ``(num_bins,)``: the sum of the confidences.
-      correct: ``(num_bins,)``: how many were right.
+      correct: ``(num_bins,)``: the number or weight of correct predictions.
     """
 
     weight: Array
@@ -89,7 +89,7 @@ class CalibrationBins(NamedTuple):
 
     @property
     def gap(self) -> Array:
-        """How far accuracy and confidence are apart in each bin; 0 for an empty one."""
+        """The distance of accuracy and confidence in each bin; 0 for an empty one."""
         gap = jnp.abs(self.accuracy - self.mean_confidence)
         return jnp.where(self.weight == 0, 0, gap)
 
@@ -110,10 +110,12 @@ class CalibrationBins(NamedTuple):
 
     @property
     def debiased_squared_error(self) -> Array:
-        """The mean squared gap, less what chance alone contributes to it."""
+        """The mean squared gap, less the part that is due to sampling noise."""
         share = self.squared_weight / self.weight**2
         chance = self.accuracy * (1 - self.accuracy) * share / (1 - share)
-        one = 0 * self.gap  # of one example nothing is known, unless its gap is NaN
+        one = (
+            0 * self.gap
+        )  # one example says nothing about the variance, unless its gap is NaN
         terms = jnp.where(share < 1, self.gap**2 - chance, one)
         return (self.weight * terms).sum() / self.weight.sum()
 
@@ -121,7 +123,7 @@ class CalibrationBins(NamedTuple):
 def fill(
     bins: Bins, confidence: Array, correct: Array, weights: Array
 ) -> CalibrationBins:
-    """Sums what is known of each example by its bin."""
+    """Sums confidence, correctness and weight over the examples of each bin."""
     return CalibrationBins(
         weight=bins.sum(weights),
         squared_weight=bins.sum(jnp.square(weights)),

@@ -1,4 +1,4 @@
-"""Calibration: whether what is said with confidence 0.8 is right 8 times in 10."""
+"""Calibration: whether predictions of confidence 0.8 are correct 8 times in 10."""
 
 import jax
 import jax.numpy as jnp
@@ -36,16 +36,20 @@ def calibration_bins(
     """Sorts examples into bins of equal width by the confidence of their prediction.
 
     Bins of two batches add up, so that a test set of any size can be streamed, and all
-    calibration errors are read from the same bins.
+    calibration errors are computed from the same bins.
 
     Args:
       probs: probabilities ``(*batch, classes)``.
-      labels: the right classes ``(*batch)``, integers.
-      num_bins: how many bins of equal width ``[0, 1]`` is cut into. Static.
-      weights: ``(*batch)``: how much each example counts.
+      labels: the true classes ``(*batch)``, integers.
+      num_bins: the number of bins of equal width in ``[0, 1]``. Static.
+      weights: ``(*batch)``: the weight of each example.
 
     Returns:
       The bins.
+
+    References:
+      Guo, Pleiss, Sun, Weinberger, `On calibration of modern neural networks
+      <https://arxiv.org/abs/1706.04599>`_, ICML 2017.
 
     Examples:
       >>> import jax, jax.numpy as jnp
@@ -73,24 +77,24 @@ def expected_calibration_error(
     num_bins: int = 15,
     weights: ArrayLike | None = None,
 ) -> Array:
-    """The mean distance of accuracy and confidence over bins of equal width.
+    """The mean gap between accuracy and confidence over bins of equal width.
 
     ``sum_b n_b / N * |accuracy_b - confidence_b|``. Bins are closed on the left, the
-    last one on both sides. The value depends on ``num_bins``: state it with the number.
+    last one on both sides. The value depends on ``num_bins``, which should be reported.
 
     Args:
       probs: probabilities ``(*batch, classes)``, for example the mean over Monte-Carlo
         samples. For two classes and one output use ``jnp.stack([1 - p, p], -1)``.
-      labels: the right classes ``(*batch)``, integers.
-      num_bins: how many bins of equal width ``[0, 1]`` is cut into. Static.
-      weights: ``(*batch)``: how much each example counts.
+      labels: the true classes ``(*batch)``, integers.
+      num_bins: the number of bins of equal width in ``[0, 1]``. Static.
+      weights: ``(*batch)``: the weight of each example.
 
     Returns:
       A scalar in ``[0, 1]``; NaN without examples.
 
     Raises:
       ValueError: if shapes do not fit, or ``num_bins`` is not positive.
-      TypeError: if labels are no integers.
+      TypeError: if labels are not integers.
 
     References:
       Naeini, Cooper, Hauskrecht, `Obtaining well calibrated probabilities using
@@ -121,16 +125,16 @@ def maximum_calibration_error(
     num_bins: int = 15,
     weights: ArrayLike | None = None,
 ) -> Array:
-    """The largest distance of accuracy and confidence in any bin that is not empty.
+    """The largest gap between accuracy and confidence of any bin that is not empty.
 
-    A bin with one example counts as much as any other, so that few examples make this
-    large by chance.
+    A bin with one example counts as much as any other, so that the value is dominated
+    by chance where bins hold few examples.
 
     Args:
       probs: probabilities ``(*batch, classes)``.
-      labels: the right classes ``(*batch)``, integers.
-      num_bins: how many bins of equal width ``[0, 1]`` is cut into. Static.
-      weights: ``(*batch)``: how much each example counts.
+      labels: the true classes ``(*batch)``, integers.
+      num_bins: the number of bins of equal width in ``[0, 1]``. Static.
+      weights: ``(*batch)``: the weight of each example.
 
     Returns:
       A scalar in ``[0, 1]``; NaN without examples.
@@ -160,18 +164,18 @@ def debiased_calibration_error(
     num_bins: int = 15,
     weights: ArrayLike | None = None,
 ) -> Array:
-    """An estimate of the *squared* calibration error that is right on average.
+    """An unbiased estimate of the *squared* calibration error.
 
     With few examples per bin, accuracy differs from confidence by chance, and the plain
-    estimates call a calibrated model miscalibrated. This one subtracts the variance of
-    each bin's accuracy. Being unbiased, it may be negative.
+    estimates are above 0 for a calibrated model. This one subtracts the variance of
+    each bin's accuracy. It may be negative.
 
     Args:
       probs: probabilities ``(*batch, classes)``.
-      labels: the right classes ``(*batch)``, integers.
-      num_bins: how many bins of equal width ``[0, 1]`` is cut into. Static.
-      weights: ``(*batch)``: how much each example counts. They are taken as
-        importances; an example of weight 2 is not two examples.
+      labels: the true classes ``(*batch)``, integers.
+      num_bins: the number of bins of equal width in ``[0, 1]``. Static.
+      weights: ``(*batch)``: the weight of each example. An example of weight 2 is
+        more important, but does not count as two examples.
 
     Returns:
       A scalar: the mean over examples of ``(accuracy_b - confidence_b)**2``, debiased.
@@ -206,15 +210,16 @@ def adaptive_calibration_error(
 ) -> Array:
     """The expected calibration error with bins that hold equally many examples.
 
-    The confidences of modern networks crowd near 1, where bins of equal width are
-    blind. Equal confidences share a bin, so that the order of examples does not matter.
+    Most confidences of modern networks are near 1, where bins of equal width are too
+    coarse. Equal confidences share a bin, so that the order of examples does not
+    matter.
 
     Args:
-      probs: probabilities ``(*batch, classes)``; the most probable class is judged. For
-        all classes see :func:`classwise_calibration_error` with ``adaptive=True``.
-      labels: the right classes ``(*batch)``, integers.
-      num_bins: how many bins there are at most. Static.
-      weights: ``(*batch)``: how much each example counts; bins hold equal weights.
+      probs: probabilities ``(*batch, classes)``; only the most probable class is used.
+        For all classes see :func:`classwise_calibration_error` with ``adaptive=True``.
+      labels: the true classes ``(*batch)``, integers.
+      num_bins: the largest number of bins. Static.
+      weights: ``(*batch)``: the weight of each example; bins hold equal weights.
 
     Returns:
       A scalar in ``[0, 1]``; NaN without examples.
@@ -263,18 +268,18 @@ def classwise_calibration_error(
 ) -> Array:
     """The calibration error of every class's probability, averaged over the classes.
 
-    The errors of the top label say nothing of the other probabilities. Here each class
-    is a yes-or-no question of its own.
+    The errors of the top label do not depend on the other probabilities. Here each
+    class is treated as a binary problem.
 
     Args:
       probs: probabilities ``(*batch, classes)``.
-      labels: the right classes ``(*batch)``, integers.
-      num_bins: how many bins each class has. Static.
+      labels: the true classes ``(*batch)``, integers.
+      num_bins: the number of bins of each class. Static.
       adaptive: give each bin equally many examples (the adaptive calibration error of
         Nixon et al.) instead of equal width. Static.
-      threshold: leave out probabilities that are not above this number from 0 to 1
+      threshold: ignore probabilities that are not above this number in ``[0, 1]``
         (their thresholded error): with many classes nearly all are close to 0.
-      weights: ``(*batch)``: how much each example counts.
+      weights: ``(*batch)``: the weight of each example.
 
     Returns:
       A scalar in ``[0, 1]``: the mean over the classes that have a probability above
@@ -282,7 +287,7 @@ def classwise_calibration_error(
 
     Raises:
       ValueError: if ``threshold`` is below 0 or above 1; a JAX array gives NaN.
-      TypeError: if it is no number.
+      TypeError: if it is not a real number.
 
     References:
       Kull, Perello-Nieto, Kängsepp, Silva Filho, Song, Flach, `Beyond temperature
@@ -342,9 +347,9 @@ def _classwise(
 def _top_label(
     probs: ArrayLike, labels: ArrayLike, weights: ArrayLike | None
 ) -> tuple[Array, Array, Array]:
-    """The confidence of each prediction, 1 where it is right, and its weight.
+    """The confidence of each prediction, 1 where it is correct, and its weight.
 
-    NaN for what is not known.
+    NaN where a probability or a label is invalid.
     """
     table, labels, counts = as_classified(probs, labels, weights, name="probs")
     confidence = table.max(-1)

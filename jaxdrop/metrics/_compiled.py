@@ -32,8 +32,8 @@ def compiled(
     Args:
       *static: names of the arguments that decide while tracing.
       ordered: names of arguments of which only the order counts, also among each other.
-      differing: names of arguments of which only the differences count. The first is
-        what the others are relative to.
+      differing: names of arguments of which only the differences count, relative to the
+        first of them.
     """
 
     def decorate(function: Callable[_P, _R]) -> Callable[_P, _R]:

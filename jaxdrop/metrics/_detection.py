@@ -1,4 +1,4 @@
-"""Detection: how well a score tells positives from negatives."""
+"""Detection: how well a score separates positives from negatives."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -19,7 +19,7 @@ from jaxdrop.metrics._ranks import rank
 def auroc(
     scores: ArrayLike, labels: ArrayLike, /, *, weights: ArrayLike | None = None
 ) -> Array:
-    """The chance that a positive example has a higher score than a negative one.
+    """The probability that a positive example has a higher score than a negative one.
 
     The area under the receiver operating characteristic; a tie counts one half.
 
@@ -27,7 +27,7 @@ def auroc(
       scores: ``(*batch)``: higher means positive; any real numbers. To detect inputs
         that are out of distribution, an uncertainty.
       labels: ``(*batch)``: 1 or true for positives, 0 or false for negatives.
-      weights: ``(*batch)``: how much each example counts.
+      weights: ``(*batch)``: the weight of each example.
 
     Returns:
       A scalar in ``[0, 1]``; NaN if there are no positives or no negatives.
@@ -62,7 +62,7 @@ def average_precision(
     Args:
       scores: ``(*batch)``: higher means positive; any real numbers.
       labels: ``(*batch)``: 1 or true for positives, 0 or false for negatives.
-      weights: ``(*batch)``: how much each example counts.
+      weights: ``(*batch)``: the weight of each example.
 
     Returns:
       A scalar in ``[0, 1]``; NaN if there are no positives.
@@ -91,22 +91,22 @@ def fpr_at_tpr(
     tpr: ArrayLike = 0.95,
     weights: ArrayLike | None = None,
 ) -> Array:
-    """The smallest share of false alarms at which enough positives are found.
+    """The false positive rate at a given true positive rate.
 
     ``min {FPR : TPR >= tpr}`` over the thresholds of the scores.
 
     Args:
       scores: ``(*batch)``: higher means positive; any real numbers.
       labels: ``(*batch)``: 1 or true for positives, 0 or false for negatives.
-      tpr: the share of positives that must be found, above 0 and at most 1.
-      weights: ``(*batch)``: how much each example counts.
+      tpr: the least true positive rate, above 0 and at most 1.
+      weights: ``(*batch)``: the weight of each example.
 
     Returns:
       A scalar in ``[0, 1]``; NaN if there are no positives or no negatives.
 
     Raises:
       ValueError: if ``tpr`` is not in that range; a JAX array gives NaN.
-      TypeError: if it is not a number.
+      TypeError: if it is not a real number.
 
     References:
       Liang, Li, Srikant, `Enhancing the reliability of out-of-distribution image
@@ -132,7 +132,7 @@ def _fpr(
 ) -> Array:
     hits, alarms, _ = _at_thresholds(scores, labels, weights)
     level = jnp.asarray(tpr, hits.dtype)
-    positives = hits.max(initial=0)  # the lowest threshold finds them all
+    positives = hits.max(initial=0)  # at the lowest threshold the rate is 1
     found = hits / positives
     negatives = alarms.max(initial=0)
     rounding = 4 * float(np.finfo(found.dtype).eps)
@@ -168,7 +168,7 @@ def _sides(
 def _at_thresholds(
     scores: ArrayLike, labels: ArrayLike, weights: ArrayLike | None
 ) -> tuple[Array, Array, Array]:
-    """True and false alarms with each score as the threshold; weights of positives."""
+    """True and false positives per threshold, and the weight of the positives."""
     scores, positive, negative = _sides(scores, labels, weights)
     ranking = rank(-scores)
     _, hits = ranking.weight_below(positive)

@@ -1,4 +1,4 @@
-"""Entropies, with impossible classes, and of means that are taken in log space."""
+"""Entropies of log-probabilities, which may be -inf, and means in log space."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,7 @@ from jaxdrop._typing import Array
 
 
 def entropy(log_probs: Array, /) -> Array:
-    """``-sum p log p`` over the last axis, in nats; impossible classes add nothing."""
+    """``-sum p log p`` over the last axis, in nats; ``0 log 0`` is 0."""
     possible = log_probs != -jnp.inf  # NaN stays NaN
     finite = jnp.where(possible, log_probs, 0)
     return -jnp.where(possible, jnp.exp(finite) * finite, 0).sum(-1)

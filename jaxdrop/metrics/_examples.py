@@ -1,4 +1,4 @@
-"""Examples, what is known about each of them, and how much each of them counts."""
+"""Examples: their values and their weights, checked and in one shape."""
 
 import math
 from decimal import Decimal
@@ -100,35 +100,35 @@ def in_units(weights: Array, /) -> Array:
 
 
 def weighted(values: Array, weights: Array, /) -> Array:
-    """``weights * values``, where an example that does not count may hold anything."""
+    """``weights * values``, where an example of weight 0 may hold anything."""
     return jnp.where(weights == 0, 0, weights * values)
 
 
 def weighted_mean(values: Array, weights: Array, /) -> Array:
-    """The mean over the first axis; NaN if nothing counts."""
+    """The mean over the first axis; NaN if all weights are 0."""
     weights = in_units(weights)
     return weighted(values, weights).sum(0) / weights.sum(0)
 
 
 def is_label(labels: Array, num_classes: int, /) -> Array:
-    """Where a label names one of the classes."""
+    """Whether each label is one of the classes."""
     return (labels >= 0) & (labels < num_classes)
 
 
 def is_probability(values: Array, /) -> Array:
-    """Where a number is one, up to rounding."""
+    """Whether each number is 1, up to rounding."""
     return (values >= 0) & (values <= 1 + SLACK)
 
 
 def poison(values: Array, valid: Array, /) -> Array:
-    """NaN where ``valid`` is false: what cannot be raised must not pass silently."""
+    """NaN where ``valid`` is false, since traced values cannot raise."""
     return jnp.where(valid, values, jnp.nan)
 
 
 def as_level(level: ArrayLike, /, *, name: str, ends: str = "") -> ArrayLike:
-    """Returns a number between 0 and 1; what is outside raises, or as data is NaN.
+    """Returns a number between 0 and 1; others raise, and give NaN in a JAX array.
 
-    Of the ends 0 and 1 those in ``ends`` are inside.
+    The ends 0 and 1 are allowed if they are in ``ends``.
     """
     zero, one = "0" in ends, "1" in ends
     shape = np.shape(level)

@@ -1,4 +1,4 @@
-"""Intervals and quantiles: how often they hold, how wide they are."""
+"""Intervals and quantiles: their coverage, their width and their proper scores."""
 
 import jax.numpy as jnp
 from jax.typing import ArrayLike
@@ -25,14 +25,20 @@ def interval_coverage(
     """The share of targets inside their intervals, ends included (PICP).
 
     Args:
-      lower: where the intervals begin ``(*batch)``.
-      upper: where they end ``(*batch)``.
-      targets: what was observed ``(*batch)``.
-      weights: ``(*batch)``: how much each example counts.
+      lower: the lower ends of the intervals ``(*batch)``.
+      upper: their upper ends ``(*batch)``.
+      targets: the observed values ``(*batch)``.
+      weights: ``(*batch)``: the weight of each example.
 
     Returns:
       A scalar in ``[0, 1]``; NaN without examples. A calibrated interval of nominal
       coverage 0.9 gives 0.9.
+
+    References:
+      Khosravi, Nahavandi, Creighton, Atiya, `Comprehensive review of neural
+      network-based prediction intervals and new advances
+      <https://doi.org/10.1109/TNN.2011.2162110>`_, IEEE Transactions on Neural Networks
+      2011.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -55,12 +61,18 @@ def interval_width(
     """The mean width of intervals (MPIW), in the units of the targets.
 
     Args:
-      lower: where the intervals begin ``(*batch)``.
-      upper: where they end ``(*batch)``.
-      weights: ``(*batch)``: how much each example counts.
+      lower: the lower ends of the intervals ``(*batch)``.
+      upper: their upper ends ``(*batch)``.
+      weights: ``(*batch)``: the weight of each example.
 
     Returns:
       A scalar; NaN without examples.
+
+    References:
+      Khosravi, Nahavandi, Creighton, Atiya, `Comprehensive review of neural
+      network-based prediction intervals and new advances
+      <https://doi.org/10.1109/TNN.2011.2162110>`_, IEEE Transactions on Neural Networks
+      2011.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -81,24 +93,24 @@ def winkler_score(
     alpha: ArrayLike,
     weights: ArrayLike | None = None,
 ) -> Array:
-    """The width of intervals, plus ``2 / alpha`` times how far targets are outside.
+    """The width of intervals, plus ``2 / alpha`` times the distance of targets outside.
 
-    The proper score of a central interval: it is best for the true quantiles at
-    ``alpha / 2`` and ``1 - alpha / 2``.
+    The proper score of a central interval: it is lowest, on average, for the true
+    quantiles at ``alpha / 2`` and ``1 - alpha / 2``.
 
     Args:
-      lower: where the intervals begin ``(*batch)``.
-      upper: where they end ``(*batch)``.
-      targets: what was observed ``(*batch)``.
+      lower: the lower ends of the intervals ``(*batch)``.
+      upper: their upper ends ``(*batch)``.
+      targets: the observed values ``(*batch)``.
       alpha: one minus the nominal coverage: 0.1 for intervals of 90 %.
-      weights: ``(*batch)``: how much each example counts.
+      weights: ``(*batch)``: the weight of each example.
 
     Returns:
       A scalar in the units of the targets, lower is better; NaN without examples.
 
     Raises:
       ValueError: if ``alpha`` is not between 0 and 1; a JAX array gives NaN.
-      TypeError: if it is no number.
+      TypeError: if it is not a real number.
 
     References:
       Winkler, `A decision-theoretic approach to interval estimation
@@ -146,16 +158,16 @@ def pinball_loss(
 
     Args:
       quantiles: the predicted quantiles ``(*batch)``.
-      targets: what was observed ``(*batch)``.
-      level: which quantile it is, between 0 and 1.
-      weights: ``(*batch)``: how much each example counts.
+      targets: the observed values ``(*batch)``.
+      level: the level of the quantile, between 0 and 1.
+      weights: ``(*batch)``: the weight of each example.
 
     Returns:
       A scalar in the units of the targets, lower is better; NaN without examples.
 
     Raises:
       ValueError: if ``level`` is not between 0 and 1; a JAX array gives NaN.
-      TypeError: if it is no number.
+      TypeError: if it is not a real number.
 
     References:
       Koenker, Bassett, `Regression quantiles <https://doi.org/10.2307/1913643>`_,

@@ -1,4 +1,4 @@
-"""Probabilities on their way in, and two classes made of one logit."""
+"""Checks of probabilities, and two classes made of one logit."""
 
 from typing import Any
 
@@ -17,14 +17,14 @@ def binary_logits(logit: ArrayLike, /) -> Array:
     """Makes the logits of two classes from the one logit of a binary model.
 
     A model with one output gives the logit ``z`` of the positive class, and its
-    probability is ``sigmoid(z)``. A softmax over this single output is 1 whatever ``z``
-    is. With ``[0, z]`` the softmax is ``[1 - sigmoid(z), sigmoid(z)]``, so that class 1
-    is the positive one, and everything that takes logits of classes is right: metrics,
+    probability is ``sigmoid(z)``. A softmax over this single output is 1 for any
+    ``z``. With ``[0, z]`` the softmax is ``[1 - sigmoid(z), sigmoid(z)]``, so that
+    class 1 is the positive one, and all functions of class logits can be used: metrics,
     acquisition, penalties, Monte-Carlo samples.
 
     Args:
       logit: ``(*batch, 1)`` or ``(*batch)``, floating point. A last axis of size 1 is
-        that of the output; for a ``(1,)`` of one example reshape it to ``(1, 1)``.
+        the output's; reshape a ``(1,)`` of one example to ``(1, 1)``.
 
     Returns:
       The logits ``(*batch, 2)``, in the dtype of ``logit``; integers become float32.
@@ -35,7 +35,7 @@ def binary_logits(logit: ArrayLike, /) -> Array:
     Examples:
       >>> import jax, jax.numpy as jnp
       >>> from jaxdrop import metrics
-      >>> z = jnp.array([[2.0], [-1.0]])  # what a binary model says of two examples
+      >>> z = jnp.array([[2.0], [-1.0]])  # one logit for each of two examples
       >>> logits = metrics.binary_logits(z)
       >>> logits.tolist()
       [[0.0, 2.0], [0.0, -1.0]]
@@ -72,7 +72,7 @@ def check_classes(shape: tuple[int, ...], /, *, name: str) -> None:
 
 
 def as_probs(value: Any, weights: Any, /) -> Array | np.ndarray:
-    """Returns probabilities whose largest one is where it is in their own precision.
+    """Returns probabilities whose largest one is the one in their own precision.
 
     Raises:
       ValueError: if NumPy probabilities of examples that count are not in ``[0, 1]``.
@@ -100,7 +100,7 @@ def as_probs(value: Any, weights: Any, /) -> Array | np.ndarray:
 def _check_range(probs: np.ndarray, weights: Any) -> None:
     outside = (probs < 0) | (probs > 1 + SLACK)
     if weights is not None:
-        if isinstance(weights, jax.Array):  # data, which may hide what is outside
+        if isinstance(weights, jax.Array):  # data are not read on the host
             return
         counts = as_host(weights, "weights")
         if counts.shape != probs.shape[:-1]:

@@ -1,4 +1,4 @@
-"""Proper scores of class probabilities: best, on average, for the true ones."""
+"""Proper scores of class probabilities: lowest, on average, for the true ones."""
 
 from typing import NamedTuple
 
@@ -23,22 +23,20 @@ from jaxdrop.metrics._examples import (
 def negative_log_likelihood(
     logits: ArrayLike, labels: ArrayLike, /, *, weights: ArrayLike | None = None
 ) -> Array:
-    """The mean of minus the log-probability of the right class, in nats.
+    """The mean of minus the log-probability of the true class, in nats.
 
-    For a Monte-Carlo prediction give it the logarithm of the mean probabilities,
-    ``stats["log_mean"]``: that is the likelihood of the prediction. The mean of the
+    For a Monte-Carlo prediction pass the logarithm of the mean probabilities,
+    ``stats["log_mean"]``: this gives the likelihood of the prediction. The mean of the
     samples' own scores is never smaller.
 
     Args:
-      logits: ``(*batch, classes)``: logits, or log-probabilities, which are logits that
-        are normalised already. Logarithms, because a probability below 1e-38 is 0 in
-        float32, and its logarithm is not.
-      labels: the right classes ``(*batch)``, integers.
-      weights: ``(*batch)``: how much each example counts.
+      logits: ``(*batch, classes)``: logits or log-probabilities. Probabilities would
+        not do: one below 1e-38 is 0 in float32, while its logarithm is finite.
+      labels: the true classes ``(*batch)``, integers.
+      weights: ``(*batch)``: the weight of each example.
 
     Returns:
-      A scalar; infinite if a right class was said to be impossible, NaN without
-      examples.
+      A scalar; infinite if a true class has the probability 0, NaN without examples.
 
     References:
       Gneiting, Raftery, `Strictly proper scoring rules, prediction, and estimation
@@ -60,15 +58,15 @@ def negative_log_likelihood(
 def brier_score(
     probs: ArrayLike, labels: ArrayLike, /, *, weights: ArrayLike | None = None
 ) -> Array:
-    """The mean squared distance of the probabilities from the truth.
+    """The mean squared distance of the probabilities from one-hot labels.
 
-    The sum over classes, as Brier had it: between 0 and 2. For two classes it is twice
-    what is often quoted for the probability of one of them.
+    Summed over classes, as Brier defined it: between 0 and 2. For two classes it is
+    twice the score that is often reported for the probability of one of them.
 
     Args:
       probs: probabilities ``(*batch, classes)``.
-      labels: the right classes ``(*batch)``, integers.
-      weights: ``(*batch)``: how much each example counts.
+      labels: the true classes ``(*batch)``, integers.
+      weights: ``(*batch)``: the weight of each example.
 
     Returns:
       A scalar in ``[0, 2]``; NaN without examples.
@@ -91,14 +89,14 @@ def brier_score(
 
 
 class BrierDecomposition(NamedTuple):
-    """Why a Brier score is what it is: ``score`` is the sum of the parts.
+    """The parts of a Brier score, of which ``score`` is the sum.
 
     Attributes:
-      reliability: how far each bin's frequency is from its probability. Lower is
-        better; 0 if calibrated.
-      resolution: how far the bins' frequencies are apart. Higher is better.
-      uncertainty: the score of always saying how frequent each class is.
-      within_bins: what is lost by treating the probabilities of a bin as one.
+      reliability: the squared distance of each bin's frequency from its probability.
+        Lower is better; 0 if calibrated.
+      resolution: the variance of the bins' frequencies. Higher is better.
+      uncertainty: the score of predicting the frequencies of the classes every time.
+      within_bins: the part that is lost by treating the probabilities of a bin as one.
     """
 
     reliability: Array
@@ -124,14 +122,14 @@ def brier_decomposition(
     """Splits the Brier score into reliability, resolution and uncertainty.
 
     The parts of each class's probability, in bins of equal width, summed over classes.
-    Murphy's identity holds for forecasts that take few values; the term for what varies
-    within a bin makes it exact for all.
+    Murphy's identity holds for forecasts that take few values; the term for the
+    variation within a bin makes it exact for all.
 
     Args:
       probs: probabilities ``(*batch, classes)``.
-      labels: the right classes ``(*batch)``, integers.
-      num_bins: how many bins of equal width ``[0, 1]`` is cut into. Static.
-      weights: ``(*batch)``: how much each example counts.
+      labels: the true classes ``(*batch)``, integers.
+      num_bins: the number of bins of equal width in ``[0, 1]``. Static.
+      weights: ``(*batch)``: the weight of each example.
 
     Returns:
       The parts; ``reliability - resolution + uncertainty + within_bins`` is
@@ -179,14 +177,14 @@ def _decompose(
 
 
 def _truth(table: Array, labels: Array) -> Array:
-    """One-hot labels in the shape of ``table``; NaN for what is no label."""
+    """One-hot labels in the shape of ``table``; NaN where it is not a class."""
     classes = jnp.arange(table.shape[-1], dtype=labels.dtype)
     hit = (labels[:, None] == classes[None, :]).astype(table.dtype)
     return poison(hit, is_label(labels, table.shape[-1])[:, None])
 
 
 def _at(table: Array, labels: Array) -> Array:
-    """The entry of each row that its label names; NaN for what is no label."""
+    """The entry of each row at its label; NaN where that is not a class."""
     index = jnp.clip(labels, 0, table.shape[-1] - 1)[:, None]
     picked = jnp.take_along_axis(table, index, axis=-1)[:, 0]
     return poison(picked, is_label(labels, table.shape[-1]))

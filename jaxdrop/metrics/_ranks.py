@@ -28,7 +28,7 @@ class Ranking(NamedTuple):
 
 
 def rank(values: Array, /) -> Ranking:
-    """Ranks ``(N,)`` values; the order of equal values never matters to a user."""
+    """Ranks ``(N,)`` values; the order of equal values is arbitrary."""
     order = jnp.argsort(values)
     ascending = values[order]
     first = jnp.searchsorted(ascending, values, side="left")

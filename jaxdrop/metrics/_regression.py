@@ -41,8 +41,8 @@ def crps_gaussian(
     Args:
       mean: the predicted means ``(*batch)``.
       std: the predicted standard deviations ``(*batch)``, or one for all.
-      targets: what was observed ``(*batch)``.
-      weights: ``(*batch)``: how much each example counts.
+      targets: the observed values ``(*batch)``.
+      weights: ``(*batch)``: the weight of each example.
 
     Returns:
       A scalar, lower is better; NaN for a negative ``std``, or without examples.
@@ -83,12 +83,12 @@ def crps_samples(
 
     Args:
       samples: ``(samples, *batch)``, or with the samples along another axis.
-      targets: what was observed ``(*batch)``.
+      targets: the observed values ``(*batch)``.
       axis: the axis of the samples. Static.
-      fair: estimate the score of the distribution that the samples come from, on
-        average exactly for any number of them, at least two. Otherwise the score of the
-        samples themselves, which falls as they become more. Static.
-      weights: ``(*batch)``: how much each example counts.
+      fair: estimate the score of the distribution that the samples come from, without
+        bias for any number of them, at least two. Otherwise the score of the
+        samples themselves, which decreases with their number. Static.
+      weights: ``(*batch)``: the weight of each example.
 
     Returns:
       A scalar, lower is better; NaN without examples.
@@ -167,13 +167,13 @@ def _crps_samples(
 
 @compiled()
 def sharpness(std: ArrayLike, /, *, weights: ArrayLike | None = None) -> Array:
-    """The root of the mean predicted variance: how much the predictions dare to say.
+    """The root of the mean predicted variance.
 
-    Of the predictions alone: compare it among models that are calibrated.
+    It does not depend on the targets: compare it among calibrated models.
 
     Args:
       std: the predicted standard deviations ``(*batch)``.
-      weights: ``(*batch)``: how much each example counts.
+      weights: ``(*batch)``: the weight of each example.
 
     Returns:
       A scalar in the units of the targets, lower is sharper; NaN for a negative
@@ -197,14 +197,14 @@ def sharpness(std: ArrayLike, /, *, weights: ArrayLike | None = None) -> Array:
 
 
 class RegressionCalibration(NamedTuple):
-    """How often targets lie below predicted quantiles, and how large errors are.
+    """The share of targets below predicted quantiles, and errors by predicted variance.
 
     Attributes:
-      levels: ``(num_levels,)``: the quantiles asked for.
-      observed: ``(num_levels,)``: the share of targets at or below them. Above its
-        level where predictions are too high.
-      weight: ``(num_bins,)``: how many examples are in each bin of equal mass, by
-        predicted variance.
+      levels: ``(num_levels,)``: the levels of the quantiles.
+      observed: ``(num_levels,)``: the share of targets at or below the quantiles.
+        Above the level where predictions are too high.
+      weight: ``(num_bins,)``: the weight of the examples of each bin. Bins are by
+        predicted variance, and have equal mass.
       variance: ``(num_bins,)``: the mean predicted variance.
       squared_error: ``(num_bins,)``: the mean squared error.
     """
@@ -227,9 +227,9 @@ class RegressionCalibration(NamedTuple):
 
     @property
     def ence(self) -> Array:
-        """The expected normalised calibration error: of the errors' size, per bin.
+        """The expected normalised calibration error: of root mean squares, per bin.
 
-        Of a bin without predicted variance it is infinite, or 0 if it has no errors.
+        A bin without predicted variance makes it infinite, or adds 0 without errors.
         """
         predicted, seen = jnp.sqrt(self.variance), jnp.sqrt(self.squared_error)
         filled = (self.weight > 0).astype(predicted.dtype)
@@ -254,15 +254,15 @@ def regression_calibration(
     num_bins: int = 10,
     weights: ArrayLike | None = None,
 ) -> RegressionCalibration:
-    """Compares normal predictions with what was observed, quantile by quantile.
+    """Compares normal predictions with observations, quantile by quantile.
 
     Args:
       mean: the predicted means ``(*batch)``.
       std: the predicted standard deviations ``(*batch)``, or one for all.
-      targets: what was observed ``(*batch)``.
-      num_levels: how many quantiles, evenly spaced inside ``(0, 1)``. Static.
-      num_bins: how many bins of equal mass, by predicted variance. Static.
-      weights: ``(*batch)``: how much each example counts.
+      targets: the observed values ``(*batch)``.
+      num_levels: the number of quantiles, evenly spaced inside ``(0, 1)``. Static.
+      num_bins: the number of bins of equal mass, by predicted variance. Static.
+      weights: ``(*batch)``: the weight of each example.
 
     Returns:
       The curve and the bins, with the summaries ``mace``, ``rmsce``, ``ence`` and

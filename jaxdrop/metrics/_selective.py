@@ -1,4 +1,4 @@
-"""Selective prediction: what is gained by leaving the least certain to others."""
+"""Selective prediction: abstaining from the least certain examples."""
 
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from jaxdrop.metrics._ranks import rank
 
 
 class RiskCoverage(NamedTuple):
-    """The mean loss of the most confident examples, against how many they are.
+    """The mean loss of the most confident examples, by their share.
 
     Attributes:
       coverage: ``(N,)``, ascending to 1: the share of examples that are answered.
@@ -30,16 +30,16 @@ class RiskCoverage(NamedTuple):
         limit = jnp.asarray(as_scalar(risk, name="risk"), self.risk.dtype)
         good = self.risk <= limit
         best = jnp.where(good, self.coverage, 0).max(initial=0)
-        answered = self.coverage > 0  # before the first weight there is no risk
+        answered = self.coverage > 0  # without a weight the risk is undefined
         known = answered.any() & ~(answered & jnp.isnan(self.risk)).any()
         return poison(best, known & ~jnp.isnan(limit))
 
 
 class AccuracyRejection(NamedTuple):
-    """The accuracy on what is kept, against how much is rejected.
+    """The accuracy on the examples that are kept, by the share that is rejected.
 
     Attributes:
-      rejected: ``(N,)``, ascending from 0: the share of examples left to others.
+      rejected: ``(N,)``, ascending from 0: the share of examples that are rejected.
       accuracy: ``(N,)``: the accuracy on the remaining ones.
     """
 
@@ -49,8 +49,8 @@ class AccuracyRejection(NamedTuple):
     def accuracy_at(self, rejected: ArrayLike, /) -> Array:
         """The accuracy on the rest when at least this share of examples is rejected.
 
-        A number must be at least 0 and below 1; a JAX array outside gives NaN. NaN as
-        well where no point of the curve rejects so many.
+        A number must be at least 0 and below 1; a JAX array outside gives NaN, and so
+        does a share that no point of the curve reaches.
         """
         share = jnp.asarray(
             as_level(rejected, name="rejected", ends="0"), self.rejected.dtype
@@ -68,14 +68,14 @@ def risk_coverage(
 ) -> RiskCoverage:
     """Sorts by confidence, and gives the mean loss of the first ``k`` for every ``k``.
 
-    Examples of equal confidence come in no order: within a run of them the risk is what
-    a random order gives on average.
+    Examples of equal confidence are not ordered: within a run of them the risk is its
+    average over all orders.
 
     Args:
       confidence: ``(*batch)``: higher is more certain, for example the largest
         probability, or minus an entropy.
-      losses: ``(*batch)``: what each prediction costs: 1 for an error, or any loss.
-      weights: ``(*batch)``: how much each example counts.
+      losses: ``(*batch)``: the loss of each prediction: 1 for an error, or any other.
+      weights: ``(*batch)``: the weight of each example.
 
     Returns:
       The curve, one point per example.
@@ -116,12 +116,12 @@ def aurc(
 
     Args:
       confidence: ``(*batch)``: higher is more certain.
-      losses: ``(*batch)``: what each prediction costs: 1 for an error, or any loss.
-      kind: ``"risk"``; ``"excess"``, which subtracts the area of the best order there
-        is, that of the losses themselves; or ``"generalized"``, where the risk is
+      losses: ``(*batch)``: the loss of each prediction: 1 for an error, or any other.
+      kind: ``"risk"``; ``"excess"``, which subtracts the area of the best possible
+        order, by the losses themselves; or ``"generalized"``, where the risk is
         multiplied by its coverage, so that the first few examples weigh no more than
         others. Static.
-      weights: ``(*batch)``: how much each example counts.
+      weights: ``(*batch)``: the weight of each example.
 
     Returns:
       A scalar, lower is better; NaN without examples.
@@ -161,9 +161,9 @@ def accuracy_rejection(
 
     Args:
       confidence: ``(*batch)``: higher is more certain.
-      correct: ``(*batch)``: true or 1 where the prediction is right, or how right it
-        is, from 0 to 1; NaN for any other number.
-      weights: ``(*batch)``: how much each example counts.
+      correct: ``(*batch)``: true or 1 where the prediction is correct, or a degree of
+        correctness from 0 to 1; any other number gives NaN.
+      weights: ``(*batch)``: the weight of each example.
 
     Returns:
       The curve, one point per example, from nothing rejected to all but one.
@@ -201,7 +201,7 @@ def _area(
 def _curve(
     confidence: Array, losses: Array, weights: Array
 ) -> tuple[Array, Array, Array]:
-    """Coverage and risk by falling confidence, and the weight that each point adds."""
+    """Coverage and risk by decreasing confidence, and the weight of each point."""
     losses = poison(losses, ~jnp.isnan(confidence))
     ranking = rank(-confidence)
     order = ranking.order

@@ -1,4 +1,4 @@
-"""Temperature scaling: one number that makes a classifier mean what it says."""
+"""Temperature scaling: calibrating a classifier by one number."""
 
 import jax
 import jax.numpy as jnp
@@ -24,29 +24,29 @@ _STEPS = 40  # halvings of that interval: beyond float32
 def temperature_scaling(
     logits: ArrayLike, labels: ArrayLike, /, *, weights: ArrayLike | None = None
 ) -> Array:
-    """Finds the temperature under which held-out labels are most likely.
+    """Finds the temperature that maximizes the likelihood of held-out labels.
 
-    Divide logits by it: ``logits / temperature``. Which class is the most probable does
-    not change, so accuracy does not either. Fit it on examples that the model was not
+    Divide logits by it: ``logits / temperature``. The most probable class does not
+    change, and neither does accuracy. Fit it on examples that the model was not
     trained on.
 
     The likelihood has one optimum, where the expected logit is the mean logit of the
     right class; it is found by bisection, without step sizes, on the scale of the
-    logits: of ``1e4 * logits`` the temperature is ``1e4`` times as high.
+    logits: the temperature of ``1e4 * logits`` is ``1e4`` times as high.
 
     Args:
-      logits: ``(*batch, classes)``: of one pass, or log-probabilities, which are logits
-        that are normalised. Of a Monte-Carlo prediction take ``stats["log_mean"]``, the
-        logarithm of the mean probabilities; then ``softmax(log_mean / temperature)`` is
-        the calibrated prediction. For one logit see :func:`binary_logits`.
-      labels: the right classes ``(*batch)``, integers.
-      weights: ``(*batch)``: how much each example counts.
+      logits: ``(*batch, classes)``: logits or log-probabilities. Of a Monte-Carlo
+        prediction pass ``stats["log_mean"]``, the logarithm of the mean probabilities;
+        then ``softmax(log_mean / temperature)`` is the calibrated prediction. For one
+        logit see :func:`binary_logits`.
+      labels: the true classes ``(*batch)``, integers.
+      weights: ``(*batch)``: the weight of each example.
 
     Returns:
-      A scalar, above 1 for an overconfident model; 1 if every temperature is as good.
-      There may be no optimum, which the two ends say: 0 if no label is less probable
-      than another class, so that the colder the better; infinity if a uniform
-      prediction is better than any. Check for both before dividing.
+      A scalar, above 1 for an overconfident model; 1 if all temperatures are equally
+      good. Without an optimum it is 0, if no label is less probable than another class,
+      so that lower is always better; or infinity, if a uniform prediction is better
+      than any other. Check for both before dividing.
 
     Raises:
       ValueError: if shapes do not fit, or there is one class.
@@ -81,7 +81,7 @@ def temperature_scaling(
     def halve(_: int, ends: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = ends
         middle = (low + high) / 2
-        above = slope(jnp.exp(-middle)) <= 0  # colder fits better still
+        above = slope(jnp.exp(-middle)) <= 0  # lower is always better
         return jnp.where(above, low, middle), jnp.where(above, middle, high)
 
     limit = jnp.asarray(_LIMIT, table.dtype)

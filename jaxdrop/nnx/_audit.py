@@ -53,7 +53,7 @@ def call(function: Any, /) -> Callable[..., Any]:
 
 @contextlib.contextmanager
 def watching(models: list[Any], tell: Callable[[Visit], None], /) -> Iterator[None]:
-    """Makes copies of models tell of the calls of their modules.
+    """Makes copies of models report the calls of their modules.
 
     Each module becomes one of a subclass that knows its path, which survives lifted
     transformations: they make modules anew, of the class and path of the old ones.
@@ -66,7 +66,7 @@ def watching(models: list[Any], tell: Callable[[Visit], None], /) -> Iterator[No
             if any(_method(kind, name) for name in _METHODS):
                 node.__class__ = _watched(cast(Hashable, kind))
                 setattr(node, _PATH, "/".join(map(str, path)) or kind.__name__)
-    told = _TELL.set(tell)
+    token = _TELL.set(tell)
     try:
         yield
     except flax.errors.TraceContextError as error:
@@ -76,7 +76,7 @@ def watching(models: list[Any], tell: Callable[[Visit], None], /) -> Iterator[No
             "x), so that a copy of it can be traced."
         ) from error
     finally:
-        _TELL.reset(told)
+        _TELL.reset(token)
 
 
 class _Watched:

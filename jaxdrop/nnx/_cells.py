@@ -38,11 +38,11 @@ class RecurrentModule(StochasticModule, nnx.RNNCellBase):
     def _sources(
         self, rngs: KeySource | None, flag: bool | Array, *rates: RateLike
     ) -> tuple[Key | None, KeySource | None]:
-        """What a sequence draws from: the key of its masks, and what feeds its memory.
+        """The sources of a sequence: the key of its masks, and that of its memory.
 
         A key, or ``nnx.Rngs`` with the stream of this module, serves both. A stream is
-        for the memory alone. No key of masks is drawn from the module's stream that
-        nobody needs.
+        for the memory alone. The key of the masks is drawn from the
+        module's stream only where it is needed.
         """
         unused = flag is True or all(is_zero(rate) for rate in rates)
         caller = type(self).__name__

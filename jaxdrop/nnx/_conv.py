@@ -61,7 +61,7 @@ class NoisyConv(StochasticModule, nnx.Conv):
         StochasticModule.__init__(self, **mode)
 
     def _product(self, x: Array, kernel: Array, dtype: Any = None) -> Array:
-        """Inputs convolved with a kernel, in ``dtype`` or else in that of the layer."""
+        """Inputs convolved with a kernel, in ``dtype``, by default the layer's."""
         conv: Any = _WithKernel(self, kernel, self.dtype if dtype is None else dtype)
         return nnx.Conv.__call__(conv, x)
 
@@ -173,7 +173,7 @@ class VariationalConv(NoisyConv):
       out_features: the number of output channels.
       kernel_size: the sides of the kernel.
       log_variance_init: what the log variances start from.
-      threshold: the log of ``variance / mean**2`` from which on a weight is pruned.
+      threshold: weights whose log of ``variance / mean**2`` is above this are pruned.
       **options: as for ``flax.nnx.Conv``, and the mode as for
         :class:`StochasticModule`; ``rngs`` is required for initialisation.
 

@@ -72,6 +72,14 @@ class GaussianDropout(DropoutModule):
       rate: the drop probability of the dropout with equal variance, below 1.
       broadcast_dims: axes along which one draw is shared.
       **mode: see :class:`StochasticModule`.
+
+    Examples:
+      >>> import jax.numpy as jnp, jaxdrop
+      >>> from flax import nnx
+      >>> drop = jaxdrop.nnx.GaussianDropout(0.2, rngs=nnx.Rngs(0))
+      >>> y = drop(jnp.ones((100, 100)))
+      >>> bool(abs(y.mean() - 1) < 0.05)
+      True
     """
 
     def __init__(
@@ -103,6 +111,14 @@ class AlphaDropout(DropoutModule):
       rate: the probability of dropping an entry.
       broadcast_dims: axes along which one draw is shared.
       **mode: see :class:`StochasticModule`.
+
+    Examples:
+      >>> import jax.numpy as jnp, jaxdrop
+      >>> from flax import nnx
+      >>> drop = jaxdrop.nnx.AlphaDropout(0.1, rngs=nnx.Rngs(0))
+      >>> y = drop(jnp.zeros((100, 100)))
+      >>> bool(abs(y.mean()) < 0.1)
+      True
     """
 
     def __init__(
@@ -136,6 +152,14 @@ class FeatureAlphaDropout(DropoutModule):
         default 2, for inputs with four axes.
       channel_axis: the axis of the channels.
       **mode: see :class:`StochasticModule`.
+
+    Examples:
+      >>> import jax.numpy as jnp, jaxdrop
+      >>> from flax import nnx
+      >>> drop = jaxdrop.nnx.FeatureAlphaDropout(0.2, rngs=nnx.Rngs(0))
+      >>> y = drop(jnp.ones((8, 14, 14, 32)))
+      >>> bool((y == y[:, :1, :1]).all())  # a channel is kept or dropped as a whole
+      True
     """
 
     def __init__(
@@ -172,6 +196,14 @@ class SpatialDropout(DropoutModule):
         default 2, for inputs with four axes.
       channel_axis: the axis of the channels.
       **mode: see :class:`StochasticModule`.
+
+    Examples:
+      >>> import jax.numpy as jnp, jaxdrop
+      >>> from flax import nnx
+      >>> drop = jaxdrop.nnx.SpatialDropout(0.2, rngs=nnx.Rngs(0))
+      >>> y = drop(jnp.ones((8, 14, 14, 32)))
+      >>> bool((y == y[:, :1, :1]).all())  # a channel is kept or dropped as a whole
+      True
     """
 
     def __init__(
@@ -211,6 +243,14 @@ class DropBlock(DropoutModule):
       shared_channels: drop the same blocks in all channels of an example.
       seeds: ``"padded"``, exact everywhere; or ``"valid"``, the paper's.
       **mode: see :class:`StochasticModule`.
+
+    Examples:
+      >>> import jax.numpy as jnp, jaxdrop
+      >>> from flax import nnx
+      >>> drop = jaxdrop.nnx.DropBlock(0.1, block_size=5, rngs=nnx.Rngs(0))
+      >>> y = drop(jnp.ones((8, 14, 14, 32)))
+      >>> bool((y == 0).any())
+      True
     """
 
     def __init__(
@@ -255,6 +295,14 @@ class StochasticDepth(DropoutModule):
       batch_axis: the axis of the examples, or ``None`` for one decision for all.
       scale: divide surviving branches by ``1 - rate``.
       **mode: see :class:`StochasticModule`.
+
+    Examples:
+      >>> import jax.numpy as jnp, jaxdrop
+      >>> from flax import nnx
+      >>> drop = jaxdrop.nnx.StochasticDepth(0.5, rngs=nnx.Rngs(0))
+      >>> y = drop(jnp.ones((16, 8)))
+      >>> bool((y == y[:, :1]).all())  # one decision per example
+      True
     """
 
     def __init__(
@@ -289,6 +337,14 @@ class LockedDropout(DropoutModule):
       rate: the probability of dropping a feature of a sequence.
       time_axis: the axis along which the mask is constant.
       **mode: see :class:`StochasticModule`.
+
+    Examples:
+      >>> import jax.numpy as jnp, jaxdrop
+      >>> from flax import nnx
+      >>> drop = jaxdrop.nnx.LockedDropout(0.3, rngs=nnx.Rngs(0))
+      >>> y = drop(jnp.ones((4, 10, 8)))
+      >>> bool((y == y[:, :1]).all())  # one mask for all time steps
+      True
     """
 
     def __init__(
@@ -314,6 +370,15 @@ class ShakeDrop(DropoutModule):
       rate: the probability of shaking a branch.
       batch_axis: the axis of the examples, or ``None`` for one decision for all.
       **mode: see :class:`StochasticModule`.
+
+    Examples:
+      >>> import jax.numpy as jnp, jaxdrop
+      >>> from flax import nnx
+      >>> shake = jaxdrop.nnx.ShakeDrop(0.5, rngs=nnx.Rngs(0))
+      >>> shake.eval()
+      >>> x = jnp.ones((4, 8))
+      >>> bool((shake(x) == 0.5 * x).all())
+      True
     """
 
     def __init__(

@@ -49,7 +49,7 @@ class NoisyLinear(StochasticModule):
         super().__init__(**mode)  # forks a stream: after the parameters, as in Flax
 
     def _product(self, x: Array, kernel: Array, dtype: Any = None) -> Array:
-        """Inputs times a kernel, in ``dtype`` or else in that of the layer."""
+        """Inputs times a kernel, in ``dtype``, by default the layer's."""
         dtype = self.dtype if dtype is None else dtype
         x, kernel = nnx.nn.dtypes.promote_dtype((x, kernel), dtype=dtype)
         return jnp.matmul(x, kernel, precision=self.precision)

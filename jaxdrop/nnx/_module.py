@@ -51,6 +51,20 @@ class StochasticModule(nnx.Module):
       deterministic: start in evaluation mode; ``None`` where each call says.
       rng_collection: which stream of ``rngs`` to take keys from.
       rngs: where keys come from, unless given at call time.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp, jaxdrop
+      >>> from flax import nnx
+      >>> class Noise(jaxdrop.nnx.StochasticModule):
+      ...     def __call__(self, x):
+      ...         if self.mode(None):
+      ...             return x
+      ...         return x + jax.random.normal(self.draw_key(), x.shape)
+      >>> noise, x = Noise(rngs=nnx.Rngs(0)), jnp.zeros((4, 8))
+      >>> bool((noise(x) != x).all())
+      True
+      >>> nnx.view(noise, deterministic=True)(x) is x
+      True
     """
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
@@ -136,7 +150,7 @@ class StochasticModule(nnx.Module):
         rngs: KeySource | None,
         rate: RateLike | Rate,
     ) -> tuple[Key | None, RateLike, bool | Array]:
-        """The key, rate and mode of a call; no key is drawn that nobody needs."""
+        """The key, rate and mode of a call; a key is drawn only where it is needed."""
         flag = self.mode(deterministic)
         value = rate_of(rate, caller=type(self).__name__)
         unused = flag is True or is_zero(value)
@@ -169,11 +183,22 @@ class RatedModule(StochasticModule):
 
 
 class DropoutModule(RatedModule):
-    """Calls ``regularize(key, x, rate, deterministic)``, the function of its name.
+    """The base of modules that drop at a rate; a subclass defines ``regularize``.
 
     Args:
       rate: the drop probability: a number, an array, or a :class:`Rate`.
       **mode: see :class:`StochasticModule`.
+
+    Examples:
+      >>> import jax.numpy as jnp, jaxdrop
+      >>> from flax import nnx
+      >>> class DropRows(jaxdrop.nnx.DropoutModule):
+      ...     def regularize(self, key, x, rate, deterministic):
+      ...         return jaxdrop.dropout(key, x, rate=rate, broadcast_dims=(-1,),
+      ...                                deterministic=deterministic)
+      >>> y = DropRows(0.5, rngs=nnx.Rngs(0))(jnp.ones((8, 4)))
+      >>> bool((y == y[:, :1]).all())
+      True
     """
 
     def __call__(
@@ -203,5 +228,5 @@ class DropoutModule(RatedModule):
     def regularize(
         self, key: Key | None, x: Array, rate: RateLike, deterministic: bool | Array
     ) -> Array:
-        """The one line that a subclass adds: a call of its function in ``jaxdrop``."""
+        """Applies the technique; every subclass overrides this."""
         raise NotImplementedError

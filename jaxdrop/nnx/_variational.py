@@ -32,7 +32,7 @@ class VariationalLinear(NoisyLinear):
       kernel_init: the initializer of the means of the weights.
       bias_init: the initializer of the bias.
       log_variance_init: what the log variances start from.
-      threshold: the log of ``variance / mean**2`` from which on a weight is pruned.
+      threshold: weights whose log of ``variance / mean**2`` is above this are pruned.
       **mode: see :class:`StochasticModule`; ``rngs`` is required for initialisation.
 
     Examples:

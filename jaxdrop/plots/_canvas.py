@@ -70,8 +70,8 @@ def named(
     return [(name, np.asarray(series, float)) for name, series in items]
 
 
-def told(argument: str, name: str | None, /) -> str:
-    """What errors call a series: its argument, and its name there if it has one."""
+def series_name(argument: str, name: str | None, /) -> str:
+    """The name of a series in errors: its argument, and its own name if it has one."""
     return argument if name is None else f"{argument} {name!r}"
 
 

@@ -19,7 +19,7 @@ from jaxdrop.plots._canvas import (
     line_of,
     named,
     new_axes,
-    told,
+    series_name,
 )
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def predictive_band(
     center = _flat(mean, inputs.size, name="mean")[order]
     bands = named(std)
     for index, (name, spread) in enumerate(bands):
-        reach = width * _flat(spread, inputs.size, name=told("std", name))[order]
+        reach = width * _flat(spread, inputs.size, name=series_name("std", name))[order]
         label = f"±{width:g} std" + (f", {name}" if name else "")
         alpha = 0.18 + 0.22 * index / max(1, len(bands) - 1)
         style: dict[str, Any] = {"color": BLUE, "alpha": alpha, "linewidth": 0}
@@ -126,7 +126,7 @@ def learning_curves(
     ax = ax or new_axes()
     for index, (name, values) in enumerate(named(history)):
         length = None if steps is None else np.size(steps)
-        runs = as_rows(values, length, name=told("history", name))
+        runs = as_rows(values, length, name=series_name("history", name))
         places = np.arange(1, runs.shape[1] + 1) if steps is None else np.asarray(steps)
         color = color_of(index)
         marker = "o" if runs.shape[1] == 1 else None
@@ -183,7 +183,7 @@ def rate_sweep(
         raise ValueError(f"rates must have one axis, got {places.shape}.")
     order = np.argsort(places)
     for index, (name, series) in enumerate(named(values)):
-        rows = as_rows(series, places.size, name=told("values", name))
+        rows = as_rows(series, places.size, name=series_name("values", name))
         repeats = rows[:, order]
         count = len(repeats)
         error = repeats.std(0, ddof=1) / np.sqrt(count) if count > 1 else None

@@ -165,6 +165,13 @@ def uniform(key: Key, shape: tuple[int, ...], /, *, out_sharding: Any = None) ->
 
     Returns:
       A float32 array of the given shape, multiples of 2**-23.
+
+    Examples:
+      >>> import jax
+      >>> from jaxdrop import prng
+      >>> key = jax.random.key(0)
+      >>> bool((prng.uniform(key, (3, 4)) == jax.random.uniform(key, (3, 4))).all())
+      True
     """
     bits = random_bits(key, shape, out_sharding=out_sharding)
     one = jnp.uint32(0x3F800000)  # the bits of 1.0, whose mantissa is filled
@@ -182,6 +189,13 @@ def normal(key: Key, shape: tuple[int, ...], /, *, out_sharding: Any = None) -> 
 
     Returns:
       A float32 array of the given shape.
+
+    Examples:
+      >>> import jax
+      >>> from jaxdrop import prng
+      >>> draw = prng.normal(jax.random.key(0), (100, 100))
+      >>> bool(abs(draw.mean()) < 0.05), bool(abs(draw.std() - 1) < 0.05)
+      (True, True)
     """
     low = np.nextafter(np.float32(-1), np.float32(0))
     draw = uniform(key, shape, out_sharding=out_sharding)

@@ -66,6 +66,12 @@ def light(keys: Any, /) -> Any:
       TypeError: if ``keys`` is none of these.
       ValueError: if ``keys`` is None or holds no key.
 
+    References:
+      Wellons, `Prospecting for hash functions
+      <https://nullprogram.com/blog/2018/07/31/>`_, 2018. Salmon, Moraes, Dror, Shaw,
+      `Parallel random numbers: as easy as 1, 2, 3
+      <https://doi.org/10.1145/2063384.2063405>`_, SC 2011.
+
     Examples:
       For a function, and for modules that take a key:
 

@@ -225,7 +225,7 @@ def _site(draw: Draw, walk: Walk, visits: dict[str, Visit]) -> Site:
     if draw.package == UNKNOWN:
         return Site(name, technique, None, None, UNKNOWN, draw.steps, 0, 0, draw.source)
     rate = draw.rate if draw.keep is None else _rate(walk, draw.keep.number)
-    if rate == 0:  # told by data that are known
+    if rate == 0:  # by data that are known
         return Site(
             name, technique, rate, None, "rate 0", draw.steps, 0, 0, draw.source
         )

@@ -42,7 +42,7 @@ KNOWN: Mapping[str, _Known] = {
         "NeurIPS 2018, https://arxiv.org/abs/1810.12890",
     ),
     "selu": _Known(
-        "Zeros are no resting point of SELU: the mean and variance that it keeps are "
+        "Zero is not a fixed point of SELU: the mean and variance that it keeps are "
         "lost. Use alpha_dropout, or feature_alpha_dropout for whole channels.",
         "Klambauer et al., Self-normalizing neural networks, NeurIPS 2017, "
         "https://arxiv.org/abs/1706.02515",

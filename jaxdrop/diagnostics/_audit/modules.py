@@ -1,4 +1,4 @@
-"""What modules of all frameworks tell of themselves."""
+"""The technique, rate and sharing of a module, in any framework."""
 
 import re
 from typing import Any

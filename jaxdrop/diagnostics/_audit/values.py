@@ -107,7 +107,7 @@ class Numbers:
 
 
 def identifies(array: jax.Array | np.ndarray, /) -> bool:
-    """Whether an input is a key, or a count or rate from which one sees something."""
+    """Whether an input is a key, or a scalar such as a count or a rate."""
     is_typed = jnp.issubdtype(array.dtype, jax.dtypes.prng_key)
     return is_typed or array.ndim == 0 or array.dtype == jnp.uint32
 
