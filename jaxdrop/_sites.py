@@ -2,27 +2,88 @@
 
 Each technique, and each drawing of bits, is one jitted function whose name stands in
 the traced program (``jaxdrop.dropout``). Called eagerly it costs one dispatch instead
-of one per operation, and a model with many sites traces each distinct one once.
+of one per operation, and a model with many sites traces each distinct one once. Each
+declares the facts that :mod:`jaxdrop.diagnostics` needs to judge where it is used.
 """
 
+import dataclasses
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Literal, ParamSpec, TypeVar
 
 import jax
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
+Draws = Literal["mask", "noise", "nothing"]
+ActsOn = Literal[
+    "entries",
+    "regions",
+    "attention",
+    "bits",
+    "branches",
+    "inputs",
+    "states",
+    "tokens",
+    "weights",
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Traits:
+    """The facts about a technique that do not show in a traced program.
+
+    Attributes:
+      draws: ``"mask"`` where random bits are compared with the keep probability,
+        ``"noise"`` for any other random values, or ``"nothing"``.
+      acts_on: ``"entries"`` or ``"regions"`` (channels or blocks) of activations, which
+        are multiplied by noise; or another kind of data.
+      adds_variance: activations have more variance in training than in evaluation,
+        which a batch normalisation behind them would learn. False where the method is
+        published with batch normalisation behind it.
+      breaks_selu: the mean and variance that SELU preserves are lost.
+      resizes: the size of the output depends on the rate.
+      redraws: the mask is drawn again for the backward pass, and never kept.
+    """
+
+    draws: Draws
+    acts_on: ActsOn
+    adds_variance: bool = False
+    breaks_selu: bool = False
+    resizes: bool = False
+    redraws: bool = False
+
+
+_DECLARED: dict[str, Traits] = {}
+
 
 def site(
-    name: str, /, *, static: tuple[str, ...] = ()
+    name: str,
+    /,
+    *,
+    draws: Draws,
+    acts_on: ActsOn,
+    adds_variance: bool = False,
+    breaks_selu: bool = False,
+    resizes: bool = False,
+    redraws: bool = False,
+    static: tuple[str, ...] = (),
 ) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
     """Makes a function a named, jitted core.
 
     Args:
       name: the public name of the technique, as it will stand in the program.
+      draws: see :class:`Traits`, as for the next five.
+      acts_on: the kind of data.
+      adds_variance: whether it adds variance in training.
+      breaks_selu: whether it undoes self-normalisation.
+      resizes: whether the size of the output depends on the rate.
+      redraws: whether the backward pass draws again.
       static: names of the arguments that decide while tracing.
     """
+    _DECLARED[name] = Traits(
+        draws, acts_on, adds_variance, breaks_selu, resizes, redraws
+    )
 
     def decorate(function: Callable[_P, _R]) -> Callable[_P, _R]:
         function.__name__ = function.__qualname__ = name
@@ -30,3 +91,8 @@ def site(
         return jitted
 
     return decorate
+
+
+def traits_of(name: str, /) -> Traits:
+    """The declared traits of a core, by its name in a program."""
+    return _DECLARED.get(name, Traits("noise", "bits"))

@@ -183,7 +183,13 @@ def dot_product_attention(
     return jnp.reshape(output, jnp.shape(query))
 
 
-@site("jaxdrop.dot_product_attention", static=("call",))
+@site(
+    "jaxdrop.dot_product_attention",
+    draws="mask",
+    acts_on="attention",
+    redraws=True,
+    static=("call",),
+)
 def _attention(
     key: Key,
     keep: Any,

@@ -80,7 +80,7 @@ def drop_head(
     return _drop_head(key, x, keep, axis=axis)
 
 
-@site("jaxdrop.drop_head", static=("axis",))
+@site("jaxdrop.drop_head", draws="mask", acts_on="attention", static=("axis",))
 def _drop_head(key: Key, x: Array, keep: Any, *, axis: int) -> Array:
     shared = tuple(other for other in range(x.ndim - 3, x.ndim) if other != axis)
     shape, sharding = _masks.drawn_shape(

@@ -85,7 +85,7 @@ def drop_key(
     return _drop_key(key, keep, allowed)
 
 
-@site("jaxdrop.drop_key")
+@site("jaxdrop.drop_key", draws="mask", acts_on="attention")
 def _drop_key(key: Key, keep: Any, allowed: Array) -> Array:
     sharding = _masks.sharding_of(allowed)
     bits = prng.random_bits(key, allowed.shape, out_sharding=sharding)

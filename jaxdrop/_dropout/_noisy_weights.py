@@ -97,6 +97,6 @@ def variational_conv(
     )
 
 
-@site("jaxdrop.variational_conv")
+@site("jaxdrop.variational_conv", draws="noise", acts_on="weights")
 def _variational_conv(key: Key, mean: Array, variance: Array) -> Array:
     return draw_output(key, mean, variance).astype(mean.dtype)

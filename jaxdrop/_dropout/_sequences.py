@@ -87,7 +87,7 @@ def draw_mask(
     return _sequence_mask(key, keep, shape=tuple(shape))
 
 
-@site("jaxdrop.sequence_mask", static=("shape",))
+@site("jaxdrop.sequence_mask", draws="mask", acts_on="states", static=("shape",))
 def _sequence_mask(key: Key, keep: Any, *, shape: tuple[int, ...]) -> Array:
     return _masks.draw(key, shape, keep=keep)
 

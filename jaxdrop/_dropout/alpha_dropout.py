@@ -62,7 +62,13 @@ def alpha_dropout(
     return _alpha_dropout(key, x, keep, broadcast_dims=shared)
 
 
-@site("jaxdrop.alpha_dropout", static=("broadcast_dims",))
+@site(
+    "jaxdrop.alpha_dropout",
+    draws="mask",
+    acts_on="entries",
+    adds_variance=True,
+    static=("broadcast_dims",),
+)
 def _alpha_dropout(key: Key, x: Array, keep: Any, *, broadcast_dims: Axes) -> Array:
     sharding = _masks.sharding_of(x)
     mask = _masks.draw(

@@ -101,7 +101,14 @@ def initial_logit(rate: float, /, *, caller: str) -> float:
     return math.log(rate) - math.log1p(-rate)
 
 
-@site("jaxdrop.concrete_dropout", static=("broadcast_dims",))
+@site(
+    "jaxdrop.concrete_dropout",
+    draws="noise",
+    acts_on="entries",
+    adds_variance=True,
+    breaks_selu=True,
+    static=("broadcast_dims",),
+)
 def _concrete_dropout(
     key: Key, x: Array, logits: Array, temperature: Any, *, broadcast_dims: Axes
 ) -> Array:

@@ -77,7 +77,12 @@ def concrete_penalty(
     )
 
 
-@site("jaxdrop.concrete_penalty", static=("num_inputs",))
+@site(
+    "jaxdrop.concrete_penalty",
+    draws="nothing",
+    acts_on="weights",
+    static=("num_inputs",),
+)
 def _concrete_penalty(
     logit_rate: Any,
     kernels: list[Array],

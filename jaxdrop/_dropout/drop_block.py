@@ -95,7 +95,13 @@ def drop_block(
     return _drop_block(key, x, keep, keep_seed, layout=layout)
 
 
-@site("jaxdrop.drop_block", static=("layout",))
+@site(
+    "jaxdrop.drop_block",
+    draws="noise",
+    acts_on="regions",
+    breaks_selu=True,
+    static=("layout",),
+)
 def _drop_block(
     key: Key, x: Array, keep: Any, keep_seed: _masks.Seeds, *, layout: _masks.Blocks
 ) -> Array:

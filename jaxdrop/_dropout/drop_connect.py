@@ -81,7 +81,7 @@ def drop_connect(
     return map_weights(drop, key, params, where=where)
 
 
-@site("jaxdrop.drop_connect")
+@site("jaxdrop.drop_connect", draws="mask", acts_on="weights")
 def _drop_connect(key: Key, weights: Array, keep: Any) -> Array:
     sharding = _masks.sharding_of(weights)
     mask = _masks.draw(key, weights.shape, keep=keep, out_sharding=sharding)

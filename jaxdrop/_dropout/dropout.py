@@ -70,7 +70,14 @@ def dropout(
     return _dropout(key, x, keep, broadcast_dims=shared)
 
 
-@site("jaxdrop.dropout", static=("broadcast_dims",))
+@site(
+    "jaxdrop.dropout",
+    draws="mask",
+    acts_on="entries",
+    adds_variance=True,
+    breaks_selu=True,
+    static=("broadcast_dims",),
+)
 def _dropout(key: Key, x: Array, keep: Any, *, broadcast_dims: Axes) -> Array:
     sharding = _masks.sharding_of(x)
     mask = _masks.draw(

@@ -77,7 +77,7 @@ def embedding_dropout(
     return _embedding_dropout(key, embedded, ids, keep)
 
 
-@site("jaxdrop.embedding_dropout")
+@site("jaxdrop.embedding_dropout", draws="mask", acts_on="tokens")
 def _embedding_dropout(key: Key, embedded: Array, ids: Array, keep: Any) -> Array:
     key = counter_key(key)
     prng.random_bits(key, (0,))  # none: bits at chosen positions do not count as a use

@@ -71,7 +71,12 @@ def feature_alpha_dropout(
     return _feature_alpha_dropout(key, x, keep, spatial=spatial)
 
 
-@site("jaxdrop.feature_alpha_dropout", static=("spatial",))
+@site(
+    "jaxdrop.feature_alpha_dropout",
+    draws="mask",
+    acts_on="regions",
+    static=("spatial",),
+)
 def _feature_alpha_dropout(key: Key, x: Array, keep: Any, *, spatial: Axes) -> Array:
     sharding = _masks.sharding_of(x)
     mask = _masks.draw(

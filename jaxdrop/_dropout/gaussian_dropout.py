@@ -73,7 +73,14 @@ def gaussian_dropout(
     return _gaussian_dropout(key, x, keep, broadcast_dims=shared)
 
 
-@site("jaxdrop.gaussian_dropout", static=("broadcast_dims",))
+@site(
+    "jaxdrop.gaussian_dropout",
+    draws="noise",
+    acts_on="entries",
+    adds_variance=True,
+    breaks_selu=True,
+    static=("broadcast_dims",),
+)
 def _gaussian_dropout(key: Key, x: Array, keep: Any, *, broadcast_dims: Axes) -> Array:
     shape, sharding = _masks.drawn_shape(
         x.shape, broadcast_dims, out_sharding=_masks.sharding_of(x)

@@ -61,7 +61,7 @@ def hard_concrete(
     return drawn if flag is False else select(flag, _gates(log_alpha), drawn)
 
 
-@site("jaxdrop.hard_concrete")
+@site("jaxdrop.hard_concrete", draws="noise", acts_on="weights")
 def _hard_concrete(key: Key, log_alpha: Array) -> Array:
     wide = log_alpha.astype(_masks.wide_dtype(log_alpha))
     noise = logistic(

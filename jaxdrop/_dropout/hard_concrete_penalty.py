@@ -38,7 +38,7 @@ def hard_concrete_penalty(log_alpha: PyTree, /) -> Array:
     return sum(jax.tree.leaves(counts), start=jnp.float32(0))
 
 
-@site("jaxdrop.hard_concrete_penalty")
+@site("jaxdrop.hard_concrete_penalty", draws="nothing", acts_on="weights")
 def _penalty(log_alpha: Array) -> Array:
     wide = log_alpha.astype(_masks.wide_dtype(log_alpha))
     return jax.nn.sigmoid(wide - _SHIFT).sum()

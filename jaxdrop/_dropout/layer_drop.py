@@ -75,6 +75,6 @@ def layer_drop(
     return _layer_drop(key, keep, num_layers=num_layers)
 
 
-@site("jaxdrop.layer_drop", static=("num_layers",))
+@site("jaxdrop.layer_drop", draws="mask", acts_on="branches", static=("num_layers",))
 def _layer_drop(key: Key, keep: Any, *, num_layers: int) -> Array:
     return _masks.draw(key, (num_layers,), keep=keep)

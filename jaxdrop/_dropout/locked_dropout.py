@@ -61,7 +61,14 @@ def locked_dropout(
     return _locked_dropout(key, x, keep, time=time)
 
 
-@site("jaxdrop.locked_dropout", static=("time",))
+@site(
+    "jaxdrop.locked_dropout",
+    draws="mask",
+    acts_on="entries",
+    adds_variance=True,
+    breaks_selu=True,
+    static=("time",),
+)
 def _locked_dropout(key: Key, x: Array, keep: Any, *, time: int) -> Array:
     sharding = _masks.sharding_of(x)
     mask = _masks.draw(

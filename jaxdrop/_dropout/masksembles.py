@@ -67,7 +67,7 @@ def masksembles(x: Array, masks: ArrayLike, /, *, axis: int = -1) -> Array:
     return _masksembles(x, table, axis=along)
 
 
-@site("jaxdrop.masksembles", static=("axis",))
+@site("jaxdrop.masksembles", draws="nothing", acts_on="entries", static=("axis",))
 def _masksembles(x: Array, table: Array, *, axis: int) -> Array:
     rows = jnp.repeat(table, x.shape[0] // table.shape[0], axis=0)
     others = tuple(other for other in range(1, x.ndim) if other != axis)

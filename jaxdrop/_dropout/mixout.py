@@ -92,7 +92,7 @@ def _mix(key: Key, weights: Array, reference: Any, *, keep: Any) -> Array:
     return _mixout(key, weights, reference, keep)
 
 
-@site("jaxdrop.mixout")
+@site("jaxdrop.mixout", draws="mask", acts_on="weights")
 def _mixout(key: Key, weights: Array, reference: Array, keep: Any) -> Array:
     sharding = _masks.sharding_of(weights)
     mask = _masks.draw(key, weights.shape, keep=keep, out_sharding=sharding)

@@ -77,7 +77,7 @@ def shake_drop(
     return drawn if flag is False else select(flag, _expectation(x, keep), drawn)
 
 
-@site("jaxdrop.shake_drop", static=("batch_axis",))
+@site("jaxdrop.shake_drop", draws="mask", acts_on="branches", static=("batch_axis",))
 def _shake_drop(key: Key, x: Array, keep: Any, *, batch_axis: int | None) -> Array:
     rest = tuple(axis for axis in range(x.ndim) if axis != batch_axis)
     shape, sharding = _masks.drawn_shape(

@@ -72,7 +72,7 @@ def shake_shake(
     return drawn if flag is False else select(flag, _mix(jnp.float32(0.5), a, b), drawn)
 
 
-@site("jaxdrop.shake_shake", static=("batch_axis",))
+@site("jaxdrop.shake_shake", draws="noise", acts_on="branches", static=("batch_axis",))
 def _shake_shake(key: Key, a: Array, b: Array, *, batch_axis: int | None) -> Array:
     rest = tuple(axis for axis in range(a.ndim) if axis != batch_axis)
     shape, sharding = _masks.drawn_shape(

@@ -71,7 +71,14 @@ def spatial_dropout(
     return _spatial_dropout(key, x, keep, spatial=spatial)
 
 
-@site("jaxdrop.spatial_dropout", static=("spatial",))
+@site(
+    "jaxdrop.spatial_dropout",
+    draws="mask",
+    acts_on="regions",
+    adds_variance=True,
+    breaks_selu=True,
+    static=("spatial",),
+)
 def _spatial_dropout(key: Key, x: Array, keep: Any, *, spatial: Axes) -> Array:
     sharding = _masks.sharding_of(x)
     mask = _masks.draw(

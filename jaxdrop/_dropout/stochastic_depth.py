@@ -71,7 +71,12 @@ def stochastic_depth(
     return _stochastic_depth(key, x, keep, batch=batch, scale=scale)
 
 
-@site("jaxdrop.stochastic_depth", static=("batch", "scale"))
+@site(
+    "jaxdrop.stochastic_depth",
+    draws="mask",
+    acts_on="branches",
+    static=("batch", "scale"),
+)
 def _stochastic_depth(
     key: Key, x: Array, keep: Any, *, batch: Axes, scale: bool
 ) -> Array:

@@ -103,7 +103,13 @@ def subset_stochastic_depth(
     return _put(out, rows, batch_axis, size=size)
 
 
-@site("jaxdrop.subset_stochastic_depth", static=("size", "kept"))
+@site(
+    "jaxdrop.subset_stochastic_depth",
+    draws="noise",
+    acts_on="branches",
+    resizes=True,
+    static=("size", "kept"),
+)
 def _rows(key: Key, *, size: int, kept: int) -> Array:
     return _masks.kept_indices(key, (size,), num_kept=kept)
 

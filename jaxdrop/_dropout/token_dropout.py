@@ -102,7 +102,13 @@ def token_dropout(
     return _token_dropout(key, x, axis=axis, prefix=prefix, kept=kept)
 
 
-@site("jaxdrop.token_dropout", static=("axis", "prefix", "kept"))
+@site(
+    "jaxdrop.token_dropout",
+    draws="noise",
+    acts_on="tokens",
+    resizes=True,
+    static=("axis", "prefix", "kept"),
+)
 def _token_dropout(
     key: Key, x: Array, *, axis: int, prefix: int, kept: int
 ) -> tuple[Array, Array]:

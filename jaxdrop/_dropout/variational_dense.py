@@ -94,7 +94,9 @@ def variational_dense(
     return drawn if flag is False else select(flag, evaluated(), drawn)
 
 
-@site("jaxdrop.variational_dense", static=("precision",))
+@site(
+    "jaxdrop.variational_dense", draws="noise", acts_on="weights", static=("precision",)
+)
 def _variational_dense(
     key: Key, x: Array, mean: Array, log_variance: Array, *, precision: PrecisionLike
 ) -> Array:

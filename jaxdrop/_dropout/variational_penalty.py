@@ -57,7 +57,7 @@ def _checked(mean: Array, log_variance: Array) -> Array:
     return _variational_penalty(mean, log_variance)
 
 
-@site("jaxdrop.variational_penalty")
+@site("jaxdrop.variational_penalty", draws="nothing", acts_on="weights")
 def _variational_penalty(mean: Array, log_variance: Array) -> Array:
     alpha = log_alpha(mean, log_variance)
     precise = 1 - jax.nn.sigmoid(_SHIFT + _SLOPE * alpha)

@@ -93,7 +93,7 @@ def zoneout(
     return select(flag, _expectation(new, old, keep), drawn)
 
 
-@site("jaxdrop.zoneout")
+@site("jaxdrop.zoneout", draws="mask", acts_on="states")
 def _zoneout(key: Key, new: Array, old: Array, keep: Any) -> Array:
     sharding = _masks.sharding_of(new)
     mask = _masks.draw(key, new.shape, keep=keep, out_sharding=sharding)

@@ -70,7 +70,7 @@ def _keep_of_number(rate: float) -> float:
     return math.ceil(float(np.float32(keep)) * LEVELS) / LEVELS
 
 
-@site("jaxdrop.masks.keep_probability")
+@site("jaxdrop.masks.keep_probability", draws="nothing", acts_on="bits")
 def _keep_of_array(rate: Any) -> Array:
     keep = _complement(rate)
     return jnp.where(keep < _COARSE, jnp.ceil(keep * LEVELS) / LEVELS, keep)

@@ -69,7 +69,12 @@ def exact(
     return _exact(key, num_dropped, shape=shape, axis=along, out_sharding=out_sharding)
 
 
-@site("jaxdrop.masks.exact", static=("shape", "axis", "out_sharding"))
+@site(
+    "jaxdrop.masks.exact",
+    draws="noise",
+    acts_on="bits",
+    static=("shape", "axis", "out_sharding"),
+)
 def _exact(
     key: Key, num_dropped: Any, *, shape: tuple[int, ...], axis: int, out_sharding: Any
 ) -> Array:

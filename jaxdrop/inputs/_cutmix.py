@@ -104,7 +104,12 @@ def cutmix(
     return select(flag, (x, labels), pasted)
 
 
-@site("jaxdrop.inputs.cutmix", static=("images", "per_example"))
+@site(
+    "jaxdrop.inputs.cutmix",
+    draws="noise",
+    acts_on="inputs",
+    static=("images", "per_example"),
+)
 def _cutmix(
     key: Key,
     x: Array,

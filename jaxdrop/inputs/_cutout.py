@@ -97,7 +97,12 @@ def cutout(
     return select(flag, x, erased)
 
 
-@site("jaxdrop.inputs.cutout", static=("images", "sizes", "num_holes"))
+@site(
+    "jaxdrop.inputs.cutout",
+    draws="noise",
+    acts_on="inputs",
+    static=("images", "sizes", "num_holes"),
+)
 def _cutout(
     key: Key,
     x: Array,

@@ -81,7 +81,7 @@ def embedding_noise(
     return select(flag, embedded, noisy)
 
 
-@site("jaxdrop.inputs.embedding_noise")
+@site("jaxdrop.inputs.embedding_noise", draws="noise", acts_on="inputs")
 def _embedding_noise(key: Key, embedded: Array, alpha: ArrayLike, real: Array) -> Array:
     wide = widened(embedded)
     length = jnp.sum(real, axis=-1, dtype=jnp.int32, keepdims=True)[..., None]

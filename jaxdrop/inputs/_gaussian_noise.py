@@ -67,7 +67,7 @@ def gaussian_noise(
     return select(flag, x, _gaussian_noise(key, x, stddev))
 
 
-@site("jaxdrop.inputs.gaussian_noise")
+@site("jaxdrop.inputs.gaussian_noise", draws="noise", acts_on="inputs")
 def _gaussian_noise(key: Key, x: Array, stddev: ArrayLike) -> Array:
     wide = widened(x)
     noise = prng.normal(key, x.shape, out_sharding=_masks.sharding_of(x))

@@ -72,7 +72,7 @@ def mixup(
     return select(flag, (x, labels), _mixup(key, x, labels, alpha, per_example))
 
 
-@site("jaxdrop.inputs.mixup", static=("per_example",))
+@site("jaxdrop.inputs.mixup", draws="noise", acts_on="inputs", static=("per_example",))
 def _mixup(
     key: Key, x: Array, labels: PyTree, alpha: ArrayLike, per_example: bool
 ) -> tuple[Array, PyTree]:

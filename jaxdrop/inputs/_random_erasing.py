@@ -114,7 +114,12 @@ def random_erasing(
     return _random_erasing(key, x, keep, fill, **knobs)
 
 
-@site("jaxdrop.inputs.random_erasing", static=("images", "area", "aspect"))
+@site(
+    "jaxdrop.inputs.random_erasing",
+    draws="mask",
+    acts_on="inputs",
+    static=("images", "area", "aspect"),
+)
 def _random_erasing(
     key: Key,
     x: Array,

@@ -54,7 +54,12 @@ def random_bits(
     return _random_bits(key, shape=tuple(shape), out_sharding=out_sharding)
 
 
-@site("jaxdrop.prng.random_bits", static=("shape", "out_sharding"))
+@site(
+    "jaxdrop.prng.random_bits",
+    draws="noise",
+    acts_on="bits",
+    static=("shape", "out_sharding"),
+)
 def _random_bits(key: Key, *, shape: tuple[int, ...], out_sharding: Any) -> Array:
     if not (has_counters(key) and _threefry.has_counters(shape)):
         return jax.random.bits(key, shape, jnp.uint32, out_sharding=out_sharding)
@@ -125,7 +130,7 @@ def bits_at(
     return _bits_at(key, low, given)
 
 
-@site("jaxdrop.prng.bits_at")
+@site("jaxdrop.prng.bits_at", draws="noise", acts_on="bits")
 def _bits_at(key: Key, low: Array, high: Array) -> Array:
     key = counter_key(key)
     return counter_hash(key)(jax.random.key_data(key), high, low)

@@ -6,6 +6,7 @@ from typing import Any
 
 from jaxdrop import _programs
 from jaxdrop._programs import ELEMENTWISE, Equation, Unknown, aval_of, is_key
+from jaxdrop._sites import Traits, traits_of
 from jaxdrop.diagnostics._audit.costs import Drawn, drawn_by, with_output
 from jaxdrop.diagnostics._audit.values import Chain, Value
 
@@ -29,25 +30,8 @@ _DERIVES = frozenset(
     }
 )
 _COMPARES = frozenset({"ge", "gt", "le", "lt"})
-# Functions of ours that compare no bits, or not with the rate.
-_COMPARE_OTHERS = frozenset(
-    {
-        *("concrete_dropout", "drop_block", "gaussian_dropout", "hard_concrete"),
-        *("shake_shake", "variational_dense"),
-    }
-)
-# What multiplies entries or channels of activations by noise.
-ON_ACTIVATIONS = frozenset(
-    {
-        *("alpha_dropout", "bernoulli", "concrete_dropout", "drop_block", "dropout"),
-        *("feature_alpha_dropout", "gaussian_dropout", "locked_dropout"),
-        "spatial_dropout",
-    }
-)
-# Of these, what adds variance in training that evaluation lacks; DropBlock and
-# stochastic depth do so too, and are published with batch normalisation behind them.
-ADDS_VARIANCE = ON_ACTIVATIONS - {"drop_block", "feature_alpha_dropout"}
-BREAKS_SELU = ON_ACTIVATIONS - {"alpha_dropout", "feature_alpha_dropout"}
+_OF_BERNOULLI = Traits("mask", "entries", adds_variance=True, breaks_selu=True)
+_OF_OTHERS = Traits("noise", "bits")
 
 
 @dataclasses.dataclass
@@ -88,6 +72,11 @@ class Draw:
     def excludes(self, other: "Draw") -> bool:
         """Whether the two are in different branches of one choice."""
         return self.is_elsewhere(other.branches)
+
+    @property
+    def traits(self) -> Traits:
+        """The facts that its function declares."""
+        return known_of(self.package, self.function)
 
     def equals(self, other: "Draw") -> bool:
         """Whether both draw the same, with the same key and at the same rate."""
@@ -159,10 +148,11 @@ def keep_of(equation: Equation, package: str, function: str, /) -> int | None:
     return names.index(name) if name in names else None
 
 
-def has_keep(package: str, function: str, /) -> bool:
-    """Whether what is drawn is compared with a keep probability."""
-    ours = package == "jaxdrop" and function not in _COMPARE_OTHERS
-    return ours or function == "bernoulli"
+def known_of(package: str, function: str, /) -> Traits:
+    """What is known of a function that draws."""
+    if package == "jaxdrop":
+        return traits_of(_OURS + function)
+    return _OF_BERNOULLI if function == "bernoulli" else _OF_OTHERS
 
 
 def limit_of(equation: Equation, operands: Sequence[Value], /) -> int | None:
@@ -186,18 +176,20 @@ def cost_of(equation: Equation, package: str, function: str, /) -> Drawn:
     drawn = drawn_by(equation)
     if package == "jax.random":
         return with_output(drawn, equation)
-    again = function == "dot_product_attention"  # it draws for the backward pass again
-    return drawn._replace(memory=0) if again else drawn
+    redraws = known_of(package, function).redraws
+    return drawn._replace(memory=0) if redraws else drawn
 
 
-def static_rate(equation: Equation, function: str, drawn: Drawn, /) -> float | None:
+def static_rate(
+    equation: Equation, package: str, function: str, drawn: Drawn, /
+) -> float | None:
     """The rate of a technique whose shapes depend on it."""
-    if function not in ("subset_stochastic_depth", "token_dropout"):
+    if not known_of(package, function).resizes:
         return None
     axis, entries = len(drawn.shape) - 1, drawn.shape[-1]
-    before = entries
-    if function == "token_dropout":  # it returns tokens, and some are never dropped
-        before = aval_of(equation.invars[1]).shape[axis]
+    before, data = entries, data_of(equation, package)
+    if data is not None:  # it returns data, of which some entries are never dropped
+        before = aval_of(equation.invars[data]).shape[axis]
     dropped = before - aval_of(equation.outvars[0]).shape[axis]
     return dropped / entries if entries else None
 
@@ -205,13 +197,14 @@ def static_rate(equation: Equation, function: str, drawn: Drawn, /) -> float | N
 def fed(draw: Draw, data: Value, aval: Any, loops: Sequence[Chain], /) -> None:
     """Looks at what a mask is applied to."""
     mask, ndim = draw.drawn.shape, aval.ndim
-    if draw.function not in ON_ACTIVATIONS:
+    traits = draw.traits
+    if traits.acts_on not in ("entries", "regions"):
         return
     draw.fed.update(loop for loop in loops if loop in data.carries)
-    if data.form == "selu" and draw.function in BREAKS_SELU:
+    if data.form == "selu" and traits.breaks_selu:
         draw.faults.add("selu")
     aligned = (1,) * (ndim - len(mask)) + mask
-    by_entry = draw.function not in ("drop_block", "spatial_dropout")
+    by_entry = traits.acts_on == "entries"
     if by_entry and any(aligned[axis] > 1 for axis in data.spatial):
         draw.faults.add("convolution")
     if not by_entry and ndim == 3 and 1 < aval.shape[0] != aligned[0]:

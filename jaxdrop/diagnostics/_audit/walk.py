@@ -12,16 +12,14 @@ from jaxdrop._programs import Call, Choice, Equation, Loop, aval_of, is_key
 from jaxdrop.diagnostics._audit import transfer
 from jaxdrop.diagnostics._audit.costs import NOTHING
 from jaxdrop.diagnostics._audit.draws import (
-    ADDS_VARIANCE,
-    ON_ACTIVATIONS,
     UNKNOWN,
     Draw,
     cost_of,
     data_of,
     fed,
     function_of,
-    has_keep,
     keep_of,
+    known_of,
     limit_of,
     may_draw,
     static_rate,
@@ -171,7 +169,7 @@ class Walk:
                 steps=place.steps,
                 key=key,
                 keep=self._keep(equation, operands, place, package, function),
-                rate=static_rate(equation, function, drawn),
+                rate=static_rate(equation, package, function, drawn),
                 loops=place.loops,
                 branches=dict(place.branches),
             )
@@ -202,7 +200,8 @@ class Walk:
             return operands[index]
         structure = _programs.structure_of(equation)
         named = _programs.argument_names(equation)
-        if named or not isinstance(structure, Call) or not has_keep(package, function):
+        compares = known_of(package, function).draws == "mask"
+        if named or not isinstance(structure, Call) or not compares:
             return None
         inside = Walk()
         inside.numbers = self.numbers
@@ -246,8 +245,8 @@ class Walk:
         data: int | None,
     ) -> list[Value]:
         draw, here = self.draws[index], frozenset({index})
-        adds = draw.function in ADDS_VARIANCE
-        acts = draw.function in ON_ACTIVATIONS
+        adds = draw.traits.adds_variance
+        acts = draw.traits.acts_on in ("entries", "regions")
         if draw.package == "jax.random":  # a mask a row is stochastic depth
             adds = adds and sum(size > 1 for size in draw.drawn.shape) > 1
         outputs = []
