@@ -1,6 +1,7 @@
 """What other libraries call the things that are here, for errors that help."""
 
 from collections.abc import Iterable
+from types import ModuleType
 
 _BY_OTHERS = {  # lower case, without underscores: (function, module of NNX and Linen)
     "channeldropout": ("spatial_dropout", "SpatialDropout"),
@@ -104,6 +105,15 @@ def _find(name: str, package: str, offered: Iterable[str]) -> str:
 
 def _plain(name: str) -> str:
     return name.replace("_", "").lower()
+
+
+def described(room: ModuleType, /) -> str:
+    """A list of the classes that a file exports, each with its first line."""
+    lines = [
+        f"- ``{name}``: {getattr(room, name).__doc__.splitlines()[0]}"
+        for name in room.__all__
+    ]
+    return "\n".join(line.replace(" as a module:", ",") for line in lines) + "\n"
 
 
 def check_keywords(

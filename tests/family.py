@@ -31,7 +31,9 @@ class Row:
       keeps_mean: whether the mean over keys is ``x``.
       evaluation_is_identity: whether evaluation returns ``x``.
       shakes: whether it multiplies by noise, another one backward, instead of dropping.
-      call: the function with its other data filled in, for what is no dropper.
+      call: the function with its other data filled in, if it takes more than an array.
+      module: the class in ``jaxdrop.nnx`` and ``jaxdrop.linen`` that computes it, if it
+        is called with one array and is the identity in evaluation.
     """
 
     function: Callable[..., Any]
@@ -45,6 +47,7 @@ class Row:
     evaluation_is_identity: bool = True
     shakes: bool = False
     call: Callable[..., Any] | None = None
+    module: str = ""
 
     def __call__(self, key, x, rate, deterministic=False):
         """Calls the function with the knobs of this row."""
@@ -62,9 +65,13 @@ class Row:
 IDS = jnp.array([4, 0, 7, 9, 2])
 
 ROWS = {
-    "dropout": Row(jaxdrop.dropout, {}, (6, 5), array_rates=True),
+    "dropout": Row(jaxdrop.dropout, {}, (6, 5), array_rates=True, module="Dropout"),
     "dropout-shared": Row(
-        jaxdrop.dropout, {"broadcast_dims": (-1,)}, (6, 5), array_rates=True
+        jaxdrop.dropout,
+        {"broadcast_dims": (-1,)},
+        (6, 5),
+        array_rates=True,
+        module="Dropout",
     ),
     "gaussian_dropout": Row(
         jaxdrop.gaussian_dropout,
@@ -73,6 +80,7 @@ ROWS = {
         array_rates=True,
         zeroes=False,
         unit_rate=False,
+        module="GaussianDropout",
     ),
     "alpha_dropout": Row(
         jaxdrop.alpha_dropout,
@@ -81,6 +89,7 @@ ROWS = {
         array_rates=True,
         zeroes=False,
         keeps_mean=False,
+        module="AlphaDropout",
     ),
     "feature_alpha_dropout": Row(
         jaxdrop.feature_alpha_dropout,
@@ -88,23 +97,30 @@ ROWS = {
         (4, 3, 5),
         zeroes=False,
         keeps_mean=False,
+        module="FeatureAlphaDropout",
     ),
     "spatial_dropout": Row(
         jaxdrop.spatial_dropout,
         {},
         (4, 2, 3, 5),
         unbatched={"num_spatial_dims": 2},
+        module="SpatialDropout",
     ),
     "spatial_dropout-first": Row(
         jaxdrop.spatial_dropout,
         {"channel_axis": -3, "num_spatial_dims": 2},
         (4, 5, 2, 3),
+        module="SpatialDropout",
     ),
     "stochastic_depth": Row(
-        jaxdrop.stochastic_depth, {}, (6, 5), unbatched={"batch_axis": None}
+        jaxdrop.stochastic_depth,
+        {},
+        (6, 5),
+        unbatched={"batch_axis": None},
+        module="StochasticDepth",
     ),
     "stochastic_depth-whole": Row(
-        jaxdrop.stochastic_depth, {"batch_axis": None}, (6, 5)
+        jaxdrop.stochastic_depth, {"batch_axis": None}, (6, 5), module="StochasticDepth"
     ),
     "stochastic_depth-unscaled": Row(
         jaxdrop.stochastic_depth,
@@ -113,6 +129,7 @@ ROWS = {
         unbatched={"batch_axis": None},
         zeroes=False,
         keeps_mean=False,
+        module="StochasticDepth",
     ),
     "shake_drop": Row(
         jaxdrop.shake_drop,
@@ -124,13 +141,16 @@ ROWS = {
         evaluation_is_identity=False,
         shakes=True,
     ),
-    "locked_dropout": Row(jaxdrop.locked_dropout, {}, (3, 4, 5)),
+    "locked_dropout": Row(
+        jaxdrop.locked_dropout, {}, (3, 4, 5), module="LockedDropout"
+    ),
     "drop_connect": Row(jaxdrop.drop_connect, {}, (6, 5)),
     "drop_block": Row(
         jaxdrop.drop_block,
         {"block_size": 2},
         (3, 4, 5, 2),
         unbatched={"num_spatial_dims": 2},
+        module="DropBlock",
     ),
     "drop_block-valid": Row(
         jaxdrop.drop_block,
@@ -139,6 +159,7 @@ ROWS = {
         unbatched={"num_spatial_dims": 2},
         zeroes=False,
         keeps_mean=False,
+        module="DropBlock",
     ),
     "embedding_dropout": Row(
         jaxdrop.embedding_dropout,

@@ -15,6 +15,7 @@ from flax import nnx
 from jax.typing import ArrayLike
 
 import jaxdrop
+from family import ROWS
 
 RATE = 0.4
 GAL = {"input_rate": RATE, "state_rate": RATE}
@@ -47,20 +48,22 @@ def numbers(*shape: int) -> np.ndarray:
 
 
 def droppers(room: Any) -> dict[str, Specimen]:
-    """What both frameworks call alike: a rate and data."""
+    """The modules that both frameworks call alike: a rate and data.
+
+    Those that a row of the family names are called as that row is, unless given here.
+    """
     rows: dict[str, tuple[tuple[ArrayLike, ...], Mapping[str, Any]]] = {
-        "AlphaDropout": ((numbers(6, 5),), {}),
-        "Dropout": ((numbers(6, 5),), {}),
-        "DropBlock": ((numbers(3, 4, 5, 2),), {"block_size": 2}),
+        row.module: ((numbers(*row.shape),), row.knobs)
+        for row in reversed(ROWS.values())
+        if row.module
+    } | {
         "EmbeddingDropout": (
             (numbers(2, 6, 3), np.array([[7, 3, 7, 1, 0, 2], [2, 7, 3, 1, 5, 5]])),
             {},
         ),
         "FeatureAlphaDropout": ((numbers(4, 2, 3, 5),), {}),
         "GaussianDropout": ((numbers(6, 5),), {"broadcast_dims": (0,)}),
-        "LockedDropout": ((numbers(3, 4, 5),), {}),
         "ShakeDrop": ((numbers(6, 5),), {}),
-        "SpatialDropout": ((numbers(4, 2, 3, 5),), {}),
         "StochasticDepth": ((numbers(9, 5),), {}),
         "TokenDropout": ((numbers(2, 9, 3),), {"num_prefix_tokens": 1}),
     }

@@ -141,8 +141,13 @@ def definition(path: pathlib.Path, name: str) -> ast.stmt | None:
             return node
         if isinstance(node, ast.ImportFrom):
             for alias in node.names:
+                found = None
                 if name == (alias.asname or alias.name):
-                    return definition(path_of(node.module), alias.name)
+                    found = definition(path_of(node.module), alias.name)
+                elif alias.name == "*":
+                    found = definition(path_of(node.module), name)
+                if found is not None:
+                    return found
     return None
 
 
@@ -152,10 +157,15 @@ def path_of(module: str) -> pathlib.Path:
 
 
 def names_in_all(path: pathlib.Path) -> set[str]:
+    """The names that a file exports, those of files that it exports as a whole too."""
+    names: set[str] = set()
     for node in tree_of(path).body:
-        if isinstance(node, ast.Assign) and node.targets[0].id == "__all__":
-            return set(ast.literal_eval(node.value))
-    raise AssertionError(f"{path} has no __all__")
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            names |= set(ast.literal_eval(node.value))
+        elif isinstance(node, ast.AugAssign) and ast.unparse(node.target) == "__all__":
+            names |= names_in_all(path.parent / f"{node.value.value.id}.py")
+    assert names, f"{path} has no __all__"
+    return names
 
 
 def is_record(node: ast.AST) -> bool:

@@ -6,37 +6,24 @@ import sys
 import pytest
 
 import jaxdrop
+from family import ROWS
 
-FAMILY = {
+FAMILY = {row.function.__name__ for row in ROWS.values()} | {
     "hard_concrete",
     "hard_concrete_penalty",
-    "shake_drop",
     "shake_shake",
     "concrete_dropout",
     "concrete_penalty",
     "variational_dense",
     "variational_penalty",
     "variational_sparsity",
-    "drop_block",
-    "embedding_dropout",
     "layer_drop",
     "masksembles",
-    "mixout",
     "multi_sample",
     "subset_stochastic_depth",
     "token_dropout",
-    "zoneout",
-    "alpha_dropout",
-    "drop_connect",
-    "dropout",
     "dot_product_attention",
-    "drop_head",
     "drop_key",
-    "feature_alpha_dropout",
-    "gaussian_dropout",
-    "locked_dropout",
-    "spatial_dropout",
-    "stochastic_depth",
 }
 NAMESPACES = {
     "acquisition",
@@ -55,7 +42,7 @@ NAMESPACES = {
     "prng",
     "schedules",
 }
-MODULES = {
+MODULES = {row.module for row in ROWS.values() if row.module} | {
     "DropConnectConv",
     "ShakeDrop",
     "ShakeShake",
@@ -64,19 +51,11 @@ MODULES = {
     "VariationalCell",
     "ZoneoutCell",
     "ConcreteDropout",
-    "AlphaDropout",
-    "Dropout",
     "DropoutModule",
     "EmbeddingDropout",
     "Masksembles",
     "SubsetStochasticDepth",
     "TokenDropout",
-    "DropBlock",
-    "FeatureAlphaDropout",
-    "GaussianDropout",
-    "LockedDropout",
-    "SpatialDropout",
-    "StochasticDepth",
     "StochasticModule",
 }
 IN_NAMESPACE = {

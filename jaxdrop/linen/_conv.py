@@ -94,6 +94,8 @@ class DropConnectConv(NoisyConv, StochasticModule):
       (2, 9, 9, 8)
     """
 
+    _technique = "drop_connect"
+
     features: int
     kernel_size: int | Sequence[int]
     rate: Rate

@@ -50,6 +50,8 @@ class DropConnectDense(NoisyDense, StochasticModule):
       (2, 4)
     """
 
+    _technique = "drop_connect"
+
     features: int
     rate: Rate
     use_bias: bool = True

@@ -4,23 +4,30 @@ from collections.abc import Sequence
 
 from jaxdrop._checks import as_axes
 from jaxdrop._dropout.alpha_dropout import alpha_dropout
-from jaxdrop._dropout.drop_block import drop_block
 from jaxdrop._dropout.dropout import dropout
-from jaxdrop._dropout.feature_alpha_dropout import feature_alpha_dropout
 from jaxdrop._dropout.gaussian_dropout import gaussian_dropout
 from jaxdrop._dropout.locked_dropout import locked_dropout
 from jaxdrop._dropout.shake_drop import shake_drop
-from jaxdrop._dropout.spatial_dropout import spatial_dropout
 from jaxdrop._dropout.stochastic_depth import stochastic_depth
 from jaxdrop._typing import Array, Key, Rate
 from jaxdrop.linen._module import DropoutModule, Dropping
 
+__all__ = [
+    "AlphaDropout",
+    "Dropout",
+    "GaussianDropout",
+    "LockedDropout",
+    "ShakeDrop",
+    "StochasticDepth",
+]
+
 
 class Dropout(Dropping):
-    """:func:`jaxdrop.dropout` as a module, in the place of ``flax.linen.Dropout``.
+    """:func:`jaxdrop.dropout` as a module: entries, in place of Flax's own.
 
-    It takes the same arguments and draws the same masks; and besides a rate that is an
-    array or traced, a traced ``deterministic``, and a rate at call time.
+    It takes the arguments of ``flax.linen.Dropout`` and draws the same masks; besides a
+    rate that is an array or traced, a traced ``deterministic``, and a rate at call
+    time.
 
     Attributes:
       rate: the probability of dropping an entry.
@@ -54,7 +61,7 @@ class Dropout(Dropping):
 
 
 class GaussianDropout(DropoutModule):
-    """:func:`jaxdrop.gaussian_dropout` as a module.
+    """:func:`jaxdrop.gaussian_dropout` as a module: multiplies by Gaussian noise.
 
     Attributes:
       rate: the drop probability of the dropout with equal variance, below 1.
@@ -84,7 +91,7 @@ class GaussianDropout(DropoutModule):
 
 
 class AlphaDropout(DropoutModule):
-    """:func:`jaxdrop.alpha_dropout` as a module.
+    """:func:`jaxdrop.alpha_dropout` as a module: for SELU, keeps mean and variance.
 
     Attributes:
       rate: the probability of dropping an entry.
@@ -113,119 +120,10 @@ class AlphaDropout(DropoutModule):
         )
 
 
-class FeatureAlphaDropout(DropoutModule):
-    """:func:`jaxdrop.feature_alpha_dropout` as a module.
-
-    Attributes:
-      rate: the probability that a channel of an example is dropped.
-      num_spatial_dims: how many axes one draw spans: 1, 2 or 3; by
-        default 2, for inputs with four axes.
-      channel_axis: the axis of the channels.
-
-    Examples:
-      >>> import jax, jax.numpy as jnp, jaxdrop
-      >>> drop = jaxdrop.linen.FeatureAlphaDropout(0.2, deterministic=False)
-      >>> x = jnp.ones((8, 14, 14, 32))
-      >>> y = drop.apply({}, x, rngs={"dropout": jax.random.key(0)})
-      >>> bool((y == y[:, :1, :1]).all())  # a channel is kept or dropped as a whole
-      True
-    """
-
-    num_spatial_dims: int | None = None
-    channel_axis: int = -1
-
-    def regularize(
-        self, key: Key | None, x: Array, rate: Rate, deterministic: bool | Array
-    ) -> Array:
-        return feature_alpha_dropout(
-            key,
-            x,
-            rate=rate,
-            num_spatial_dims=self.num_spatial_dims,
-            channel_axis=self.channel_axis,
-            deterministic=deterministic,
-        )
-
-
-class SpatialDropout(DropoutModule):
-    """:func:`jaxdrop.spatial_dropout` as a module.
-
-    Attributes:
-      rate: the probability that a channel of an example is dropped.
-      num_spatial_dims: how many axes one draw spans: 1, 2 or 3; by
-        default 2, for inputs with four axes.
-      channel_axis: the axis of the channels.
-
-    Examples:
-      >>> import jax, jax.numpy as jnp, jaxdrop
-      >>> drop = jaxdrop.linen.SpatialDropout(0.2, deterministic=False)
-      >>> x = jnp.ones((8, 14, 14, 32))
-      >>> y = drop.apply({}, x, rngs={"dropout": jax.random.key(0)})
-      >>> bool((y == y[:, :1, :1]).all())  # a channel is kept or dropped as a whole
-      True
-    """
-
-    num_spatial_dims: int | None = None
-    channel_axis: int = -1
-
-    def regularize(
-        self, key: Key | None, x: Array, rate: Rate, deterministic: bool | Array
-    ) -> Array:
-        return spatial_dropout(
-            key,
-            x,
-            rate=rate,
-            num_spatial_dims=self.num_spatial_dims,
-            channel_axis=self.channel_axis,
-            deterministic=deterministic,
-        )
-
-
-class DropBlock(DropoutModule):
-    """:func:`jaxdrop.drop_block` as a module.
-
-    Attributes:
-      rate: the probability of dropping an entry.
-      block_size: the sides of a block: one number, or one for each spatial axis.
-      num_spatial_dims: how many axes a block spans: 1, 2 or 3; by
-        default 2, for inputs with four axes.
-      channel_axis: the axis of the channels.
-      shared_channels: drop the same blocks in all channels of an example.
-      seeds: ``"padded"``, exact everywhere; or ``"valid"``, the paper's.
-
-    Examples:
-      >>> import jax, jax.numpy as jnp, jaxdrop
-      >>> drop = jaxdrop.linen.DropBlock(0.1, block_size=5, deterministic=False)
-      >>> x = jnp.ones((8, 14, 14, 32))
-      >>> y = drop.apply({}, x, rngs={"dropout": jax.random.key(0)})
-      >>> bool((y == 0).any())
-      True
-    """
-
-    block_size: int | Sequence[int] = 7
-    num_spatial_dims: int | None = None
-    channel_axis: int = -1
-    shared_channels: bool = False
-    seeds: str = "padded"
-
-    def regularize(
-        self, key: Key | None, x: Array, rate: Rate, deterministic: bool | Array
-    ) -> Array:
-        return drop_block(
-            key,
-            x,
-            rate=rate,
-            block_size=self.block_size,
-            num_spatial_dims=self.num_spatial_dims,
-            channel_axis=self.channel_axis,
-            shared_channels=self.shared_channels,
-            seeds=self.seeds,
-            deterministic=deterministic,
-        )
-
-
 class StochasticDepth(DropoutModule):
-    """:func:`jaxdrop.stochastic_depth` as a module: ``x + drop(branch(x))``.
+    """:func:`jaxdrop.stochastic_depth` as a module: residual branches (drop path).
+
+    Used as ``x + drop(branch(x))``.
 
     Attributes:
       rate: the probability of dropping a branch.
@@ -258,7 +156,7 @@ class StochasticDepth(DropoutModule):
 
 
 class LockedDropout(DropoutModule):
-    """:func:`jaxdrop.locked_dropout` as a module.
+    """:func:`jaxdrop.locked_dropout` as a module: one mask for all time steps.
 
     Attributes:
       rate: the probability of dropping a feature of a sequence.
@@ -284,9 +182,10 @@ class LockedDropout(DropoutModule):
 
 
 class ShakeDrop(DropoutModule):
-    """:func:`jaxdrop.shake_drop` as a module, at the end of a residual branch.
+    """:func:`jaxdrop.shake_drop` as a module: randomly scaled residual branches.
 
-    In evaluation it is the expectation, ``(1 - rate) * x``.
+    Used at the end of a branch. In evaluation it is the expectation,
+    ``(1 - rate) * x``.
 
     Attributes:
       rate: the probability of shaking a branch.

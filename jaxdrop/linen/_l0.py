@@ -52,6 +52,8 @@ class L0Dense(NoisyDense, StochasticModule):
       ((2, 4), True)
     """
 
+    _technique = "hard_concrete"
+
     features: int
     use_bias: bool = True
     dtype: Any = None

@@ -5,25 +5,16 @@ the model: each draw advances it. Inside ``nnx.jit`` that reaches the model; ins
 plain ``jax.jit`` it is lost, and every call draws the same masks, unless the state is
 returned from the function, or a key is an argument: ``model(x, rngs=key)``.
 
-- ``AlphaDropout``: for SELU networks, keeps mean and variance.
 - ``ConcreteDropout``: a layer with a dropout rate that it learns.
-- ``DropBlock``: contiguous blocks of images, series or volumes.
 - ``DropConnectConv``: a convolution whose weights are dropped.
 - ``DropConnectLinear``: a dense layer whose weights are dropped.
-- ``Dropout``: entries, in the place of Flax's own.
 - ``DropoutModule``: the base of a module that drops at a rate.
 - ``EmbeddingDropout``: word types, all occurrences together.
-- ``FeatureAlphaDropout``: whole channels, for SELU networks.
-- ``GaussianDropout``: multiplies by Gaussian noise.
 - ``L0Linear``: a dense layer that closes inputs for good.
-- ``LockedDropout``: one mask for all time steps.
 - ``Masksembles``: a fixed set of masks, on in evaluation too.
 - ``Rate``: a rate that many modules share.
 - ``RecurrentDropoutLSTMCell``: drops the updates of the memory, never the memory.
-- ``ShakeDrop``: random mixing at the end of a residual branch.
 - ``ShakeShake``: random mixing of two branches.
-- ``SpatialDropout``: whole channels.
-- ``StochasticDepth``: whole residual branches, also known as drop path.
 - ``StochasticModule``: the base of a module with a mode and keys.
 - ``SubsetStochasticDepth``: a branch that runs on part of the batch.
 - ``TokenDropout``: tokens, of which fewer are left.
@@ -35,7 +26,8 @@ returned from the function, or a key is an argument: ``model(x, rngs=key)``.
 - ``mc_apply``: one stochastic pass, for ``jaxdrop.mc``.
 """
 
-from jaxdrop._names import missing_name
+from jaxdrop._names import described, missing_name
+from jaxdrop.nnx import _dropout, _regions
 from jaxdrop.nnx._attention import attention_fn as attention_fn
 from jaxdrop.nnx._cells import RecurrentDropoutLSTMCell as RecurrentDropoutLSTMCell
 from jaxdrop.nnx._cells import ZoneoutCell as ZoneoutCell
@@ -43,20 +35,13 @@ from jaxdrop.nnx._concrete_dropout import ConcreteDropout as ConcreteDropout
 from jaxdrop.nnx._conv import DropConnectConv as DropConnectConv
 from jaxdrop.nnx._conv import VariationalConv as VariationalConv
 from jaxdrop.nnx._drop_connect import DropConnectLinear as DropConnectLinear
-from jaxdrop.nnx._dropout import AlphaDropout as AlphaDropout
-from jaxdrop.nnx._dropout import DropBlock as DropBlock
-from jaxdrop.nnx._dropout import Dropout as Dropout
-from jaxdrop.nnx._dropout import FeatureAlphaDropout as FeatureAlphaDropout
-from jaxdrop.nnx._dropout import GaussianDropout as GaussianDropout
-from jaxdrop.nnx._dropout import LockedDropout as LockedDropout
-from jaxdrop.nnx._dropout import ShakeDrop as ShakeDrop
-from jaxdrop.nnx._dropout import SpatialDropout as SpatialDropout
-from jaxdrop.nnx._dropout import StochasticDepth as StochasticDepth
+from jaxdrop.nnx._dropout import *
 from jaxdrop.nnx._l0 import L0Linear as L0Linear
 from jaxdrop.nnx._mc import mc_apply as mc_apply
 from jaxdrop.nnx._module import DropoutModule as DropoutModule
 from jaxdrop.nnx._module import Rate as Rate
 from jaxdrop.nnx._module import StochasticModule as StochasticModule
+from jaxdrop.nnx._regions import *
 from jaxdrop.nnx._relatives import EmbeddingDropout as EmbeddingDropout
 from jaxdrop.nnx._relatives import Masksembles as Masksembles
 from jaxdrop.nnx._relatives import ShakeShake as ShakeShake
@@ -66,25 +51,16 @@ from jaxdrop.nnx._variational import VariationalLinear as VariationalLinear
 from jaxdrop.nnx._variational_cell import VariationalCell as VariationalCell
 
 __all__ = [
-    "AlphaDropout",
     "ConcreteDropout",
-    "DropBlock",
     "DropConnectConv",
     "DropConnectLinear",
-    "Dropout",
     "DropoutModule",
     "EmbeddingDropout",
-    "FeatureAlphaDropout",
-    "GaussianDropout",
     "L0Linear",
-    "LockedDropout",
     "Masksembles",
     "Rate",
     "RecurrentDropoutLSTMCell",
-    "ShakeDrop",
     "ShakeShake",
-    "SpatialDropout",
-    "StochasticDepth",
     "StochasticModule",
     "SubsetStochasticDepth",
     "TokenDropout",
@@ -95,6 +71,9 @@ __all__ = [
     "attention_fn",
     "mc_apply",
 ]
+__all__ += _dropout.__all__
+__all__ += _regions.__all__
+__doc__ = f"{__doc__}{described(_dropout)}{described(_regions)}"
 
 
 def __getattr__(name: str) -> object:

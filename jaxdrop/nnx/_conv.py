@@ -104,6 +104,8 @@ class DropConnectConv(NoisyConv):
       (2, 9, 9, 8)
     """
 
+    _technique = "drop_connect"
+
     def __init__(
         self,
         in_features: int,

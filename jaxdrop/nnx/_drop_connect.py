@@ -54,6 +54,8 @@ class DropConnectLinear(NoisyLinear):
       True
     """
 
+    _technique = "drop_connect"
+
     def __init__(
         self,
         in_features: int,

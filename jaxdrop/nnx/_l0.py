@@ -50,6 +50,8 @@ class L0Linear(NoisyLinear):
       True
     """
 
+    _technique = "hard_concrete"
+
     def __init__(
         self,
         in_features: int,

@@ -45,6 +45,8 @@ class VariationalLinear(NoisyLinear):
       True
     """
 
+    _technique = "variational_dense"
+
     def __init__(
         self,
         in_features: int,

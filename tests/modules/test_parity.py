@@ -15,21 +15,7 @@ import jaxdrop
 from family import ROWS, Row
 
 RATE = 0.4
-MODULES = {  # the modules of a function, by their name in both frameworks
-    "dropout": "Dropout",
-    "dropout-shared": "Dropout",
-    "gaussian_dropout": "GaussianDropout",
-    "alpha_dropout": "AlphaDropout",
-    "feature_alpha_dropout": "FeatureAlphaDropout",
-    "spatial_dropout": "SpatialDropout",
-    "spatial_dropout-first": "SpatialDropout",
-    "stochastic_depth": "StochasticDepth",
-    "stochastic_depth-whole": "StochasticDepth",
-    "stochastic_depth-unscaled": "StochasticDepth",
-    "locked_dropout": "LockedDropout",
-    "drop_block": "DropBlock",
-    "drop_block-valid": "DropBlock",
-}
+MODULES = {name: row.module for name, row in ROWS.items() if row.module}
 WITHOUT_MODULE = {  # tested in files of their own, or not called with one array
     "drop_connect": "its modules are layers",
     "drop_head": "a part of attention",

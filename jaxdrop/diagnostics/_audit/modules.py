@@ -3,24 +3,19 @@
 import re
 from typing import Any
 
-_LAYERS = {  # whose names are not those of what they draw for
-    "DropConnectConv": "drop_connect",
-    "DropConnectDense": "drop_connect",
-    "DropConnectLinear": "drop_connect",
-    "L0Dense": "hard_concrete",
-    "L0Linear": "hard_concrete",
-    "VariationalLinear": "variational_dense",
-}
 _RATES = ("rate", "dropout_rate")
 
 
 def technique_of(kind: type, /) -> str:
-    """The technique of a class of modules: of jaxdrop the function, else the class."""
+    """The technique of a class of modules: of jaxdrop the function, else the class.
+
+    Layers that are not named after their function declare it as ``_technique``.
+    """
     for base in kind.__mro__:
         package = base.__module__.split(".")
         if package[0] == "jaxdrop":
             snake = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", base.__name__).lower()
-            return _LAYERS.get(base.__name__, snake)
+            return str(vars(base).get("_technique", snake))
         if package[0] == "flax":
             return f"{package[0]}.{package[1]}.{base.__name__}"
     return kind.__name__
