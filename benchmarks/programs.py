@@ -6,6 +6,7 @@ ours; the light generator is ours with another key.
 """
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -121,7 +122,24 @@ def techniques(size: int, dtype: Any) -> dict[str, Program]:
         ids=of((size // 32, 32), jnp.int32),
         labels=of((size // 32, 10), dtype),
     )
-    return _as_flax(shapes) | _of_one(shapes) | _of_several(shapes) | _of_inputs(shapes)
+    given = _as_flax(shapes) | _of_one(shapes) | _of_several(shapes)
+    others = {
+        name: Program(_dropped(getattr(jaxdrop, name)), (shapes.sequence,))
+        for name in _droppers()
+        if name not in given
+    }
+    return given | others | _of_inputs(shapes)
+
+
+def _droppers() -> list[str]:
+    """The public functions of a key, an array and a rate."""
+    found = []
+    for name, function in vars(jaxdrop).items():
+        if inspect.isfunction(function) and not name.startswith("_"):
+            parameters = list(inspect.signature(function).parameters)
+            if parameters[:3] == ["key", "x", "rate"]:
+                found.append(name)
+    return found
 
 
 def _dropped(function: Function, **knobs: Any) -> Function:
