@@ -1,10 +1,10 @@
-"""Monte-Carlo dropout: what a random function says on average, and how sure it is.
+"""Monte-Carlo dropout: the mean and the uncertainty of a random function.
 
-A function ``(key, *args) -> outputs`` is sampled, whatever made it: Flax, Equinox,
-plain JAX. Samples are reduced as they come, so memory does not grow with their number,
-and statistics come with their standard errors.
+A function ``(key, *args) -> outputs`` is sampled, of any framework: Flax, Equinox,
+plain JAX. Samples are reduced as they are drawn, so memory does not grow with their
+number, and statistics come with their standard errors.
 
-- :func:`predict`: samples a function and reduces what it returns.
+- :func:`predict`: samples a function and reduces its outputs.
 - :func:`samples`: the samples themselves.
 - :func:`function_draw`: one function, the same for all inputs.
 - :func:`joint`: the mean and covariance over all rows, a :class:`Joint`.

@@ -1,4 +1,4 @@
-"""Class probabilities and votes of samples, and how much the samples disagree."""
+"""Class probabilities and votes of samples, and the disagreement of samples."""
 
 from typing import NamedTuple
 
@@ -41,11 +41,11 @@ from jaxdrop.metrics._entropy import entropy
 
 
 class Categorical(NamedTuple):
-    """What the entropies need: sums over samples, none of which grows with them.
+    """Sums over samples from which means and entropies are computed.
 
     Attributes:
       probs: the moments of the probabilities.
-      log_sum: the logarithm of their sum, which float32 holds where they vanish.
+      log_sum: the logarithm of their sum, which is finite where they underflow.
       log_total: the sum of their logarithms.
       entropy: the moments of the samples' own entropies.
       groups: sums of probabilities and entropies by group, for the standard errors.
@@ -59,7 +59,7 @@ class Categorical(NamedTuple):
 
 
 class Votes(NamedTuple):
-    """How many samples there were, voted for each class, and had a NaN instead."""
+    """The number of samples, of votes for each class, and of samples with a NaN."""
 
     number: Array
     votes: Array
@@ -69,31 +69,31 @@ class Votes(NamedTuple):
 def categorical(
     *, debias: str | None = None, num_groups: int = 16, of: Of = None
 ) -> Reducer:
-    """What samples of logits say together, and how much they disagree.
+    """Predictive distribution, entropies and mutual information of samples of logits.
 
-    One pass and no stored samples: probabilities are summed in log space, entropies one
-    by one.
+    Computed in one pass without storing samples: probabilities are summed in log space,
+    entropies one by one.
 
     * ``mean``, ``log_mean``: the predictive distribution and its logarithm,
-      ``(*batch, classes)``. The logarithm is what :func:`jaxdrop.metrics.\
-negative_log_likelihood` takes.
+      ``(*batch, classes)``. The logarithm is the argument of
+      :func:`jaxdrop.metrics.negative_log_likelihood`.
     * ``var``: the variance of each probability over samples.
-    * ``predictive_entropy``: the entropy of ``mean``: all uncertainty, in nats.
+    * ``predictive_entropy``: the entropy of ``mean``: the total uncertainty, in nats.
     * ``expected_entropy``: the mean entropy of the samples: the aleatoric part.
-    * ``mutual_information``: their difference, the epistemic part (BALD): how much
-      knowing the weights would tell about the label. Never negative.
+    * ``mutual_information``: their difference, the epistemic part (BALD): the
+      information that the weights give about the label. Never negative.
     * ``reverse_mutual_information``: ``sum_c p_c (log p_c - mean_t log p_tc)``; added
       to the mutual information it is the expected pairwise divergence of samples.
-    * ``max_prob``, ``variation_ratio`` (one less this), ``margin`` (the largest
-      probability less the second).
+    * ``max_prob``, ``variation_ratio`` (``1 - max_prob``), ``margin`` (the largest
+      probability minus the second largest).
 
     Args:
-      debias: ``"analytic"`` adds ``1/(2T) sum_c var_c / mean_c``, the first order of
-        what the predictive entropy, and with it the mutual information, of ``T``
-        samples falls short: a tenth at ten samples. Static.
-      num_groups: standard errors of what is not a mean come from leaving out one of
-        this many groups of samples; each keeps as much memory as ``mean``. 0 leaves
-        these errors out. Static.
+      debias: ``"analytic"`` adds ``1/(2T) sum_c var_c / mean_c``, the first-order
+        bias correction of the predictive entropy, and so of the mutual information,
+        of ``T`` samples: about a tenth at ten samples. Static.
+      num_groups: the number of groups of samples for the jackknife, which gives the
+        standard errors of statistics that are not means. Each group takes as much
+        memory as ``mean``. With 0 these errors are not computed. Static.
       of: the part of the outputs that holds logits ``(*batch, classes)``, with at least
         one batch axis and two classes. Static.
 
@@ -201,7 +201,7 @@ def _errors(state: Categorical) -> Stats:
     errors: Stats = {}
     if state.groups.number.size:
         errors = jackknife_errors(state.groups, _of_means)
-        # With one of two samples left out, one is left, and cannot disagree.
+        # Leaving out one of two samples leaves one, which has no disagreement.
         unknown = state.probs.number <= 2
         error = errors["mutual_information"]
         errors["mutual_information"] = unless(unknown, error)
@@ -213,12 +213,12 @@ def _errors(state: Categorical) -> Stats:
 
 
 def votes(*, of: Of = None) -> Reducer:
-    """How many samples find each class the most probable.
+    """The share of samples for which each class is the most probable.
 
     * ``votes``: the share of samples that vote for each class, ``(*batch, classes)``.
-    * ``mode``: the class with the most votes, the lowest of several.
+    * ``mode``: the class with the most votes; of ties, the lowest.
     * ``variation_ratio``: the share of votes that are not for the mode.
-    * ``disagreement``: how often two samples vote for different classes.
+    * ``disagreement``: the share of pairs of samples that vote for different classes.
 
     Args:
       of: the part of the outputs that holds logits or probabilities

@@ -1,7 +1,7 @@
-"""The identity, of which a reverse-mode gradient is an error that says why.
+"""The identity, whose reverse-mode gradient raises an error.
 
-A primitive, as nothing else in JAX may be batched, differentiated forwards, and refuse
-to be transposed.
+A primitive, since nothing else in JAX can be batched and differentiated in forward mode
+and yet refuse to be transposed.
 """
 
 from typing import NoReturn

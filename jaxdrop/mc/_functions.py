@@ -1,4 +1,4 @@
-"""Samples as functions: one draw for all inputs, and what inputs have in common."""
+"""Samples as functions: one draw for all inputs, and their joint distribution."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -39,18 +39,18 @@ def samples(
 ) -> PyTree:
     """Samples of a random function, stacked along a new first axis.
 
-    The samples that :func:`predict` reduces; their memory grows with their number, that
-    of drawing them does not.
+    These are the samples that :func:`predict` reduces. The memory of the result grows
+    with their number; that of drawing them does not.
 
     Args:
       apply_fn: ``(key, *args) -> outputs``, any tree of arrays. Static.
       key: a PRNG key; sample ``t`` uses ``fold_in(key, t)``.
-      *args: what the function takes besides: weights, inputs.
-      num_samples: how many samples to draw. Static.
+      *args: the function's other arguments: weights, inputs.
+      num_samples: the number of samples to draw. Static.
       draws: ``"independent"`` or ``"shared"``, as in :func:`predict`. Static.
       batch_axis: with shared draws, the axis of the rows in the last argument, or a
         tuple with an axis or None per argument. Static.
-      chunk_size: how many samples are drawn at a time. Static.
+      chunk_size: the number of samples that are drawn at a time. Static.
 
     Returns:
       The outputs, ``(num_samples, *output)``.
@@ -95,7 +95,7 @@ def function_draw(
 ) -> Callable[..., PyTree]:
     """One function, drawn once: the same for every input and every call.
 
-    For Thompson sampling, and to look at samples as curves. Sample ``t`` of
+    For Thompson sampling, and for plots of samples as curves. Sample ``t`` of
     :func:`predict` with shared draws is the function drawn with ``fold_in(key, t)``.
 
     Args:
@@ -105,7 +105,7 @@ def function_draw(
         None per argument. Static.
 
     Returns:
-      A function ``(*args) -> outputs`` without chance, in which each row is passed as a
+      A deterministic function ``(*args) -> outputs``, in which each row is passed as a
       batch of one.
 
     References:
@@ -135,20 +135,20 @@ def joint(
     chunk_size: int = 1,
     ddof: int = 1,
 ) -> Joint:
-    """The mean and covariance of what a random function says of several inputs.
+    """The mean and covariance of a random function's outputs for several inputs.
 
-    All inputs share each draw: without that, the covariance of two inputs would be 0.
-    Of functions that mix the rows of a batch it says nothing, as each row is alone.
+    All inputs share each draw: otherwise the covariance of two inputs would be 0. Not
+    meant for functions that mix the rows of a batch, since each row is passed alone.
 
     Args:
       apply_fn: ``(key, *args) -> outputs``, one array ``(N, *output)``. Static.
       key: a PRNG key; sample ``t`` uses ``fold_in(key, t)``.
-      *args: what the function takes besides: weights, inputs.
-      num_samples: how many samples to draw. Static.
+      *args: the function's other arguments: weights, inputs.
+      num_samples: the number of samples to draw. Static.
       batch_axis: the axis of the rows in the last argument, or a tuple with an axis or
         None per argument. Static.
-      chunk_size: how many samples are drawn at a time. Static.
-      ddof: what the sums are divided by: the number of samples less this. Static.
+      chunk_size: the number of samples that are drawn at a time. Static.
+      ddof: sums are divided by the number of samples minus this. Static.
 
     Returns:
       The mean and the covariance over samples.

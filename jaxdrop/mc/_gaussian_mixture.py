@@ -1,4 +1,4 @@
-"""Samples that are normal distributions: their mixture, and its two variances."""
+"""Samples that are normal distributions: their mixture, and its variances."""
 
 import math
 from typing import Any, NamedTuple
@@ -60,25 +60,25 @@ def gaussian_mixture(
     ddof: int = 1,
     of: Of = None,
 ) -> Reducer:
-    """The mixture of the normal distributions that a model samples.
+    """The mixture of the normal distributions that a model predicts.
 
-    * ``mean``: of the mixture.
+    * ``mean``: the mean of the mixture.
     * ``aleatoric``: the mean of the variances: the noise that the model predicts.
-    * ``epistemic``: the variance of the means, how much the samples differ.
+    * ``epistemic``: the variance of the means, due to the weights.
     * ``total``: their sum. Variances add up, standard deviations do not.
     * ``log_density``: the logarithm of the mixture's density at ``targets``, if given;
-      less its mean is the negative log-likelihood of the prediction.
+      minus its mean is the negative log-likelihood of the prediction.
 
     Args:
-      spread: what the second output is: ``"variance"``, ``"log_variance"`` or
+      spread: the meaning of the second output: ``"variance"``, ``"log_variance"`` or
         ``"std"``. Static.
       noise: the variance of the noise, where the outputs are means alone: Gal and
         Ghahramani's ``1 / tau``.
-      targets: what was observed, in the shape of the means.
-      event_dims: how many trailing axes form one observation, with one density: their
-        errors are joint, as the samples share a mask. Static.
-      ddof: what the epistemic sum of squares is divided by: the number of samples less
-        this. Static.
+      targets: the observed values, in the shape of the means.
+      event_dims: the number of trailing axes that form one observation with one joint
+        density. Static.
+      ddof: the epistemic sum of squares is divided by the number of samples minus this.
+        Static.
       of: the part of the outputs that is a pair (mean, spread), or the means. Static.
 
     Returns:
@@ -125,7 +125,7 @@ def gaussian_mixture(
 
 
 class _Mixture(NamedTuple):
-    """The arguments of a reducer, checked, and what it does with them."""
+    """The checked arguments of a reducer, and its functions."""
 
     spread: str
     noise: ArrayLike | None
@@ -174,7 +174,7 @@ class _Mixture(NamedTuple):
         )
 
     def statistics(self, state: GaussianMixture) -> Stats:
-        """What the reducer reports."""
+        """The statistics of a state."""
         aleatoric = mean_of(state.variance)
         epistemic = variance_of(state.mean, ddof=self.ddof)
         stats = {
@@ -216,8 +216,8 @@ class _Normal(NamedTuple):
     Attributes:
       mean: their means.
       variance: their variances; NaN where the model's are negative.
-      std: their standard deviations, which do not vanish as early as the variances.
-      log_variance: likewise.
+      std: their standard deviations, which underflow later than the variances.
+      log_variance: the logarithms of the variances.
     """
 
     mean: Any

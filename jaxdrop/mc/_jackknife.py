@@ -12,10 +12,10 @@ from jaxdrop.mc._reducer import Stats, safe_sqrt, unless
 
 
 class Groups(NamedTuple):
-    """Sums over samples that were dealt to groups in turn.
+    """Sums over samples that are assigned to groups in turn.
 
     Attributes:
-      number: ``(groups,)``: how many samples each has.
+      number: ``(groups,)``: the number of samples of each.
       sums: a tree of ``(groups, ...)`` arrays.
     """
 
@@ -30,11 +30,11 @@ def no_groups(num_groups: int, sums: PyTree, /) -> Groups:
 
 
 def deal(groups: Groups, start: Array, samples: PyTree, valid: Array, /) -> Groups:
-    """Adds samples that count, from number ``start`` on, to one group after another.
+    """Adds valid samples, from number ``start`` on, to one group after another.
 
     Args:
       groups: the groups so far.
-      start: how many samples were dealt before.
+      start: the number of samples before.
       samples: a tree of ``(k, ...)`` arrays, 0 where a sample does not count.
       valid: ``(k,)``: which samples count.
     """
@@ -51,9 +51,9 @@ def deal(groups: Groups, start: Array, samples: PyTree, valid: Array, /) -> Grou
 
 
 def merge_groups(a: Groups, b: Groups, start: Array, /) -> Groups:
-    """Adds groups that were dealt from 0 on as if they had been from ``start`` on.
+    """Adds groups that were filled from 0 on as if they had been from ``start`` on.
 
-    So each sample is in the group that its number tells, wherever it was drawn.
+    So the group of a sample depends on its number only, wherever it was drawn.
     """
     if not a.number.size:
         return a
@@ -63,10 +63,10 @@ def merge_groups(a: Groups, b: Groups, start: Array, /) -> Groups:
 
 
 def jackknife_errors(groups: Groups, statistics: Callable[[PyTree], Stats], /) -> Stats:
-    """Standard errors, from how much leaving out one group changes the statistics.
+    """Standard errors by the jackknife, which leaves out one group at a time.
 
     Args:
-      groups: sums over groups of samples, some perhaps empty, not all equally large.
+      groups: sums over groups of samples, which may be empty or of unequal sizes.
       statistics: from a tree of means to statistics of them.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Means, variances and covariances, by the update that does not cancel."""
+"""Means, variances and covariances, by a numerically stable update."""
 
 import math
 from typing import Any, NamedTuple
@@ -44,18 +44,17 @@ class Comoments(NamedTuple):
 def moments(*, ddof: int = 1, of: Of = None) -> Reducer:
     """Means and variances of every array of the outputs.
 
-    Sums about a running mean, merged by the formula of Chan et al.: the variance of
-    samples with mean 10,000 and variance 1 is found in float32, where the mean of the
-    squares less the square of the mean gives 0.
+    Computed from sums about a running mean, merged by the formula of Chan et al.: in
+    float32 the variance of samples with mean 10,000 and variance 1 is accurate, where
+    the mean of the squares minus the square of the mean gives 0.
 
     Args:
-      ddof: what the sum of squares is divided by: the number of samples less this.
-        Static.
+      ddof: sums of squares are divided by the number of samples minus this. Static.
       of: the part of the outputs: a key or attribute, an index, or a function. Static.
 
     Returns:
-      A reducer with the statistics ``mean`` and ``var``, which is NaN for as few
-      samples as ``ddof``, and the standard error of ``mean``.
+      A reducer with the statistics ``mean`` and ``var``, which is NaN unless there
+      are more samples than ``ddof``, and the standard error of ``mean``.
 
     References:
       Welford, `Note on a method for calculating corrected sums of squares and products
@@ -91,9 +90,9 @@ def covariance(*, num_axes: int | None = 1, ddof: int = 1, of: Of = None) -> Red
     """The covariance of the outputs' last axes, for every array of the outputs.
 
     Args:
-      num_axes: how many trailing axes vary jointly, or None for all; they are flattened
-        into one of length ``D``, and the axes before are a batch. Static.
-      ddof: what the sums are divided by: the number of samples less this. Static.
+      num_axes: the number of trailing axes that vary jointly, or None for all; they are
+        flattened into one of length ``D``, and the axes before are batch axes. Static.
+      ddof: sums are divided by the number of samples minus this. Static.
       of: the part of the outputs: a key or attribute, an index, or a function. Static.
 
     Returns:
@@ -172,7 +171,7 @@ def moments_of(samples: Array, valid: Array) -> Moments:
 
 
 def merge_moments(a: Moments, b: Moments) -> Moments:
-    """The moments of both."""
+    """The moments of the samples of both."""
     count, mean, delta, weight = _merge_means(a, b)
     squares = a.squares + b.squares + jnp.square(delta) * weight
     return Moments(count, mean, squares)
@@ -200,14 +199,14 @@ def _degrees(state: Moments | Comoments, ddof: int) -> Array:
 
 
 def _centred(samples: Array, valid: Array) -> tuple[Array, Array]:
-    """The mean of the samples that count, and each less the mean, or 0."""
+    """The mean of the valid samples, and their deviations from it, 0 for others."""
     number = jnp.maximum(count_of(valid), 1).astype(samples.dtype)
     mean = keep_valid(samples, valid).sum(0) / number
     return mean, keep_valid(samples - mean[None], valid)
 
 
 def _merge_means(a: Any, b: Any) -> tuple[Array, Array, Array, Array]:
-    """The joint count and mean, how far the means are apart, and how much it weighs."""
+    """The joint count and mean, the difference of the means, and its weight."""
     count = a.number + b.number
     share = ratio(b.number, count, a.mean.dtype)
     delta = b.mean - a.mean

@@ -1,4 +1,4 @@
-"""Monte-Carlo prediction: many passes of a random function, in the memory of one."""
+"""Monte-Carlo prediction: many passes of a random function in the memory of one."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,10 +29,10 @@ _PRESETS = ("auto", "classification", "regression")
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class State:
-    """What is needed to draw more samples, or to merge these with others.
+    """The state of sampling, from which it can be continued.
 
     Attributes:
-      count: how many samples there were.
+      count: the number of samples.
       sums: the state of the reducers.
     """
 
@@ -47,13 +47,13 @@ class Prediction:
 
     Attributes:
       stats: the statistics by name; with several reducers, by their names first.
-      stderr: the Monte-Carlo standard errors of some of them, under the same names: how
-        far the statistic would move if it were computed from other samples.
-      count: how many samples there were, those of earlier calls included.
+      stderr: the Monte-Carlo standard errors of some of them, under the same names: the
+        standard deviation over repetitions with other samples.
+      count: the number of samples, those of earlier calls included.
       converged: whether the tolerance was reached; None if none was asked for.
-      state: what ``predict`` continues from.
-      samples: the samples of this call, ``(num_samples, *output)``, if they were to be
-        kept; NaN, or 0 for integers, where sampling had stopped.
+      state: the state from which ``predict`` can continue.
+      samples: the samples of this call, ``(num_samples, *output)``, if
+        ``keep_samples`` is set; NaN, or 0 for integers, after sampling has stopped.
     """
 
     stats: Stats
@@ -83,11 +83,11 @@ def predict(
     state: State | None = None,
     keep_samples: bool = False,
 ) -> Prediction:
-    """Samples a random function, and keeps statistics instead of samples.
+    """Samples a random function, and returns statistics of the samples.
 
-    Sample ``t`` is ``apply_fn(fold_in(key, t), *args)``, whatever the chunk size, the
-    number of devices, and whether sampling was stopped and resumed. Of the function,
-    what does not depend on the key is run once. Memory is that of one chunk.
+    Sample ``t`` is ``apply_fn(fold_in(key, t), *args)`` for any chunk size and number
+    of devices, and also if sampling was stopped and resumed. The part of the function
+    that does not depend on the key is run once. The memory is that of one chunk.
 
     Nothing is compiled here, except on a mesh: call it inside ``jax.jit``, with the
     weights among the arguments, so that one program serves all weights::
@@ -101,37 +101,38 @@ def predict(
         source of randomness, and dropout is on. Static.
       key: a PRNG key. With keys whose bits change when they are batched (``rbg``) the
         samples of a chunk are drawn one after another.
-      *args: what the function takes besides: weights, inputs. Arrays in them are
+      *args: the function's other arguments: weights, inputs. Arrays in them are
         traced, other leaves are passed on as they are.
-      num_samples: how many samples to draw, at most if there is a tolerance. Static.
-      reducers: which statistics to keep. ``"auto"``: :func:`moments` of every output;
+      num_samples: the number of samples to draw; with a tolerance, the largest. Static.
+      reducers: the statistics. ``"auto"``: :func:`moments` of every output;
         ``"classification"``: :func:`categorical`, of logits; ``"regression"``:
         :func:`gaussian_mixture` of a pair (mean, variance), or :func:`moments` of an
         array of means; a reducer; or a dict of reducers by name. Static.
-      draws: ``"independent"``: the function is called on the whole batch, and each row
-        gets what randomness the function gives it. ``"shared"``: each row is passed as
-        a batch of one under the sample's key, so that all rows of all batches see the
-        same function; for what rows say jointly. Static.
+      draws: ``"independent"``: the function is called on the whole batch, and its rows
+        are as independent as the function makes them. ``"shared"``: each row is passed
+        as a batch of one under the sample's key, so that all rows of all batches are
+        evaluated by the same function; for joint distributions of rows. Static.
       batch_axis: with shared draws, the axis of the rows in the last argument, or a
         tuple with an axis or None per argument. Static.
-      chunk_size: how many samples are drawn at a time. Larger is faster, until memory
-        ends. Static.
-      mesh: devices over which to spread the samples; other axes of the mesh remain for
-        the data. Static.
+      chunk_size: the number of samples that are drawn at a time. Larger is faster, as
+        long as memory suffices. Static.
+      mesh: devices over which the samples are distributed; other axes of the mesh
+        remain for the data. Static.
       axis_name: the axis of the mesh for the samples. Without a mesh, an axis that
         exists where this is called, inside ``jax.shard_map``. Static.
-      tol: stop as soon as no standard error of ``tol_stat`` is larger. Gradients in
-        reverse mode then cannot be taken.
+      tol: stop as soon as no standard error of ``tol_stat`` is larger. It
+        cannot be combined with reverse-mode gradients.
       tol_stat: a statistic with a standard error; ``"name/stat"`` with several
         reducers. Static.
-      min_samples: how many samples to draw before stopping. Static.
-      check_every: how many samples to draw between looks at the error. Static.
-      state: of an earlier prediction with the same key: continue with its next sample.
-      keep_samples: return the samples as well, in memory that grows with their number.
+      min_samples: the least number of samples before stopping. Static.
+      check_every: the number of samples between checks of the error. Static.
+      state: that of an earlier prediction with the same key, to continue with its next
+        sample.
+      keep_samples: return the samples as well, whose memory grows with their number.
         Static.
 
     Returns:
-      The statistics, their standard errors, and what is needed to continue.
+      The statistics, their standard errors, and the state from which to continue.
 
     Raises:
       ValueError: if no output depends on the key, or an argument does not fit.
@@ -175,7 +176,7 @@ def predict(
 
 
 class _Goal(NamedTuple):
-    """When to stop."""
+    """The arguments that decide when sampling stops."""
 
     num_samples: int
     min_samples: int
@@ -193,7 +194,7 @@ def _run(
     state: State | None,
     tol: Array | None,
 ) -> Prediction:
-    """Predicts on one device, or as one device of many."""
+    """Predicts on one device, or on one of several."""
     drawn = sampler(function, key, arrays, caller="mc.predict")
     reducer = _reducer(reducers, drawn.shapes)
     state = _started(reducer, drawn, state)
@@ -228,7 +229,7 @@ def _draw_all(
     plan: Plan,
     goal: _Goal,
 ) -> Prediction:
-    """Draws as many samples as asked for."""
+    """Draws a fixed number of samples."""
     stop = state.count + goal.num_samples
     sums, samples = step(
         state.sums, plan, first=state.count, size=goal.num_samples, stop=stop
@@ -293,7 +294,7 @@ def _prediction(
 
 
 def _started(reducer: Reducer, drawn: Sampler, state: State | None) -> State:
-    """The state to go on from, which must be of the same reducers and outputs."""
+    """The state to continue from, which must be of the same reducers and outputs."""
     fresh = State(jnp.zeros((), jnp.int32), reducer.init(drawn.shapes))
     if state is None:
         return fresh

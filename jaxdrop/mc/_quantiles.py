@@ -1,4 +1,4 @@
-"""Quantiles of samples: exact for a few, and within a fixed memory for many."""
+"""Quantiles of samples: exact for few, approximate in fixed memory for many."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -27,11 +27,11 @@ class Sketch(NamedTuple):
     """Recent samples as they are, and older ones as points of equal weight.
 
     Attributes:
-      recent: ``(capacity, ...)``: samples, of which the first ``filled`` count.
-      filled: how many.
-      points: ``(capacity, ...)``: ascending, standing for ``folded`` samples.
-      folded: how many.
-      missing: how many samples were NaN.
+      recent: ``(capacity, ...)``: samples, of which the first ``filled`` are valid.
+      filled: the number of recent samples.
+      points: ``(capacity, ...)``: ascending, a summary of ``folded`` samples.
+      folded: the number of summarised samples.
+      missing: the number of samples that were NaN.
     """
 
     recent: Array
@@ -46,13 +46,14 @@ def quantiles(
 ) -> Reducer:
     """Quantiles of every array of the outputs.
 
-    Up to ``capacity`` samples they are exact, as ``numpy.quantile`` has them. When more
-    come, the older ones are replaced by ``capacity`` points of equal weight, so that a
-    quantile is that of a level off by at most a few parts in ``capacity``.
+    Up to ``capacity`` samples they are exact, equal to those of ``numpy.quantile``.
+    With more, the older ones are replaced by ``capacity`` points of equal weight, so
+    that the level of a quantile is off by at most a few parts in ``capacity``.
 
     Args:
-      levels: which quantiles, between 0 and 1. Static.
-      capacity: how many samples are kept. Memory is twice this many outputs. Static.
+      levels: the levels of the quantiles, between 0 and 1. Static.
+      capacity: the number of samples that are kept. The memory is that of twice as many
+        outputs. Static.
       of: the part of the outputs: a key or attribute, an index, or a function. Static.
 
     Returns:
@@ -124,7 +125,7 @@ def quantiles(
         count = (state.filled + state.folded).astype(q.dtype)
         step = jnp.sqrt(q * (1 - q) / count)
         low, high = (at(state, jnp.clip(q + s, 0, 1)) for s in (-step, step))
-        ends = (q == 0) | (q == 1)  # of which samples do not tell how far they are
+        ends = (q == 0) | (q == 1)  # whose errors samples do not estimate
         error = unless(count <= 1, (high - low) / 2)
         return {"quantiles": unless(along(ends, error), error)}
 
@@ -169,23 +170,23 @@ def _fold(state: Sketch) -> Sketch:
 
 
 def _points(state: Sketch) -> tuple[Array, Array]:
-    """The points, and what each weighs."""
+    """The points, and their weights."""
     share = state.folded.astype(state.points.dtype) / len(state.points)
     return state.points, jnp.full(len(state.points), share)
 
 
 def _recent(state: Sketch) -> tuple[Array, Array]:
-    """The samples, and what each weighs: 1, or 0 where there is none."""
+    """The samples, and their weights: 1, or 0 for an empty place."""
     return state.recent, _is_filled(state).astype(state.recent.dtype)
 
 
 def _is_filled(state: Sketch) -> Array:
-    """Which of the recent samples count."""
+    """Which of the recent samples are valid."""
     return jnp.arange(len(state.recent), dtype=jnp.int32) < state.filled
 
 
 def _both(a: tuple[Array, Array], b: tuple[Array, Array]) -> tuple[Array, Array]:
-    """Weighted values in ascending order along the first axis, nothing at the end."""
+    """Weighted values in ascending order along the first axis, empty places last."""
     values = jnp.concatenate([a[0], b[0]])
     weights = jnp.concatenate([a[1], b[1]])
     weights = jnp.broadcast_to(along(weights, values), values.shape)

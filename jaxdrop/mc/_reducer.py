@@ -1,4 +1,4 @@
-"""Reducers: what is kept of samples that are seen once and forgotten."""
+"""Reducers: statistics of samples that are read once and not stored."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
@@ -16,16 +16,16 @@ Of: TypeAlias = str | int | Callable[[PyTree], PyTree] | None
 
 
 class Reducer(NamedTuple):
-    """How samples become statistics, in memory that does not grow with their number.
+    """Five functions that compute statistics of samples without storing the samples.
 
-    A state may be merged with another, in any order; that is what lets samples be
-    spread over devices, stopped and resumed.
+    States can be merged in any order, so that samples can be distributed over devices,
+    and sampling can be stopped and resumed.
 
     Attributes:
       init: from the outputs of one sample, as shapes, to the state of no samples.
       update: from a state, outputs with a leading axis of ``k`` samples, and a boolean
-        ``(k,)`` that says which of them count, to the state that includes them. Samples
-        that do not count may hold anything.
+        ``(k,)`` that says which of them are valid, to the state that includes them.
+        Samples that are not valid may hold anything.
       merge: from two states to the state of all their samples.
       finalize: from a state to its statistics by name.
       stderr: from a state to the Monte-Carlo standard errors of some of them, under the
@@ -115,7 +115,7 @@ def named(reducers: Mapping[str, Reducer], /) -> Reducer:
 
 
 def part(outputs: PyTree, of: Of, /) -> PyTree:
-    """The part of the outputs that a reducer is about."""
+    """The part of the outputs that a reducer reads."""
     if of is None:
         chosen = outputs
     elif callable(of):
@@ -149,17 +149,17 @@ def along(flags: Array, like: Array, /) -> Array:
 
 
 def keep_valid(samples: Array, valid: Array, /) -> Array:
-    """Samples that count, and 0 in place of the others."""
+    """Valid samples, and 0 in place of the others."""
     return jnp.where(along(valid, samples), samples, 0)
 
 
 def count_of(valid: Array, /) -> Array:
-    """How many samples count, as an integer: float32 stops counting at 2^24."""
+    """The number of valid samples, as an integer: float32 is exact to 2^24 only."""
     return valid.astype(jnp.int32).sum(dtype=jnp.int32)
 
 
 def ratio(count: Array, total: Array, dtype: Any, /) -> Array:
-    """``count / total`` as a float, 0 where there is nothing."""
+    """``count / total`` as a float, 0 where both are 0."""
     whole = jnp.maximum(total, 1).astype(dtype)
     return count.astype(dtype) / whole
 
@@ -174,8 +174,8 @@ def safe_sqrt(values: Array, /) -> Array:
 def unless(unknown: Array, values: Array, /) -> Array:
     """``values``, or NaN where they are unknown.
 
-    By a division, so that ``jax_debug_nans`` is silent where all is known: it would
-    find a NaN that is written down and then not chosen.
+    NaN comes from a division by 0, so that ``jax_debug_nans`` does not raise where all
+    values are known, as it would for a NaN constant that is not selected.
     """
     known = jnp.logical_not(unknown).astype(values.dtype)
     return values + jnp.zeros_like(known) / known

@@ -1,4 +1,4 @@
-"""One function draw for all inputs: every row meets the same masks."""
+"""One function draw for all inputs: every row has the same masks."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,16 +17,16 @@ def rowwise(
 ) -> Callable[[Key], PyTree]:
     """Returns ``key -> outputs`` in which each row is passed as a batch of one.
 
-    A mask is drawn in the shape of what it masks, so a batch of one under one key has
-    one mask, however many rows there are. (A matrix product may round differently for
+    A mask has the shape of its data, so a batch of one under one key has one mask,
+    however many rows there are. (A matrix product may round differently for
     other numbers of rows.) The outputs are in the layout in which ``apply_fn`` gives
     them for the whole batch.
 
     Args:
       apply_fn: ``(key, *args) -> outputs``.
-      args: its arguments; which of them are batches is said by ``batch_axis``.
+      args: its arguments, of which ``batch_axis`` says which are batches.
       batch_axis: the axis of the rows in the last argument; or one entry per argument,
-        None for what all rows share.
+        None for arguments that all rows share.
     """
     axes = _axes(batch_axis, args)
 

@@ -18,11 +18,11 @@ from jaxdrop.mc._trunk import is_stochastic, split
 
 
 class Sampler(NamedTuple):
-    """A function of a sample's number, of which the deterministic part has been run.
+    """A function of a sample's number, whose deterministic part has been run.
 
     Attributes:
-      sample: from a number to the outputs of that sample.
-      shapes: of the outputs.
+      sample: returns the outputs of the sample of a number.
+      shapes: the shapes and dtypes of the outputs.
       one_by_one: whether the key's generator gives other bits when keys are batched.
     """
 
@@ -81,7 +81,7 @@ def sampler(
     Args:
       function: ``(key, *arrays) -> outputs``.
       key: the key from which those of the samples are derived.
-      arrays: what the function takes besides.
+      arrays: its other arguments.
       caller: the public function on whose behalf errors are raised.
     """
     key = as_given(key, caller=caller)
@@ -98,7 +98,7 @@ def sampler(
     def sample(number: Array) -> PyTree:
         flat = _programs.run(head, jax.random.fold_in(key, number), *kept)
         arrays = [
-            # numbers that the function returns as they are stand in the program
+            # constants that the function returns are Python numbers in the program
             out if isinstance(out, jax.Array) else jnp.asarray(out, leaf.dtype)
             for out, leaf in zip(flat, leaves, strict=True)
         ]
@@ -111,7 +111,7 @@ class Plan(NamedTuple):
     """How samples are drawn.
 
     Attributes:
-      chunk_size: how many are drawn at a time, and held in memory.
+      chunk_size: the number of samples that are drawn, and held in memory, at a time.
       keep_samples: return the samples, too.
       axis_name: the mesh axis that samples are spread over, or None.
     """
@@ -136,12 +136,12 @@ def fold(
 
     Args:
       drawn: the samples.
-      reducer: what becomes of them.
+      reducer: the reducer of the samples.
       sums: the reducer's state so far.
       plan: how to draw them.
       first: the number of the first sample.
-      size: how many samples at most. Static.
-      stop: the number of the first sample that does not count.
+      size: the largest number of samples. Static.
+      stop: the number of the first sample that is not drawn.
 
     Returns:
       The new state, and the ``(size, ...)`` samples or None.
@@ -162,7 +162,7 @@ def _fold_here(
     stop: Array,
 ) -> tuple[PyTree, PyTree]:
     rounds = -(-size // plan.chunk_size)
-    chunk = -(-size // rounds)  # as even as can be: the last chunk is not mostly waste
+    chunk = -(-size // rounds)  # nearly equal, so that the last has little padding
 
     def step(sums: PyTree, turn: Array) -> tuple[PyTree, PyTree]:
         numbers = first + turn * chunk + jnp.arange(chunk, dtype=jnp.int32)
@@ -185,7 +185,7 @@ def _fold_on_devices(
     size: int,
     stop: Array,
 ) -> tuple[PyTree, PyTree]:
-    """Each device draws as many samples in a row; all devices merge all states."""
+    """Each device draws an equal share of samples; all devices merge all states."""
     axis = plan.axis_name
     devices, here = lax.axis_size(axis), lax.axis_index(axis)
     share = -(-size // devices)
@@ -217,7 +217,7 @@ def _fold_on_devices(
 
 
 def as_given(key: Key, *, caller: str) -> Key:
-    """A checked key, typed or raw as the caller has it."""
+    """A checked key, typed or raw as it was given."""
     typed = require_key(key, caller=caller, instead="")
     raw = not jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
     return jax.random.key_data(typed) if raw else typed

@@ -1,7 +1,7 @@
 """Splitting a program into a trunk, which no key reaches, and a head.
 
-The trunk is the same for every sample and runs once. What is cheap to compute again,
-and large to keep, stays in the head: the counters of a generator, a bias that is
+The trunk is the same for every sample and runs once. Values that are cheap to compute
+again, and large to store, stay in the head: the counters of a generator, a bias that is
 broadcast to the shape of a feature map.
 """
 
@@ -26,8 +26,8 @@ class Split(NamedTuple):
     """A program of a key and arrays, in two parts.
 
     Attributes:
-      trunk: from the arrays to what the head needs of them.
-      head: from the key and these to the outputs.
+      trunk: computes, from the arrays, the values that the head needs.
+      head: computes the outputs from the key and these values.
     """
 
     trunk: Program
@@ -131,9 +131,9 @@ def _head(flat: _Flat) -> tuple[list[Equation], list[Variable]]:
 
 
 def _light(flat: _Flat) -> set[int]:
-    """Equations that no key reaches, and that are better computed again than kept."""
+    """Equations that no key reaches, cheaper to run again than to store."""
     light: set[int] = set()
-    free: set[Variable] = set()  # made of nothing but numbers, such as counters
+    free: set[Variable] = set()  # computed from scalars alone, such as counters
     for equation in flat.equations:
         if id(equation) in flat.reached or _is_work(equation):
             continue
@@ -147,7 +147,7 @@ def _light(flat: _Flat) -> set[int]:
 
 
 def _ancestors(flat: _Flat, kept: Sequence[Variable]) -> list[Equation]:
-    """What has to run for the values that are kept, and what has an effect."""
+    """The equations that the kept values need, and those with an effect."""
     needed = set(kept)
     chosen = []
     for equation in reversed(flat.equations):
