@@ -1,8 +1,8 @@
-"""Which key: by the name of a site, by step, by example, by shard.
+"""Keys by the name of a site, by step, by example and by shard.
 
 A mask is a function of its key. An address, such as "the dropout after block 3, at step
-1000", folded into one base key gives each site a key that needs no bookkeeping: nothing
-is stored between steps, and sites do not move when others come and go.
+1000", is folded into one base key. No state is stored between steps, and the key of a
+site does not change when other sites are added or removed.
 
 - :func:`site`: a key by the name of a site, an index and a step.
 - :func:`example`: a key for each example, by its identifier.
@@ -40,13 +40,13 @@ def site(
       key: the base key of a run, typed or raw.
       name: the name of the site, for example ``"encoder/attention"``. Static. It is
         hashed by CRC-32, the same in every process and release.
-      index: which of many sites of that name, for example the layer of a scan; an
+      index: the index among sites of that name, for example the layer of a scan; an
         integer, may be traced.
       step: the training step, so that each step draws anew; an integer, may be traced.
 
     Returns:
-      A key of the same kind as ``key``. Leaving ``index`` or ``step`` out gives another
-      key than any value of them.
+      A key of the same kind as ``key``. Without ``index`` or ``step`` the key differs
+      from that of every value of them.
 
     Raises:
       TypeError: if ``name`` is not a string, or ``index`` or ``step`` are not integers.
@@ -63,7 +63,7 @@ def site(
     if not isinstance(name, str):
         raise TypeError(f"site: name must be a string, got {name!r}.")
     if not name:
-        raise ValueError("site: name must not be empty; it tells sites apart.")
+        raise ValueError("site: name must not be empty; it identifies the site.")
     base = require_key(key, caller="site", instead="")
     folded = jax.random.fold_in(base, path_hash(name))
     for argument, salt, value in (("index", _INDEX, index), ("step", _STEP, step)):
@@ -79,9 +79,9 @@ def site(
 
 
 def example(key: Key, ids: ArrayLike, /) -> Key:
-    """Gives each example its own key, wherever it stands in a batch.
+    """Gives each example its own key, independent of its position in a batch.
 
-    With one key an example the mask of an example does not depend on its place in the
+    With one key per example the mask of an example does not depend on its place in the
     batch, on the size of the batch, on gradient accumulation or on the number of
     devices: ``jax.vmap(drop)(keys.example(key, ids), x)``.
 
@@ -116,8 +116,8 @@ def example(key: Key, ids: ArrayLike, /) -> Key:
 def shard(key: Key, axis_names: str | Sequence[str], /) -> Key:
     """Gives each shard along named mesh axes its own key, inside ``jax.shard_map``.
 
-    A key that is replicated draws the same mask on every device. That is right across
-    tensor-parallel shards, which hold copies of one activation, and wrong across data
+    A replicated key draws the same mask on every device. That is correct for
+    tensor-parallel shards, which hold copies of one activation, but not for data
     shards, which hold different examples: name the data axes only.
 
     Args:
@@ -126,7 +126,7 @@ def shard(key: Key, axis_names: str | Sequence[str], /) -> Key:
         ``"data"`` or ``("data", "fsdp")``. Static.
 
     Returns:
-      A key of the same kind as ``key``, another one for each position along those axes.
+      A key of the same kind as ``key``, different at each position along those axes.
 
     Raises:
       ValueError: if ``key`` is missing or an array of keys, an axis is named twice, or
@@ -178,7 +178,7 @@ def _integers(values: ArrayLike, *, name: str, caller: str) -> Array:
 def _fold(key: Key, value: Array) -> Key:
     """Folds an integer in: its low word, and its high word if it has one.
 
-    So a number gives one key, whatever the width of its dtype is.
+    So the key of a number does not depend on the width of its dtype.
     """
     folded = jax.random.fold_in(key, value.astype(jnp.uint32))
     if value.dtype.itemsize < 8:

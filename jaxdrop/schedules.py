@@ -1,14 +1,15 @@
 """Rates that change: over the steps of training, and over the depth of a network.
 
 A schedule is a plain function from a step to a rate, as optax's are: any optax schedule
-is a schedule of rates, and these join with them. Steps and rates may be traced, so that
-a schedule inside a jitted step never compiles again. A step may be counted in anything,
-tokens or frames, by a Python or NumPy integer of any size; a JAX counter is as wide as
-its dtype. A step of NaN gives NaN, and so does a JAX rate outside ``[0, 1]``.
+is a schedule of rates, and these can be combined with them. Steps and rates may be
+traced, so that a schedule inside a jitted step never compiles again. Steps may count
+anything, such as tokens or frames, and may be Python or NumPy integers of any size; a
+JAX counter is limited by its dtype. A step of NaN gives NaN, and so does a JAX rate
+outside ``[0, 1]``.
 
 * :func:`early`: a rate in the first steps only.
 * :func:`late`: a rate from some step on.
-* :func:`curriculum`: a rate that rises from 0 and levels off.
+* :func:`curriculum`: a rate that rises from 0 and saturates.
 * :func:`scheduled_drop_path`: rates that rise with depth and with the step.
 * :func:`depth_rates`: rates that rise with depth.
 """
@@ -31,20 +32,20 @@ from jaxdrop._typing import Array, Rate, Schedule
 
 __all__ = ["curriculum", "depth_rates", "early", "late", "scheduled_drop_path"]
 
-_LONGEST = 2**63 - 1  # what counts steps in any program
+_LONGEST = 2**63 - 1  # the largest number that a counter holds
 
 
 def early(rate: Rate, /, *, cutoff: int, decay: str = "linear") -> Schedule:
     """Regularizes the first ``cutoff`` steps only, to fit the training data better.
 
-    At the start of training dropout aligns the gradients of different batches; small
-    models that underfit gain from it, and are then left alone.
+    At the start of training dropout aligns the gradients of different batches, which
+    helps small models that underfit; later it would only limit their capacity.
 
     Args:
       rate: the rate at the first step.
-      cutoff: how many steps are regularized.
-      decay: ``"linear"`` goes from ``rate`` at the first of them to 0 at the last,
-        ``"constant"`` stays at ``rate`` throughout.
+      cutoff: the number of steps that are regularized.
+      decay: ``"linear"`` decreases from ``rate`` at the first of them to 0 at the last;
+        ``"constant"`` stays at ``rate``.
 
     Returns:
       A function from a step, counted from 0, to a float32 rate.
@@ -76,11 +77,11 @@ def early(rate: Rate, /, *, cutoff: int, decay: str = "linear") -> Schedule:
 
 
 def late(rate: Rate, /, *, cutoff: int) -> Schedule:
-    """Regularizes from step ``cutoff`` on, once the training data are fitted.
+    """Regularizes from step ``cutoff`` on, when the model starts to overfit.
 
     Args:
-      rate: the rate from then on.
-      cutoff: how many steps are not regularized.
+      rate: the rate from step ``cutoff`` on.
+      cutoff: the number of steps that are not regularized.
 
     Returns:
       A function from a step, counted from 0, to a float32 rate.
@@ -112,16 +113,17 @@ def late(rate: Rate, /, *, cutoff: int) -> Schedule:
 def curriculum(
     rate: Rate, /, *, num_steps: int, sharpness: ArrayLike = 10.0
 ) -> Schedule:
-    """Lets the rate rise from 0 towards ``rate``, from an easy task to a hard one.
+    """Raises the rate from 0 towards ``rate``, from an easy task to a hard one.
 
     ``rate * (1 - exp(-sharpness * step / num_steps))``: the published rule sets the
     decay to 10 over the length of training. The opposite, annealing from ``rate`` to 0,
     is ``optax.exponential_decay``.
 
     Args:
-      rate: the rate that is approached.
+      rate: the limit of the rate.
       num_steps: the length of training.
-      sharpness: how many times the distance to ``rate`` falls by e in that time.
+      sharpness: the decay over training: the distance to ``rate`` falls by
+        ``exp(-sharpness)``.
 
     Returns:
       A function from a step, counted from 0, to a float32 rate.
@@ -152,16 +154,16 @@ def curriculum(
 
 
 def scheduled_drop_path(rate: Rate, /, *, depth: int, num_steps: int) -> Schedule:
-    """Lets rates rise both with depth and, linearly, over the course of training.
+    """Raises rates linearly both with depth and over the course of training.
 
     Args:
       rate: the rate of the last cell at the end of training.
       depth: the number of cells.
-      num_steps: the length of training; later steps stay at its end.
+      num_steps: the length of training; later steps have the rates of its end.
 
     Returns:
       A function from a step, counted from 0, to float32 rates of shape ``(depth,)``,
-      fit to be scanned over beside the cells' parameters.
+      which can be scanned over together with the cells' parameters.
 
     Raises:
       ValueError: if an argument is out of range.
@@ -190,17 +192,18 @@ def depth_rates(rate: Rate, depth: int, /, *, mode: str = "linear") -> Array:
     * ``"linear"``: ``rate * i / (depth - 1)``, from 0 to ``rate`` (timm, Swin, ViT);
     * ``"linear_from_one"``: ``rate * (i + 1) / depth``, from ``rate / depth`` to
       ``rate`` (the paper, ShakeDrop, NASNet);
-    * ``"linear_from_zero"``: ``rate * i / depth``, from 0 to a step below ``rate``
+    * ``"linear_from_zero"``: ``rate * i / depth``, from 0 to one step below ``rate``
       (TensorFlow's ResNets and EfficientNets).
 
     Args:
-      rate: the largest rate, or what is a step above it; may be traced.
+      rate: the largest rate, or in mode ``"linear_from_zero"`` one step above it; may
+        be traced.
       depth: the number of layers. Static.
       mode: one of the three, for layers ``i`` counted from 0. Static.
 
     Returns:
-      float32 rates of shape ``(depth,)``, fit to be scanned over beside the layers'
-      parameters. A single layer has rate 0, ``rate`` and 0.
+      float32 rates of shape ``(depth,)``, which can be scanned over together with the
+      layers' parameters. A single layer has rate 0, ``rate`` and 0.
 
     Raises:
       ValueError: if ``rate`` or ``depth`` is out of range or ``mode`` unknown.
@@ -234,7 +237,7 @@ def depth_rates(rate: Rate, depth: int, /, *, mode: str = "linear") -> Array:
 
 
 def _share(step: Any, num_steps: int) -> Array:
-    """How much of ``num_steps`` is over at ``step``, from 0 to 1."""
+    """The fraction of ``num_steps`` that has passed at ``step``, from 0 to 1."""
     return jnp.clip(_over(step, max(num_steps, 1)), 0, 1)
 
 
@@ -256,14 +259,14 @@ def _is_before(step: Any, cutoff: int) -> Any:
 
 
 def _known(step: Any, rate: Array) -> Array:
-    """NaN for a step that is NaN, which is neither before a cutoff nor behind it."""
+    """NaN for a step that is NaN, which is neither before nor after a cutoff."""
     if not jnp.issubdtype(step.dtype, jnp.floating):
         return rate
     return jnp.where(step == step, rate, jnp.nan)
 
 
 def _as_step(step: ArrayLike) -> Any:
-    """A step of at least 0, in 32 bits or more, whatever counts it.
+    """A step of at least 0, in 32 bits or more, of any type of counter.
 
     A step from the host is a NumPy array in its own precision.
     """

@@ -1,17 +1,17 @@
-"""Measures of what a network does: its units, its layers, its masks.
+"""Measurements of networks: dropout sites, units, layers and masks of parameters.
 
-* :func:`audit`: what a model drops and where, an :class:`Audit` of :class:`Site` and
-  :class:`Finding`.
-* :func:`assert_active`, :func:`assert_inactive`: the same as a test.
-* :func:`describe_mask`: what a mask of parameters selects, as a table.
-* :func:`dead_units`: units that are active for no example.
-* :func:`activation_sparsity`: the share of activations that are off.
-* :func:`unit_importance`: how much a loss rises without each unit.
-* :func:`co_adaptation`: how strongly units vary together.
-* :func:`effective_rank`: how many directions activations use.
+* :func:`audit`: the dropout sites of a model and common mistakes, an :class:`Audit` of
+  :class:`Site` and :class:`Finding`.
+* :func:`assert_active`, :func:`assert_inactive`: assertions on these, for tests.
+* :func:`describe_mask`: the parameters that a mask selects, as a table.
+* :func:`dead_units`: units that are never active.
+* :func:`activation_sparsity`: the share of inactive activations.
+* :func:`unit_importance`: the increase of a loss without each unit.
+* :func:`co_adaptation`: the mean correlation of units.
+* :func:`effective_rank`: the number of directions that activations vary in.
 * :func:`weight_scaling_gap`: one deterministic pass against the mean of many, a
   :class:`WeightScalingGap`.
-* :func:`variance_shift`: the change of variance that BatchNorm behind dropout sees.
+* :func:`variance_shift`: the change of variance that BatchNorm after dropout sees.
 """
 
 from jaxdrop.diagnostics._audit.audit import assert_active as assert_active

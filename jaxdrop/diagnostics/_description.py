@@ -1,4 +1,4 @@
-"""What a mask of parameters selects, in words."""
+"""The parameters that a mask selects, as a table."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,12 +10,12 @@ from jaxdrop._typing import PyTree
 
 
 def describe_mask(params: PyTree, mask: PyTree | Callable[[PyTree], PyTree], /) -> str:
-    """Tells leaf by leaf what a mask selects, as a table to be printed.
+    """Returns a table, to be printed, of the parameters that a mask selects.
 
     Args:
       params: parameters, or their shapes from ``jax.eval_shape``.
-      mask: a tree of bools like ``params`` or a prefix of it, or a function that makes
-        one, such as :func:`jaxdrop.constraints.decay_mask`: what optax takes.
+      mask: as for optax: a tree of bools like ``params`` or a prefix of it, or a
+        function that makes one, such as :func:`jaxdrop.constraints.decay_mask`.
 
     Returns:
       A line for each array with its path, shape and number of entries, and a last line

@@ -1,4 +1,4 @@
-"""How much the units of a layer repeat each other."""
+"""The redundancy of the units of a layer."""
 
 import math
 from typing import Any
@@ -14,14 +14,14 @@ from jaxdrop._weights import norms, power_of_two, widened
 
 
 def co_adaptation(activities: Array, /, *, axis: int = -1) -> Array:
-    """Measures how strongly units vary together: 0 if not at all, 1 if as one.
+    """Measures the mean absolute correlation of different units, from 0 to 1.
 
-    The mean modulus of the correlation between two different units, over all pairs of
-    units that vary. Dropout lowers it, since no unit can rely on another.
+    The mean is over all pairs of units that vary. Dropout lowers it, since units cannot
+    rely on each other.
 
     Args:
-      activities: activations of a layer, floating point; all axes but that of the units
-        count as examples.
+      activities: activations of a layer, floating point; all axes except that of the
+        units are axes of examples.
       axis: the axis of the units. Static.
 
     Returns:
@@ -47,7 +47,7 @@ def co_adaptation(activities: Array, /, *, axis: int = -1) -> Array:
     """
     matrix = _examples_by_units(activities, axis, caller="co_adaptation", centered=True)
     known = jnp.isfinite(matrix).all()
-    matrix = matrix - matrix[:1]  # what is constant is exactly 0 from here on
+    matrix = matrix - matrix[:1]  # constant units are exactly 0 from here on
     matrix = matrix - jnp.mean(matrix, axis=0, keepdims=True)
     length = norms(matrix, (0,))
     varies = length > 0
@@ -61,15 +61,15 @@ def co_adaptation(activities: Array, /, *, axis: int = -1) -> Array:
 
 
 def effective_rank(activities: Array, /, *, axis: int = -1) -> Array:
-    """Counts the directions that activations really use, as a real number.
+    """Measures the effective number of directions of activations, a real number.
 
-    The exponential of the entropy of the singular values, normalized to add up to one:
-    ``n`` equal singular values give ``n``. Center the activations first where their
-    mean should not count as a direction.
+    The exponential of the entropy of the singular values, normalized to a sum of 1:
+    ``n`` equal singular values give ``n``. Center the activations first if their mean
+    should not count as a direction.
 
     Args:
-      activities: activations of a layer, or any matrix, floating point; all axes but
-        that of the units count as examples.
+      activities: activations of a layer, or any matrix, floating point; all axes except
+        that of the units are axes of examples.
       axis: the axis of the units. Static.
 
     Returns:
@@ -111,8 +111,8 @@ def _examples_by_units(
 ) -> Array:
     """Activations as a matrix with a column for each unit, in float32 or wider.
 
-    What comes from the host may be ``centered`` there, at the first example, since
-    float32 would make large numbers that are close to each other equal.
+    Arrays from the host may be ``centered`` there, at the first example, since large
+    numbers that are close to each other would become equal in float32.
     """
     given: Any = as_numbers(activities, f"{caller}: activities")
     if isinstance(given, np.ndarray) and given.dtype.kind == "f" and given.ndim:

@@ -1,4 +1,4 @@
-"""How evaluation differs from training: in the mean output, and in variance."""
+"""Differences of evaluation from training: of the mean output, and of variance."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -21,14 +21,14 @@ from jaxdrop._weights import squared, widened
 
 
 class WeightScalingGap(NamedTuple):
-    """One pass without dropout against the mean of many with it.
+    """The output of one pass without dropout, and the mean of many passes with it.
 
     Attributes:
       deterministic: the output of the deterministic pass.
       average: the mean output of the stochastic passes, in float32 or wider.
       stderr: the standard error of that mean.
-      gap: the root of the mean squared difference of the two over all entries, less
-        what the standard error explains; 0 where it explains all of it.
+      gap: the root of the mean squared difference of the two over all entries, minus
+        the part that the standard error explains; 0 if it explains all of it.
     """
 
     deterministic: PyTree
@@ -45,19 +45,19 @@ def weight_scaling_gap(
     *args: PyTree,
     num_samples: int,
 ) -> WeightScalingGap:
-    """Measures how far a deterministic pass is from the Monte-Carlo average.
+    """Measures the difference of a deterministic pass from the Monte-Carlo average.
 
-    Dividing by the keep probability makes one pass without masks stand for the average
-    over all of them. That is exact for linear networks only; where the gap is large, an
-    average over masks predicts something else, and often better.
+    With division by the keep probability, one pass without masks approximates the
+    average over all masks. It is exact for linear networks only; where the gap is
+    large, the average over masks is another prediction, and often a better one.
 
     Args:
-      stochastic: from a key and ``args`` to outputs, with masks.
-      deterministic: from ``args`` to outputs of the same structure, without.
+      stochastic: a function of a key and ``args`` with masks.
+      deterministic: a function of ``args`` without masks, with the same outputs.
       key: a PRNG key; sample ``t`` uses ``jax.random.fold_in(key, t)``.
-      *args: what both take: parameters, inputs.
-      num_samples: how many stochastic passes are averaged, one after the other in
-        constant memory, at least 2. Static.
+      *args: the arguments of both: parameters, inputs.
+      num_samples: the number of stochastic passes, at least 2, which are run one after
+        another in constant memory. Static.
 
     Returns:
       Both outputs, the standard error of the average, and the gap.
@@ -107,15 +107,15 @@ def variance_shift(
     kernel: Array | None = None,
     axis: int = -1,
 ) -> Array:
-    """Computes the shift that BatchNorm behind dropout sees, evaluation over training.
+    """Computes the ratio of variances after dropout, evaluation over training.
 
     Dropout keeps means but adds variance in training, when BatchNorm collects its
     statistics; in evaluation the variance is smaller by this ratio, which BatchNorm
-    does not know. 1 means no shift. The remedy is dropout behind
-    the last BatchNorm, or none.
+    does not correct. 1 means no shift. To avoid it, use dropout after the last
+    BatchNorm only, or not at all.
 
     Args:
-      activities: what dropout is given, in evaluation, ``(*examples, features)``.
+      activities: the inputs of dropout, in evaluation, ``(*examples, features)``.
       rate: the rate of dropout, a scalar; may be traced.
       kernel: the weights of a dense layer between dropout and BatchNorm,
         ``(features, units)``; None if there is none.
@@ -123,7 +123,7 @@ def variance_shift(
 
     Returns:
       The ratio for each unit that BatchNorm normalizes, in [0, 1], in float32 or wider;
-      1 for a unit that is always 0, NaN for a JAX ``rate`` outside ``[0, 1]``.
+      1 for a unit that is always 0; NaN for a JAX ``rate`` outside ``[0, 1]``.
 
     Raises:
       ValueError: if ``rate`` is out of range, or shapes do not agree.
@@ -185,7 +185,7 @@ def _with_sample(
 
 
 def _gap(single: PyTree, mean: PyTree, stderr: PyTree) -> Array:
-    """The distance of two outputs, less what noise explains."""
+    """The distance of two outputs, minus the part that noise explains."""
 
     def excess(y: Array, m: Array, error: Array) -> Array:
         difference = widened(jnp.asarray(y)) - m

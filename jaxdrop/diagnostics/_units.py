@@ -1,4 +1,4 @@
-"""What single units do: whether they are ever active, and whether they are missed."""
+"""Measurements of single units: whether they are active, and whether they matter."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,20 +18,20 @@ from jaxdrop._typing import Array, Axes, PyTree
 def dead_units(
     activities: PyTree, /, *, threshold: ArrayLike = 0.0, axis: int = -1
 ) -> PyTree:
-    """Finds units that are active for no example.
+    """Finds units that are never active.
 
-    A unit is dead if the moduli of all its activations are at most ``threshold``. Of
-    several batches a unit is dead if it is in each: combine the results with ``&``.
+    A unit is dead if the absolute values of all its activations are at most
+    ``threshold``. For several batches combine the results with ``&``.
 
     Args:
       activities: activations after the nonlinearity, or a tree of such, for example
-        what ``sow`` has collected from all layers.
-      threshold: what counts as inactive: a number of at least 0, or a JAX scalar.
+        those that ``sow`` has collected from all layers.
+      threshold: the largest inactive value: a number of at least 0, or a JAX scalar.
       axis: the axis of the units. Static.
 
     Returns:
-      For each array a bool for each of its units. A unit with NaN is not dead; for a
-      JAX ``threshold`` that is negative or NaN no unit is.
+      For each array a bool for each of its units. A unit with NaN is not dead; for
+      a JAX ``threshold`` that is negative or NaN none is.
 
     Raises:
       ValueError: if ``threshold`` is negative or the axis does not exist.
@@ -59,16 +59,17 @@ def dead_units(
 def activation_sparsity(
     activities: PyTree, /, *, threshold: ArrayLike = 0.0, axis: int | None = None
 ) -> PyTree:
-    """Measures which share of activations is off; dropout is known to raise it.
+    """Measures the share of inactive activations, which dropout is known to raise.
 
     Args:
       activities: as in :func:`dead_units`.
       threshold: as in :func:`dead_units`.
-      axis: the axis of the units, for one share for each; None for one in all. Static.
+      axis: the axis of the units, for one share per unit; None for one share. Static.
 
     Returns:
-      For each array the share of activations with moduli of at most ``threshold``, in
-      float32: a scalar, or one for each unit; NaN if there are no activations, if one
+      For each array the share of activations with absolute values of at most
+      ``threshold``, in float32: a scalar, or one for each unit; NaN if there are no
+        activations, if one
       of them is NaN, or for a JAX ``threshold`` that is negative.
 
     Raises:
@@ -109,24 +110,24 @@ def unit_importance(
     axis: int = -1,
     chunk_size: int | None = None,
 ) -> PyTree:
-    """Measures how much a loss rises when one unit is left out, for each unit.
+    """Measures the increase of a loss when one unit is removed, for each unit.
 
-    Networks trained with dropout lose less by any single unit: none of them relies on
-    the presence of another.
+    It is smaller in networks trained with dropout, whose units do not rely on each
+    other.
 
     Args:
-      function: the rest of the network, from activations to a loss, or to any tree of
-        arrays such as the loss of each example.
+      function: the rest of the network, a function of the activations that returns a
+        loss, or any tree of arrays such as the loss of each example.
       activities: activations of a layer, floating point.
-      fill: what stands for the unit that is left out: a number, or one for each unit,
-        such as the means ``activities.mean(axis=0)``.
+      fill: the value in place of the removed unit: a number, or one for each unit, such
+        as the means ``activities.mean(axis=0)``.
       axis: the axis of the units. Static.
-      chunk_size: how many units are left out at once, each with its own copy of the
-        activations; None for all. Static.
+      chunk_size: the number of units that are processed at once, each with its own copy
+        of the activations; None for all. Static.
 
     Returns:
-      What ``function`` returns, less its value with all units, with an axis of the
-      units in front.
+      The outputs of ``function`` minus those with all units, with the axis of the units
+      in front.
 
     Raises:
       ValueError: if the axis does not exist, or ``chunk_size`` is less than 1.
@@ -165,7 +166,7 @@ def unit_importance(
 def _is_inactive(leaf: Any, threshold: Array | float) -> Array:
     """True for small activations; NaN is not small.
 
-    What comes from the host is compared there, where no number becomes 0 by rounding.
+    Arrays from the host are compared there, where no number is rounded to 0.
     """
     if leaf.dtype == bool:
         leaf = leaf.astype(np.int32)

@@ -23,21 +23,21 @@ _EVALUATING = {
 
 
 def audit(fn_or_model: Any, /, *args: Any, **kwargs: Any) -> Audit:
-    """Lists every place where a forward pass draws, and what is wrong with it.
+    """Lists every place where a forward pass draws random numbers, and likely mistakes.
 
-    The call is traced, not run. What draws is found in the traced program: functions
+    The call is traced, not run. Draws are found in the traced program: functions
     and modules of jaxdrop, Flax's own modules, and calls of ``jax.random``, in any
     framework, under any transformation. Stochastic modules of Flax that are called and
     draw nothing, in evaluation or at a rate of 0, are listed as well. Findings follow
-    the data through the program: what a mask is applied to, and where its output goes.
+    the data through the program: from the input of a mask to the users of its output.
 
-    It is meant for a forward pass. A gradient is read too, but there findings about
-    order may be missing, or speak of the backward pass.
+    It is meant for a forward pass. Programs with gradients are read too, but there
+    findings about order may be missing, or refer to the backward pass.
 
     ======================  ============================================================
-    finding                 what was seen
+    finding                 meaning
     ======================  ============================================================
-    ``"batch norm"``        noise that a batch normalisation behind it normalises
+    ``"batch norm"``        noise that is followed by a batch normalisation
     ``"output"``            an output that is dropped itself
     ``"convolution"``       single entries of a feature map are dropped
     ``"selu"``              dropout that is not alpha dropout, right after SELU
@@ -60,14 +60,14 @@ def audit(fn_or_model: Any, /, *args: Any, **kwargs: Any) -> Audit:
       fn_or_model: a function, jitted or not; a ``flax.nnx.Module``; a module of Linen,
         which is called as ``module.apply(*args, **kwargs)``; or any callable pytree,
         such as a module of Equinox. Models among the arguments are watched as well.
-      *args: what it is called with. Arrays are traced, or their shapes
-        (``jax.ShapeDtypeStruct``); numbers and all else are taken as they are. Pass
-        keys here, since a key that the function closes over is reported as frozen.
-      **kwargs: likewise.
+      *args: its arguments. Arrays, or their shapes (``jax.ShapeDtypeStruct``), are
+        traced; numbers and other objects are passed on unchanged. Pass keys here, since
+        a key that the function closes over is reported as frozen.
+      **kwargs: its keyword arguments, as ``args``.
 
     Returns:
-      The sites and findings. ``print`` shows them as a table. Models are left as they
-      are: no stream of keys advances. A test that accepts some findings names them:
+      The sites and findings. ``print`` shows them as a table. Models are not changed:
+      no stream of keys advances. A test that accepts some findings names them:
       ``assert audit(model, x).kinds <= {"convolution"}``.
 
     Raises:
@@ -116,12 +116,12 @@ def audit(fn_or_model: Any, /, *args: Any, **kwargs: Any) -> Audit:
 
 
 def assert_active(fn_or_model: Any, /, *args: Any, **kwargs: Any) -> None:
-    """Raises unless a forward pass drops: that training regularizes, in a test.
+    """Raises unless a forward pass drops: a test that training is regularized.
 
     Args:
       fn_or_model: see :func:`audit`.
-      *args: likewise.
-      **kwargs: likewise.
+      *args: see :func:`audit`.
+      **kwargs: see :func:`audit`.
 
     Raises:
       AssertionError: if no site draws, one is in evaluation, or the result does not
@@ -148,12 +148,12 @@ def assert_active(fn_or_model: Any, /, *args: Any, **kwargs: Any) -> None:
 
 
 def assert_inactive(fn_or_model: Any, /, *args: Any, **kwargs: Any) -> None:
-    """Raises if a forward pass draws: that evaluation is deterministic, in a test.
+    """Raises if a forward pass draws: a test that evaluation is deterministic.
 
     Args:
       fn_or_model: see :func:`audit`.
-      *args: likewise.
-      **kwargs: likewise.
+      *args: see :func:`audit`.
+      **kwargs: see :func:`audit`.
 
     Raises:
       AssertionError: if a site draws, or it is unknown whether one does. The message
@@ -202,9 +202,9 @@ def _walked(program: Traced) -> tuple[Walk, list[Value]]:
 
 
 def _listed(draws: dict[int, Draw], used: frozenset[int]) -> list[Draw]:
-    """All draws, but not what is traced a second time and thrown away.
+    """All draws, without those that are traced a second time and not used.
 
-    Linen traces the body of a scan once more, to see what does not change in it.
+    Linen traces the body of a scan once more to find the values that do not change.
     """
     places = {i: (_name(d), d.source, d.function) for i, d in draws.items()}
     seen = {places[index] for index in used}

@@ -1,4 +1,4 @@
-"""What one drawing costs: the shape, the bits and the bytes, read from its program."""
+"""The cost of a draw: its shape, bits and bytes, read from its program."""
 
 import math
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ _BITS = ("jaxdrop.prng.random_bits", "jaxdrop.prng.bits_at")
 
 
 class Drawn(NamedTuple):
-    """What is drawn: the largest shape, and all bits and bytes."""
+    """The cost of a draw: the largest shape, and all bits and bytes."""
 
     shape: tuple[int, ...]
     bits: int
@@ -24,7 +24,7 @@ NOTHING = Drawn((), 0, 0)
 
 
 def drawn_by(equation: Equation, /) -> Drawn:
-    """What an equation draws, with all that it calls."""
+    """The cost of an equation, with all that it calls."""
     aval: Any = aval_of(equation.outvars[0]) if equation.outvars else None
     if _programs.jitted_name(equation) in _BITS:
         return _entries(aval.shape, bits=32, itemsize=1)
@@ -45,13 +45,13 @@ def drawn_by(equation: Equation, /) -> Drawn:
 
 
 def with_output(drawn: Drawn, equation: Equation, /) -> Drawn:
-    """The same, in the bytes of what a function of ``jax.random`` returns."""
+    """The same, in the bytes of the output of a function of ``jax.random``."""
     aval = aval_of(equation.outvars[0])
     return Drawn(aval.shape, drawn.bits, aval.size * np.dtype(aval.dtype).itemsize)
 
 
 def _drawn_in(program: Any) -> Drawn:
-    """What a program draws; noise, of which bits become floats, takes four bytes."""
+    """The cost of a program; noise, whose bits become floats, takes four bytes."""
     jaxpr = _programs.program_of(program)
     total = _sum(drawn_by(equation) for equation in jaxpr.eqns)
     noise = sum(_floats_made(equation) for equation in jaxpr.eqns)

@@ -1,4 +1,4 @@
-"""What is known to go wrong, in words, each with its reference."""
+"""The messages of findings, each with its reference."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,19 +24,19 @@ _SRIVASTAVA = (
 )
 KNOWN: Mapping[str, _Known] = {
     "batch norm": _Known(
-        "Batch normalisation comes behind this noise: it sees another variance in "
-        "training than in evaluation. Move the dropout behind the last one.",
+        "Batch normalisation comes after this noise: it sees another variance in "
+        "training than in evaluation. Move the dropout after the last one.",
         "Li et al., Understanding the disharmony between dropout and batch "
         "normalization by variance shift, CVPR 2019, https://arxiv.org/abs/1801.05134",
     ),
     "output": _Known(
         "The output itself is dropped: a prediction is zeroed or doubled, and no later "
-        "layer makes up for it. Drop the input of the last layer instead.",
+        "layer corrects it. Drop the input of the last layer instead.",
         _SRIVASTAVA,
     ),
     "convolution": _Known(
-        "Single entries of a feature map are dropped: their neighbours tell what they "
-        "were. Drop channels (spatial_dropout) or blocks (drop_block).",
+        "Single entries of a feature map are dropped: their neighbours carry the same "
+        "information. Drop channels (spatial_dropout) or blocks (drop_block).",
         "Tompson et al., Efficient object localization using convolutional networks, "
         "CVPR 2015, https://arxiv.org/abs/1411.4280; Ghiasi, Lin, Le, DropBlock, "
         "NeurIPS 2018, https://arxiv.org/abs/1810.12890",
@@ -48,8 +48,8 @@ KNOWN: Mapping[str, _Known] = {
         "https://arxiv.org/abs/1706.02515",
     ),
     "recurrent": _Known(
-        "The recurrent state gets a fresh mask at every step, which wears its memory "
-        "away. Draw one mask per sequence (nnx.VariationalCell, locked_dropout).",
+        "The recurrent state gets a fresh mask at every step, which erases its memory "
+        "over time. Draw one mask per sequence (nnx.VariationalCell, locked_dropout).",
         "Gal, Ghahramani, A theoretically grounded application of dropout in recurrent "
         "neural networks, NeurIPS 2016, https://arxiv.org/abs/1512.05287",
     ),
@@ -61,8 +61,7 @@ KNOWN: Mapping[str, _Known] = {
         "api_reference/flax.nnx/nn/attention.html",
     ),
     "unused": _Known(
-        "The result does not depend on what is drawn here: was the output of this site "
-        "thrown away?",
+        "The result does not depend on this draw: is the output of the site unused?",
         "JAX, Common gotchas: pure functions, https://docs.jax.dev/en/latest/notebooks/"
         "Common_Gotchas_in_JAX.html",
     ),
@@ -71,7 +70,7 @@ KNOWN: Mapping[str, _Known] = {
         _SRIVASTAVA,
     ),
     "high rate": _Known(
-        "The rate is 0.9 or more, and hardly anything is left. It is the probability "
+        "The rate is 0.9 or more, so that few entries are kept. It is the probability "
         "of dropping, not of keeping.",
         _SRIVASTAVA,
     ),
@@ -121,7 +120,7 @@ KNOWN: Mapping[str, _Known] = {
         "JAX, The jaxpr language, https://docs.jax.dev/en/latest/jaxpr.html",
     ),
 }
-"""What may be found: a message and a reference for each kind."""
+"""A message and a reference for each kind of finding."""
 
 _RATE_NOW = (
     "The rate is 0 for these arguments, and nothing is dropped. It depends on them, as "
@@ -139,7 +138,7 @@ def findings(
       walk: the program.
       sites: all sites, first those of ``draws``.
       draws: the draws of the first sites, one each.
-      in_evaluation: whether the call itself says that it is one for evaluation.
+      in_evaluation: whether the arguments of the call select evaluation.
     """
     about: dict[str, list[tuple[str, ...]]] = defaultdict(list)
     for site, draw in zip(sites, draws, strict=False):

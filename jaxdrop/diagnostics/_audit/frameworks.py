@@ -1,6 +1,6 @@
-"""Models among what is audited: each framework's own room reads them.
+"""Models among the arguments of an audit, which each framework's own room reads.
 
-This floor knows no framework. The package registers the rooms of those that it
+This file imports no framework. The package registers the rooms of those that it
 supports, and a room is loaded when its framework is in use.
 """
 
@@ -17,7 +17,7 @@ class Visit(NamedTuple):
 
     Attributes:
       module: its path in the model.
-      technique: what it is for.
+      technique: the name of its technique.
       rate: its rate, or None if it has none.
       shares_heads: whether it is an attention that gives all its heads one mask.
     """
@@ -29,13 +29,13 @@ class Visit(NamedTuple):
 
 
 class Room(Protocol):
-    """What a framework's room offers to an audit."""
+    """The functions that a framework's room provides for an audit."""
 
     def is_model(self, value: Any, /) -> bool:
         """Whether a value is a model that holds arrays."""
 
     def split(self, model: Any, /) -> tuple[PyTree, Callable[[PyTree], Any]]:
-        """The arrays of a model, and what makes a copy of it from them."""
+        """The arrays of a model, and a function that makes a copy of it from them."""
 
     def state(self, model: Any, /) -> PyTree:
         """The arrays of a model."""
@@ -44,19 +44,19 @@ class Room(Protocol):
         """Which of them belong to a stream of keys: a tree of bools."""
 
     def call(self, function: Any, /) -> Callable[..., Any]:
-        """What is called where a model is given in place of a function."""
+        """The function that is called where a model is given in its place."""
 
     def watching(
         self, models: list[Any], tell: Callable[[Visit], None], /
     ) -> contextlib.AbstractContextManager[None]:
-        """Tells of calls of stochastic modules, and marks all calls with scopes."""
+        """Reports calls of stochastic modules, and marks all calls with scopes."""
 
 
 _LOADERS: dict[str, Callable[[], Room]] = {}
 
 
 def register(framework: str, load: Callable[[], Room], /) -> None:
-    """Says how to load the room of a framework, such as ``"flax.nnx"``."""
+    """Registers a loader for the room of a framework, such as ``"flax.nnx"``."""
     _LOADERS[framework] = load
 
 
@@ -66,7 +66,7 @@ def rooms_in_use() -> list[Room]:
 
 
 def described(value: Any, /) -> str:
-    """What an argument is, for a message."""
+    """A description of an argument, for a message."""
     if hasattr(value, "shape"):
         return f"an array of shape {tuple(value.shape)}"
     return "None" if value is None else f"a {type(value).__name__}"
@@ -78,7 +78,7 @@ def model_room(value: Any, rooms: list[Room], /) -> Room | None:
 
 
 def callable_of(function: Any, rooms: list[Room], /) -> Callable[..., Any]:
-    """What is called: a function itself, or how the room of a model calls it."""
+    """The function to be called: itself, or that of a model."""
     for room in rooms:
         function = room.call(function)
     chosen: Callable[..., Any] = function

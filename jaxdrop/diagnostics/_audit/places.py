@@ -1,4 +1,4 @@
-"""Where in the user's code and modules an equation comes from."""
+"""The source of an equation in the user's code and modules."""
 
 import pathlib
 import re
@@ -23,13 +23,13 @@ _TRANSFORM = re.compile(r"\w+\(|\)")
 
 
 class Place(NamedTuple):
-    """Where in a program an equation is, seen from outside.
+    """The place of an equation in a program.
 
     Attributes:
       chain: the equations that lead to it.
       scope: the names of the scopes around it.
       loops: the loops around it, the whole program first.
-      steps: how often it runs in one pass.
+      steps: the number of times it runs in one pass.
       branches: which branches of which choices it is in.
       recomputes: whether it is part of a backward pass.
     """

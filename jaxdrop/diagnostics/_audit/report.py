@@ -1,4 +1,4 @@
-"""What an audit tells, as data and as a table."""
+"""The result of an audit, as data and as a table."""
 
 import dataclasses
 import textwrap
@@ -9,22 +9,22 @@ class Site(NamedTuple):
     """One place where a forward pass draws random numbers, or would in training.
 
     Attributes:
-      name: the path of the module that draws; without one, the ``jax.named_scope`` it
-        stands in; without that, the line of code.
-      technique: what is drawn for: ``"dropout"``, ``"spatial_dropout"``, a module of
-        Flax, or a function of ``jax.random``.
+      name: the path of the module that draws; without one, the ``jax.named_scope``
+        around it; without that, the line of code.
+      technique: the function that draws: ``"dropout"``, ``"spatial_dropout"``, a module
+        of Flax, or a function of ``jax.random``.
       rate: the drop probability, a number, or the numbers of an array in row-major
         order; None where there is none, or where traced data decide it.
-      mask_shape: the shape of what is drawn in one step, 1 along shared axes; of
+      mask_shape: the shape that is drawn in one step, 1 along shared axes; of
         attention, one of the blocks in which it draws. None if nothing is drawn.
-      mode: ``"active"``; or why nothing is drawn, ``"rate 0"`` or ``"evaluation"``; or
-        ``"unknown"`` for a primitive of which the audit does not know what it draws.
-      steps: how often the pass draws it: the lengths of the loops around it. A loop of
-        unknown length counts once.
-      random_bits: how many random bits one pass draws, over all steps.
-      memory: how many bytes the mask or noise of one pass takes, if all of it is kept
-        for the backward pass, as it is without ``jax.checkpoint``; 0 where it is drawn
-        again, as in :func:`jaxdrop.dot_product_attention`.
+      mode: ``"active"``; the reason why nothing is drawn, ``"rate 0"`` or
+        ``"evaluation"``; or ``"unknown"`` for a primitive that the audit cannot read.
+      steps: the number of draws in a pass, the product of the lengths of the loops
+        around it. A loop of unknown length counts as 1.
+      random_bits: the number of random bits that one pass draws, over all steps.
+      memory: the number of bytes that the mask or noise of one pass takes, if all of it
+        is kept for the backward pass, as it is without ``jax.checkpoint``; 0 where it
+        is drawn again, as in :func:`jaxdrop.dot_product_attention`.
       source: the line of code, ``"file.py:12"``.
     """
 
@@ -40,12 +40,12 @@ class Site(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """Something that is known to go wrong.
+    """A likely mistake in the use of dropout.
 
     Attributes:
       kind: one of a few words, for tests and filters.
-      sites: the names of the sites that it is about.
-      message: what was found, and what to do about it.
+      sites: the names of the sites concerned.
+      message: the problem and its remedy.
       reference: a paper or a page of documentation, with its link.
     """
 
@@ -57,11 +57,11 @@ class Finding(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Audit:
-    """The sites of a forward pass, and what was found; ``print`` shows a table.
+    """The sites of a forward pass, and the findings; ``print`` shows a table.
 
     Attributes:
       sites: all sites, those that draw in the order of the program.
-      findings: what is known to go wrong.
+      findings: the likely mistakes.
     """
 
     sites: tuple[Site, ...]

@@ -1,4 +1,4 @@
-"""From a function and its arguments to a program, and to the modules it called."""
+"""Tracing a function into a program, and recording the modules it calls."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
@@ -28,8 +28,8 @@ class Traced(NamedTuple):
     Attributes:
       program: the program; its inputs are the arrays among the arguments.
       inputs: these arrays, or their shapes.
-      num_results: how many of its outputs are what the function returns; the others
-        are what models hold afterwards.
+      num_results: the number of its outputs that the function returns; the others are
+        the states of models afterwards.
       visits: the calls of stochastic modules.
       streams: the state of streams of keys, each as the position of an input and of the
         output that holds it afterwards.
@@ -45,8 +45,8 @@ class Traced(NamedTuple):
 def traced(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], /) -> Traced:
     """Traces a call; models among the arguments are copied, and watched.
 
-    The program is traced anew in a context of its own: it neither takes what was traced
-    before from JAX's caches, without calling any module, nor leaves its marks there.
+    The program is traced in a context of its own: with JAX's caches of earlier traces
+    no module would be called, and its marks must not be left there.
     """
     rooms = rooms_in_use()
     _check_callable(function, args, rooms)
