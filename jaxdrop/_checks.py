@@ -21,7 +21,7 @@ _INT32_MAX = 2**31 - 1
 
 
 def check_dropout(x: Any, /, *, rate: Rate, caller: str, scalar: bool = True) -> Array:
-    """Checks what every dropper is given, and returns ``x`` as an array.
+    """Checks the data and the rate of a dropper, and returns ``x`` as an array.
 
     Args:
       x: the data.

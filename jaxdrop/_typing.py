@@ -23,7 +23,7 @@ Axes: TypeAlias = tuple[int, ...]
 PyTree: TypeAlias = Any
 
 Path: TypeAlias = tuple[Any, ...]
-"""Where a leaf is in its tree, as ``jax.tree_util`` tells it."""
+"""The path of a leaf in its tree, as in ``jax.tree_util``."""
 
 Where: TypeAlias = Callable[[str, Array], bool]
 """Selects leaves of a tree by their path (``"encoder/0/kernel"``) and value."""

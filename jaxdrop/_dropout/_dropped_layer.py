@@ -1,4 +1,4 @@
-"""Layers with dropped weights: their masks, and what evaluation computes instead."""
+"""Layers with dropped weights: their masks, and their outputs in evaluation."""
 
 from collections.abc import Callable
 from typing import Any
@@ -28,7 +28,7 @@ _NODES = 32
 def check_evaluation(
     evaluation: str, activation: Elementwise | None, /, *, caller: str
 ) -> None:
-    """Raises unless ``evaluation`` is offered and has what it needs."""
+    """Raises unless ``evaluation`` is offered and its requirements are met."""
     check_choice(evaluation, ("mean", "moments"), name=f"{caller}: evaluation")
     if evaluation == "moments" and activation is None:
         raise ValueError(

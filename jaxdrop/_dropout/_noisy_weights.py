@@ -1,4 +1,4 @@
-"""Weights with learned noise: how noisy they are, and what comes of it."""
+"""Weights with learned noise: their log alpha, and layers of noisy weights."""
 
 from collections.abc import Callable
 
@@ -66,7 +66,7 @@ def variational_conv(
     threshold: ArrayLike,
     deterministic: bool | Array,
 ) -> Array:
-    """What :func:`jaxdrop.variational_dense` is to a matrix product, for any other.
+    """:func:`jaxdrop.variational_dense` for products other than that of matrices.
 
     Args:
       key: a PRNG key; may be None where nothing is drawn.

@@ -39,7 +39,7 @@ def alpha_dropout(
     Raises:
       ValueError: if ``rate`` or ``broadcast_dims`` are out of range, or a key is
         missing.
-      TypeError: if ``x`` is not floating point, or ``rate`` no number.
+      TypeError: if ``x`` is not floating point, or ``rate`` is not a number.
 
     References:
       Klambauer, Unterthiner, Mayr, Hochreiter, `Self-normalizing neural networks

@@ -21,7 +21,7 @@ def concrete_penalty(
     dropout_regularizer: ArrayLike,
     num_inputs: int | None = None,
 ) -> Array:
-    """What a layer under concrete dropout adds to the loss.
+    """Computes the penalty of a layer under concrete dropout.
 
     ``weight_regularizer * sum(kernel ** 2) / (1 - rate) - dropout_regularizer *
     num_inputs * entropy(rate)``: the first term shrinks weights, more so at a high

@@ -24,20 +24,21 @@ def drop_block(
     seeds: str = "padded",
     deterministic: Flag = False,
 ) -> Array:
-    """Drops blocks of a feature map, so that neighbours cannot fill in for them.
+    """Drops blocks of a feature map, so that neighbours cannot replace them.
 
-    Neighbouring activations of a convolution say nearly the same, and dropping them one
-    by one removes little. The place is after the later convolutions of a network, and
-    on its skip connections; usual, and the paper's choice, are blocks of 7 with a rate
-    that grows from 0 to 0.1 over training, for which a traced rate serves.
+    Neighbouring activations of a convolution carry nearly the same information, so that
+    dropping single entries removes little of it. The place is after the later
+    convolutions of a network, and on its skip connections; usual, and the paper's
+    choice, are blocks of 7 with a rate that grows from 0 to 0.1 over training, for
+    which a traced rate serves.
 
-    Every entry is dropped with probability ``rate``, at the border as well, whatever
-    the block: blocks may start outside the map, each position with probability
-    ``1 - (1 - rate) ** (1 / volume)``, and what is kept is divided by ``1 - rate``. The
-    paper (``seeds="valid"``) lets blocks start only where they fit, with a probability
-    that makes the mean rate too small and the border's far smaller, and divides by the
-    share that was kept; here by that of each example, so that examples never influence
-    each other.
+    Every entry is dropped with probability ``rate``, also at the border, for any
+    block size: blocks may start outside the map, each position with probability
+    ``1 - (1 - rate) ** (1 / volume)``, and kept entries are divided by
+    ``1 - rate``. The paper (``seeds="valid"``) lets blocks start only where they fit,
+    with a probability that makes the mean rate too small and the border's far smaller,
+    and divides by the share that was kept; here by that of each example, so that
+    examples never influence each other.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.
@@ -47,8 +48,8 @@ def drop_block(
       block_size: the sides of a block: one number, or one for each spatial axis. 1 is
         elementwise dropout. Static.
       num_spatial_dims: how many axes a block spans: 1, 2 or 3. They are the last ones
-        other than ``channel_axis``; what is before them is batch. By default 2, for
-        ``x`` with four axes; with any other rank it must be given. Static.
+        other than ``channel_axis``; the axes before them are batch axes. By default 2,
+        for ``x`` with four axes; with any other rank it must be given. Static.
       channel_axis: the axis of the channels: -1 for ``(batch, height, width,
         channels)``. For ``(batch, channels, height, width)``, as in PyTorch, it must be
         1: with -1 columns of pixels would be dropped. Static.
@@ -63,7 +64,7 @@ def drop_block(
     Raises:
       ValueError: if ``rate``, ``block_size`` or ``seeds`` are out of range, a key is
         missing, or ``x`` has too few axes.
-      TypeError: if ``x`` is not floating point, or ``rate`` no number.
+      TypeError: if ``x`` is not floating point, or ``rate`` is not a number.
 
     References:
       Ghiasi, Lin, Le, `DropBlock: a regularization method for convolutional networks

@@ -42,7 +42,7 @@ def drop_connect(
 
     Returns:
       ``params`` with masked leaves, of the same structure, shapes and dtypes. For one
-      array, what :func:`jaxdrop.dropout` gives for the same key.
+      array, the result of :func:`jaxdrop.dropout` for the same key.
 
     Raises:
       ValueError: if ``rate`` is out of range, or a key is missing.

@@ -44,7 +44,7 @@ def dropout(
     Raises:
       ValueError: if ``rate`` or ``broadcast_dims`` are out of range, or a key is
         missing.
-      TypeError: if ``x`` is not floating point, or ``rate`` no number.
+      TypeError: if ``x`` is not floating point, or ``rate`` is not a number.
 
     References:
       Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov, `Dropout: a simple way

@@ -23,12 +23,12 @@ def embedding_dropout(
 ) -> Array:
     """Drops word types: every occurrence of an id in the batch, or none.
 
-    What dropping rows of the embedding table does, at the cost of the batch and not of
-    the vocabulary: the bits of an id are drawn at the counter ``id``, so that the
-    result is that of ``dropout(key, table, rate=rate, broadcast_dims=(-1,))[ids]``.
-    The place is right after the look-up; usual rates are 0.1 for language models and
-    0.25 for classifiers. Under ``jax.vmap`` over keys each example drops types of its
-    own.
+    Equivalent to dropping rows of the embedding table, at a cost that depends on the
+    batch and not on the vocabulary: the bits of an id are drawn at the counter ``id``,
+    so that the result is that of
+    ``dropout(key, table, rate=rate, broadcast_dims=(-1,))[ids]``. The place is right
+    after the look-up; usual rates are 0.1 for language models and 0.25 for classifiers.
+    Under ``jax.vmap`` over keys each example drops types of its own.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.

@@ -20,9 +20,9 @@ def feature_alpha_dropout(
 ) -> Array:
     """Sets whole channels to SELU's saturation, and keeps mean 0 and variance 1.
 
-    What :func:`jaxdrop.spatial_dropout` is to dropout, this is to
-    :func:`jaxdrop.alpha_dropout`. The place is after a convolution and its SELU; usual
-    rates are 0.05 and 0.1.
+    The variant of :func:`jaxdrop.alpha_dropout` for channels, as
+    :func:`jaxdrop.spatial_dropout` is that of dropout. The place is after a convolution
+    and its SELU; usual rates are 0.05 and 0.1.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.
@@ -30,8 +30,8 @@ def feature_alpha_dropout(
       rate: the probability that a channel of an example is dropped, a scalar. A traced
         rate does not recompile when it changes; outside [0, 1] it gives NaN.
       num_spatial_dims: how many axes one draw spans: 1, 2 or 3. They are the last ones
-        other than ``channel_axis``; what is before them is batch. By default 2, for
-        ``x`` with four axes; with any other rank it must be given. Static.
+        other than ``channel_axis``; the axes before them are batch axes. By default 2,
+        for ``x`` with four axes; with any other rank it must be given. Static.
       channel_axis: the axis of the channels: -1 for ``(batch, height, width,
         channels)``. For ``(batch, channels, height, width)``, as in PyTorch, it must be
         1: with -1 columns of pixels would be dropped. Static.
@@ -43,7 +43,7 @@ def feature_alpha_dropout(
     Raises:
       ValueError: if ``rate`` is out of range, a key is missing, or ``x`` has too few
         axes.
-      TypeError: if ``x`` is not floating point, or ``rate`` no number.
+      TypeError: if ``x`` is not floating point, or ``rate`` is not a number.
 
     References:
       Klambauer, Unterthiner, Mayr, Hochreiter, `Self-normalizing neural networks

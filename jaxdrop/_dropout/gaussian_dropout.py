@@ -24,7 +24,7 @@ def gaussian_dropout(
 
     No entry is zeroed, so that gradients reach every unit in every step. The
     usual rates and the place are those of :func:`jaxdrop.dropout`. The noise is drawn
-    in float32 whatever the dtype of ``x``.
+    in float32 for every dtype of ``x``.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.
@@ -42,7 +42,7 @@ def gaussian_dropout(
     Raises:
       ValueError: if ``rate`` is 1 or out of range, ``broadcast_dims`` are out of range,
         or a key is missing.
-      TypeError: if ``x`` is not floating point, or ``rate`` no number.
+      TypeError: if ``x`` is not floating point, or ``rate`` is not a number.
 
     References:
       Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov, `Dropout: a simple way

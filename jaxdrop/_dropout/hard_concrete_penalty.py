@@ -16,8 +16,8 @@ _SHIFT = TEMPERATURE * math.log(-LOW / HIGH)
 def hard_concrete_penalty(log_alpha: PyTree, /) -> Array:
     """The expected number of gates of :func:`hard_concrete` that are not 0.
 
-    It is added to a loss that is a sum over the data set, times what an open gate
-    costs; for a mean over examples divide it by their number.
+    Add it, times the cost of an open gate, to a loss that is a sum over the data set;
+    for a mean over examples divide it by their number.
 
     Args:
       log_alpha: an array, or a tree of arrays.

@@ -37,7 +37,7 @@ def locked_dropout(
 
     Raises:
       ValueError: if ``rate`` or ``time_axis`` is out of range, or a key is missing.
-      TypeError: if ``x`` is not floating point, or ``rate`` no number.
+      TypeError: if ``x`` is not floating point, or ``rate`` is not a number.
 
     References:
       Gal, Ghahramani, `A theoretically grounded application of dropout in recurrent

@@ -15,19 +15,19 @@ _T = TypeVar("_T")
 def multi_sample(key: Key, fn: Callable[[Key], _T], /, *, num_samples: int) -> _T:
     """Runs a head under several keys, so that a costly trunk is trained on many masks.
 
-    The outputs are stacked in front: take the loss of each and average the losses. The
-    average of the logits has another gradient, and is not what the paper does. The
+    The outputs are stacked along a new first axis: take the loss of each and average
+    the losses, as the paper does. The average of the logits has another gradient. The
     place is the head of a classifier, with ``fn`` from its dropout on; a usual number
     is 4 to 8.
 
     Args:
-      key: a PRNG key. Sample ``t`` runs under ``jax.random.fold_in(key, t)``, whatever
-        the number of samples.
+      key: a PRNG key. Sample ``t`` runs under ``jax.random.fold_in(key, t)``, for any
+        number of samples.
       fn: a function of a key; it runs vectorised, by ``jax.vmap``.
-      num_samples: how many masks. Static.
+      num_samples: the number of masks. Static.
 
     Returns:
-      What ``fn`` returns, each array with an axis of length ``num_samples`` in front.
+      The outputs of ``fn``, each with a new first axis of length ``num_samples``.
 
     Raises:
       ValueError: if ``num_samples`` is below 1, or a key is missing.

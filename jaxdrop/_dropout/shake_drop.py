@@ -41,8 +41,8 @@ def shake_drop(
       x: the output of a residual branch, floating point or complex.
       rate: the probability of shaking a branch, a scalar. A traced rate does not
         recompile when it changes; outside [0, 1] it gives NaN.
-      batch_axis: the axis of the examples, or ``None`` for one decision for all: what
-        belongs under ``jax.vmap``. Static.
+      batch_axis: the axis of the examples, or ``None`` for one decision for all, for
+        use under ``jax.vmap``. Static.
       deterministic: return the expectation; may be traced.
 
     Returns:
@@ -50,7 +50,7 @@ def shake_drop(
 
     Raises:
       ValueError: if ``rate`` or ``batch_axis`` is out of range, or a key is missing.
-      TypeError: if ``x`` is not floating point, or ``rate`` no number.
+      TypeError: if ``x`` is not floating point, or ``rate`` is not a number.
 
     References:
       Yamada, Iwamura, Akiba, Kise, `ShakeDrop regularization for deep residual learning

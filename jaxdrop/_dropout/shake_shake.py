@@ -31,8 +31,8 @@ def shake_shake(
       key: a PRNG key; may be ``None`` where nothing is drawn.
       a: the output of a branch, floating point or complex.
       b: the output of another, of the shape and dtype of ``a``.
-      batch_axis: the axis of the examples, or ``None`` for one mixture for all: what
-        belongs under ``jax.vmap``. Static.
+      batch_axis: the axis of the examples, or ``None`` for one mixture for all, for
+        use under ``jax.vmap``. Static.
       deterministic: return the mean of the branches; may be traced.
 
     Returns:

@@ -31,8 +31,8 @@ def spatial_dropout(
       rate: the probability that a channel of an example is dropped, a scalar. A traced
         rate does not recompile when it changes; outside [0, 1] it gives NaN.
       num_spatial_dims: how many axes one draw spans: 1, 2 or 3. They are the last ones
-        other than ``channel_axis``; what is before them is batch. By default 2, for
-        ``x`` with four axes; with any other rank it must be given. Static.
+        other than ``channel_axis``; the axes before them are batch axes. By default 2,
+        for ``x`` with four axes; with any other rank it must be given. Static.
       channel_axis: the axis of the channels: -1 for ``(batch, height, width,
         channels)``. For ``(batch, channels, height, width)``, as in PyTorch, it must be
         1: with -1 columns of pixels would be dropped. Static.
@@ -44,7 +44,7 @@ def spatial_dropout(
     Raises:
       ValueError: if ``rate`` is out of range, a key is missing, or ``x`` has too few
         axes.
-      TypeError: if ``x`` is not floating point, or ``rate`` no number.
+      TypeError: if ``x`` is not floating point, or ``rate`` is not a number.
 
     References:
       Tompson, Goroshin, Jain, LeCun, Bregler, `Efficient object localization using

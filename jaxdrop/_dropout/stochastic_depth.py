@@ -33,7 +33,7 @@ def stochastic_depth(
       rate: the probability of dropping a branch, a scalar. A traced rate does not
         recompile when it changes; outside [0, 1] it gives NaN.
       batch_axis: the axis of the examples, or ``None`` for one decision for the whole
-        array: the paper's mode, and what belongs under ``jax.vmap``. Static.
+        array: the paper's mode, and for use under ``jax.vmap``. Static.
       scale: divide surviving branches by ``1 - rate``. Without, the mean of the branch
         in training is ``1 - rate`` times that in evaluation. Static.
       deterministic: return ``x`` untouched; may be traced.
@@ -43,7 +43,7 @@ def stochastic_depth(
 
     Raises:
       ValueError: if ``rate`` or ``batch_axis`` is out of range, or a key is missing.
-      TypeError: if ``x`` is not floating point, or ``rate`` no number.
+      TypeError: if ``x`` is not floating point, or ``rate`` is not a number.
 
     References:
       Huang, Sun, Liu, Sedra, Weinberger, `Deep networks with stochastic depth

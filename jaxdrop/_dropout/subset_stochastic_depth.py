@@ -26,16 +26,16 @@ def subset_stochastic_depth(
 ) -> Array:
     """Runs a residual branch on a random subset of the examples, and not on the rest.
 
-    What :func:`jaxdrop.stochastic_depth` computes and throws away is not computed here:
-    the work of the branch falls in proportion to the rate, forward and backward. The
+    Unlike in :func:`jaxdrop.stochastic_depth`, dropped branches are not computed: the
+    work of the branch falls in proportion to the rate, forward and backward. The
     place and the usual rates are the same,
     ``x + subset_stochastic_depth(key, branch, x, rate=rate)``. The number of examples
     is fixed, so that sizes are static, and kept outputs are scaled by its inverse
     share; the mean over keys is that of the whole batch, if ``branch`` treats examples
     independently. Batch normalisation in ``branch`` does not: it sees the statistics of
     the subset alone, in its output and in its running averages, and those of a small
-    subset are noisy. At rate 1 ``branch`` is called for what it does to its own state;
-    what else it computes is left out by ``jax.jit``.
+    subset are noisy. At rate 1 ``branch`` is called for the effect on its state only;
+    ``jax.jit`` removes the rest of its work.
 
     A batch that is spread over devices: on an automatic mesh every device gathers the
     examples that are picked and computes all of them, and on an explicit mesh the batch
@@ -46,7 +46,7 @@ def subset_stochastic_depth(
       key: a PRNG key; may be ``None`` where nothing is dropped.
       branch: a function of ``x`` that keeps the batch axis in place.
       x: the data, an array or a tree of arrays that share the batch axis.
-      rate: the share of examples to be dropped, a Python number; what is kept is
+      rate: the share of examples to be dropped, a Python number; the number kept is
         rounded to whole examples, and is at least one below rate 1. Static.
       batch_axis: the axis of the examples, in ``x`` and in the output. Static.
       deterministic: run ``branch`` on all of ``x``. Static.

@@ -37,8 +37,8 @@ def token_dropout(
     Args:
       key: a PRNG key; may be ``None`` where nothing is dropped.
       x: tokens, floating point or complex, ``(*batch, tokens, features)``.
-      rate: the share of tokens to be dropped, a Python number; what is kept is rounded
-        to whole tokens, and is at least one below rate 1. Static.
+      rate: the share of tokens to be dropped, a Python number; the number kept is
+        rounded to whole tokens, and is at least one below rate 1. Static.
       num_prefix_tokens: how many tokens at the start, such as a class token, are always
         kept; ``rate`` is of the others. Static.
       token_axis: the axis of the tokens; each position on the axes before it draws for

@@ -29,9 +29,9 @@ def variational_dense(
     A weight is drawn from N(mean, variance), so that ``variance / mean**2``, called
     alpha, is the ``rate / (1 - rate)`` of its own Gaussian dropout. With
     :func:`jaxdrop.variational_penalty` in the loss the alpha of useless weights grows
-    without bound, and they are pruned. What is drawn are the outputs, whose mean and
-    variance follow from those of the weights: each example has noise of its own, with
-    less variance in the gradient. The place is every dense layer; a
+    without bound, and they are pruned. The outputs are sampled instead of the
+    weights, from the mean and variance that follow: each example has noise of its own,
+    which reduces the variance of the gradient. The place is every dense layer; a
     usual start is a ``log_variance`` of -10, with a penalty whose coefficient rises
     from 0 to 1 over the first epochs.
 

@@ -40,15 +40,15 @@ def attention_fn(
       query: queries, ``(*batch, queries, heads, features)``.
       key: keys, ``(*batch, keys, key heads, features)``.
       value: values, of the shape of ``key``.
-      bias: what is added to the logits, broadcasting to ``(*batch, heads, queries,
-        keys)``.
-      mask: what may be attended to, broadcasting as ``bias``.
+      bias: a term that is added to the logits, broadcasting to
+        ``(*batch, heads, queries, keys)``.
+      mask: True where a query may attend, broadcasting as ``bias``.
       broadcast_dropout: one mask for all examples and heads.
       dropout_rng: the key of the mask.
       dropout_rate: the probability of dropping a weight; may be traced here, but not in
         Flax's modules, which compare it with 0 in Python.
       deterministic: drop nothing; may be traced.
-      dtype: what to compute in; by default what the arrays promote to.
+      dtype: the dtype of the computation; by default that of the promoted arrays.
       precision: of the products, see ``jax.lax.Precision``.
       module: where to record the weights, if they are to be.
       force_fp32_for_softmax: without effect: it always is.

@@ -1,4 +1,4 @@
-"""Linen models in :mod:`jaxdrop.diagnostics`: what an audit reads of them."""
+"""Linen models in :mod:`jaxdrop.diagnostics`: the functions that an audit needs."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
@@ -41,7 +41,7 @@ def streams(model: Any, /) -> PyTree:
 
 
 def call(function: Any, /) -> Callable[..., Any]:
-    """What is called: of a model, ``apply``."""
+    """The function that is called: of a model, ``apply``."""
     if not isinstance(function, nn.Module):
         return cast(Callable[..., Any], function)
 

@@ -85,7 +85,7 @@ class ConcreteDropout(StochasticModule):
         return y
 
     def penalty(self) -> Array:
-        """What this layer adds to the loss, :func:`jaxdrop.concrete_penalty`."""
+        """The penalty to add to the loss, :func:`jaxdrop.concrete_penalty`."""
         if not isinstance(self.layer, nn.Module):
             raise TypeError(
                 "ConcreteDropout: layer must be a module with a kernel, such as "

@@ -162,10 +162,10 @@ class DropConnectConv(NoisyConv, StochasticModule):
 
 
 class VariationalConv(NoisyConv, StochasticModule):
-    """A convolution that learns how noisy its weights are, and prunes what is noise.
+    """A convolution that learns the noise of its weights, and prunes noisy ones.
 
-    What :class:`VariationalDense` is to ``flax.linen.Dense``, this is to
-    ``flax.linen.Conv``. Each call sows its penalty into the collection ``"penalties"``.
+    The convolution that corresponds to :class:`VariationalDense`. Each call sows its
+    penalty into the collection ``"penalties"``.
 
     Attributes:
       features: the number of output channels.
@@ -181,7 +181,7 @@ class VariationalConv(NoisyConv, StochasticModule):
       precision: of the products, see ``jax.lax.Precision``.
       kernel_init: the initializer of the means of the weights.
       bias_init: the initializer of the bias.
-      log_variance_init: what the log variances start from.
+      log_variance_init: the initial log variances.
       threshold: weights whose log of ``variance / mean**2`` is above this are pruned.
 
     References:
@@ -251,7 +251,7 @@ class VariationalConv(NoisyConv, StochasticModule):
         return add_bias(y, bias)
 
     def penalty(self) -> Array:
-        """What this layer adds to the loss, :func:`jaxdrop.variational_penalty`."""
+        """The penalty to add to the loss, :func:`jaxdrop.variational_penalty`."""
         return variational_penalty(*self._weights())
 
     def sparsity(self) -> Array:

@@ -21,8 +21,8 @@ class L0Dense(NoisyDense, StochasticModule):
     :func:`jaxdrop.hard_concrete` gates on the inputs, with parameters named and
     initialised as those of ``flax.linen.Dense``, and ``log_alpha``. Each call sows how
     many weights are expected to be used into the collection ``"penalties"``: apply the
-    model with ``mutable="penalties"`` and add the sum of its leaves, times what a
-    weight costs, to the loss.
+    model with ``mutable="penalties"`` and add the sum of its leaves, times the cost of
+    a weight, to the loss.
 
     Attributes:
       features: the number of output features.

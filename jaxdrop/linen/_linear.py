@@ -1,4 +1,4 @@
-"""What dense layers with noisy weights share, as Linen modules."""
+"""The base of dense layers with noisy weights, as Linen modules."""
 
 from typing import Any
 

@@ -23,11 +23,11 @@ def mc_apply(
     Args:
       module: a Linen module.
       streams: the collections that keys are drawn from.
-      **kwargs: what every call of the module is given, such as ``train=False``.
+      **kwargs: keyword arguments of every call, such as ``train=False``.
 
     Returns:
-      ``apply(key, variables, *args)``, which returns what the module returns. It raises
-      if the module changes a variable, such as a running average.
+      ``apply(key, variables, *args)``, which returns the output of the module. It
+      raises if the module changes a variable, such as a running average.
 
     Examples:
       >>> import jax, jax.numpy as jnp, jaxdrop

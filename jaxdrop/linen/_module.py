@@ -1,4 +1,4 @@
-"""What Linen modules share: a mode, a collection of keys, and mostly a rate."""
+"""The bases of Linen modules: a mode, a collection of keys, and mostly a rate."""
 
 import dataclasses
 from typing import Any, Self
@@ -14,12 +14,12 @@ from jaxdrop._typing import Array, Flag, Key, Rate
 switched_on: Any = jax.make_user_context(False)
 """Within ``switched_on(True)`` our modules are in training, whatever their mode.
 
-What JAX has traced without it is traced anew: its caches know of the context.
+JAX's caches depend on the context, so that functions traced without it are traced anew.
 """
 
 
 def tidy(module: Any, /) -> None:
-    """Makes what a module was given hashable, and its scalars Python numbers."""
+    """Makes the fields of a module hashable, and its scalars Python numbers."""
     for field in dataclasses.fields(module):
         value = getattr(module, field.name, None)
         simple = as_number(value)

@@ -1,4 +1,4 @@
-"""How Linen layers hand out what they add to the loss."""
+"""Penalties of Linen layers, sown for the loss."""
 
 from collections.abc import Callable
 

@@ -16,7 +16,7 @@ from jaxdrop.linen._penalties import sow_penalty
 
 
 class VariationalDense(NoisyDense, StochasticModule):
-    """A dense layer that learns how noisy its weights are, and prunes what is noise.
+    """A dense layer that learns the noise of its weights, and prunes noisy ones.
 
     :func:`jaxdrop.variational_dense` with parameters named and initialised as those of
     ``flax.linen.Dense``, and ``kernel_log_variance``. Each call sows its penalty into
@@ -31,7 +31,7 @@ class VariationalDense(NoisyDense, StochasticModule):
       precision: of the products, see ``jax.lax.Precision``.
       kernel_init: the initializer of the means of the weights.
       bias_init: the initializer of the bias.
-      log_variance_init: what the log variances start from.
+      log_variance_init: the initial log variances.
       threshold: weights whose log of ``variance / mean**2`` is above this are pruned.
 
     Examples:
@@ -96,7 +96,7 @@ class VariationalDense(NoisyDense, StochasticModule):
         return add_bias(y, bias)
 
     def penalty(self) -> Array:
-        """What this layer adds to the loss, :func:`jaxdrop.variational_penalty`."""
+        """The penalty to add to the loss, :func:`jaxdrop.variational_penalty`."""
         return variational_penalty(*self._weights())
 
     def sparsity(self) -> Array:

@@ -1,4 +1,4 @@
-"""NNX models in :mod:`jaxdrop.diagnostics`: what an audit reads of them."""
+"""NNX models in :mod:`jaxdrop.diagnostics`: the functions that an audit needs."""
 
 import contextlib
 import functools
@@ -28,7 +28,7 @@ def is_model(value: Any, /) -> bool:
 
 
 def split(model: Any, /) -> tuple[PyTree, Callable[[PyTree], Any]]:
-    """The state of a model, and what makes a copy of it from a state."""
+    """The state of a model, and a function that makes a copy of it from a state."""
     graph, state = nnx.split(model)
     return state, lambda state: nnx.merge(graph, state, copy=True)
 
@@ -46,7 +46,7 @@ def streams(model: Any, /) -> PyTree:
 
 
 def call(function: Any, /) -> Callable[..., Any]:
-    """What is called: a model is called itself."""
+    """The function that is called: a model itself."""
     chosen: Callable[..., Any] = function
     return chosen
 

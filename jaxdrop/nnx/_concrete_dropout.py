@@ -24,7 +24,7 @@ class ConcreteDropout(StochasticModule):
       layer: a module with a kernel, such as ``nnx.Linear`` or ``nnx.Conv``.
       weight_regularizer: as for :func:`jaxdrop.concrete_penalty`; in an
         ``nnx.Variable`` it may change without recompiling.
-      dropout_regularizer: likewise.
+      dropout_regularizer: as ``weight_regularizer``.
       num_inputs: as for :func:`jaxdrop.concrete_penalty`.
       init_rate: the rate to start from, between 0 and 1.
       temperature: of the relaxation; 0.1, or 2/3 where channels are dropped.
@@ -105,7 +105,7 @@ class ConcreteDropout(StochasticModule):
         return self.layer(dropped)
 
     def penalty(self) -> Array:
-        """What this layer adds to the loss, :func:`jaxdrop.concrete_penalty`."""
+        """The penalty to add to the loss, :func:`jaxdrop.concrete_penalty`."""
         if not isinstance(self.layer, nnx.Module):
             raise TypeError(
                 "ConcreteDropout: layer must be a module with a kernel, such as "

@@ -19,7 +19,7 @@ from jaxdrop.nnx._rate import hold_rate
 
 
 class ConvOptions(Mode, total=False):
-    """What a convolution takes besides its sizes, as ``flax.nnx.Conv``."""
+    """The arguments of a convolution besides its sizes, as of ``flax.nnx.Conv``."""
 
     strides: int | Sequence[int]
     padding: Any
@@ -134,7 +134,7 @@ class DropConnectConv(NoisyConv):
         rngs: KeySource | None = None,
         rate: RateLike | None = None,
     ) -> Array:
-        """Applies the layer; what is given here overrides the attribute of its name.
+        """Applies the layer; arguments override the attributes of their names.
 
         Args:
           x: inputs, ``(*batch, *spatial, in_features)``.
@@ -165,16 +165,16 @@ class DropConnectConv(NoisyConv):
 
 
 class VariationalConv(NoisyConv):
-    """A convolution that learns how noisy its weights are, and prunes what is noise.
+    """A convolution that learns the noise of its weights, and prunes noisy ones.
 
-    What :class:`VariationalLinear` is to ``flax.nnx.Linear``, this is to
-    ``flax.nnx.Conv``. Add :meth:`penalty` to the loss.
+    The convolution that corresponds to :class:`VariationalLinear`. Add :meth:`penalty`
+    to the loss.
 
     Args:
       in_features: the number of input channels.
       out_features: the number of output channels.
       kernel_size: the sides of the kernel.
-      log_variance_init: what the log variances start from.
+      log_variance_init: the initial log variances.
       threshold: weights whose log of ``variance / mean**2`` is above this are pruned.
       **options: as for ``flax.nnx.Conv``, and the mode as for
         :class:`StochasticModule`; ``rngs`` is required for initialisation.
@@ -214,7 +214,7 @@ class VariationalConv(NoisyConv):
         deterministic: Flag | None = None,
         rngs: KeySource | None = None,
     ) -> Array:
-        """Applies the layer; what is given here overrides the attribute of its name.
+        """Applies the layer; arguments override the attributes of their names.
 
         Args:
           x: inputs, ``(*batch, *spatial, in_features)``.
@@ -237,7 +237,7 @@ class VariationalConv(NoisyConv):
         return self._add_bias(y)
 
     def penalty(self) -> Array:
-        """What this layer adds to the loss, :func:`jaxdrop.variational_penalty`."""
+        """The penalty to add to the loss, :func:`jaxdrop.variational_penalty`."""
         return variational_penalty(self.kernel[...], self.kernel_log_variance[...])
 
     def sparsity(self) -> Array:

@@ -101,7 +101,7 @@ class DropConnectLinear(NoisyLinear):
         rngs: KeySource | None = None,
         rate: RateLike | None = None,
     ) -> Array:
-        """Applies the layer; what is given here overrides the attribute of its name.
+        """Applies the layer; arguments override the attributes of their names.
 
         Args:
           x: inputs, ``(*batch, in_features)``.

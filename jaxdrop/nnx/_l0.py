@@ -19,7 +19,7 @@ class L0Linear(NoisyLinear):
 
     :func:`jaxdrop.hard_concrete` gates on the inputs, with parameters named and
     initialised as those of ``flax.nnx.Linear``, and ``log_alpha``. Add
-    :meth:`penalty`, times what a weight costs, to the loss; for a whole model that is
+    :meth:`penalty`, times the cost of a weight, to the loss; for a whole model that is
     the sum over ``nnx.iter_modules(model)`` of the modules of this class.
 
     Args:
@@ -93,7 +93,7 @@ class L0Linear(NoisyLinear):
         deterministic: Flag | None = None,
         rngs: KeySource | None = None,
     ) -> Array:
-        """Applies the layer; what is given here overrides the attribute of its name.
+        """Applies the layer; arguments override the attributes of their names.
 
         Args:
           x: inputs, ``(*batch, in_features)``.

@@ -1,4 +1,4 @@
-"""What dense layers with noisy weights share, as NNX modules."""
+"""The base of dense layers with noisy weights, as NNX modules."""
 
 from typing import Any, TypedDict, Unpack
 
@@ -10,7 +10,7 @@ from jaxdrop.nnx._module import Mode, StochasticModule
 
 
 class DenseOptions(TypedDict):
-    """What a dense layer takes besides its sizes, as ``flax.nnx.Linear``."""
+    """The arguments of a dense layer besides its sizes, as of ``flax.nnx.Linear``."""
 
     use_bias: bool
     dtype: Any

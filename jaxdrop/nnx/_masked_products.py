@@ -56,8 +56,8 @@ def step_with_masks(
     """Runs a step of a cell, with masks before its products.
 
     The step is run by a twin of the cell, with the same variables, whose layers drop
-    what they multiply. It is a module of the same class, so ``super()`` and
-    transformations of NNX find what they expect.
+    their inputs. It is a module of the same class, so that ``super()`` and
+    transformations of NNX work as usual.
 
     Args:
       cell: a cell whose products are known.
@@ -110,7 +110,7 @@ def _drops(cell: nnx.RNNCellBase, of_inputs: Drop, of_state: Drop) -> dict[str, 
 def _copy_changes(
     before: dict[str, Any], twin: nnx.Module, cell: nnx.Module, masked: set[str]
 ) -> None:
-    """Sets on a cell what its twin has set on itself."""
+    """Copies to a cell the attributes that its twin has set on itself."""
     after = vars(twin)
     for name in {*before, *after} - masked:
         if _is_private(name) or (
@@ -128,7 +128,7 @@ def _is_private(name: str) -> bool:
 
 
 class _MaskedProduct(nnx.Module):
-    """A linear layer that drops what it multiplies, and counts its calls."""
+    """A linear layer that drops its inputs, and counts its calls."""
 
     def __init__(
         self, linear: nnx.Linear, drop: Drop, gate: int | None, gates: int | None

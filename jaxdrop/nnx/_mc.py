@@ -35,11 +35,11 @@ def mc_apply(key: Key, model: nnx.Module, /, *args: Any, **kwargs: Any) -> Any:
     Args:
       key: the key of this pass.
       model: an NNX module.
-      *args: what the model is called with.
-      **kwargs: likewise.
+      *args: the arguments of the model.
+      **kwargs: its keyword arguments.
 
     Returns:
-      What the model returns.
+      The output of the model.
 
     Raises:
       ValueError: if the pass changed a statistic of the model, or ``key`` is missing.
@@ -183,7 +183,7 @@ def _noting(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _statistics(model: nnx.Module) -> dict[str, Any]:
-    """The arrays of a model by path, without its keys and what it sows."""
+    """The arrays of a model by path, without its keys and sown values."""
     passing = (nnx.RngState, nnx.Intermediate)
     state = nnx.state(model, nnx.Not(nnx.Any(*passing)))
     return {

@@ -1,4 +1,4 @@
-"""What NNX modules share: a mode, a stream of keys, and mostly a rate."""
+"""The bases of NNX modules: a mode, a stream of keys, and mostly a rate."""
 
 import inspect
 from typing import Any, Self, TypedDict, Unpack
@@ -122,7 +122,7 @@ class StochasticModule(nnx.Module):
 
     @untabulated
     def draw_key(self, rngs: KeySource | None = None) -> Key:
-        """The next key of the stream, or of what was given at call time."""
+        """The next key of the stream, or of the source given at call time."""
         source = self.rngs if rngs is None else rngs
         if source is None:
             raise ValueError(
@@ -209,7 +209,7 @@ class DropoutModule(RatedModule):
         rngs: KeySource | None = None,
         rate: RateLike | None = None,
     ) -> Array:
-        """Regularizes ``x``; what is given here overrides the attribute of its name.
+        """Regularizes ``x``; arguments override the attributes of their names.
 
         Args:
           x: the data.

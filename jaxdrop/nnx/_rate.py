@@ -1,4 +1,4 @@
-"""A rate that modules share, and what a knob is at the moment."""
+"""A rate that modules share, and the current values of arguments."""
 
 from typing import Any
 

@@ -42,7 +42,7 @@ class EmbeddingDropout(RatedModule):
         rngs: KeySource | None = None,
         rate: RateLike | None = None,
     ) -> Array:
-        """Drops word types; what is given here overrides the attribute of its name.
+        """Drops word types; arguments override the attributes of their names.
 
         Args:
           embedded: vectors, ``(*batch, *features)``.
@@ -103,7 +103,7 @@ class TokenDropout(RatedModule):
         rngs: KeySource | None = None,
         rate: RateLike | None = None,
     ) -> Array | tuple[Array, Array]:
-        """Drops tokens; what is given here overrides the attribute of its name.
+        """Drops tokens; arguments override the attributes of their names.
 
         Args:
           x: tokens, ``(*batch, tokens, features)``.
@@ -169,7 +169,7 @@ class SubsetStochasticDepth(RatedModule):
         rngs: KeySource | None = None,
         rate: RateLike | None = None,
     ) -> Array:
-        """Runs the branch; what is given here overrides the attribute of its name.
+        """Runs the branch; arguments override the attributes of their names.
 
         Args:
           x: the data, an array or a tree of arrays that share the batch axis.

@@ -15,7 +15,7 @@ from jaxdrop.nnx._module import KeySource, Mode, value_of
 
 
 class VariationalLinear(NoisyLinear):
-    """A dense layer that learns how noisy its weights are, and prunes what is noise.
+    """A dense layer that learns the noise of its weights, and prunes noisy ones.
 
     :func:`jaxdrop.variational_dense` with parameters named and initialised as those of
     ``flax.nnx.Linear``, and ``kernel_log_variance``. Add :meth:`penalty` to the loss;
@@ -31,7 +31,7 @@ class VariationalLinear(NoisyLinear):
       precision: of the products, see ``jax.lax.Precision``.
       kernel_init: the initializer of the means of the weights.
       bias_init: the initializer of the bias.
-      log_variance_init: what the log variances start from.
+      log_variance_init: the initial log variances.
       threshold: weights whose log of ``variance / mean**2`` is above this are pruned.
       **mode: see :class:`StochasticModule`; ``rngs`` is required for initialisation.
 
@@ -88,7 +88,7 @@ class VariationalLinear(NoisyLinear):
         deterministic: Flag | None = None,
         rngs: KeySource | None = None,
     ) -> Array:
-        """Applies the layer; what is given here overrides the attribute of its name.
+        """Applies the layer; arguments override the attributes of their names.
 
         Args:
           x: inputs, ``(*batch, in_features)``.
@@ -114,7 +114,7 @@ class VariationalLinear(NoisyLinear):
         return self._add_bias(y)
 
     def penalty(self) -> Array:
-        """What this layer adds to the loss, :func:`jaxdrop.variational_penalty`."""
+        """The penalty to add to the loss, :func:`jaxdrop.variational_penalty`."""
         return variational_penalty(self.kernel[...], self.kernel_log_variance[...])
 
     def sparsity(self) -> Array:

@@ -10,7 +10,7 @@ figures are freed like other objects. Save one with ``figure.savefig("name.png")
 * :func:`predictive_band`: a predicted curve with its standard deviations.
 * :func:`learning_curves`: losses over training.
 * :func:`rate_sweep`: a measure against the rate.
-* :func:`mask`: what a mask keeps.
+* :func:`mask`: the kept entries of a mask.
 """
 
 from jaxdrop.plots._classification import rejection_curve as rejection_curve

@@ -57,7 +57,7 @@ def finished(ax: Axes, /) -> Figure:
 
 
 def plain(ax: Axes, /) -> None:
-    """Takes away what says nothing."""
+    """Removes spines and shortens ticks."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.tick_params(length=3)
 

@@ -107,7 +107,7 @@ def rejection_curve(
     weights: ArrayLike | None = None,
     ax: Axes | None = None,
 ) -> Figure:
-    """The accuracy on what is kept when the least confident examples are rejected.
+    """Draws the accuracy that remains when the least confident examples are rejected.
 
     Args:
       confidence: ``(*batch)``, or several such arrays by name: higher is more certain.
@@ -164,7 +164,7 @@ def uncertainty_histogram(
       groups: the uncertainties of each group by name, for example of inputs that are in
         and out of distribution, or of right and wrong predictions; of any numbers.
       num_bins: how many bins, the same for all groups.
-      xlabel: what the uncertainty is, with its unit.
+      xlabel: the name of the uncertainty, with its unit.
       ax: where to draw; a new figure if None.
 
     Returns:

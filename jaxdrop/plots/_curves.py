@@ -104,8 +104,8 @@ def learning_curves(
       history: a series ``(S,)`` for each name, or ``(runs, S)``: the mean over runs,
         with a band from the lowest to the highest.
       steps: ``(S,)``: where the values belong; 1, 2, … if None.
-      xlabel: what steps are.
-      ylabel: what the values are, with their unit.
+      xlabel: the name of the steps.
+      ylabel: the name of the values, with their unit.
       log: draw the values on a logarithmic scale.
       ax: where to draw; a new figure if None.
 
@@ -160,8 +160,8 @@ def rate_sweep(
       rates: the rates ``(R,)``.
       values: the measure at each rate, ``(R,)``, or ``(repeats, R)``: the mean with its
         standard error; or several such arrays by name.
-      xlabel: what the rate is.
-      ylabel: what the measure is, with its unit.
+      xlabel: the name of the rate.
+      ylabel: the name of the measure, with its unit.
       ax: where to draw; a new figure if None.
 
     Returns:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def mask(kept: ArrayLike, /, *, ax: Axes | None = None) -> Figure:
-    """What a mask keeps, dark, and what it drops, light.
+    """Draws the kept entries of a mask dark, and the dropped ones light.
 
     Args:
       kept: a boolean mask, ``True`` where kept: ``(n,)``, ``(rows, columns)``, or
