@@ -223,29 +223,21 @@ def check_shape(shape: Any, /, *, caller: str) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def nan_unless_positive(value: Any, /) -> Any:
-    """A number as it is; a JAX array with NaN where it is not above 0.
+def as_count(
+    value: Any,
+    /,
+    *,
+    name: str,
+    least: int | None = 1,
+    most: int | None = _INT32_MAX,
+) -> int:
+    """Returns a number of things as a Python int, or raises naming the argument.
 
-    Traced values cannot raise, and must not pass in silence.
-    """
-    if not isinstance(value, jax.Array):
-        return value
-    if not jnp.issubdtype(value.dtype, jnp.floating):
-        value = value.astype(jnp.float32)
-    return jnp.where(value > 0, value, jnp.nan)
-
-
-def check_count(count: Any, /, *, caller: str, name: str) -> int:
-    """Returns a whole number as a Python int, or raises naming the argument."""
-    if isinstance(count, bool) or not isinstance(count, Integral):
-        raise TypeError(f"{caller}: {name} must be an integer, got {count!r}.")
-    return int(count)
-
-
-def as_count(value: Any, /, *, name: str, least: int = 1) -> int:
-    """Returns how many there are of something as a Python int, or raises by name.
-
-    Programs count in int32.
+    Args:
+      value: an integer.
+      name: the argument, with its function in front where that helps.
+      least: the smallest allowed; None where the caller checks it.
+      most: the largest allowed; None for any. Programs count in int32.
     """
     try:
         if isinstance(value, bool | np.bool_):
@@ -253,10 +245,10 @@ def as_count(value: Any, /, *, name: str, least: int = 1) -> int:
         count = operator.index(value)
     except TypeError:
         raise TypeError(f"{name} must be an integer, got {value!r}.") from None
-    if count < least:
+    if least is not None and count < least:
         raise ValueError(f"{name} must be at least {least}, got {count}.")
-    if count > _INT32_MAX:
-        raise ValueError(f"{name} must be at most {_INT32_MAX}, got {count}.")
+    if most is not None and count > most:
+        raise ValueError(f"{name} must be at most {most}, got {count}.")
     return count
 
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxdrop._checks import check_choice, check_count
+from jaxdrop._checks import as_count, check_choice
 from jaxdrop._numbers import as_array, as_scalar
 from jaxdrop._paths import path_name
 from jaxdrop._strengths import as_strength
@@ -111,7 +111,9 @@ class EarlyStopping:
                 f"EarlyStopping: {', '.join(given)} is a result of updates and cannot "
                 "be given. For a metric to beat from the start use baseline=."
             )
-        patience = check_count(self.patience, caller="EarlyStopping", name="patience")
+        patience = as_count(
+            self.patience, name="EarlyStopping: patience", least=None, most=None
+        )
         if patience < 1:
             raise ValueError(
                 "EarlyStopping: patience must be at least 1 (stop at the first update "
@@ -124,11 +126,7 @@ class EarlyStopping:
         as_strength(self.min_delta, caller="EarlyStopping", name="min_delta")
         if self.baseline is not None and math.isnan(self.baseline):
             raise ValueError("EarlyStopping: baseline must be a number, got nan.")
-        warmup = check_count(self.warmup, caller="EarlyStopping", name="warmup")
-        if warmup < 0:
-            raise ValueError(
-                f"EarlyStopping: warmup must be at least 0, got {self.warmup}."
-            )
+        as_count(self.warmup, name="EarlyStopping: warmup", least=0, most=None)
         worst = math.inf if self.mode == "min" else -math.inf
         for name, value in {
             "best": jnp.full((), worst, jnp.result_type(float)),

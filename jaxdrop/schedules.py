@@ -22,8 +22,8 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jaxdrop._checks import (
+    as_count,
     check_choice,
-    check_count,
     check_rate,
 )
 from jaxdrop._numbers import as_numbers
@@ -64,7 +64,7 @@ def early(rate: Rate, /, *, cutoff: int, decay: str = "linear") -> Schedule:
       [0.5, 0.25, 0.0, 0.0, 0.0]
     """
     check_rate(rate, caller="early")
-    _check_steps(cutoff, caller="early", name="cutoff")
+    as_count(cutoff, name="early: cutoff", most=_LONGEST)
     check_choice(decay, ("linear", "constant"), name="decay")
     first = _as_rate(rate)
 
@@ -100,7 +100,7 @@ def late(rate: Rate, /, *, cutoff: int) -> Schedule:
       [0.0, 0.0, 0.5, 0.5]
     """
     check_rate(rate, caller="late")
-    _check_steps(cutoff, caller="late", name="cutoff")
+    as_count(cutoff, name="late: cutoff", most=_LONGEST)
     last = _as_rate(rate)
 
     def schedule(step: ArrayLike) -> Array:
@@ -142,7 +142,7 @@ def curriculum(
       [0.0, 0.316, 0.5]
     """
     check_rate(rate, caller="curriculum")
-    _check_steps(num_steps, caller="curriculum", name="num_steps")
+    as_count(num_steps, name="curriculum: num_steps", most=_LONGEST)
     strength = as_strength(sharpness, caller="curriculum", name="sharpness")
     limit = _as_rate(rate)
     decay = jnp.asarray(strength, jnp.float32)
@@ -179,7 +179,7 @@ def scheduled_drop_path(rate: Rate, /, *, depth: int, num_steps: int) -> Schedul
       [[0.0, 0.0], [0.125, 0.25], [0.25, 0.5]]
     """
     check_rate(rate, caller="scheduled_drop_path")
-    _check_steps(num_steps, caller="scheduled_drop_path", name="num_steps")
+    as_count(num_steps, name="scheduled_drop_path: num_steps", most=_LONGEST)
     at_end = depth_rates(rate, depth, mode="linear_from_one")
     return lambda step: at_end * _share(_as_step(step), num_steps)
 
@@ -223,7 +223,7 @@ def depth_rates(rate: Rate, depth: int, /, *, mode: str = "linear") -> Array:
     """
     check_rate(rate, caller="depth_rates")
     check_choice(mode, ("linear", "linear_from_one", "linear_from_zero"), name="mode")
-    _check_steps(depth, caller="depth_rates", name="depth", most=2**31 - 1)
+    as_count(depth, name="depth_rates: depth")
     layer = np.arange(depth, dtype=np.float32)
     share = {
         "linear": layer / np.float32(max(depth - 1, 1)),
@@ -286,13 +286,6 @@ def _as_rate(rate: Rate) -> Array:
     """A rate in float32; NaN for a JAX array that is out of range."""
     value = jnp.asarray(rate, jnp.float32)
     return jnp.where((value >= 0) & (value <= 1), value, jnp.nan)
-
-
-def _check_steps(number: int, *, caller: str, name: str, most: int = _LONGEST) -> None:
-    if check_count(number, caller=caller, name=name) < 1:
-        raise ValueError(f"{caller}: {name} must be at least 1, got {number}.")
-    if number > most:
-        raise ValueError(f"{caller}: {name} must be at most {most}, got {number}.")
 
 
 def __dir__() -> list[str]:

@@ -13,7 +13,6 @@ from jaxdrop._checks import (
     check_flag,
     check_inexact,
     is_number,
-    nan_unless_positive,
     require_key,
     select,
 )
@@ -86,9 +85,21 @@ def concrete_dropout(
     logits = _masks.align(logits, x.shape, caller="concrete_dropout", name="logit_rate")
     shared = check_axes(broadcast_dims, x.ndim, name="concrete_dropout: broadcast_dims")
     noisy = _concrete_dropout(
-        key, x, logits, nan_unless_positive(temperature), broadcast_dims=shared
+        key, x, logits, _nan_unless_positive(temperature), broadcast_dims=shared
     )
     return select(flag, x, noisy)
+
+
+def _nan_unless_positive(value: Any, /) -> Any:
+    """A number as it is; a JAX array with NaN where it is not above 0.
+
+    Traced values cannot raise, and must not pass in silence.
+    """
+    if not isinstance(value, jax.Array):
+        return value
+    if not jnp.issubdtype(value.dtype, jnp.floating):
+        value = value.astype(jnp.float32)
+    return jnp.where(value > 0, value, jnp.nan)
 
 
 def initial_logit(rate: float, /, *, caller: str) -> float:

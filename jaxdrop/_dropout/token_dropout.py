@@ -6,8 +6,8 @@ from jax import lax
 
 from jaxdrop import _masks
 from jaxdrop._checks import (
+    as_count,
     check_axis,
-    check_count,
     check_flag,
     check_inexact,
     require_key,
@@ -71,9 +71,8 @@ def token_dropout(
     """
     x = check_inexact(x, caller="token_dropout")
     axis = check_axis(token_axis, x.ndim, name="token_dropout: token_axis")
-    prefix = check_count(
-        num_prefix_tokens, caller="token_dropout", name="num_prefix_tokens"
-    )
+    named = "token_dropout: num_prefix_tokens"
+    prefix = as_count(num_prefix_tokens, name=named, least=None)
     patches = _num_patches(x.shape[axis], prefix)
     flag = check_flag(deterministic, caller="token_dropout")
     if isinstance(flag, jax.Array):

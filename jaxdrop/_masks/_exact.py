@@ -7,8 +7,8 @@ import jax.numpy as jnp
 
 from jaxdrop import prng
 from jaxdrop._checks import (
+    as_count,
     check_axis,
-    check_count,
     check_rate,
     check_shape,
     require_key,
@@ -57,7 +57,7 @@ def exact(
     shape = check_shape(shape, caller="exact")
     along = check_axis(axis, len(shape), name="exact: axis")
     if not isinstance(num_dropped, jax.Array):
-        num_dropped = check_count(num_dropped, caller="exact", name="num_dropped")
+        num_dropped = as_count(num_dropped, name="exact: num_dropped", least=None)
         if not 0 <= num_dropped <= shape[along]:
             raise ValueError(
                 f"exact: num_dropped must be in [0, {shape[along]}], got {num_dropped}."

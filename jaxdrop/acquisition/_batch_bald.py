@@ -10,7 +10,7 @@ from jax import lax
 from jax.lax import Precision
 from jax.typing import ArrayLike
 
-from jaxdrop._checks import check_count, require_key
+from jaxdrop._checks import as_count, require_key
 from jaxdrop._loops import settled
 from jaxdrop._numbers import as_host
 from jaxdrop._typing import Array, Key
@@ -117,8 +117,7 @@ def _batch_bald(
         ("num_points", num_points),
         ("num_configurations", num_configurations),
     ):
-        if check_count(count, caller="batch_bald", name=name) < 1:
-            raise ValueError(f"batch_bald: {name} must be at least 1, got {count}.")
+        as_count(count, name=f"batch_bald: {name}")
     if num_points > pool:
         raise ValueError(
             f"num_points must be from 1 to the number of points, {pool}, got "

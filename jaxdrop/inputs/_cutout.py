@@ -1,12 +1,13 @@
 """Cutout: erasing squares of an image (DeVries and Taylor, 2017)."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jaxdrop import prng
-from jaxdrop._checks import check_count, check_flag, require_key, select
+from jaxdrop._checks import as_count, check_flag, require_key, select
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key
 from jaxdrop.inputs._boxes import (
@@ -81,8 +82,9 @@ def cutout(
         caller="cutout",
     )
     each = size if isinstance(size, Sequence) else (size,) * num_spatial_dims
-    sizes = tuple(check_count(side, caller="cutout", name="size") for side in each)
-    num_holes = check_count(num_holes, caller="cutout", name="num_holes")
+    whole = partial(as_count, least=None, most=None)
+    sizes = tuple(whole(side, name="cutout: size") for side in each)
+    num_holes = whole(num_holes, name="cutout: num_holes")
     if len(sizes) != num_spatial_dims or min(sizes) < 1 or num_holes < 1:
         raise ValueError(
             f"cutout: size must be {num_spatial_dims} positive integers or one, and "

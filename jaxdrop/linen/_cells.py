@@ -32,7 +32,7 @@ class RecurrentModule(StochasticModule, nn.RNNCellBase):
     """
 
     @nn.nowrap
-    def start_key(self, rng: Key, flag: bool | Array, *rates: Rate) -> Key | None:
+    def _start_key(self, rng: Key, flag: bool | Array, *rates: Rate) -> Key | None:
         """The key of a sequence; it is drawn only where it is needed."""
         if flag is True or all(is_zero(rate) for rate in rates):
             return None
@@ -40,7 +40,7 @@ class RecurrentModule(StochasticModule, nn.RNNCellBase):
         return require_key(key, caller=type(self).__name__)
 
     @nn.nowrap
-    def start_cell(
+    def _start_cell(
         self,
         cell: nn.RNNCellBase,
         rng: Key,
@@ -143,7 +143,7 @@ class RecurrentDropoutLSTMCell(RecurrentModule):
             carry = c, self.carry_init(of_state, shape, self.param_dtype)
         carry = check_start(carry, batch, caller=type(self).__name__)
         flag = self.mode(None)
-        key = self.start_key(of_masks, flag, self.rate)
+        key = self._start_key(of_masks, flag, self.rate)
         if self.per_step:
             return start(carry, key, batch)
         mask = draw_mask(key, shape, rate=self.rate, flag=flag)
@@ -266,9 +266,9 @@ class ZoneoutCell(RecurrentModule):
           A :class:`KeyedCarry`.
         """
         of_cell, of_keys = jax.random.split(rng)
-        carry = self.start_cell(self.cell, of_cell, input_shape, carry=carry)
+        carry = self._start_cell(self.cell, of_cell, input_shape, carry=carry)
         flag = self.mode(None)
-        key = self.start_key(of_keys, flag, self.memory_rate, self.state_rate)
+        key = self._start_key(of_keys, flag, self.memory_rate, self.state_rate)
         return start(carry, key, tuple(input_shape[: -self.num_feature_axes]))
 
     def __call__(self, carry: KeyedCarry, inputs: Array) -> tuple[KeyedCarry, Array]:

@@ -34,7 +34,7 @@ class NoisyConv:
             return kernel, None
         return kernel, self.param("bias", self.bias_init, shape[-1:], self.param_dtype)
 
-    def product(self: Any, x: Array, kernel: Array, dtype: Any = None) -> Array:
+    def _product(self: Any, x: Array, kernel: Array, dtype: Any = None) -> Array:
         """Convolves with a kernel, in ``dtype``, by default that of the layer."""
         conv = nn.Conv(
             self.features,
@@ -142,7 +142,7 @@ class DropConnectConv(NoisyConv, StochasticModule):
         """
         kernel, bias = self.parameters(x)
         rate = self.rate if rate is None else as_number(rate)
-        key, flag = self.settle(deterministic, rng, rate)
+        key, flag = self._settle(deterministic, rng, rate)
 
         def finish(y: Array) -> Array:
             y = add_bias(y, bias)
@@ -154,7 +154,7 @@ class DropConnectConv(NoisyConv, StochasticModule):
             kernel,
             rate=rate,
             deterministic=flag,
-            product=self.product,
+            product=self._product,
             finish=finish,
             per_example=self.per_example,
             evaluation=self.evaluation,
@@ -243,7 +243,7 @@ class VariationalConv(NoisyConv, StochasticModule):
             x,
             kernel,
             log_variance,
-            product=self.product,
+            product=self._product,
             threshold=self.threshold,
             deterministic=flag,
         )

@@ -92,7 +92,7 @@ class DropConnectDense(NoisyDense, StochasticModule):
         """
         kernel, bias = self.parameters(x.shape[-1])
         rate = self.rate if rate is None else as_number(rate)
-        key, flag = self.settle(deterministic, rng, rate)
+        key, flag = self._settle(deterministic, rng, rate)
 
         def finish(y: Array) -> Array:
             y = add_bias(y, bias)
@@ -104,7 +104,7 @@ class DropConnectDense(NoisyDense, StochasticModule):
             kernel,
             rate=rate,
             deterministic=flag,
-            product=self.product,
+            product=self._product,
             finish=finish,
             per_example=self.per_example,
             evaluation=self.evaluation,

@@ -86,7 +86,7 @@ class L0Dense(NoisyDense, StochasticModule):
             log_alpha = jnp.broadcast_to(log_alpha, x.shape)
         gates = hard_concrete(key, log_alpha, deterministic=flag)
         sow_penalty(self, self.penalty)
-        return add_bias(self.product(apply_gates(x, gates), kernel), bias)
+        return add_bias(self._product(apply_gates(x, gates), kernel), bias)
 
     def penalty(self) -> Array:
         """How many weights are expected to be used."""

@@ -24,7 +24,7 @@ class NoisyDense:
             return kernel, None
         return kernel, self.param("bias", self.bias_init, shape[1:], self.param_dtype)
 
-    def product(self: Any, x: Array, kernel: Array, dtype: Any = None) -> Array:
+    def _product(self: Any, x: Array, kernel: Array, dtype: Any = None) -> Array:
         """Inputs times a kernel, in ``dtype``, by default that of the layer."""
         dtype = self.dtype if dtype is None else dtype
         x, kernel = nn.dtypes.promote_dtype(x, kernel, dtype=dtype)

@@ -62,7 +62,7 @@ class Stochastic(nn.Module):
         key: Key = self.make_rng(self.rng_collection)
         return key
 
-    def settle(
+    def _settle(
         self, deterministic: Flag | None, rng: Key | None, rate: Rate
     ) -> tuple[Key | None, bool | Array]:
         """The key and mode of a call; a key is drawn only where it is needed."""
@@ -103,7 +103,7 @@ class Dropping(Rated):
           An array with the shape and dtype of ``x``.
         """
         chosen: Any = self.rate if rate is None else as_number(rate)
-        key, flag = self.settle(deterministic, rng, chosen)
+        key, flag = self._settle(deterministic, rng, chosen)
         return self.regularize(key, x, chosen, flag)
 
     def regularize(

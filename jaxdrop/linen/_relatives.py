@@ -55,7 +55,7 @@ class EmbeddingDropout(Rated, StochasticModule):
           An array with the shape and dtype of ``embedded``.
         """
         rate = self.rate if rate is None else as_number(rate)
-        key, flag = self.settle(deterministic, rng, rate)
+        key, flag = self._settle(deterministic, rng, rate)
         return embedding_dropout(key, embedded, ids, rate=rate, deterministic=flag)
 
 
@@ -106,7 +106,7 @@ class TokenDropout(Rated, StochasticModule):
           The tokens that were kept; with ``return_indices`` and their indices.
         """
         rate = self.rate if rate is None else as_number(rate)
-        key, flag = self.settle(deterministic, rng, rate)
+        key, flag = self._settle(deterministic, rng, rate)
         tokens, indices = token_dropout(
             key,
             x,
@@ -163,7 +163,7 @@ class SubsetStochasticDepth(Rated, StochasticModule):
           The output of the branch, 0 for examples on which it was not run.
         """
         rate = self.rate if rate is None else as_number(rate)
-        key, flag = self.settle(deterministic, rng, rate)
+        key, flag = self._settle(deterministic, rng, rate)
         return subset_stochastic_depth(
             key,
             self.branch,

@@ -107,10 +107,10 @@ class VariationalCell(RecurrentModule):
           A :class:`MaskedCarry`.
         """
         of_cell, of_masks = jax.random.split(rng)
-        carry = self.start_cell(self.cell, of_cell, input_shape, carry=carry)
+        carry = self._start_cell(self.cell, of_cell, input_shape, carry=carry)
         shape = state_of(carry, self._find_state(carry)).shape
         flag = self.mode(None)
-        key = self.start_key(of_masks, flag, self.input_rate, self.state_rate)
+        key = self._start_key(of_masks, flag, self.input_rate, self.state_rate)
         of_inputs, of_state = (None, None) if key is None else jax.random.split(key)
         gates = len(gates_of(self.cell)) if self.per_gate else None
         return MaskedCarry(

@@ -87,7 +87,7 @@ def test_a_dropped_layer_is_not_executed(key, rate):
 
 
 def test_rejects_what_is_no_stack(key):
-    with pytest.raises(ValueError, match="must not be negative"):
+    with pytest.raises(ValueError, match="num_layers must be at least 0, got -1"):
         jaxdrop.layer_drop(key, -1, rate=0.5)
     with pytest.raises(ValueError, match="does not broadcast"):
         jaxdrop.layer_drop(key, 3, rate=jnp.ones(4))

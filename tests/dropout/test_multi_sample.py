@@ -41,7 +41,7 @@ def test_raw_keys_are_taken_and_bad_numbers_are_not(key):
         jaxdrop.multi_sample(raw, head, num_samples=2),
         jaxdrop.multi_sample(key, head, num_samples=2),
     )
-    with pytest.raises(ValueError, match="num_samples must be positive, got 0"):
+    with pytest.raises(ValueError, match="num_samples must be at least 1, got 0"):
         jaxdrop.multi_sample(key, head, num_samples=0)
     for wrong in (1.5, True, "2", None):
         with pytest.raises(TypeError, match="num_samples must be an integer, got"):
