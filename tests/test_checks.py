@@ -49,7 +49,8 @@ def test_counts_have_limits(limits, inside, below, above):
 
 
 def test_only_a_number_that_is_0_is_known_to_be_0():
-    assert is_zero(0) and is_zero(np.float32(0)) and is_zero(np.zeros((), jnp.bfloat16)[()])
+    narrow = np.zeros((), jnp.bfloat16)[()]
+    assert is_zero(0) and is_zero(np.float32(0)) and is_zero(narrow)
     assert not is_zero(0.1) and not is_zero(jnp.zeros(()))
 
 
