@@ -12,7 +12,7 @@ Array: TypeAlias = jax.Array
 Key: TypeAlias = jax.Array
 """One PRNG key: typed (``jax.random.key``) or raw uint32 (``jax.random.PRNGKey``)."""
 
-Rate: TypeAlias = ArrayLike
+Rate: TypeAlias = float | jax.Array
 """A drop probability: a number, which is checked, or a JAX array, which is data."""
 
 Flag: TypeAlias = bool | np.bool_ | jax.Array

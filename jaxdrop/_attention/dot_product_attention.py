@@ -170,7 +170,7 @@ def dot_product_attention(
         block=block,
         shared=shared,
         hash=counter_hash(key),
-        precision=jax.config.jax_default_matmul_precision,  # type: ignore[attr-defined]
+        precision=jax.config.jax_default_matmul_precision,  # type: ignore[attr-defined,unused-ignore]
         devices=_devices(),
         in_kernels=in_kernels,
     )

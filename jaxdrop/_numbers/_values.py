@@ -55,7 +55,7 @@ def as_labels(value: Any, /, *, name: str) -> Array | np.ndarray:
     if not (whole or jnp.issubdtype(labels.dtype, jnp.integer)):
         kind = "other numbers" if whole is False else f"an array of {labels.dtype}"
         raise TypeError(f"{name} must be integers, got {kind}.")
-    where = np.where if isinstance(labels, np.ndarray) else jnp.where
+    where: Any = np.where if isinstance(labels, np.ndarray) else jnp.where
     if labels.dtype.itemsize < 4:  # a narrow dtype holds fewer numbers than classes
         return labels.astype(np.int32)
     named = (labels >= 0) & (labels <= _INT32.max)

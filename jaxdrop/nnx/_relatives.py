@@ -13,6 +13,7 @@ from jaxdrop._dropout.subset_stochastic_depth import subset_stochastic_depth
 from jaxdrop._dropout.token_dropout import token_dropout
 from jaxdrop._typing import Array, Flag
 from jaxdrop._typing import Rate as RateLike
+from jaxdrop.nnx._methods import expand_options
 from jaxdrop.nnx._module import KeySource, Mode, RatedModule, StochasticModule
 
 
@@ -283,3 +284,6 @@ class Masksembles(nnx.Module):
         features = x.shape[self.axis]
         table = _masks.masksembles(self.seed, features, self.num_masks, self.scale)
         return masksembles(x, table, axis=self.axis)
+
+
+Masksembles.__signature__ = expand_options(Masksembles)  # type: ignore[attr-defined]

@@ -141,7 +141,7 @@ def has_counters(key: Key) -> bool:
     impl = jax.random.key_impl(key)
     if impl in (fused_threefry, light_hash):
         return True
-    partitionable: bool = jax.config.jax_threefry_partitionable  # type: ignore[attr-defined]
+    partitionable: bool = jax.config.jax_threefry_partitionable  # type: ignore[attr-defined,unused-ignore]
     return impl == "threefry2x32" and partitionable
 
 
@@ -210,7 +210,7 @@ def normal(key: Key, shape: tuple[int, ...], /, *, out_sharding: Any = None) -> 
 
 def _consume(key: Key) -> None:
     """Lets ``jax_debug_key_reuse`` know of a draw, by drawing nothing the usual way."""
-    if jax.config.jax_debug_key_reuse:  # type: ignore[attr-defined]
+    if jax.config.jax_debug_key_reuse:  # type: ignore[attr-defined,unused-ignore]
         jax.random.bits(key, (0,), jnp.uint32)
 
 

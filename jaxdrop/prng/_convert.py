@@ -99,7 +99,7 @@ def light(keys: Any, /) -> Any:
 def _fused(key: Key) -> Key:
     if jax.random.key_impl(key) != "threefry2x32":
         return key
-    if not jax.config.jax_threefry_partitionable:  # type: ignore[attr-defined]
+    if not jax.config.jax_threefry_partitionable:  # type: ignore[attr-defined,unused-ignore]
         return key
     return jax.random.wrap_key_data(jax.random.key_data(key), impl=fused_threefry)
 
