@@ -54,6 +54,12 @@ nitpick_ignore_regex = [
     ),
 ]
 
+linkcheck_timeout = 30
+linkcheck_retries = 3
+linkcheck_anchors = False  # of pages that are made by scripts, they are not in the HTML
+linkcheck_ignore = [r"https://doi\.org/"]  # publishers refuse programs
+linkcheck_allowed_redirects = {r".*": r".*"}
+
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 copybutton_only_copy_prompt_lines = True
