@@ -33,7 +33,7 @@ def home_gains() -> Figure:
         ax.plot(row["difference"], place, "o", color=colour, ms=5)
     ax.axvline(0, color=GREY, lw=0.8)
     ax.set_yticks(places, [row["name"] for row in rows])
-    ax.set_xlabel(f"{found['axis']}: left is better")
+    ax.set_xlabel(f"{found['axis']}\n(left is better)")
     ax.set_title(found["title"])
     _sign(ax, found)
     return figure
