@@ -39,6 +39,7 @@ python_maximum_signature_line_length = 72
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True
+napoleon_attr_annotations = False
 
 # Types of other libraries, whose sites cannot be asked while this one is built.
 nitpick_ignore_regex = [
@@ -54,11 +55,20 @@ nitpick_ignore_regex = [
     ),
 ]
 
+linkcheck_timeout = 30
+linkcheck_retries = 3
+linkcheck_anchors = False  # of pages that are made by scripts, they are not in the HTML
+linkcheck_ignore = [r"https://doi\.org/"]  # publishers refuse programs
+linkcheck_allowed_redirects = {r".*": r".*"}
+
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 copybutton_only_copy_prompt_lines = True
 copybutton_copy_empty_lines = False
 
+mathjax4_config = {"output": {"displayOverflow": "linebreak"}}  # on narrow pages
+
+pygments_dark_style = "monokai"
 html_theme = "furo"
 html_title = "jaxdrop"
 html_static_path = ["_static"]

@@ -4,9 +4,10 @@ import pathlib
 
 import matplotlib as mpl
 
-from pictures import canvas, images, networks, noise, sequences
+from pictures import canvas, home, images, networks, noise, sequences
 
 DRAWINGS = {
+    **home.DRAWINGS,
     **images.DRAWINGS,
     **networks.DRAWINGS,
     **noise.DRAWINGS,
@@ -16,12 +17,12 @@ DRAWINGS = {
 
 
 def draw_all(app: object) -> None:
-    """Draws what is missing; ``rm -r docs/_pictures`` draws everything anew."""
+    """Draws what is missing or measured; without ``docs/_pictures``, everything."""
     folder = pathlib.Path(app.srcdir) / "_pictures"
     folder.mkdir(exist_ok=True)
     for name, drawing in DRAWINGS.items():
         path = folder / f"{name}.svg"
-        if not path.exists():
+        if name in home.DRAWINGS or not path.exists():
             with mpl.rc_context(canvas.STYLE):
                 canvas.save(drawing(), path)
 

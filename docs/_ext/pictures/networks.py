@@ -82,7 +82,7 @@ def shake_drop() -> Figure:
     factors = jaxdrop.shake_drop(KEY, jnp.ones((4000, 1)), rate=0.5)[:, 0]
     figure, axes = canvas(1, size=(5.0, 2.0))
     axes[0, 0].hist(np.asarray(factors), bins=60, color=KEPT)
-    axes[0, 0].set_title("factor of a branch, rate 0.5")
+    axes[0, 0].set(title="factor of a branch, rate 0.5", yscale="log")
     labelled(axes[0, 0], "factor", "examples")
     return figure
 

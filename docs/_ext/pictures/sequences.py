@@ -44,8 +44,8 @@ def recurrent_dropout() -> Figure:
     plain, direct, candidate = [0.0], [0.0], [0.0]
     for u, k in zip(update, keep, strict=True):
         plain.append(forget * plain[-1] + u)
-        direct.append((forget * direct[-1] + u) * k / 0.7)
-        candidate.append(forget * candidate[-1] + u * k / 0.7)
+        direct.append((forget * direct[-1] + u) * k)  # not rescaled: that would grow
+        candidate.append(forget * candidate[-1] + u * k)
     figure, axes = canvas(1, size=(6.4, 2.1))
     ax = axes[0, 0]
     ax.plot(plain, color=GREY, label="no dropout")

@@ -1,0 +1,69 @@
+"""Keeps measured results for the first page of the site, with how they were measured.
+
+    python examples/compare_regularizers.py
+    python benchmarks/dropout.py
+    python docs/measured/keep.py
+
+Run all three in one environment on one machine. The files are drawn while the site is
+built, and ``gains.svg`` is drawn here, for the README. Options name other commands than
+those above, which the pictures then say, and other files.
+"""
+
+import argparse
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import sys
+
+import matplotlib as mpl
+
+HERE = pathlib.Path(__file__).parent
+sys.path.insert(0, str(HERE.parent / "_ext"))
+
+from pictures import canvas, home  # noqa: E402
+
+COMMANDS = {
+    "gains": "python examples/compare_regularizers.py",
+    "dropout": "python benchmarks/dropout.py",
+}
+
+
+def machine() -> str:
+    """The class of this machine, without names of its own."""
+    return f"{os.cpu_count()} CPU cores, {platform.system()} {platform.machine()}"
+
+
+def versions() -> str:
+    """What the numbers depend on."""
+    names = {"JAX": "jax", "Flax": "flax"}
+    found = [f"{name} {importlib.metadata.version(names[name])}" for name in names]
+    return ", ".join([f"Python {platform.python_version()}", *found])
+
+
+def keep(name: str, source: pathlib.Path, command: str) -> None:
+    """Writes a result beside this file."""
+    content = json.loads(source.read_text())
+    content |= {"command": command, "machine": machine(), "versions": versions()}
+    (HERE / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
+
+
+def main() -> None:
+    """Keeps both files and draws the picture of the README."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    for name, command in COMMANDS.items():
+        results = pathlib.Path("results") / f"{name}.json"
+        parser.add_argument(f"--{name}", type=pathlib.Path, default=results)
+        parser.add_argument(f"--{name}-command", default=command)
+    options = vars(parser.parse_args())
+    for name in COMMANDS:
+        keep(name, options[name], options[f"{name}_command"])
+    with mpl.rc_context({**canvas.STYLE, "svg.fonttype": "none"}):
+        canvas.save(home.home_gains(), HERE / "gains.svg")
+
+
+if __name__ == "__main__":
+    main()
