@@ -69,8 +69,7 @@ def activation_sparsity(
     Returns:
       For each array the share of activations with absolute values of at most
       ``threshold``, in float32: a scalar, or one for each unit; NaN if there are no
-        activations, if one
-      of them is NaN, or for a JAX ``threshold`` that is negative.
+      activations, if one of them is NaN, or for a JAX ``threshold`` that is negative.
 
     Raises:
       ValueError: if ``threshold`` is negative or the axis does not exist.
