@@ -5,7 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from jaxdrop import _masks
-from jaxdrop._checks import check_count, check_rate, is_identity, require_key
+from jaxdrop._checks import as_count, check_count, check_rate, is_identity, require_key
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, Rate
 
@@ -41,7 +41,7 @@ def layer_drop(
     Raises:
       ValueError: if ``rate`` is out of range or of another length, ``num_layers`` is
         negative, or a key is missing.
-      TypeError: if ``rate`` is no number, or ``num_layers`` no integer.
+      TypeError: if ``rate`` is not a number, or ``num_layers`` not an integer.
 
     References:
       Fan, Grave, Joulin, `Reducing transformer depth on demand with structured dropout
@@ -67,6 +67,7 @@ def layer_drop(
     num_layers = check_count(num_layers, caller="layer_drop", name="num_layers")
     if num_layers < 0:
         raise ValueError(f"layer_drop: num_layers must not be negative: {num_layers}.")
+    num_layers = as_count(num_layers, name="layer_drop: num_layers", least=0)
     keep = _masks.keep_probability(rate, deterministic=deterministic)
     keep = _masks.align(keep, (num_layers,), caller="layer_drop")
     if is_identity(rate, deterministic, caller="layer_drop"):

@@ -6,7 +6,7 @@ from typing import TypeVar
 import jax
 import jax.numpy as jnp
 
-from jaxdrop._checks import check_count, require_key
+from jaxdrop._checks import as_count, check_count, require_key
 from jaxdrop._typing import Key
 
 _T = TypeVar("_T")
@@ -31,7 +31,7 @@ def multi_sample(key: Key, fn: Callable[[Key], _T], /, *, num_samples: int) -> _
 
     Raises:
       ValueError: if ``num_samples`` is below 1, or a key is missing.
-      TypeError: if ``num_samples`` is no integer.
+      TypeError: if ``num_samples`` is not an integer.
 
     References:
       Inoue, `Multi-sample dropout for accelerated training and better generalization
@@ -49,5 +49,6 @@ def multi_sample(key: Key, fn: Callable[[Key], _T], /, *, num_samples: int) -> _
     count = check_count(num_samples, caller="multi_sample", name="num_samples")
     if count < 1:
         raise ValueError(f"multi_sample: num_samples must be positive, got {count}.")
+    count = as_count(count, name="multi_sample: num_samples")
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(count))
     return jax.vmap(fn)(keys)

@@ -9,7 +9,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jaxdrop._checks import as_count, check_choice
-from jaxdrop._numbers import as_array
+from jaxdrop._numbers import as_array, in_parts
 from jaxdrop._strengths import as_strength
 from jaxdrop._typing import Array, PyTree
 from jaxdrop.mc._moments import (
@@ -110,7 +110,7 @@ def gaussian_mixture(
         if not noise.ndim:
             noise = as_strength(noise, caller="gaussian_mixture", name="noise")
     if targets is not None:
-        targets = as_array(targets, name="targets")
+        targets, rest = in_parts(targets, name="targets")
     event_dims = as_count(event_dims, name="event_dims", least=0)
     ddof = as_count(ddof, name="ddof", least=0)
 
@@ -139,7 +139,7 @@ def gaussian_mixture(
         drawn = jax.tree.map(widened, jax.vmap(normal)(outputs))
         once = twice = None
         if targets is not None:
-            log_density = _log_density(drawn, targets, event_dims)
+            log_density = _log_density(drawn, targets, rest, event_dims)
             counted = jnp.where(along(valid, log_density), log_density, -jnp.inf)
             once = jax.nn.logsumexp(counted, axis=0)
             twice = jax.nn.logsumexp(2 * counted, axis=0)
@@ -232,12 +232,16 @@ def _normal(outputs: PyTree, noise: ArrayLike | None, spread: str) -> _Normal:
     return _Normal(mean, scale, safe_sqrt(scale), log)
 
 
-def _log_density(drawn: _Normal, targets: ArrayLike, event_dims: int) -> Array:
+def _log_density(
+    drawn: _Normal, targets: ArrayLike, rest: ArrayLike, event_dims: int
+) -> Array:
     """The log-density of each sample at the targets, summed over an observation.
 
     A deviation of 0 is a point: its density is 0 everywhere else.
     """
-    error = jnp.asarray(targets).astype(drawn.mean.dtype)[None] - drawn.mean
+    dtype = drawn.mean.dtype
+    target, rest = (jnp.asarray(part).astype(dtype)[None] for part in (targets, rest))
+    error = (target - drawn.mean) + rest
     is_point = drawn.std == 0
     scaled = jnp.where(is_point, 0, error) / jnp.where(is_point, 1, drawn.std)
     terms = jnp.square(scaled) + drawn.log_variance + math.log(2 * math.pi)
