@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdrop._numbers import as_array, as_host
 from jaxdrop._typing import Array, Axes, Flag, Key, Rate
 
 _T = TypeVar("_T")
@@ -67,10 +68,14 @@ def check_rate(
 
 def check_inexact(x: Any, /, *, caller: str) -> Array:
     """Returns ``x`` as an array, or raises ``TypeError`` if it cannot be rescaled."""
+    array: Any
     if isinstance(x, jax.Array):
         array = x
     elif isinstance(x, np.ndarray | np.generic | Real | complex):
-        array = jnp.asarray(x)
+        name = f"{caller}: the input"
+        array = as_host(x, name)
+        if jnp.issubdtype(array.dtype, jnp.inexact) or array.dtype == object:
+            array = jnp.asarray(as_array(array, name=name))
     else:
         raise TypeError(
             f"{caller} takes an array, got {type(x).__name__}; use jnp.asarray first."
@@ -80,7 +85,8 @@ def check_inexact(x: Any, /, *, caller: str) -> Array:
             f"{caller} needs a floating or complex input, got {array.dtype}; "
             "cast it first, for example with x.astype(jnp.float32)."
         )
-    return array
+    checked: Array = array
+    return checked
 
 
 def check_real(x: Any, /, *, caller: str) -> Array:

@@ -140,6 +140,8 @@ class Selection(NamedTuple):
 
         A function that changes no leaf does nothing, which would go unnoticed.
         """
+        if not self.allow_empty:
+            check_patterns(tree, caller=self.caller, stacked=self.stacked)
         if self.every and self.where is None:
             chosen = jax.tree.map(is_inexact, tree)
         else:
@@ -151,7 +153,6 @@ class Selection(NamedTuple):
     def _why(self, tree: PyTree) -> str:
         names: list[str] = []
         map_with_name(lambda name, _: names.append(name), tree)
-        shown = ", ".join([*map(repr, names[:6]), *["..."] * (len(names) > 6)])
         own = names[0].rsplit("/", 1)[-1] if names else "kernel"
         if self.where is not None:
             reason = "where selects none"
@@ -163,10 +164,35 @@ class Selection(NamedTuple):
                 "without biases, scales and embeddings, and there are none"
             )
         return (
-            f"{reason} among the leaves [{shown}]. Select leaves with where=, such as "
-            f"where=lambda path, leaf: path.endswith({own!r}); or pass "
+            f"{reason} among the leaves {_shown(names)}. Select leaves with where=, "
+            f"such as where=lambda path, leaf: path.endswith({own!r}); or pass "
             "allow_empty=True if this is intended."
         )
+
+
+def check_patterns(tree: PyTree, /, *, caller: str, **arguments: Patterns) -> None:
+    """Raises if no pattern of an argument matches a leaf: it would do nothing.
+
+    Of several patterns, which may serve several models, one is enough.
+
+    Args:
+      tree: the leaves.
+      caller: the public function on whose behalf errors are raised.
+      **arguments: patterns by the name of the argument that holds them.
+    """
+    if not any(map(_many, arguments.values())):
+        return
+    kinds = iter(_kinds(tree))
+    leaves: list[tuple[str, str]] = []
+    map_with_name(lambda name, _: leaves.append((name, next(kinds))), tree)
+    for argument, patterns in arguments.items():
+        if _many(patterns) and not any(matches(patterns, *leaf) for leaf in leaves):
+            raise ValueError(
+                f"{caller}: {argument}={patterns!r} matches none of the leaves "
+                f"{_shown([name for name, _ in leaves])}. A pattern without a slash is "
+                "compared with a leaf's own name, one with a slash with the end of its "
+                "path; pass allow_empty=True if this is intended."
+            )
 
 
 def without_boxes(mask: PyTree, /) -> PyTree:
@@ -306,6 +332,11 @@ def power_of_two(values: Array, /) -> Array:
 def size_of(leaf: Array, axes: Axes, /) -> int:
     """How many weights one unit has."""
     return int(np.prod([leaf.shape[axis] for axis in axes], dtype=np.int64))
+
+
+def _shown(names: list[str]) -> str:
+    shown = [*map(repr, names[:6]), *["..."] * (len(names) > 6)]
+    return f"[{', '.join(shown)}]"
 
 
 def _many(patterns: Patterns) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ from jaxdrop._weights import (
     Patterns,
     Selection,
     UnitAxes,
+    check_patterns,
     moduli,
     norms,
     per_layer,
@@ -63,16 +64,16 @@ def decay_mask(
     exclude: Patterns = (),
     include: Patterns = (),
     stacked: Patterns = (),
+    allow_empty: bool = False,
 ) -> PyTree:
     """Marks the leaves that weight decay should shrink: the weights of layers.
 
     Not marked are biases, scales of normalization, embeddings (``embedding``, ``wte``,
     ``pos_emb``), learned positions (``positional_encoding``, ``rel_pos_h``), learned
     tokens (``cls``, ``register_tokens``, ``probe``) and log-variances. They are
-    recognized by name, so that a bias or a scale that a scan has stacked over layers,
-    and that therefore has two axes, is still not decayed. A leaf with fewer than two
-    axes is not decayed under any name. :func:`jaxdrop.diagnostics.describe_mask` lists
-    what a mask selects.
+    recognized by name, so that a bias or a scale that a scan has stacked over layers is
+    still not decayed. A leaf with fewer than two axes is not decayed under any name.
+    :func:`jaxdrop.diagnostics.describe_mask` lists what a mask selects.
 
     A pattern is a glob that ignores case: without a slash it is compared with the
     leaf's own name (``"kernel"``), with a slash with the end of its path
@@ -87,10 +88,14 @@ def decay_mask(
       include: patterns of leaves that are decayed in any case; they take precedence.
       stacked: patterns of leaves whose first axis counts layers, which then does not
         count as an axis of the weights; needed only for small leaves of unusual names.
+      allow_empty: accept an argument of which no pattern matches a leaf.
 
     Returns:
       A tree of Python bools, shaped like ``params``, with one bool for each variable
       of NNX. Every ``mask=`` of optax takes it, and this function itself.
+
+    Raises:
+      ValueError: if no pattern of an argument matches a leaf.
 
     References:
       Loshchilov, Hutter, `Decoupled weight decay regularization
@@ -104,8 +109,10 @@ def decay_mask(
       {'layers': {'bias': False, 'kernel': True}}
       >>> optimizer = optax.adamw(1e-3, mask=constraints.decay_mask)
     """
-    mask = weight_mask(params, exclude=exclude, include=include, stacked=stacked)
-    return without_boxes(mask)
+    patterns = {"exclude": exclude, "include": include, "stacked": stacked}
+    if not allow_empty:
+        check_patterns(params, caller="decay_mask", **patterns)
+    return without_boxes(weight_mask(params, **patterns))
 
 
 def max_norm(
@@ -154,8 +161,7 @@ def max_norm(
       >>> from jaxdrop import constraints
       >>> params = {"kernel": jnp.ones((4, 3))}
       >>> optimizer = optax.chain(optax.sgd(1.0), constraints.max_norm(3.0))
-      >>> state = optimizer.init(params)
-      >>> grads = {"kernel": jnp.full((4, 3), -10.0)}
+      >>> state, grads = optimizer.init(params), {"kernel": jnp.full((4, 3), -10.0)}
       >>> updates, state = optimizer.update(grads, state, params)
       >>> kernel = optax.apply_updates(params, updates)["kernel"]
       >>> jnp.linalg.norm(kernel, axis=0).round(4).tolist()
@@ -181,7 +187,7 @@ def unit_norm(
 ) -> optax.GradientTransformation:
     """Keeps the weights that lead into each unit on the unit sphere.
 
-    A unit whose weights are all zero has no direction and stays zero.
+    Units whose weights are all zero have no direction and stay zero.
 
     Args:
       axis: as in :func:`max_norm`.
@@ -205,9 +211,8 @@ def unit_norm(
       >>> from jaxdrop import constraints
       >>> params = {"kernel": jnp.ones((4, 3))}
       >>> constraint = constraints.unit_norm()
-      >>> updates, _ = constraint.update(
-      ...     {"kernel": jnp.zeros((4, 3))}, constraint.init(params), params
-      ... )
+      >>> zeros = {"kernel": jnp.zeros((4, 3))}
+      >>> updates, _ = constraint.update(zeros, constraint.init(params), params)
       >>> optax.apply_updates(params, updates)["kernel"][0].tolist()
       [0.5, 0.5, 0.5]
     """
@@ -255,9 +260,8 @@ def soft_threshold(
       >>> from jaxdrop import constraints
       >>> params = {"kernel": jnp.array([[0.5, -0.125], [0.25, -1.0]])}
       >>> constraint = constraints.soft_threshold(0.25)
-      >>> updates, _ = constraint.update(
-      ...     {"kernel": jnp.zeros((2, 2))}, constraint.init(params), params
-      ... )
+      >>> zeros = {"kernel": jnp.zeros((2, 2))}
+      >>> updates, _ = constraint.update(zeros, constraint.init(params), params)
       >>> optax.apply_updates(params, updates)["kernel"].tolist()
       [[0.25, 0.0], [0.0, -0.75]]
     """
@@ -313,9 +317,8 @@ def group_soft_threshold(
       >>> from jaxdrop import constraints
       >>> params = {"kernel": jnp.array([[3.0, 0.1], [4.0, 0.1]])}
       >>> constraint = constraints.group_soft_threshold(1.0)
-      >>> updates, _ = constraint.update(
-      ...     {"kernel": jnp.zeros((2, 2))}, constraint.init(params), params
-      ... )
+      >>> zeros = {"kernel": jnp.zeros((2, 2))}
+      >>> updates, _ = constraint.update(zeros, constraint.init(params), params)
       >>> kernel = optax.apply_updates(params, updates)["kernel"]
       >>> kernel[:, 1].tolist()  # the second unit is gone
       [0.0, 0.0]
@@ -360,10 +363,8 @@ def _constraint(
         params: PyTree | None = None,
     ) -> tuple[PyTree, ConstraintState | optax.EmptyState]:
         if params is None:
-            raise ValueError(
-                f"{leaves.caller} needs parameters: call "
-                "update(updates, state, params)."
-            )
+            call = "update(updates, state, params)"
+            raise ValueError(f"{leaves.caller} needs parameters: call {call}.")
         now = limit
         if schedule is not None and isinstance(state, ConstraintState):
             now = schedule(state.num_updates)

@@ -41,9 +41,9 @@ class EarlyStopping:
     Immutable: :meth:`update` returns a new value. The fields from ``patience`` to
     ``baseline`` are given, the others are results. A metric improves if it is better
     than the best by more than ``min_delta``; NaN never does, nor does it become the
-    best. Metrics are compared in the dtype of ``best``. Once ``should_stop`` is True
-    the value no longer changes, so that a scan that runs on ends where a loop would
-    have stopped.
+    best. Numbers of Python and NumPy are compared on the host in float64, JAX arrays in
+    JAX's default float. Once ``should_stop`` is True the value no longer changes, so
+    that a scan that runs on ends where a loop would have stopped.
 
     Args:
       patience: stop after this many updates in a row without improvement, at least 1.
@@ -62,7 +62,8 @@ class EarlyStopping:
         does not stop, as in Keras. Static.
 
     Attributes:
-      best: the best metric, float32 (float64 in x64 mode); infinite at first.
+      best: the best metric, infinite at first: float32 (float64 in x64 mode), or
+        float64 on the host for a number of the host that float32 does not hold.
       best_step: the number of the update that gave it, from 0; -1 at first.
       step: how many updates there were.
       num_bad: how many updates in a row did not improve, or not on the ``baseline``.
@@ -95,7 +96,7 @@ class EarlyStopping:
     warmup: int = 0
     best_params: PyTree = None
     baseline: float | None = None
-    best: Array = _FRESH
+    best: Array | np.ndarray = _FRESH
     best_step: Array = _FRESH
     step: Array = _FRESH
     num_bad: Array = _FRESH
@@ -126,7 +127,9 @@ class EarlyStopping:
         as_strength(self.min_delta, caller="EarlyStopping", name="min_delta")
         if self.baseline is not None and math.isnan(self.baseline):
             raise ValueError("EarlyStopping: baseline must be a number, got nan.")
-        as_count(self.warmup, name="EarlyStopping: warmup", least=0, most=None)
+        object.__setattr__(self, "patience", patience)
+        warmup = as_count(self.warmup, name="EarlyStopping: warmup", least=0, most=None)
+        object.__setattr__(self, "warmup", warmup)
         worst = math.inf if self.mode == "min" else -math.inf
         for name, value in {
             "best": jnp.full((), worst, jnp.result_type(float)),
@@ -144,7 +147,7 @@ class EarlyStopping:
         Args:
           metric: a scalar; may be traced.
           params: the parameters that gave it; required if, and only if,
-            ``best_params`` were given. Leaves that are not numbers or arrays
+            ``best_params`` were given. Leaves that are neither numbers nor arrays
             are taken over.
 
         Returns:
@@ -154,20 +157,19 @@ class EarlyStopping:
           ValueError: if ``metric`` is not a real scalar, or ``params`` are missing,
             unexpected, or of another structure or shape.
         """
-        metric = self._as_metric(metric)
+        metric, best = self._as_comparable(metric)
         self._check_params(params)
         seen = (self.step >= _within_int32(self.warmup)) & ~self.should_stop
-        improved = seen & self._is_better(metric, self.best)
+        improved = seen & self._is_better(metric, best)
         good = improved
         if self.baseline is not None:
-            baseline = jnp.asarray(self.baseline, self.best.dtype)
-            good = improved & self._is_better(metric, baseline)
+            good = improved & self._is_better(metric, self.baseline)
         num_bad = jnp.where(good, 0, self.num_bad + seen.astype(jnp.int32))
         out_of_patience = num_bad >= _within_int32(self.patience)
         return dataclasses.replace(
             self,
             best_params=_choose(improved, params, self.best_params),
-            best=jnp.where(improved, metric, self.best),
+            best=_either(improved, metric, best),
             best_step=jnp.where(improved, self.step, self.best_step),
             step=self.step + (~self.should_stop).astype(jnp.int32),
             num_bad=num_bad,
@@ -175,8 +177,8 @@ class EarlyStopping:
             should_stop=self.should_stop | (out_of_patience & ~improved),
         )
 
-    def _as_metric(self, metric: ArrayLike) -> Array:
-        """One real number in the dtype of the best; what is out of range is infinite.
+    def _as_comparable(self, metric: ArrayLike) -> tuple[Any, Any]:
+        """The metric and the best: in float64 on the host, or in JAX's default float.
 
         A loss that overflows float32 has diverged, and must not end the program.
         """
@@ -184,14 +186,19 @@ class EarlyStopping:
             number = as_scalar(metric, name="EarlyStopping: metric")
         except TypeError as error:
             raise ValueError(str(error)) from None
+        state = (self.best, self.step, self.should_stop)
+        if not isinstance(number, jax.Array) and all(map(_is_readable, state)):
+            return np.asarray(number), np.asarray(self.best, np.float64)
+        dtype = jnp.result_type(float)
         with np.errstate(over="ignore"):
-            return jnp.asarray(number).astype(self.best.dtype)
+            return jnp.asarray(number).astype(dtype), jnp.asarray(self.best, dtype)
 
-    def _is_better(self, metric: Array, other: Array) -> Array:
+    def _is_better(self, metric: Any, other: Any) -> Any:
         """False for NaN: every comparison with NaN is."""
-        margin = jnp.asarray(self.min_delta, self.best.dtype)
+        margin: Any = self.min_delta
         if self.relative:
-            margin = margin * jnp.where(jnp.isfinite(other), jnp.abs(other), 0)
+            xp: Any = np if isinstance(metric, np.ndarray) else jnp
+            margin = margin * xp.where(xp.isfinite(other), xp.abs(other), 0)
         return (
             metric < other - margin if self.mode == "min" else metric > other + margin
         )
@@ -225,6 +232,25 @@ def _static(value: Any, name: str) -> float:
             f"{value!r}."
         )
     return float(as_scalar(value, name=f"EarlyStopping: {name}"))
+
+
+def _is_readable(value: Any) -> bool:
+    """True for what the host can read here."""
+    if not isinstance(value, jax.Array):
+        return True
+    if isinstance(value, jax.core.Tracer):
+        return False
+    return value.is_fully_addressable or value.is_fully_replicated
+
+
+def _either(improved: Array, metric: Any, best: Any) -> Array | np.ndarray:
+    """The best metric from now on, on the host only if the device does not hold it."""
+    if not isinstance(best, np.ndarray):
+        return jnp.where(improved, metric, best)
+    kept = metric if improved else best
+    with np.errstate(over="ignore"):
+        held = kept.astype(jnp.result_type(float))
+    return kept if held < kept or held > kept else jnp.asarray(held)
 
 
 def _within_int32(count: int) -> int:

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
 from jaxdrop._checks import require_key
+from jaxdrop._numbers import as_ids
 from jaxdrop._paths import path_hash
 from jaxdrop._typing import Array, Key
 
@@ -68,7 +68,7 @@ def site(
     folded = jax.random.fold_in(base, path_hash(name))
     for argument, salt, value in (("index", _INDEX, index), ("step", _STEP, step)):
         if value is not None:
-            value = _integers(value, name=argument, caller="site")
+            value = as_ids(value, name=f"site: {argument}")
             if value.ndim:
                 raise ValueError(
                     f"site: {argument} must be a scalar, got shape {value.shape}; use "
@@ -107,7 +107,7 @@ def example(key: Key, ids: ArrayLike, /) -> Key:
       (True, True)
     """
     base = require_key(key, caller="example", instead="")
-    ids = _integers(ids, name="ids", caller="example")
+    ids = as_ids(ids, name="example: ids")
     fold = jax.vmap(_fold, in_axes=(None, 0))
     keys = fold(base, ids.ravel()).reshape(ids.shape)
     return _kind_of(key, keys)
@@ -160,19 +160,6 @@ def shard(key: Key, axis_names: str | Sequence[str], /) -> Key:
         folded = jax.random.fold_in(folded, path_hash(name))
         folded = jax.random.fold_in(folded, position)
     return _kind_of(key, folded)
-
-
-def _integers(values: ArrayLike, *, name: str, caller: str) -> Array:
-    array = values if isinstance(values, jax.Array) else np.asarray(values)
-    if not jnp.issubdtype(array.dtype, jnp.integer):
-        raise TypeError(f"{caller}: {name} must be integers, got {values!r}.")
-    if isinstance(array, jax.Array):
-        return array
-    if (array >= 2**32).any():
-        raise ValueError(f"{caller}: {name} must be below 2**32, got {values!r}.")
-    if (array < -(2**31)).any():
-        raise ValueError(f"{caller}: {name} must be at least -2**31, got {values!r}.")
-    return jnp.asarray(array.astype(np.uint32))
 
 
 def _fold(key: Key, value: Array) -> Key:

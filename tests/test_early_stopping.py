@@ -1,6 +1,8 @@
 """Early stopping: what a table of metrics leads to, under every transformation."""
 
 import pickle
+from decimal import Decimal
+from fractions import Fraction
 
 import chex
 import jax
@@ -210,6 +212,50 @@ def test_parameters_may_be_of_any_kind():
 def test_any_kind_of_number_is_a_metric(metric):
     stopper = EarlyStopping(patience=1).update(metric)
     assert float(stopper.best) == 2.0 and stopper.best.dtype == jnp.float32
+
+
+NEAR = [
+    (1.0, 1.0 - 1e-9),
+    (np.float64(0.7), np.float64(0.7) - 1e-15),
+    (3_000_000_001, 3_000_000_000),
+    (np.int64(2**40 + 1), np.int64(2**40)),
+    (Decimal("0.3"), Decimal("0.3") - Decimal("1e-12")),
+    (Fraction(1, 3), Fraction(1, 3) - Fraction(1, 10**12)),
+    (1e300, 0.5e300),
+]
+
+
+@pytest.mark.parametrize("worse, better", NEAR)
+def test_host_metrics_that_float32_cannot_tell_apart_are_compared(worse, better):
+    for mode, first, second in (("min", worse, better), ("max", better, worse)):
+        stopper = EarlyStopping(patience=1, mode=mode).update(first)
+        once = stopper.update(second)
+        assert once.improved and float(once.best) == float(second)
+        twice = once.update(first)
+        assert twice.should_stop and not twice.improved
+        assert float(twice.best) == float(second)
+
+
+def test_host_metrics_keep_their_digits_through_pickles_and_margins(tmp_path):
+    stopper = EarlyStopping(patience=1, min_delta=1e-9, baseline=0.5 - 1e-10)
+    stopper = stopper.update(0.5 - 1e-9)
+    stopper = through_pickle(stopper, tmp_path)
+    assert not stopper.update(0.5 - 1.9e-9).improved
+    assert stopper.update(0.5 - 2.1e-9).improved
+    assert not EarlyStopping(patience=1, baseline=0.5).update(0.5 - 1e-9).should_stop
+
+
+def test_a_best_of_the_host_goes_into_programs():
+    stopper = EarlyStopping(patience=2).update(0.1)
+    traced = jax.jit(lambda s, m: s.update(m))(stopper, 0.05)
+    assert traced.improved and traced.best == jnp.float32(0.05)
+    scanned, _ = jax.lax.scan(
+        lambda s, m: (s.update(m), None), stopper, jnp.array([0.2, 0.3])
+    )
+    assert scanned.should_stop and scanned.best == jnp.float32(0.1)
+    assert stopper.update(jnp.float32(0.05)).best == jnp.float32(0.05)
+    many = jax.vmap(stopper.update)(jnp.array([0.2, 0.05]))
+    assert many.improved.tolist() == [False, True]
 
 
 def test_in_x64_mode_metrics_keep_their_digits():

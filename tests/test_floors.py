@@ -9,7 +9,8 @@ ROOT = pathlib.Path(__file__).parents[1] / "jaxdrop"
 
 FLOORS = [  # from the ground up; rooms on one floor do not know each other
     {"_typing", "_names"},
-    {"_checks", "_loops", "_numbers", "_paths", "_programs", "_sites"},
+    {"_numbers"},
+    {"_checks", "_loops", "_paths", "_programs", "_sites"},
     {"prng", "keys", "_strengths", "_weights"},
     {"_masks"},
     {

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxdrop import acquisition, diagnostics, mc, metrics, schedules
+from jaxdrop import acquisition, diagnostics, mc, metrics, penalties, schedules
 from jaxdrop.early_stopping import EarlyStopping
 
 LABELS = np.array([0, 1])
@@ -205,6 +205,45 @@ def test_targets_of_a_mixture_do_not_wrap(target):
     result = mc.predict(model, KEY, jnp.ones(1), num_samples=2, reducers=reducer)
     expected = -0.5 * float(target) ** 2
     np.testing.assert_allclose(result.stats["log_density"], [expected], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [np.float64(1e9 + 0.25), Decimal("1000000000.25"), Fraction(4000000001, 4)],
+)
+def test_targets_of_a_mixture_keep_the_digits_of_the_host(target):
+    model = lambda key, x: (1e9 + 0 * noisy(key, x), jnp.full_like(x, 0.25))
+    reducer = mc.gaussian_mixture(targets=[target])
+    result = mc.predict(model, KEY, jnp.ones(1), num_samples=2, reducers=reducer)
+    expected = -0.5 * 0.25**2 / 0.25 - 0.5 * np.log(2 * np.pi * 0.25)
+    np.testing.assert_allclose(result.stats["log_density"], [expected], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("weights", "reference", "expected"),
+    [
+        ([1.0, 2.0], [1.0 + 1e-9, 2.0], 1e-18),
+        ([1e9], [1e9 + 0.25], 0.0625),
+        ([1e9], np.array([10**9 + 3]), 9),
+        ([1.0], np.array([2**40]), (2.0**40 - 1) ** 2),
+        ([1 + 1j], [1 + 3j], 4),
+    ],
+)
+def test_weights_of_the_host_are_compared_in_their_own_precision(
+    weights, reference, expected
+):
+    trees = {"w": np.array(weights)}, {"w": np.array(reference)}
+    found = penalties.toward_reference(*trees)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("entry", [Decimal("1e-50"), Fraction(1, 10**50), 10**400])
+def test_activities_that_no_float_holds_are_not_zero(entry):
+    activities = np.array([[entry, 0], [0, 0]], object)
+    assert diagnostics.activation_sparsity(activities) == 0.75
+    assert diagnostics.dead_units(activities).tolist() == [False, True]
+    missing = np.array([[entry, 0], [Decimal("NaN"), 0]], object)
+    assert np.isnan(diagnostics.activation_sparsity(missing))
 
 
 def test_the_sparsity_of_nan_is_nan():

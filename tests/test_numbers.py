@@ -240,3 +240,55 @@ def test_counts_on_both_sides_of_what_int32_holds(rows):
         return _numbers.share_of_true(jnp.broadcast_to(value, (rows, 2**15)), (0, 1))
 
     assert share(True) == 1 and share(False) == 0
+
+
+def test_integers_are_ranked_in_programs_with_a_symbolic_batch():
+    (batch,) = jax.export.symbolic_shape("b")
+    shape = jax.ShapeDtypeStruct
+    order = jax.jit(lambda x, y: _numbers.in_order(x=x, y=y))
+    exported = jax.export.export(order)(
+        shape((batch,), jnp.int32), shape((2, batch), jnp.int32)
+    )
+    x, y = exported.call(
+        jnp.array([2**30 + 1, 2**30, 5]), jnp.array([[2**30 + 2, 6, 4], [5, 5, -1]])
+    )
+    assert y[0, 0] > x[0] > x[1] > y[0, 1] > x[2] == y[1, 0] == y[1, 1] > y[0, 2]
+
+
+@pytest.mark.parametrize(
+    ("value", "mean", "difference"),
+    [
+        (np.array([1e9 + 0.25]), 1e9, 0.25),
+        ([2**40 + 1], 2.0**40, 1),
+        ([Decimal("0.1")], np.float32(0.1), 0.1 - float(np.float32(0.1))),
+        ([10**30 + 1], 1e30, float(10**30 + 1 - int(np.float32(1e30)))),
+        (np.array([3], np.int32), 1.0, 2),
+        (jnp.float32([3]), 1.0, 2),
+    ],
+)
+def test_both_parts_of_a_number_have_its_difference(value, mean, difference):
+    nearest, rest = _numbers.in_parts(value, name="x")
+    found = (jnp.asarray(nearest) - jnp.float32(mean)) + rest
+    np.testing.assert_allclose(found, [difference], rtol=1e-6)
+
+
+def test_what_is_not_finite_has_no_second_part():
+    nearest, rest = _numbers.in_parts(np.array([np.nan, -np.inf, 1.0]), name="x")
+    np.testing.assert_array_equal(nearest, [np.nan, -np.inf, 1])
+    np.testing.assert_array_equal(rest, [0, 0, 0])
+    with pytest.raises(ValueError, match=r"^x holds 1e"):
+        _numbers.in_parts([1e300], name="x")
+
+
+@pytest.mark.parametrize("number", [2**32, -(2**31) - 1, 2**70])
+def test_identifiers_beyond_32_bits_are_refused(number):
+    assert _numbers.as_ids([7, 2**32 - 1], name="ids").tolist() == [7, 2**32 - 1]
+    with pytest.raises(ValueError, match=r"^ids must be"):
+        _numbers.as_ids([number], name="ids")
+    with pytest.raises(TypeError, match=r"^ids must be integers"):
+        _numbers.as_ids([Decimal("0.5")], name="ids")
+
+
+def test_differences_that_are_too_large_name_both_arguments():
+    with pytest.raises(ValueError, match=r"^low and high differ by more than float32"):
+        _numbers.relative(low=[0.0], high=[1e300])

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import pytest
 from flax import nnx
 
-from jaxdrop import constraints
+import jaxdrop
+from jaxdrop import constraints, penalties
 from jaxdrop._paths import map_with_name
 
 D = 4
@@ -224,3 +225,50 @@ def test_layers_with_similar_names_are_decayed(path):
     for name in reversed(path.split("/")):
         tree = {name: tree}
     assert marked(constraints.decay_mask(tree)) == {path}
+
+
+KEY = jax.random.key(0)
+TREE = {"head": {"kernel": jnp.ones((2, 3)), "bias": jnp.ones(3)}}
+MISTYPED = {
+    "decay_mask exclude": lambda p, **k: constraints.decay_mask(TREE, exclude=p, **k),
+    "decay_mask include": lambda p, **k: constraints.decay_mask(TREE, include=p, **k),
+    "decay_mask stacked": lambda p, **k: constraints.decay_mask(TREE, stacked=p, **k),
+    "max_norm stacked": lambda p, **k: constraints.max_norm(1.0, stacked=p, **k).init(
+        TREE
+    ),
+    "unit_norm stacked": lambda p, **k: constraints.unit_norm(stacked=p, **k).init(
+        TREE
+    ),
+    "group_lasso stacked": lambda p, **k: penalties.group_lasso(TREE, stacked=p, **k),
+    "spectral stacked": lambda p, **k: penalties.spectral(TREE, stacked=p, **k),
+    "orthogonal stacked": lambda p, **k: penalties.orthogonal(TREE, stacked=p, **k),
+}
+
+
+@pytest.mark.parametrize("patterns", ["haed/*", ["haed/*", "Kernal"]])
+@pytest.mark.parametrize("use", MISTYPED)
+def test_patterns_that_match_nothing_are_refused(use, patterns):
+    caller, argument = use.split()
+    message = rf"^{caller}: {argument}=.*haed/\*.* matches none .*'head/bias', 'head/ke"
+    with pytest.raises(ValueError, match=message):
+        MISTYPED[use](patterns)
+    MISTYPED[use](patterns, allow_empty=True)
+
+
+@pytest.mark.parametrize("use", MISTYPED)
+def test_one_of_several_patterns_is_enough(use):
+    argument = use.split()[1]
+    MISTYPED[use](["haed/*", "bias" if argument == "stacked" else "HEAD/*"])
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda where: jaxdrop.drop_connect(KEY, TREE, rate=0.5, where=where),
+        lambda where: jaxdrop.mixout(KEY, TREE, TREE, rate=0.5, where=where),
+    ],
+)
+def test_a_selection_of_no_weights_to_drop_is_refused(call):
+    with pytest.raises(ValueError, match=r"where selects none .*'head/bias', 'head/k"):
+        call(lambda path, leaf: path.startswith("haed"))
+    call(lambda path, leaf: path.startswith("head"))

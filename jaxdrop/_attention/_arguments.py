@@ -1,7 +1,7 @@
 """The arguments of attention, checked before tracing and brought to four axes."""
 
 from collections.abc import Sequence
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import jax
@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxdrop._checks import as_number, check_axes, check_real
+from jaxdrop._checks import check_axes, check_real
+from jaxdrop._numbers import as_array, as_numbers, as_scalar
 from jaxdrop._typing import Array, Axes
 
 CALLER = "dot_product_attention"
@@ -115,7 +116,7 @@ def _check_weights(
 ) -> Array | None:
     if x is None:
         return None
-    x = jnp.asarray(x)
+    x = jnp.asarray(as_array(x, name=f"{CALLER}: {name}"))
     if x.ndim > 4 or any(
         size not in (1, whole)
         for size, whole in zip(x.shape[::-1], weights[::-1], strict=False)
@@ -132,11 +133,16 @@ def as_4d(x: Array, /) -> Array:
     return jnp.reshape(x, (1,) * (4 - x.ndim) + x.shape)
 
 
+_ALL_KEYS = 2**31 - 1
+
+
 def check_lengths(lengths: Any, batch: int, /, *, name: str) -> Array | None:
     """Returns one int32 length for each example, or None for None."""
     if lengths is None:
         return None
-    lengths = jnp.asarray(lengths)
+    lengths = as_numbers(lengths, f"{CALLER}: {name}")
+    if isinstance(lengths, np.ndarray) and lengths.dtype.kind in "iuO":
+        lengths = jnp.asarray(np.clip(lengths, 0, _ALL_KEYS).astype(np.int32))
     if not jnp.issubdtype(lengths.dtype, jnp.integer) or lengths.shape != (batch,):
         raise ValueError(
             f"{CALLER}: {name} must be {batch} integers, one for each example, got "
@@ -218,19 +224,14 @@ def check_scale(scale: Any, features: int, /) -> ArrayLike:
     """Returns what logits are multiplied by: a number, or a JAX scalar."""
     if scale is None:
         return float(1 / np.sqrt(max(features, 1)))
-    scale = as_number(scale)
-    kinds = (Real, np.ndarray, jax.Array)
-    if isinstance(scale, bool) or not any(isinstance(scale, kind) for kind in kinds):
-        raise TypeError(
-            f"{CALLER}: scale must be a number or a scalar array, got {scale!r}."
-        )
-    shape = np.shape(scale)
-    if shape:
+    if shape := np.shape(scale):
         raise ValueError(
             f"{CALLER}: scale must be a scalar, got an array of shape {shape}; "
             "multiply query by it instead."
         )
-    number: ArrayLike = scale
+    name = f"{CALLER}: scale"
+    number = as_scalar(scale, name=name)
+    as_array(number, name=name)  # raises for what a float does not hold
     return number
 
 

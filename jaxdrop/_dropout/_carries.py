@@ -127,6 +127,29 @@ def require_state(carry: Any, where: StateAt, /, *, is_known: bool, caller: str)
     return at
 
 
+def check_assumed(carry: Any, output: Any, at: int | None, /, *, caller: str) -> None:
+    """Raises if a cell returns as its output another array than its assumed state.
+
+    A subclass of a cell of Flax may inherit ``initialize_carry``, and take what it
+    returns in another order.
+
+    Args:
+      carry: the carry after a step.
+      output: the output of that step.
+      at: the index of the state, which the caller has not given.
+      caller: the name of the module.
+    """
+    leaves = jax.tree.leaves(innermost(carry))
+    same = [i for i, leaf in enumerate(leaves) if leaf is output]
+    if at is None or not same or at in same:
+        return
+    raise ValueError(
+        f"{caller}: the cell returns array {same[0]} of its carry {_describe(carry)} "
+        f"as its output, and array {at}, where cells of Flax have it, would be taken "
+        f"for the hidden state. Pass state={same[0]}, or state={at} if that is right."
+    )
+
+
 def _describe(carry: Any) -> str:
     def describe(leaf: Any) -> str:
         return f"{jnp.result_type(leaf)}{list(jnp.shape(leaf))}"

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdrop._numbers import as_array
 from jaxdrop._paths import map_with_name, path_hash
 from jaxdrop._typing import Array, Key, PyTree, Where
 
@@ -50,14 +51,25 @@ def map_weights(
     change when other leaves come and go. Leaves that are not floating point, or that
     ``where(path, leaf)`` does not select, stay as they are.
     """
+    found = False
 
     def change(path: str, leaf: Any, *others: Any) -> Any:
         if not is_inexact(leaf) or (where is not None and not where(path, leaf)):
             return leaf
+        nonlocal found
+        found = True
+        name = f"params: {path}"
         leaf_key = jax.random.fold_in(key, path_hash(path))
-        return function(leaf_key, jnp.asarray(leaf), *others)
+        return function(leaf_key, jnp.asarray(as_array(leaf, name=name)), *others)
 
-    return map_with_name(change, params, *rest)
+    changed = map_with_name(change, params, *rest)
+    if where is not None and not found:
+        names: list[str] = []
+        map_with_name(lambda path, _: names.append(path), params)
+        raise ValueError(
+            f"where selects none of the arrays of floating point numbers among {names}."
+        )
+    return changed
 
 
 def is_inexact(leaf: Any, /) -> bool:

@@ -12,11 +12,11 @@ from jaxdrop._checks import (
     check_axes,
     check_flag,
     check_inexact,
-    is_number,
     require_key,
     select,
 )
 from jaxdrop._dropout._logistic import logistic
+from jaxdrop._numbers import as_array, as_scalar
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Axes, Flag, Key
 
@@ -73,7 +73,8 @@ def concrete_dropout(
       True
     """
     x = check_inexact(x, caller="concrete_dropout")
-    if is_number(temperature) and not float(temperature) > 0:
+    temperature = as_scalar(temperature, name="concrete_dropout: temperature")
+    if not isinstance(temperature, jax.Array) and not temperature > 0:
         raise ValueError(
             f"concrete_dropout: temperature must be positive, got {temperature}."
         )
@@ -81,7 +82,9 @@ def concrete_dropout(
     if flag is True:
         return x
     key = require_key(key, caller="concrete_dropout", instead="deterministic=True")
-    logits = jnp.asarray(logit_rate, _masks.real_dtype(x))
+    logits = jnp.asarray(
+        as_array(logit_rate, name="concrete_dropout: logit_rate"), _masks.real_dtype(x)
+    )
     logits = _masks.align(logits, x.shape, caller="concrete_dropout", name="logit_rate")
     shared = check_axes(broadcast_dims, x.ndim, name="concrete_dropout: broadcast_dims")
     noisy = _concrete_dropout(

@@ -7,8 +7,11 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jaxdrop import _masks
+from jaxdrop._checks import as_count
 from jaxdrop._dropout._weights import is_array, is_inexact
+from jaxdrop._numbers import as_array, as_scalar
 from jaxdrop._sites import site
+from jaxdrop._strengths import as_strength
 from jaxdrop._typing import Array, PyTree
 
 
@@ -44,8 +47,8 @@ def concrete_penalty(
       A scalar, float32 or wider.
 
     Raises:
-      ValueError: if ``logit_rate`` is not a scalar, or ``num_inputs`` cannot be
-        inferred from ``params``.
+      ValueError: if ``logit_rate`` is not a scalar, a coefficient is negative, or
+        ``num_inputs`` cannot be inferred from ``params``.
 
     References:
       Gal, Hron, Kendall, `Concrete dropout <https://arxiv.org/abs/1705.07832>`_,
@@ -65,15 +68,25 @@ def concrete_penalty(
             "concrete_penalty: logit_rate must be a scalar, got an array of shape "
             f"{jnp.shape(logit_rate)}; use jax.vmap for one rate per layer."
         )
+    logit_rate = as_scalar(logit_rate, name="concrete_penalty: logit_rate")
+    strengths = (
+        as_strength(value, caller="concrete_penalty", name=name)
+        for name, value in (
+            ("weight_regularizer", weight_regularizer),
+            ("dropout_regularizer", dropout_regularizer),
+        )
+    )
     kernels = [params] if is_array(params) else _kernels(params)
     if num_inputs is None:
         num_inputs = _num_inputs(kernels)
     return _concrete_penalty(
         logit_rate,
-        [jnp.asarray(kernel) for kernel in kernels],
-        weight_regularizer,
-        dropout_regularizer,
-        num_inputs=num_inputs,
+        [
+            jnp.asarray(as_array(kernel, name="concrete_penalty: params"))
+            for kernel in kernels
+        ],
+        *strengths,
+        num_inputs=as_count(num_inputs, name="concrete_penalty: num_inputs"),
     )
 
 
@@ -97,9 +110,9 @@ def _concrete_penalty(
     rate, keep = jax.nn.sigmoid(near), jax.nn.sigmoid(-near)
     entropy = rate * jax.nn.softplus(-near) + keep * jax.nn.softplus(near)
     of_weights = jnp.asarray(weight_regularizer, weights.dtype)
-    of_dropout = jnp.asarray(dropout_regularizer, weights.dtype)
+    of_dropout = jnp.asarray(dropout_regularizer, weights.dtype) * float(num_inputs)
     inverse_keep = 1 + jnp.exp(logit)
-    return of_weights * weights * inverse_keep - of_dropout * num_inputs * entropy
+    return of_weights * weights * inverse_keep - of_dropout * entropy
 
 
 def _squares(kernel: Array) -> Array:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from jaxdrop import _masks, prng
 from jaxdrop._checks import check_dropout, is_identity, require_key
+from jaxdrop._numbers import as_ids
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, Rate
 from jaxdrop.prng._bits import counter_key
@@ -62,9 +63,7 @@ def embedding_dropout(
       True
     """
     embedded = check_dropout(embedded, rate=rate, caller="embedding_dropout")
-    ids = jnp.asarray(ids)
-    if not jnp.issubdtype(ids.dtype, jnp.integer):
-        raise TypeError(f"embedding_dropout: ids must be integers, got {ids.dtype}.")
+    ids = as_ids(ids, name="embedding_dropout: ids")
     if embedded.shape[: ids.ndim] != ids.shape:
         raise ValueError(
             f"embedding_dropout: embedded must have the shape of ids and more, got "

@@ -1,12 +1,14 @@
 """The expected number of open gates (Louizos et al., 2018)."""
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from jaxdrop import _masks
 from jaxdrop._dropout.hard_concrete import HIGH, LOW, TEMPERATURE
+from jaxdrop._numbers import as_array
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, PyTree
 
@@ -34,7 +36,11 @@ def hard_concrete_penalty(log_alpha: PyTree, /) -> Array:
       >>> round(float(jaxdrop.hard_concrete_penalty(jnp.zeros(100))), 1)
       83.2
     """
-    counts = jax.tree.map(lambda leaf: _penalty(jnp.asarray(leaf)), log_alpha)
+
+    def count(leaf: Any) -> Array:
+        return _penalty(jnp.asarray(as_array(leaf, name="log_alpha")))
+
+    counts = jax.tree.map(count, log_alpha)
     return sum(jax.tree.leaves(counts), start=jnp.float32(0))
 
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxdrop import _masks
 from jaxdrop._checks import check_inexact, check_rate, is_identity, require_key
 from jaxdrop._dropout._weights import check_like, check_where, is_array, map_weights
+from jaxdrop._numbers import as_array
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, PyTree, Rate, Where
 
@@ -83,7 +84,7 @@ def mixout(
 
 
 def _mix(key: Key, weights: Array, reference: Any, *, keep: Any) -> Array:
-    reference = jnp.asarray(reference)
+    reference = jnp.asarray(as_array(reference, name="mixout: reference"))
     if reference.shape != weights.shape:
         raise ValueError(
             f"mixout: weights and their reference must have one shape, got "

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from jaxdrop import _masks
 from jaxdrop._checks import check_axis, check_flag, check_inexact, require_key
+from jaxdrop._numbers import as_array
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, PyTree, Rate
 
@@ -98,7 +99,12 @@ def subset_stochastic_depth(
         return jnp.zeros_like(branch(x))  # not eval_shape: branch may update a module
     key = require_key(key, caller=caller)
     rows = _rows(key, size=size, kept=kept)
-    taken = jax.tree.map(lambda leaf: _take(jnp.asarray(leaf), rows, batch_axis), x)
+
+    def take(leaf: Any) -> Array:
+        array = jnp.asarray(as_array(leaf, name=f"{caller}: x"))
+        return _take(array, rows, batch_axis)
+
+    taken = jax.tree.map(take, x)
     out = check_inexact(branch(taken), caller=f"{caller}: the output of branch")
     return _put(out, rows, batch_axis, size=size)
 

@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 from jaxdrop import _masks
 from jaxdrop._checks import check_flag, check_real, require_key, select
 from jaxdrop._dropout._noisy_weights import THRESHOLD, draw_output, prune
+from jaxdrop._numbers import as_scalar
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key
 
@@ -81,6 +82,7 @@ def variational_dense(
         raise ValueError(
             f"{caller}: x must have shape (*batch, {mean.shape[0]}), got {x.shape}."
         )
+    threshold = as_scalar(threshold, name=f"{caller}: threshold")
     flag = check_flag(deterministic, caller=caller)
 
     def evaluated() -> Array:

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxdrop._dropout._noisy_weights import log_alpha
+from jaxdrop._numbers import as_array
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, PyTree
 
@@ -48,7 +49,8 @@ def variational_penalty(mean: PyTree, log_variance: PyTree, /) -> Array:
 
 
 def _checked(mean: Array, log_variance: Array) -> Array:
-    mean, log_variance = jnp.asarray(mean), jnp.asarray(log_variance)
+    mean = jnp.asarray(as_array(mean, name="mean"))
+    log_variance = jnp.asarray(as_array(log_variance, name="log_variance"))
     if mean.shape != log_variance.shape:
         raise ValueError(
             "variational_penalty: mean and log_variance must have one shape, got "

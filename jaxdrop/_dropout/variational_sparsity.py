@@ -8,6 +8,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jaxdrop._dropout._noisy_weights import THRESHOLD, log_alpha
+from jaxdrop._numbers import as_array, as_scalar
 from jaxdrop._typing import Array, PyTree
 
 
@@ -34,10 +35,12 @@ def variational_sparsity(
       >>> round(float(jaxdrop.variational_sparsity(mean, jnp.full(3, -1.0))), 3)
       0.667
     """
+    threshold = as_scalar(threshold, name="variational_sparsity: threshold")
     total = max(sum(math.prod(jnp.shape(leaf)) for leaf in jax.tree.leaves(mean)), 1)
 
     def count(mean: Array, log_variance: Array) -> Array:
-        noise = log_alpha(jnp.asarray(mean), jnp.asarray(log_variance)) >= threshold
+        given = as_array(mean, name="mean"), as_array(log_variance, name="log_variance")
+        noise = log_alpha(*map(jnp.asarray, given)) >= threshold
         rows = jnp.sum(jnp.atleast_1d(noise), axis=-1, dtype=jnp.uint32)
         return jnp.sum(rows.astype(jnp.float32))
 

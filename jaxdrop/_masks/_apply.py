@@ -6,7 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxdrop._checks import check_inexact
 from jaxdrop._masks._noisy import noisy
+from jaxdrop._numbers import as_array
 from jaxdrop._typing import Array
 
 SELU_SATURATION = -1.7580993408473766
@@ -31,13 +33,17 @@ def apply(x: Array, mask: Array, /, *, keep: Any, scale: bool = True) -> Array:
     Returns:
       An array with the shape and dtype of ``x``.
 
+    Raises:
+      TypeError: if ``x`` is not floating point or complex, or ``keep`` not a number.
+
     Examples:
       >>> import jax.numpy as jnp, jaxdrop
       >>> mask = jnp.array([True, False, True])
       >>> jaxdrop.masks.apply(jnp.array([1.0, jnp.inf, 3.0]), mask, keep=0.5).tolist()
       [2.0, 0.0, 6.0]
     """
-    keep = jnp.asarray(keep, real_dtype(x))
+    x = check_inexact(x, caller="apply")
+    keep = jnp.asarray(as_array(keep, name="apply: keep"), real_dtype(x))
     return _apply(x, mask, keep if scale else jnp.where(jnp.isnan(keep), keep, 1))
 
 

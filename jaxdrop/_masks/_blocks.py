@@ -245,4 +245,8 @@ def _sides(
             f"{caller}: block_size must be a positive integer, or {count} of them, one "
             f"for each spatial axis, got {block_size!r}."
         )
+    if max(sides) >= 2**31:
+        raise ValueError(
+            f"{caller}: block_size must be below 2**31, got {block_size!r}."
+        )
     return sides

@@ -14,6 +14,7 @@ from jax.experimental.xla_metadata import set_xla_metadata
 from jaxdrop import prng
 from jaxdrop._checks import check_rate, check_shape, is_number, select
 from jaxdrop._masks._axes import drawn_shape
+from jaxdrop._numbers import as_array, as_ids
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Axes, Flag, Key, Rate
 
@@ -38,17 +39,22 @@ def keep_probability(rate: Rate, /, *, deterministic: Flag = False) -> Any:
     would be wrong.
 
     Args:
-      rate: a checked number, or a JAX array of any shape.
+      rate: a number in [0, 1], or a JAX array of any shape.
       deterministic: a bool, or a traced one: keep everything.
 
     Returns:
       A number or a float32 array; NaN where an array is outside [0, 1].
+
+    Raises:
+      ValueError: if a number is out of range.
+      TypeError: if ``rate`` is not a number or an array of numbers.
 
     Examples:
       >>> import jaxdrop
       >>> jaxdrop.masks.keep_probability(0.25)
       0.75
     """
+    check_rate(rate, caller="keep_probability", scalar=False)
     keep: Any = _keep_of_number(rate) if is_number(rate) else _keep_of_array(rate)
     if isinstance(deterministic, jax.Array):
         return select(deterministic, jnp.float32(1), jnp.asarray(keep, jnp.float32))
@@ -229,6 +235,10 @@ def survives(bits: Array, /, *, keep: Any) -> Array:
     Returns:
       A boolean array.
 
+    Raises:
+      TypeError: if ``bits`` are not uint32, or integers of the host.
+      ValueError: if integers of the host are out of range.
+
     Examples:
       >>> import jax, jax.numpy as jnp
       >>> from jaxdrop import masks, prng
@@ -237,12 +247,15 @@ def survives(bits: Array, /, *, keep: Any) -> Array:
       >>> bool((mask == masks.bernoulli(key, shape, rate=0.2)).all())
       True
     """
-    return (bits >> jnp.uint32(9)) < threshold_of(keep)
+    words = bits if isinstance(bits, jax.Array) else as_ids(bits, name="survives: bits")
+    if words.dtype != jnp.uint32:
+        raise TypeError(f"survives: bits must be uint32, got {words.dtype}.")
+    return (words >> jnp.uint32(9)) < threshold_of(keep)
 
 
 def threshold_of(keep: Any, /) -> Array:
     """The uint32 that bits, without their last nine, must be below to survive."""
-    keep = jnp.asarray(keep, jnp.float32)
+    keep = jnp.asarray(as_array(keep, name="keep"), jnp.float32)
     steps = jnp.where(jnp.isnan(keep), 1, keep) * LEVELS
     threshold: Array = jnp.ceil(steps).astype(jnp.uint32)
     return threshold

@@ -5,7 +5,13 @@ import functools
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxdrop._checks import as_count
+from jaxdrop._numbers import as_scalar
+
 _TRIES = 100_000
+
+_POSITIONS = 10**6
+"""About how many positions a mask may span."""
 
 
 @functools.lru_cache(maxsize=256)
@@ -31,6 +37,7 @@ def masksembles(
 
     Raises:
       ValueError: if an argument is out of range.
+      TypeError: if an argument is not a number, or a count not an integer.
 
     References:
       Durasov, Bagautdinov, Baque, Fua, `Masksembles for uncertainty estimation
@@ -42,13 +49,28 @@ def masksembles(
       >>> masks.shape, len(set(masks.sum(axis=1).tolist())), bool(masks.any(0).all())
       ((4, 64), 1, True)
     """
-    if features < 1 or num_masks < 1 or not 1 <= scale < np.inf:
+    seed = as_count(seed, name="masksembles: seed", least=None, most=None)
+    spanned = float(as_scalar(scale, name="masksembles: scale"))
+    if features < 1 or num_masks < 1 or not 1 <= spanned < np.inf:
         raise ValueError(
             "masksembles: features and num_masks must be positive and scale finite and "
             f"1 or more, got {features}, {num_masks} and {scale}."
         )
+    features = as_count(features, name="masksembles: features")
+    num_masks = as_count(num_masks, name="masksembles: num_masks")
+    largest = _POSITIONS * num_masks / features
+    if spanned > max(largest, 1):
+        raise ValueError(
+            f"masksembles: scale must be at most {largest:g} for {num_masks} masks of "
+            f"{features} features, got {scale}: they are disjoint long before."
+        )
     if seed < 0:
         raise ValueError(f"masksembles: seed must not be negative, got {seed}.")
+    return _drawn(seed, features, num_masks, spanned)
+
+
+@functools.lru_cache(maxsize=256)
+def _drawn(seed: int, features: int, num_masks: int, scale: float) -> NDArray[np.bool_]:
     positions, kept = _sizes(features, num_masks, scale)
     generator = np.random.default_rng(seed)
     for _ in range(_TRIES):

@@ -9,10 +9,12 @@ argument's name:
   floats are rounded; what is too large for a float raises.
 * :func:`as_labels`: for class labels. What no int32 holds becomes -1, which names no
   class.
+* :func:`as_ids`: for integers that name something. What no 32 bits hold raises.
 * :func:`in_order`: where only the order counts, as in ranks and comparisons. Values
   that float32 cannot tell apart are replaced by others in their order.
 * :func:`relative`: where only differences count, as in errors and widths. They are
   taken in the precision of the arguments, and then rounded.
+* :func:`in_parts`: for differences from what is known on the device only.
 * :func:`as_logits`: for what goes into a softmax; relative to the largest logit.
 * :func:`as_scalar`: for one number that is a parameter, and not data.
 * :func:`as_host`, and :func:`as_numbers` for what may be on the device as well:
@@ -33,5 +35,7 @@ from jaxdrop._numbers._differences import relative as relative
 from jaxdrop._numbers._host import as_host as as_host
 from jaxdrop._numbers._host import as_numbers as as_numbers
 from jaxdrop._numbers._values import as_array as as_array
+from jaxdrop._numbers._values import as_ids as as_ids
 from jaxdrop._numbers._values import as_labels as as_labels
 from jaxdrop._numbers._values import as_scalar as as_scalar
+from jaxdrop._numbers._values import in_parts as in_parts

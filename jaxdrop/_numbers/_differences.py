@@ -71,10 +71,14 @@ def relative(**arrays: Any) -> tuple[Array | np.ndarray, ...]:
         return given
     first, *_ = values = in_common(host)
     origin = np.where(are_finite(first), first, 0)
-    return tuple(
-        as_jax_dtype(_less(value, origin), name)
-        for name, value in zip(arrays, values, strict=True)
-    )
+    apart = [_less(value, origin) for value in values]
+    try:
+        return tuple(map(as_jax_dtype, apart, arrays))
+    except ValueError:
+        raise ValueError(
+            f"{' and '.join(arrays)} differ by more than {default_float()} holds; "
+            "rescale them, or enable x64."
+        ) from None
 
 
 def as_logits(value: Any, /, *, name: str) -> Array | np.ndarray:
@@ -109,11 +113,10 @@ def _ranked(arrays: Sequence[Any]) -> tuple[Any, ...]:
 
     Floats above 0 are in the order of their bits, so there are enough for any ranks.
     """
-    on_device = isinstance(arrays[0], jax.Array)
-    xp: Any = jnp if on_device else np
-    values = xp.concatenate([array.ravel() for array in arrays])
-    floats = _by_rank_on_device(values) if on_device else _by_rank(values)
-    parts = xp.split(floats, np.cumsum([array.size for array in arrays])[:-1])
+    if isinstance(arrays[0], jax.Array):
+        return _ranked_on_device(arrays)
+    floats = _by_rank(np.concatenate([array.ravel() for array in arrays]))
+    parts = np.split(floats, np.cumsum([array.size for array in arrays])[:-1])
     return tuple(p.reshape(a.shape) for p, a in zip(parts, arrays, strict=True))
 
 
@@ -125,9 +128,20 @@ def _by_rank(values: np.ndarray) -> np.ndarray:
     return floats
 
 
-def _by_rank_on_device(values: Array) -> Array:
-    ranks = jnp.searchsorted(jnp.sort(values), values).astype(jnp.int32)
-    return lax.bitcast_convert_type(ranks + _FIRST_NORMAL, jnp.float32)
+def _ranked_on_device(arrays: Sequence[Array]) -> tuple[Array, ...]:
+    """:func:`_ranked` of integers; their sizes may be symbolic, as in export."""
+    values = jnp.concatenate([jnp.ravel(array) for array in arrays])
+    order = jnp.argsort(values)
+    ascending = values[order]
+    position = jnp.arange(values.shape[0], dtype=jnp.int32)
+    rises = ascending != ascending[jnp.maximum(position - 1, 0)]
+    ranks = jnp.cumsum(rises, dtype=jnp.int32)[jnp.argsort(order)]
+    floats = lax.bitcast_convert_type(ranks + _FIRST_NORMAL, jnp.float32)
+    parts, start = [], 0
+    for array in arrays:
+        parts.append(floats[start : start + array.size].reshape(array.shape))
+        start += array.size
+    return tuple(parts)
 
 
 def _integer_difference(a: Any, b: Any) -> Array:

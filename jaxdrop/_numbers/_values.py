@@ -7,10 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdrop._numbers._host import (
+    are_finite,
     as_float64,
     as_host,
     as_jax_dtype,
     as_numbers,
+    default_float,
+    in_common,
     is_object,
     on_device,
 )
@@ -40,6 +43,23 @@ def as_array(value: Any, /, *, name: str) -> Array | np.ndarray:
     return as_jax_dtype(as_host(value, name), name)
 
 
+def in_parts(value: Any, /, *, name: str) -> tuple[Array | np.ndarray, Any]:
+    """Returns the nearest floats, and what is left of numbers from the host.
+
+    What is near a number is subtracted from both parts, one after the other, without
+    the error of rounding it: targets of the host less means on the device.
+    """
+    given = as_numbers(value, name)
+    nearest = as_array(given, name=name)
+    if isinstance(given, jax.Array) or jnp.iscomplexobj(nearest):
+        return nearest, jnp.zeros_like(nearest)
+    nearest = np.asarray(nearest, default_float())
+    (exact, close) = in_common({"given": given, "nearest": nearest})
+    finite = are_finite(exact)
+    rest = np.where(finite, np.where(finite, exact, 0) - np.where(finite, close, 0), 0)
+    return nearest, rest.astype(default_float())
+
+
 def as_labels(value: Any, /, *, name: str) -> Array | np.ndarray:
     """Returns labels as int32, or bools as they are; -1 for what int32 does not hold.
 
@@ -60,6 +80,28 @@ def as_labels(value: Any, /, *, name: str) -> Array | np.ndarray:
         return labels.astype(np.int32)
     named = (labels >= 0) & (labels <= _INT32.max)
     return where(named, where(named, labels, 0).astype(np.int32), np.int32(-1))
+
+
+def as_ids(value: Any, /, *, name: str) -> Array:
+    """Returns identifiers: JAX integers as they are, host integers as uint32.
+
+    Raises:
+      TypeError: if ``value`` does not hold integers.
+      ValueError: if a number of the host is not in ``[-2**31, 2**32)``.
+    """
+    ids = as_numbers(value, name)
+    whole = jnp.issubdtype(ids.dtype, jnp.integer)
+    if isinstance(ids, np.ndarray) and is_object(ids):
+        whole = all(getattr(v, "denominator", 0) == 1 for v in ids.flat)
+    if not whole:
+        raise TypeError(f"{name} must be integers, got {value!r}.")
+    if isinstance(ids, jax.Array):
+        return ids
+    if (ids >= 2**32).any():
+        raise ValueError(f"{name} must be below 2**32, got {value!r}.")
+    if (ids < _INT32.min).any():
+        raise ValueError(f"{name} must be at least -2**31, got {value!r}.")
+    return jnp.asarray(ids.astype(np.int64).astype(np.uint32))
 
 
 def as_scalar(value: Any, /, *, name: str) -> Array | float:

@@ -15,7 +15,7 @@ from jaxdrop._checks import (
     require_key,
 )
 from jaxdrop._loops import settled
-from jaxdrop._numbers import as_array
+from jaxdrop._numbers import as_array, as_scalar
 from jaxdrop._typing import Array, Key, PyTree, Rate
 from jaxdrop._weights import squared, widened
 
@@ -159,7 +159,7 @@ def variance_shift(
             )
         variance = jnp.var(_product(x, weights), axis=0)
         power = _product(power[None], squared(weights))[0]
-    dropped = jnp.asarray(rate).astype(x.dtype)
+    dropped = jnp.asarray(as_scalar(rate, name="variance_shift: rate")).astype(x.dtype)
     dropped = jnp.where((dropped >= 0) & (dropped <= 1), dropped, jnp.nan)
     keep = 1 - dropped
     # Multiplied by keep, which may be 0: variance + rate / keep * power.

@@ -93,8 +93,10 @@ def activation_sparsity(
         others = _other_axes(leaf, axis)
         share = share_of_true(_is_inactive(leaf, threshold), others)
         known = jnp.asarray(threshold) >= 0
-        if jnp.issubdtype(leaf.dtype, jnp.inexact):
-            known &= ~jnp.isnan(as_array(leaf, name="activities")).any(others)
+        if isinstance(leaf, np.ndarray):
+            known &= ~np.asarray(leaf != leaf, bool).any(others)  # objects as well
+        elif jnp.issubdtype(leaf.dtype, jnp.inexact):
+            known &= ~jnp.isnan(leaf).any(others)
         return jnp.where(known, share, jnp.nan)
 
     return jax.tree.map(sparsity, activities)
@@ -170,7 +172,9 @@ def _is_inactive(leaf: Any, threshold: Array | float) -> Array:
     if leaf.dtype == bool:
         leaf = leaf.astype(np.int32)
     if isinstance(leaf, np.ndarray) and not isinstance(threshold, jax.Array):
-        return jnp.asarray(np.asarray(np.abs(leaf.astype(_wide(leaf))) <= threshold))
+        with np.errstate(invalid="ignore"):  # of NaN among objects
+            small = np.abs(leaf.astype(_wide(leaf))) <= threshold
+        return jnp.asarray(np.asarray(small, bool))
     values = jnp.asarray(as_array(leaf, name="activities"))
     if not jnp.issubdtype(values.dtype, jnp.integer):
         least = jnp.minimum(jnp.asarray(threshold), jnp.inf)

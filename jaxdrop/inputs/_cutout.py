@@ -8,6 +8,7 @@ from jax.typing import ArrayLike
 
 from jaxdrop import prng
 from jaxdrop._checks import as_count, check_flag, require_key, select
+from jaxdrop._numbers import as_array
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key
 from jaxdrop.inputs._boxes import (
@@ -74,7 +75,7 @@ def cutout(
       >>> bool(((y == 0).sum(axis=(1, 2, 3)) <= 16 * 16 * 3).all())
       True
     """
-    x = jnp.asarray(x)
+    x = jnp.asarray(as_array(x, name="cutout: x"))
     images = layout(
         x.shape,
         num_spatial_dims=num_spatial_dims,
@@ -90,6 +91,7 @@ def cutout(
             f"cutout: size must be {num_spatial_dims} positive integers or one, and "
             f"num_holes positive; got {size} and {num_holes}."
         )
+    num_holes = as_count(num_holes, name="cutout: num_holes")
     filling = as_fill(fill, x, caller="cutout")
     flag = check_flag(deterministic, caller="cutout")
     if flag is True:

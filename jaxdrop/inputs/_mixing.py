@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 
 from jaxdrop import _masks, prng
 from jaxdrop._checks import check_inexact
+from jaxdrop._numbers import as_array
 from jaxdrop._typing import Array, Key, PyTree
 from jaxdrop._weights import widened
 
@@ -81,7 +82,7 @@ def check_batch(x: Array, labels: PyTree, /, *, caller: str) -> tuple[Array, PyT
         raise ValueError(f"{caller} mixes the examples of a batch, got a scalar.")
 
     def check_label(label: Array) -> Array:
-        label = jnp.asarray(label)
+        label = jnp.asarray(as_array(label, name=f"{caller}: labels"))
         if not jnp.issubdtype(label.dtype, jnp.floating):
             raise TypeError(
                 f"{caller}: labels must be shares of classes to be mixed, got "

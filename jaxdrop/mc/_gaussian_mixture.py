@@ -9,7 +9,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jaxdrop._checks import as_count, check_choice
-from jaxdrop._numbers import as_array
+from jaxdrop._numbers import as_array, in_parts
 from jaxdrop._strengths import as_strength
 from jaxdrop._typing import Array, PyTree
 from jaxdrop.mc._moments import (
@@ -109,12 +109,13 @@ def gaussian_mixture(
         noise = as_array(noise, name="noise")
         if not noise.ndim:
             noise = as_strength(noise, caller="gaussian_mixture", name="noise")
+    rest = None
     if targets is not None:
-        targets = as_array(targets, name="targets")
+        targets, rest = in_parts(targets, name="targets")
     event_dims = as_count(event_dims, name="event_dims", least=0)
     ddof = as_count(ddof, name="ddof", least=0)
 
-    mixture = _Mixture(spread, noise, targets, event_dims, ddof, of)
+    mixture = _Mixture(spread, noise, targets, rest, event_dims, ddof, of)
     return Reducer(
         init=mixture.empty,
         update=merging(mixture.of_samples, _merged),
@@ -130,6 +131,7 @@ class _Mixture(NamedTuple):
     spread: str
     noise: ArrayLike | None
     targets: ArrayLike | None
+    rest: ArrayLike | None
     event_dims: int
     ddof: int
     of: Of
@@ -161,8 +163,8 @@ class _Mixture(NamedTuple):
         """The state after ``(k, ...)`` samples alone."""
         drawn = jax.tree.map(widened, jax.vmap(self.normal)(outputs))
         once = twice = None
-        if self.targets is not None:
-            log_density = _log_density(drawn, self.targets, self.event_dims)
+        if self.targets is not None and self.rest is not None:
+            log_density = _log_density(drawn, self.targets, self.rest, self.event_dims)
             counted = jnp.where(along(valid, log_density), log_density, -jnp.inf)
             once = jax.nn.logsumexp(counted, axis=0)
             twice = jax.nn.logsumexp(2 * counted, axis=0)
@@ -256,12 +258,16 @@ def _normal(outputs: PyTree, noise: ArrayLike | None, spread: str) -> _Normal:
     return _Normal(mean, scale, safe_sqrt(scale), log)
 
 
-def _log_density(drawn: _Normal, targets: ArrayLike, event_dims: int) -> Array:
+def _log_density(
+    drawn: _Normal, targets: ArrayLike, rest: ArrayLike, event_dims: int
+) -> Array:
     """The log-density of each sample at the targets, summed over an observation.
 
     A deviation of 0 is a point: its density is 0 everywhere else.
     """
-    error = jnp.asarray(targets).astype(drawn.mean.dtype)[None] - drawn.mean
+    dtype = drawn.mean.dtype
+    target, rest = (jnp.asarray(part).astype(dtype)[None] for part in (targets, rest))
+    error = (target - drawn.mean) + rest
     is_point = drawn.std == 0
     scaled = jnp.where(is_point, 0, error) / jnp.where(is_point, 1, drawn.std)
     terms = jnp.square(scaled) + drawn.log_variance + math.log(2 * math.pi)

@@ -1,5 +1,6 @@
 """One function draw for all inputs: every row has the same masks."""
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -53,13 +54,23 @@ def _axes(batch_axis: BatchAxis, args: tuple[Any, ...]) -> tuple[int | None, ...
     if not args:
         raise ValueError("shared draws need an argument whose rows share them.")
     if not isinstance(batch_axis, tuple):
-        return (None,) * (len(args) - 1) + (batch_axis,)
+        return (None,) * (len(args) - 1) + (_as_axis(batch_axis),)
     if len(batch_axis) != len(args) or all(axis is None for axis in batch_axis):
         raise ValueError(
             "batch_axis must be an axis of the last argument, or a tuple with an axis "
             f"or None for each of the {len(args)} arguments, got {batch_axis}."
         )
-    return batch_axis
+    return tuple(map(_as_axis, batch_axis))
+
+
+def _as_axis(axis: Any) -> int | None:
+    """An axis of any integer type as a Python int, which ``jax.vmap`` needs."""
+    if axis is None:
+        return None
+    try:
+        return operator.index(axis)
+    except TypeError:
+        raise TypeError(f"batch_axis must hold integers, got {axis!r}.") from None
 
 
 def _output_axes(

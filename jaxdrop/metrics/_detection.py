@@ -157,6 +157,8 @@ def _sides(
             f"{jnp.asarray(labels).dtype}."
         )
     of_class = jnp.asarray(labels)
+    if of_class.dtype == jnp.bool_:
+        of_class = of_class.astype(jnp.int32)
     neither = (of_class != 0) & (of_class != 1)
     side = jnp.where(neither, np.float32(-1), of_class.astype(np.float32))
     scores, side, counts = as_examples(weights, scores=scores, labels=side)

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import jax.numpy as jnp
+from jax import lax
 
 from jaxdrop._typing import Array
 
@@ -28,9 +29,19 @@ class Ranking(NamedTuple):
 
 
 def rank(values: Array, /) -> Ranking:
-    """Ranks ``(N,)`` values; the order of equal values is arbitrary."""
+    """Ranks ``(N,)`` values; the order of equal values is arbitrary.
+
+    The number of values may be symbolic, as in ``jax.export``.
+    """
     order = jnp.argsort(values)
     ascending = values[order]
-    first = jnp.searchsorted(ascending, values, side="left")
-    last = jnp.searchsorted(ascending, values, side="right")
-    return Ranking(order, first, last)
+    number = values.shape[0]
+    position = jnp.arange(number, dtype=jnp.int32)
+    before = ascending[jnp.maximum(position - 1, 0)]
+    after = ascending[jnp.minimum(position + 1, number - 1)]
+    starts = (ascending != before) | (position == 0)
+    ends = (ascending != after) | (position == number - 1)
+    first = lax.cummax(jnp.where(starts, position, 0))
+    last = lax.cummin(jnp.where(ends, position + 1, number), reverse=True)
+    place = jnp.argsort(order)
+    return Ranking(order, first[place], last[place])

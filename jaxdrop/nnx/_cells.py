@@ -12,6 +12,7 @@ from jaxdrop._dropout._carries import (
     KeyedCarry,
     MaskedCarry,
     StateAt,
+    check_assumed,
     check_start,
     comes_from_flax,
     find_state,
@@ -338,6 +339,9 @@ class ZoneoutCell(RecurrentModule):
         is_bare = is_plain(carry, (KeyedCarry,), rates=rates, flag=flag, caller=caller)
         keyed = KeyedCarry(carry, None, None) if is_bare else carry
         new, output = self.cell(keyed.cell, inputs)
+        at = self._find_state(keyed.cell)
+        if self._given_state() is None and self.output is None:
+            check_assumed(new, output, at, caller=caller)
         following, output = zone_step(
             keyed,
             new,
@@ -345,17 +349,19 @@ class ZoneoutCell(RecurrentModule):
             memory_rate=rates[0],
             state_rate=rates[1],
             flag=flag,
-            at=self._find_state(keyed.cell),
+            at=at,
             source=self._source_of_output(),
             caller=caller,
         )
         return following.cell if is_bare else following, output
 
+    def _given_state(self) -> StateAt:
+        if self.state is None and isinstance(self.cell, RecurrentModule):
+            return getattr(self.cell, "state", None)  # given to a VariationalCell
+        return self.state
+
     def _find_state(self, carry: Any) -> int | None:
-        where = self.state
-        if where is None and isinstance(self.cell, RecurrentModule):
-            where = getattr(self.cell, "state", None)  # said to a VariationalCell
-        known = knows_carry(self.cell)
+        where, known = self._given_state(), knows_carry(self.cell)
         return find_state(carry, where, is_known=known, caller="ZoneoutCell")
 
     def _source_of_output(self) -> str:

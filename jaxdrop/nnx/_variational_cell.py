@@ -8,6 +8,7 @@ from flax import nnx
 from jaxdrop._dropout._carries import (
     MaskedCarry,
     StateAt,
+    check_assumed,
     drop_state,
     is_plain,
     require_state,
@@ -38,6 +39,11 @@ class VariationalCell(RecurrentModule):
     Without ``rngs`` a key comes with each call, ``nnx.RNN(cell)(x, rngs=key)``. Of one
     key ``nnx.Bidirectional`` makes the same masks in both directions.
 
+    Inside ``jax.shard_map`` the scan of ``nnx.RNN`` refuses the first carry of any
+    cell, which is the same on every device. Start from one that varies, for example
+    from ``jax.lax.pcast(zeros, "data", to="varying")``: pass what
+    ``initialize_carry(..., carry=start)`` returns as ``initial_carry``.
+
     The usual rates are 0.2 to 0.5, for inputs and state alike. An
     :func:`jaxdrop.embedding_dropout` goes before the network and a
     :func:`jaxdrop.locked_dropout` after it.
@@ -49,8 +55,9 @@ class VariationalCell(RecurrentModule):
       per_gate: draw a mask for each gate, instead of one for all.
       state: where the carry of the cell has its state: a key such as ``0`` or ``"h"``,
         a tuple of keys, or a function that takes the carry and returns the state. By
-        default it is what it is in Flax's cells, or the only floating point array. If
-        given, inputs and state are masked on their way in, whatever the cell.
+        default it is what it is in Flax's cells, or the only floating point array; a
+        cell that returns another one as its output is refused. If given, inputs and
+        state are masked on their way in, whatever the cell.
       **mode: see :class:`StochasticModule`.
 
     References:
@@ -157,8 +164,11 @@ class VariationalCell(RecurrentModule):
                 per_gate=self.per_gate,
             )
         else:
-            dropped = drop_state(carry.cell, self._find_state(carry.cell), of_state)
+            at = self._find_state(carry.cell)
+            dropped = drop_state(carry.cell, at, of_state)
             new, output = self.cell(dropped, of_inputs(inputs))
+            if self.state is None:
+                check_assumed(new, output, at, caller=caller)
         return MaskedCarry(new, carry.inputs, carry.state), output
 
     @property

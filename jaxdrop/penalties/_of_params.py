@@ -1,9 +1,13 @@
 """Penalties of parameters, leaf by leaf."""
 
+from typing import Any
+
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
+from jaxdrop._numbers import as_array, relative
 from jaxdrop._paths import map_with_name
 from jaxdrop._strengths import as_strength
 from jaxdrop._typing import Array, PyTree, Where
@@ -254,7 +258,8 @@ def toward_reference(
       allow_empty: as in :func:`l1`.
 
     Returns:
-      A scalar, accumulated in float32, or in float64 where a leaf is.
+      A scalar, accumulated in float32, or in float64 where a leaf is. Where weights and
+      reference are NumPy arrays, they are subtracted in their own precision.
 
     Raises:
       ValueError: if ``coefficient`` is negative, no leaf is selected, or a selected
@@ -273,8 +278,10 @@ def toward_reference(
       >>> float(penalties.toward_reference(params, pretrained, where=not_head))
       4.0
     """
-    known: dict[str, Array] = {}
-    map_with_name(lambda name, leaf: known.update({name: leaf}), reference)
+    known: dict[str, Any] = {}
+    given: dict[str, Any] = {}
+    for tree, leaves in ((reference, known), (params, given)):
+        map_with_name(lambda name, leaf, to=leaves: to.update({name: leaf}), tree)
 
     def penalty(name: str, leaf: Array) -> Array:
         if name not in known or jnp.shape(known[name]) != leaf.shape:
@@ -283,8 +290,11 @@ def toward_reference(
                 f"toward_reference: the reference of {name!r}, of shape {leaf.shape}, "
                 f"is {found}; leave new parameters out with where=."
             )
+        goal = known[name]
+        if isinstance(goal, np.ndarray) and isinstance(given[name], np.ndarray):
+            goal, leaf = _apart(goal, given[name])
         wide = widened(leaf)
-        goal = jnp.asarray(known[name], wide.dtype)
+        goal = jnp.asarray(goal, wide.dtype)
         return jnp.sum(squared(wide - lax.stop_gradient(goal)))
 
     return over_leaves(
@@ -293,3 +303,12 @@ def toward_reference(
         Selection("toward_reference", where, (), allow_empty, every=True),
         coefficient=coefficient,
     )
+
+
+def _apart(reference: np.ndarray, weights: np.ndarray) -> tuple[Array, Array]:
+    """Arrays of the host with the same difference, subtracted before it is rounded."""
+    goal: Any = as_array(reference, name="toward_reference: reference")
+    leaf: Any = weights
+    if weights.dtype.kind == "f" and reference.dtype.kind in "fiu":
+        goal, leaf = relative(reference=reference, params=weights)
+    return jnp.asarray(goal), jnp.asarray(leaf)

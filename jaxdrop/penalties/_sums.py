@@ -56,7 +56,8 @@ def over_leaves(
     def add(name: str, leaf: Any, is_chosen: bool) -> None:
         if is_chosen:
             alone = per_layer(lambda one: penalty(name, one), name, leaves.stacked)
-            terms.append(jnp.sum(alone(jnp.asarray(leaf))))
+            whole = jnp.asarray(as_array(leaf, name=f"{leaves.caller}: {name}"))
+            terms.append(jnp.sum(alone(whole)))
 
     map_with_name(add, tree, leaves.of(tree))
     return scaled_sum(terms, strength)

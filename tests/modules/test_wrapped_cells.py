@@ -360,3 +360,53 @@ def test_a_state_that_is_not_known_is_asked_for():
         )
     with pytest.raises(ValueError, match="output must be one of"):
         jaxdrop.linen.ZoneoutCell(nn.GRUCell(4), state_rate=0.1, output="y")
+
+
+def state_first(nn_cell, call):
+    """A subclass of an LSTM that inherits its start, and takes (state, memory)."""
+    return type("StateThenMemory", (nn_cell,), {"__call__": call})
+
+
+def _one_step(gates, carry):
+    h, c = carry
+    i, f, g, o = jnp.split(gates, 4, -1)
+    c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+    h = jax.nn.sigmoid(o) * jnp.tanh(c)
+    return (h, c), h
+
+
+def _linen_step(self, carry, inputs):
+    width = 4 * self.features
+    of_x, of_h = nn.Dense(width, name="wx"), nn.Dense(width, name="wh")
+    return _one_step(of_x(inputs) + of_h(carry[0]), carry)
+
+
+def _nnx_step(self, carry, inputs):
+    return _one_step(self.dense_i(inputs) + self.dense_h(carry[0]), carry)
+
+
+LinenStateFirst = state_first(nn.LSTMCell, nn.compact(_linen_step))
+NnxStateFirst = state_first(nnx.OptimizedLSTMCell, _nnx_step)
+RIGHT, OF_FLAX = {"state": 0}, {}
+
+
+@pytest.mark.parametrize("module", ["VariationalCell", "ZoneoutCell"])
+@pytest.mark.parametrize("state", [RIGHT, OF_FLAX, {"state": 1}])
+def test_a_carry_whose_state_is_not_where_flax_has_it_is_refused(module, state):
+    rates = RATES if module == "VariationalCell" else {"state_rate": 0.5}
+    linen = getattr(jaxdrop.linen, module)(
+        LinenStateFirst(UNITS), **rates, **state, deterministic=False
+    )
+    keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
+    of_linen = lambda: nn.RNN(linen).init_with_output(keys, X)[0]
+    own = NnxStateFirst(INPUTS, UNITS, rngs=nnx.Rngs(0))
+    cell = getattr(jaxdrop.nnx, module)(own, **rates, **state, rngs=nnx.Rngs(1))
+    of_nnx = lambda: nnx.RNN(cell, rngs=nnx.Rngs(2))(X)
+    for run in (of_linen, of_nnx):
+        if state is OF_FLAX:
+            with pytest.raises(ValueError, match="Pass state=0, or state=1 if that"):
+                run()
+        elif state is RIGHT:
+            assert jnp.isfinite(run()).all()
+        else:
+            run()

@@ -1,0 +1,158 @@
+"""Host numbers of every kind as every argument of every public function.
+
+Each gives what the same numbers give as float32 arrays of the device, or an error that
+names the argument, or the function whose data they are.
+"""
+
+from decimal import Decimal
+from fractions import Fraction
+
+import host_arguments as table
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from test_public_api import FAMILY, IN_NAMESPACE
+
+ROOMS = IN_NAMESPACE.keys() - {"nnx", "linen", "plots"}
+HUGE = 10**400
+
+
+def public_functions():
+    """The names of all public functions, as rows have them."""
+    names = [*FAMILY, *(f"{r}.{n}" for r in ROOMS for n in IN_NAMESPACE[r])]
+    functions = {name: table.function_of(name) for name in names}
+    return {
+        name
+        for name, value in functions.items()
+        if callable(value) and (not isinstance(value, type) or "Early" in name)
+    }
+
+
+def test_every_public_function_and_every_argument_has_a_row():
+    named = {entry for entry in table.WITHOUT_NUMBERS if " " not in entry}
+    assert table.CALLS.keys() | named == public_functions()
+    for name, given in table.CALLS.items():
+        for parameter in table.parameters_of(table.function_of(name)):
+            known = (
+                parameter in given
+                or parameter in table.NOT_NUMBERS
+                or f"{name} {parameter}" in table.WITHOUT_NUMBERS
+            )
+            assert known, f"{name} takes {parameter}, which no row gives"
+
+
+def alike(value):
+    """The same number or numbers, in other dtypes."""
+    if isinstance(value, dict):
+        return [{**value, "kernel": np.asarray(value["kernel"], np.float64)}]
+    if isinstance(value, tuple):
+        return [tuple(map(np.int64, value))] if isinstance(value[0], int) else []
+    if isinstance(value, int):
+        return [np.int64(value), *([np.uint64(value)] if value >= 0 else [])]
+    if not np.ndim(value):
+        number = float(value)
+        return [np.float64(number), Decimal(number), Fraction(number)]
+    if value.dtype == bool:
+        return []
+    if np.issubdtype(value.dtype, np.integer):
+        return [value.astype(np.int64), value.astype(np.uint64), value.astype("O")]
+    exact = np.vectorize(Decimal, otypes=[object])(value.astype(float))
+    return [value.astype(np.float64), exact]
+
+
+def far(value):
+    """Numbers that no 32 bits, no 64 bits or no float at all holds."""
+    if isinstance(value, dict):
+        return [{**value, "kernel": far(value["kernel"])[2]}]
+    if isinstance(value, tuple):
+        return [(number, *value[1:]) for number in (2**70, HUGE, -(2**70))]
+    if not np.ndim(value):
+        numbers = [2**31, np.int64(2**40), np.uint64(2**64 - 1), 2**70, HUGE]
+        if isinstance(value, int):
+            return [*numbers, -(2**70)]
+        return [*numbers[1:], -(2**70), 1e300, Decimal("1e400"), np.float64("nan")]
+    if value.dtype == bool:
+        return []
+    wide = np.asarray(value).astype(object)
+    changed = []
+    for number in (2**40, 2**70, HUGE, 1e300):
+        wide.flat[0] = number
+        changed.append(wide.copy())
+    if np.issubdtype(value.dtype, np.integer):
+        return [changed[0].astype(np.int64), *changed[1:3]]
+    whole = np.full(value.shape, 2**64 - 1, np.uint64)
+    return [whole, np.full(value.shape, 2**40), changed[3].astype(float), *changed[1:3]]
+
+
+def on_device(value, original):
+    """The numbers on the device: in float32, or labels of which -1 names no class."""
+    if isinstance(value, dict):
+        return {n: on_device(leaf, original[n]) for n, leaf in value.items()}
+    entries = np.asarray(value, object)
+    if np.ndim(original) and np.issubdtype(original.dtype, np.integer):
+        names = (entries >= 0) & (entries < 2**31)
+        return jnp.asarray(np.where(names, entries, -1).astype(np.int32))
+    largest = int(np.finfo(np.float32).max)
+    within = [e if e != e else min(max(e, -largest), largest) for e in entries.flat]
+    return jnp.asarray(np.array(within, np.float32).reshape(entries.shape))
+
+
+def outcome(name, **changed):
+    """The numbers that a call returns, or its error."""
+    try:
+        result = table.call(name, **changed)
+    except (TypeError, ValueError) as error:
+        return None, f"{type(error).__name__}: {error}"
+    as_numbers = lambda leaf: (
+        jax.random.key_data(leaf)
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        else leaf
+    )
+    leaves = (as_numbers(jnp.asarray(leaf)) for leaf in jax.tree.leaves(result))
+    return [np.asarray(leaf, np.float64) for leaf in leaves], ""
+
+
+def is_close(found, expected):
+    return len(found) == len(expected) and all(
+        a.shape == b.shape and np.allclose(a, b, rtol=1e-5, atol=1e-6, equal_nan=True)
+        for a, b in zip(found, expected, strict=True)
+    )
+
+
+def check(name, parameter, value, expected):
+    """Fails unless the numbers are right or the error has a name."""
+    found, error = outcome(name, **{parameter: value})
+    if found is None:
+        caller = name.rsplit(".", 1)[-1]
+        names = {parameter, *(value if isinstance(value, dict) else ())}
+        assert any(n in error for n in names) or error.split(": ", 1)[1].startswith(
+            caller
+        ), error
+        return
+    expected = expected()
+    assert expected is None or is_close(found, expected), f"{parameter}={value!r}"
+
+
+@pytest.mark.parametrize("name", table.CALLS)
+def test_host_numbers_give_the_right_result_or_an_error_with_a_name(name):
+    whole, error = outcome(name)
+    assert whole is not None, error
+    for parameter, value in table.CALLS[name].items():
+        if parameter in table.NOT_NUMBERS or callable(value) or parameter == "args":
+            continue
+        lists = [value.tolist()] if isinstance(value, np.ndarray) else []
+        takes_lists = name.startswith(("metrics", "acquisition"))
+        for other in alike(value) + lists * takes_lists:
+            check(name, parameter, other, lambda: whole)
+        for other in far(value):
+
+            def as_data(parameter=parameter, other=other, original=value):
+                if (name, parameter) in table.OF_ANY_SIZE:
+                    return None
+                data = on_device(other, original)
+                found, error = outcome(name, **{parameter: data})
+                assert found is not None, f"{parameter}={other!r} passes. {error}"
+                return found
+
+            check(name, parameter, other, as_data)
