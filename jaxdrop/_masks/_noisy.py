@@ -8,7 +8,9 @@ prevent that:
 - Where nothing is differentiated, around the function: noise, its use and no more are
   one kernel, which costs nothing beside reading and writing the data.
 - Under differentiation, after the noise: it is written once, a byte an entry for a
-  mask, and the forward and backward pass read it, in whatever fusion.
+  mask, and read by both passes. The noisy array, and the gradient that is passed back,
+  are written once as well: products that read them would apply the noise to every
+  tile again.
 
 A GPU's compiler does neither need it nor gain by it, and a CPU's ignores it.
 """
@@ -25,6 +27,27 @@ from jax.custom_derivatives import SymbolicZero
 from jaxdrop._typing import Array
 
 
+def fenced(function: Callable[..., Array], /) -> Callable[..., Array]:
+    """Keeps ``function(x, noise, *parameters)`` out of other kernels on a TPU.
+
+    Derivatives pass the same borders. This is for noise that they do not need, or that
+    is as well drawn again; :func:`noisy` is for noise that is kept.
+
+    Args:
+      function: elementwise, with arrays that broadcast to the shape of ``x``.
+
+    Returns:
+      A function of the same arguments.
+    """
+
+    @wraps(function)
+    def alone(x: Array, noise: Array, *parameters: Array) -> Array:
+        data, *rest = (_fence(a) if a.ndim else a for a in (x, *parameters))
+        return _fence(function(data, noise, *rest))
+
+    return alone
+
+
 def noisy(function: Callable[..., Array], /) -> Callable[..., Array]:
     """Prepares ``function(x, noise, *parameters)`` for compilers and for gradients.
 
@@ -37,12 +60,7 @@ def noisy(function: Callable[..., Array], /) -> Callable[..., Array]:
     Returns:
       A function of the same arguments.
     """
-
-    @wraps(function)
-    def alone(x: Array, noise: Array, *parameters: Array) -> Array:
-        return _fence(function(_fence(x), noise, *parameters))
-
-    differentiable = jax.custom_jvp(alone)
+    differentiable = jax.custom_jvp(fenced(function))
     differentiable.defjvp(partial(_derivative, function), symbolic_zeros=True)
     return differentiable
 
@@ -71,12 +89,13 @@ def _derivative(
     moved = [given[i] for i in moving]
     if not moving:
         y = of_moving(moved, fixed)
-        return y, jnp.zeros_like(y)
-    return jax.jvp(
+        return _fence(y), jnp.zeros_like(y)
+    y, tangent = jax.jvp(
         lambda moved: of_moving(moved, fixed),
         (moved,),
-        ([tangents[i] for i in moving],),
+        ([_fence(tangents[i]) for i in moving],),
     )
+    return _fence(y), tangent
 
 
 def _fence(array: Array) -> Array:
