@@ -8,9 +8,9 @@ prevent that:
 - Where nothing is differentiated, around the function: noise, its use and no more are
   one kernel, which costs nothing beside reading and writing the data.
 - Under differentiation, after the noise: it is written once, a byte an entry for a
-  mask, and read by both passes. The noisy array, and the gradient that is passed back,
-  are written once as well: products that read them would apply the noise to every
-  tile again.
+  mask, and read by both passes. Where noise is as large as the data, the noisy array
+  and the gradient that is passed back are written once as well: products that read
+  them would apply the noise again for every tile.
 
 A GPU's compiler does neither need it nor gain by it, and a CPU's ignores it.
 """
@@ -72,6 +72,8 @@ def _derivative(
 ) -> tuple[Array, Array]:
     """The function and its directional derivative, in the arguments that have one."""
     given = [primals[0], _fence(primals[1]), *primals[2:]]
+    # Noise that is shared along axes is cheap to apply in a product's tiles.
+    border = _fence if primals[0].shape == primals[1].shape else _open
     moving = [
         i
         for i, tangent in enumerate(tangents)
@@ -89,18 +91,22 @@ def _derivative(
     moved = [given[i] for i in moving]
     if not moving:
         y = of_moving(moved, fixed)
-        return _fence(y), jnp.zeros_like(y)
+        return border(y), jnp.zeros_like(y)
     y, tangent = jax.jvp(
         lambda moved: of_moving(moved, fixed),
         (moved,),
-        ([_fence(tangents[i]) for i in moving],),
+        ([border(tangents[i]) for i in moving],),
     )
-    return _fence(y), tangent
+    return border(y), tangent
 
 
 def _fence(array: Array) -> Array:
     """A border that fusions do not cross on a TPU; elsewhere nothing."""
     fenced: Array = lax.platform_dependent(
-        array, tpu=lax.optimization_barrier, default=lambda array: array
+        array, tpu=lax.optimization_barrier, default=_open
     )
     return fenced
+
+
+def _open(array: Array) -> Array:
+    return array
