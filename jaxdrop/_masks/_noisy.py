@@ -8,7 +8,9 @@ prevent that:
 - Where nothing is differentiated, around the function: noise, its use and no more are
   one kernel, which costs nothing beside reading and writing the data.
 - Under differentiation, after the noise: it is written once, a byte an entry for a
-  mask, and the forward and backward pass read it, in whatever fusion.
+  mask, and read by both passes. Where noise is as large as the data, the noisy array
+  and the gradient that is passed back are written once as well: products that read
+  them would apply the noise again for every tile.
 
 A GPU's compiler does neither need it nor gain by it, and a CPU's ignores it.
 """
@@ -25,6 +27,27 @@ from jax.custom_derivatives import SymbolicZero
 from jaxdrop._typing import Array
 
 
+def fenced(function: Callable[..., Array], /) -> Callable[..., Array]:
+    """Keeps ``function(x, noise, *parameters)`` out of other kernels on a TPU.
+
+    Derivatives pass the same borders. This is for noise that they do not need, or that
+    is as well drawn again; :func:`noisy` is for noise that is kept.
+
+    Args:
+      function: elementwise, with arrays that broadcast to the shape of ``x``.
+
+    Returns:
+      A function of the same arguments.
+    """
+
+    @wraps(function)
+    def alone(x: Array, noise: Array, *parameters: Array) -> Array:
+        data, *rest = (_fence(a) if a.ndim else a for a in (x, *parameters))
+        return _fence(function(data, noise, *rest))
+
+    return alone
+
+
 def noisy(function: Callable[..., Array], /) -> Callable[..., Array]:
     """Prepares ``function(x, noise, *parameters)`` for compilers and for gradients.
 
@@ -37,12 +60,7 @@ def noisy(function: Callable[..., Array], /) -> Callable[..., Array]:
     Returns:
       A function of the same arguments.
     """
-
-    @wraps(function)
-    def alone(x: Array, noise: Array, *parameters: Array) -> Array:
-        return _fence(function(_fence(x), noise, *parameters))
-
-    differentiable = jax.custom_jvp(alone)
+    differentiable = jax.custom_jvp(fenced(function))
     differentiable.defjvp(partial(_derivative, function), symbolic_zeros=True)
     return differentiable
 
@@ -54,6 +72,8 @@ def _derivative(
 ) -> tuple[Array, Array]:
     """The function and its directional derivative, in the arguments that have one."""
     given = [primals[0], _fence(primals[1]), *primals[2:]]
+    # Noise that is shared along axes is cheap to apply in a product's tiles.
+    border = _fence if primals[0].shape == primals[1].shape else _open
     moving = [
         i
         for i, tangent in enumerate(tangents)
@@ -71,17 +91,22 @@ def _derivative(
     moved = [given[i] for i in moving]
     if not moving:
         y = of_moving(moved, fixed)
-        return y, jnp.zeros_like(y)
-    return jax.jvp(
+        return border(y), jnp.zeros_like(y)
+    y, tangent = jax.jvp(
         lambda moved: of_moving(moved, fixed),
         (moved,),
-        ([tangents[i] for i in moving],),
+        ([border(tangents[i]) for i in moving],),
     )
+    return border(y), tangent
 
 
 def _fence(array: Array) -> Array:
     """A border that fusions do not cross on a TPU; elsewhere nothing."""
     fenced: Array = lax.platform_dependent(
-        array, tpu=lax.optimization_barrier, default=lambda array: array
+        array, tpu=lax.optimization_barrier, default=_open
     )
     return fenced
+
+
+def _open(array: Array) -> Array:
+    return array

@@ -89,8 +89,12 @@ def _embedding_noise(key: Key, embedded: Array, alpha: ArrayLike, real: Array) -
     features = jnp.asarray(embedded.shape[-1], wide.dtype)
     entries = jnp.maximum(length, 1).astype(wide.dtype) * features
     reach = jnp.asarray(alpha).astype(wide.dtype) / jnp.sqrt(entries)
-    share = prng.uniform(
-        key, embedded.shape, out_sharding=_masks.sharding_of(embedded)
-    ).astype(wide.dtype)
-    noise = (2 * share - 1) * reach
-    return jnp.where(real[..., None], (wide + noise).astype(embedded.dtype), embedded)
+    share = prng.uniform(key, embedded.shape, out_sharding=_masks.sharding_of(embedded))
+    return _add(embedded, share, reach, real[..., None])
+
+
+@_masks.fenced
+def _add(embedded: Array, share: Array, reach: Array, real: Array) -> Array:
+    wide = widened(embedded)
+    noise = (2 * share.astype(wide.dtype) - 1) * reach
+    return jnp.where(real, (wide + noise).astype(embedded.dtype), embedded)

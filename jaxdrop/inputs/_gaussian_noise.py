@@ -69,7 +69,12 @@ def gaussian_noise(
 
 @site("jaxdrop.inputs.gaussian_noise", draws="noise", acts_on="inputs")
 def _gaussian_noise(key: Key, x: Array, stddev: ArrayLike) -> Array:
-    wide = widened(x)
     noise = prng.normal(key, x.shape, out_sharding=_masks.sharding_of(x))
-    scaled = noise.astype(wide.dtype) * jnp.asarray(stddev).astype(wide.dtype)
+    return _add(x, noise, jnp.asarray(stddev))
+
+
+@_masks.fenced
+def _add(x: Array, noise: Array, stddev: Array) -> Array:
+    wide = widened(x)
+    scaled = noise.astype(wide.dtype) * stddev.astype(wide.dtype)
     return (wide + scaled).astype(x.dtype)

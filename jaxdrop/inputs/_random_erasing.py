@@ -138,8 +138,14 @@ def _random_erasing(
         new = prng.normal(noise, x.shape, out_sharding=_masks.sharding_of(x))
     else:
         new = jnp.broadcast_to(fill, x.shape)
-    erased = jnp.where(covered(images, starts, stops), new.astype(x.dtype), x)
-    return jnp.where(jnp.isnan(jnp.asarray(keep)), jnp.nan, erased)
+    holes = covered(images, starts, stops)
+
+    @_masks.fenced
+    def erase(x: Array, new: Array) -> Array:
+        erased = jnp.where(holes, new.astype(x.dtype), x)
+        return jnp.where(jnp.isnan(jnp.asarray(keep)), jnp.nan, erased)
+
+    return erase(x, new)
 
 
 def _first_that_fits(

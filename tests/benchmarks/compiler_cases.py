@@ -41,7 +41,7 @@ BOUNDS = {
     "zoneout": (1.0, 1.0),
     "shake_shake": (1.0, 1.0),
     "concrete_dropout": (1.0, 2.75),
-    "variational_dense": (2.25, 4.5),
+    "variational_dense": (3.25, 4.0),
     "inputs.gaussian_noise": (1.0, 1.0),
     "inputs.embedding_noise": (1.0, 1.0),
     "inputs.cutout": (1.0, 1.0),

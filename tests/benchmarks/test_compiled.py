@@ -82,13 +82,7 @@ ENTRY %main.1 (k: u32[512,512], x: bf16[512,512]) -> bf16[512,512] {
 
 ARRAY = 512 * 512 * 2
 SIZE = 8192  # of the recorded table: arrays that do not fit on the chip
-HASHES = pytest.mark.xfail(
-    strict=True, reason="its noise is drawn in the product of the variances"
-)
-ROWS = [
-    pytest.param(row, marks=[HASHES] * (row == "variational_dense"))
-    for row in programs.techniques(SIZE, jnp.bfloat16)
-]
+ROWS = list(programs.techniques(SIZE, jnp.bfloat16))
 needs_libtpu = pytest.mark.skipif(
     importlib.util.find_spec("libtpu") is None,
     reason="libtpu is not installed (pip install 'jaxdrop[examples,tpu-compile]')",
@@ -226,6 +220,45 @@ def test_no_step_hashes_in_a_product(row, generator, tpu):
         function, arrays = programs.in_pass(passing, contender, program.arrays)
         cost, _ = compiler.compile_for(tpu, function, (key, *arrays))
         assert not cost.hashes_in_products
+
+
+def between_products(program):
+    """A technique whose data come from products and whose results go into some."""
+    data = [array.ndim >= 2 and array.dtype == jnp.bfloat16 for array in program.arrays]
+    sizes = sorted(
+        {
+            a.shape[-1]
+            for a, is_data in zip(program.arrays, data, strict=True)
+            if is_data
+        }
+    )
+    kernels = tuple(jax.ShapeDtypeStruct((n, n), jnp.bfloat16) for n in sizes)
+
+    def function(key, *given):
+        arrays, square = (
+            given[: len(data)],
+            dict(zip(sizes, given[len(data) :], strict=True)),
+        )
+        mixed = (
+            array @ square[array.shape[-1]] if is_data else array
+            for array, is_data in zip(arrays, data, strict=True)
+        )
+        results = jax.tree.leaves(program.contenders[programs.LIGHT](key, *mixed))
+        return [y @ square[y.shape[-1]] for y in results if y.dtype == jnp.bfloat16]
+
+    return function, (*program.arrays, *kernels)
+
+
+@pytest.mark.slow
+@needs_libtpu
+@pytest.mark.parametrize("row", ROWS)
+def test_no_technique_hashes_in_the_products_around_it(row, tpu):
+    program = programs.techniques(512, jnp.bfloat16)[row]
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    for passing in program.passes:
+        function, arrays = programs.in_pass(passing, *between_products(program))
+        cost, _ = compiler.compile_for(tpu, function, (key, *arrays))
+        assert not cost.hashes_in_products, passing
 
 
 @pytest.mark.slow
