@@ -12,8 +12,11 @@ Array: TypeAlias = jax.Array
 Key: TypeAlias = jax.Array
 """One PRNG key: typed (``jax.random.key``) or raw uint32 (``jax.random.PRNGKey``)."""
 
-Rate: TypeAlias = float | jax.Array
-"""A drop probability: a number, which is checked, or a JAX array, which is data."""
+Scalar: TypeAlias = float | jax.Array
+"""A number, which is checked, or a JAX array, which is data."""
+
+Rate: TypeAlias = Scalar
+"""A drop probability."""
 
 Flag: TypeAlias = bool | np.bool_ | jax.Array
 """A Python bool, which decides while tracing, or a traced one, which is data."""

@@ -21,7 +21,7 @@ from jax.typing import ArrayLike
 
 from jaxdrop._paths import path_name
 from jaxdrop._strengths import as_strength, is_schedule, scheduled_strength
-from jaxdrop._typing import Array, Path, PyTree, Schedule, Where
+from jaxdrop._typing import Array, Path, PyTree, Scalar, Schedule, Where
 from jaxdrop._weights import (
     Patterns,
     Selection,
@@ -226,7 +226,7 @@ def unit_norm(
 
 
 def soft_threshold(
-    threshold: ArrayLike | Schedule,
+    threshold: Scalar | Schedule,
     *,
     where: Where | None = None,
     allow_empty: bool = False,
@@ -280,7 +280,7 @@ def soft_threshold(
 
 
 def group_soft_threshold(
-    threshold: ArrayLike | Schedule,
+    threshold: Scalar | Schedule,
     *,
     axis: UnitAxes = None,
     where: Where | None = None,

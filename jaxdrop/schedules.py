@@ -28,7 +28,7 @@ from jaxdrop._checks import (
 )
 from jaxdrop._numbers import as_numbers
 from jaxdrop._strengths import as_strength
-from jaxdrop._typing import Array, Rate, Schedule
+from jaxdrop._typing import Array, Rate, Scalar, Schedule
 
 __all__ = ["curriculum", "depth_rates", "early", "late", "scheduled_drop_path"]
 
@@ -110,9 +110,7 @@ def late(rate: Rate, /, *, cutoff: int) -> Schedule:
     return schedule
 
 
-def curriculum(
-    rate: Rate, /, *, num_steps: int, sharpness: ArrayLike = 10.0
-) -> Schedule:
+def curriculum(rate: Rate, /, *, num_steps: int, sharpness: Scalar = 10.0) -> Schedule:
     """Raises the rate from 0 towards ``rate``, from an easy task to a hard one.
 
     ``rate * (1 - exp(-sharpness * step / num_steps))``: the published rule sets the

@@ -389,6 +389,7 @@ def test_only_the_mask_as_drawn_is_saved_for_the_backward_pass(key, capsys, axes
     print_saved_residuals(share, jnp.ones(HELD))
     saved = capsys.readouterr().out.strip().splitlines()
     shapes = [line.split(" ")[0] for line in saved]
+    shapes = [shape for shape in shapes if shape != "i32[]"]  # the platform's number
     drawn = tuple(1 if i in axes else n for i, n in enumerate(HELD))
     assert np.prod(drawn) == size
     assert sorted(shapes) == sorted([f"bool[{drawn[0]},{drawn[1]}]", "f32[]"])

@@ -44,14 +44,14 @@ MUTANTS = {  # file, line as it is, line as it must not be, tests that notice
     ),
     "keep and drop exchanged": (
         "jaxdrop/_masks/_draw.py",
-        "(bits >> jnp.uint32(9)) < threshold",
-        "(bits >> jnp.uint32(9)) >= threshold",
+        "(words >> jnp.uint32(9)) < threshold",
+        "(words >> jnp.uint32(9)) >= threshold",
         [MASKS, "-k", "dropped_at_the_rate"],
     ),
     "the comparison off by one step": (
         "jaxdrop/_masks/_draw.py",
-        "(bits >> jnp.uint32(9)) < threshold",
-        "(bits >> jnp.uint32(9)) <= threshold",
+        "(words >> jnp.uint32(9)) < threshold",
+        "(words >> jnp.uint32(9)) <= threshold",
         [MASKS, "-k", "last_of_its_23_bits"],
     ),
     "a mask by multiplication": (

@@ -3,12 +3,11 @@
 from collections.abc import Callable
 
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
 from jaxdrop import _masks, prng
 from jaxdrop._checks import require_key, select
 from jaxdrop._sites import site
-from jaxdrop._typing import Array, Key
+from jaxdrop._typing import Array, Key, Scalar
 
 THRESHOLD = 3.0
 """Weights with a log alpha above this are pruned: a dropout rate above about 0.95."""
@@ -26,7 +25,7 @@ def log_alpha(mean: Array, log_variance: Array, /) -> Array:
     return log_variance.astype(wide) - jnp.log(squared)
 
 
-def prune(mean: Array, log_variance: Array, /, *, threshold: ArrayLike) -> Array:
+def prune(mean: Array, log_variance: Array, /, *, threshold: Scalar) -> Array:
     """The means of weights that are worth keeping, 0 for those that are noise."""
     is_noise = log_alpha(mean, log_variance) >= threshold
     pruned = jnp.where(is_noise, jnp.zeros((), mean.dtype), mean)
@@ -63,7 +62,7 @@ def variational_conv(
     /,
     *,
     product: Callable[..., Array],
-    threshold: ArrayLike,
+    threshold: Scalar,
     deterministic: bool | Array,
 ) -> Array:
     """:func:`jaxdrop.variational_dense` for products other than that of matrices.

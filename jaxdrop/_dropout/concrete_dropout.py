@@ -18,7 +18,7 @@ from jaxdrop._checks import (
 from jaxdrop._dropout._logistic import logistic
 from jaxdrop._numbers import as_array, as_scalar
 from jaxdrop._sites import site
-from jaxdrop._typing import Array, Axes, Flag, Key
+from jaxdrop._typing import Array, Axes, Flag, Key, Scalar
 
 
 def concrete_dropout(
@@ -27,7 +27,7 @@ def concrete_dropout(
     logit_rate: ArrayLike,
     /,
     *,
-    temperature: ArrayLike = 0.1,
+    temperature: Scalar = 0.1,
     broadcast_dims: Axes = (),
     deterministic: Flag = False,
 ) -> Array:

@@ -12,7 +12,7 @@ from jaxdrop._dropout._weights import is_array, is_inexact
 from jaxdrop._numbers import as_array, as_scalar
 from jaxdrop._sites import site
 from jaxdrop._strengths import as_strength
-from jaxdrop._typing import Array, PyTree
+from jaxdrop._typing import Array, PyTree, Scalar
 
 
 def concrete_penalty(
@@ -20,8 +20,8 @@ def concrete_penalty(
     params: PyTree,
     /,
     *,
-    weight_regularizer: ArrayLike,
-    dropout_regularizer: ArrayLike,
+    weight_regularizer: Scalar,
+    dropout_regularizer: Scalar,
     num_inputs: int | None = None,
 ) -> Array:
     """Computes the penalty of a layer under concrete dropout.

@@ -4,14 +4,13 @@ from functools import partial
 
 import jax.numpy as jnp
 from jax.lax import PrecisionLike
-from jax.typing import ArrayLike
 
 from jaxdrop import _masks
 from jaxdrop._checks import check_flag, check_real, require_key, select
 from jaxdrop._dropout._noisy_weights import THRESHOLD, draw_output, prune
 from jaxdrop._numbers import as_scalar
 from jaxdrop._sites import site
-from jaxdrop._typing import Array, Flag, Key
+from jaxdrop._typing import Array, Flag, Key, Scalar
 
 
 def variational_dense(
@@ -21,7 +20,7 @@ def variational_dense(
     log_variance: Array,
     /,
     *,
-    threshold: ArrayLike = THRESHOLD,
+    threshold: Scalar = THRESHOLD,
     precision: PrecisionLike = None,
     deterministic: Flag = False,
 ) -> Array:

@@ -5,15 +5,14 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 
 from jaxdrop._dropout._noisy_weights import THRESHOLD, log_alpha
 from jaxdrop._numbers import as_array, as_scalar
-from jaxdrop._typing import Array, PyTree
+from jaxdrop._typing import Array, PyTree, Scalar
 
 
 def variational_sparsity(
-    mean: PyTree, log_variance: PyTree, /, *, threshold: ArrayLike = THRESHOLD
+    mean: PyTree, log_variance: PyTree, /, *, threshold: Scalar = THRESHOLD
 ) -> Array:
     """The share of weights that evaluation leaves out.
 

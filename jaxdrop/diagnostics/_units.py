@@ -12,11 +12,11 @@ from jax.typing import ArrayLike
 from jaxdrop._checks import as_count, check_axis, check_inexact
 from jaxdrop._numbers import as_array, as_numbers, share_of_true
 from jaxdrop._strengths import as_strength
-from jaxdrop._typing import Array, Axes, PyTree
+from jaxdrop._typing import Array, Axes, PyTree, Scalar
 
 
 def dead_units(
-    activities: PyTree, /, *, threshold: ArrayLike = 0.0, axis: int = -1
+    activities: PyTree, /, *, threshold: Scalar = 0.0, axis: int = -1
 ) -> PyTree:
     """Finds units that are never active.
 
@@ -57,7 +57,7 @@ def dead_units(
 
 
 def activation_sparsity(
-    activities: PyTree, /, *, threshold: ArrayLike = 0.0, axis: int | None = None
+    activities: PyTree, /, *, threshold: Scalar = 0.0, axis: int | None = None
 ) -> PyTree:
     """Measures the share of inactive activations, which dropout is known to raise.
 

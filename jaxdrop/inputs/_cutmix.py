@@ -4,7 +4,6 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
 from jaxdrop import prng
 from jaxdrop._checks import (
@@ -15,7 +14,7 @@ from jaxdrop._checks import (
 )
 from jaxdrop._sites import site
 from jaxdrop._strengths import as_strength
-from jaxdrop._typing import Array, Flag, Key, PyTree
+from jaxdrop._typing import Array, Flag, Key, PyTree, Scalar
 from jaxdrop.inputs._boxes import Layout, around, covered, layout, positions
 from jaxdrop.inputs._mixing import (
     check_batch,
@@ -32,7 +31,7 @@ def cutmix(
     labels: PyTree,
     /,
     *,
-    alpha: ArrayLike = 1.0,
+    alpha: Scalar = 1.0,
     per_example: bool = False,
     channel_axis: int = -1,
     deterministic: Flag = False,
@@ -114,7 +113,7 @@ def _cutmix(
     key: Key,
     x: Array,
     labels: PyTree,
-    alpha: ArrayLike,
+    alpha: Scalar,
     *,
     images: Layout,
     per_example: bool,

@@ -1,7 +1,6 @@
 """NEFTune: uniform noise on embeddings (Jain et al., 2023)."""
 
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
 from jaxdrop import _masks, prng
 from jaxdrop._checks import (
@@ -13,7 +12,7 @@ from jaxdrop._checks import (
 )
 from jaxdrop._sites import site
 from jaxdrop._strengths import as_strength
-from jaxdrop._typing import Array, Flag, Key
+from jaxdrop._typing import Array, Flag, Key, Scalar
 from jaxdrop._weights import widened
 
 
@@ -22,7 +21,7 @@ def embedding_noise(
     embedded: Array,
     /,
     *,
-    alpha: ArrayLike,
+    alpha: Scalar,
     mask: Array | None = None,
     deterministic: Flag = False,
 ) -> Array:
@@ -82,7 +81,7 @@ def embedding_noise(
 
 
 @site("jaxdrop.inputs.embedding_noise", draws="noise", acts_on="inputs")
-def _embedding_noise(key: Key, embedded: Array, alpha: ArrayLike, real: Array) -> Array:
+def _embedding_noise(key: Key, embedded: Array, alpha: Scalar, real: Array) -> Array:
     wide = widened(embedded)
     length = jnp.sum(real, axis=-1, dtype=jnp.int32, keepdims=True)[..., None]
     # The entries of a long sequence are more than an int32 can count.

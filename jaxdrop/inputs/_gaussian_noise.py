@@ -1,7 +1,6 @@
 """Additive Gaussian noise."""
 
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
 from jaxdrop import _masks, prng
 from jaxdrop._checks import (
@@ -13,7 +12,7 @@ from jaxdrop._checks import (
 )
 from jaxdrop._sites import site
 from jaxdrop._strengths import as_strength
-from jaxdrop._typing import Array, Flag, Key
+from jaxdrop._typing import Array, Flag, Key, Scalar
 from jaxdrop._weights import widened
 
 
@@ -22,7 +21,7 @@ def gaussian_noise(
     x: Array,
     /,
     *,
-    stddev: ArrayLike,
+    stddev: Scalar,
     deterministic: Flag = False,
 ) -> Array:
     """Adds normal noise to every entry, which for small noise smooths the function.
@@ -68,7 +67,7 @@ def gaussian_noise(
 
 
 @site("jaxdrop.inputs.gaussian_noise", draws="noise", acts_on="inputs")
-def _gaussian_noise(key: Key, x: Array, stddev: ArrayLike) -> Array:
+def _gaussian_noise(key: Key, x: Array, stddev: Scalar) -> Array:
     noise = prng.normal(key, x.shape, out_sharding=_masks.sharding_of(x))
     return _add(x, noise, jnp.asarray(stddev))
 

@@ -5,16 +5,15 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 
 from jaxdrop import _masks, prng
 from jaxdrop._checks import check_inexact
 from jaxdrop._numbers import as_array
-from jaxdrop._typing import Array, Key, PyTree
+from jaxdrop._typing import Array, Key, PyTree, Scalar
 from jaxdrop._weights import widened
 
 
-def symmetric_beta(key: Key, shape: tuple[int, ...], /, *, alpha: ArrayLike) -> Array:
+def symmetric_beta(key: Key, shape: tuple[int, ...], /, *, alpha: Scalar) -> Array:
     """Draws from Beta(alpha, alpha), exactly, from two uniform numbers each.
 
     No draw is ever rejected, so that ``alpha`` may be traced. At ``alpha = 0``, the

@@ -1,7 +1,6 @@
 """Mixup: convex combinations of pairs of examples (Zhang et al., 2018)."""
 
 import jax
-from jax.typing import ArrayLike
 
 from jaxdrop._checks import (
     check_flag,
@@ -11,7 +10,7 @@ from jaxdrop._checks import (
 )
 from jaxdrop._sites import site
 from jaxdrop._strengths import as_strength
-from jaxdrop._typing import Array, Flag, Key, PyTree
+from jaxdrop._typing import Array, Flag, Key, PyTree, Scalar
 from jaxdrop.inputs._mixing import check_batch, mixed, partners, symmetric_beta
 
 
@@ -21,7 +20,7 @@ def mixup(
     labels: PyTree,
     /,
     *,
-    alpha: ArrayLike,
+    alpha: Scalar,
     per_example: bool = False,
     deterministic: Flag = False,
 ) -> tuple[Array, PyTree]:
@@ -74,7 +73,7 @@ def mixup(
 
 @site("jaxdrop.inputs.mixup", draws="noise", acts_on="inputs", static=("per_example",))
 def _mixup(
-    key: Key, x: Array, labels: PyTree, alpha: ArrayLike, per_example: bool
+    key: Key, x: Array, labels: PyTree, alpha: Scalar, per_example: bool
 ) -> tuple[Array, PyTree]:
     of_share, of_partner = jax.random.split(key)
     batch = x.shape[0]  # symbolic in export, for which there is no len

@@ -4,11 +4,10 @@ from collections.abc import Callable, Sequence
 
 import jax.numpy as jnp
 from flax import linen as nn
-from jax.typing import ArrayLike
 
 from jaxdrop._dropout.concrete_dropout import concrete_dropout, initial_logit
 from jaxdrop._dropout.concrete_penalty import concrete_penalty
-from jaxdrop._typing import Array, Flag, Key
+from jaxdrop._typing import Array, Flag, Key, Scalar
 from jaxdrop.linen._module import StochasticModule
 from jaxdrop.linen._penalties import sow_penalty
 
@@ -47,11 +46,11 @@ class ConcreteDropout(StochasticModule):
     """
 
     layer: Callable[[Array], Array]
-    weight_regularizer: ArrayLike
-    dropout_regularizer: ArrayLike
+    weight_regularizer: Scalar
+    dropout_regularizer: Scalar
     num_inputs: int | None = None
     init_rate: float = 0.1
-    temperature: ArrayLike = 0.1
+    temperature: Scalar = 0.1
     broadcast_dims: Sequence[int] = ()
 
     def setup(self) -> None:

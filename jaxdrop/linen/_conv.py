@@ -5,14 +5,13 @@ from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
-from jax.typing import ArrayLike
 
 from jaxdrop._checks import as_number, check_rate
 from jaxdrop._dropout._dropped_layer import check_evaluation, dropped_layer
 from jaxdrop._dropout._noisy_weights import variational_conv
 from jaxdrop._dropout.variational_penalty import variational_penalty
 from jaxdrop._dropout.variational_sparsity import variational_sparsity
-from jaxdrop._typing import Array, Flag, Key, Rate
+from jaxdrop._typing import Array, Flag, Key, Rate, Scalar
 from jaxdrop.linen._linear import add_bias
 from jaxdrop.linen._module import StochasticModule, tidy
 from jaxdrop.linen._penalties import sow_penalty
@@ -214,7 +213,7 @@ class VariationalConv(NoisyConv, StochasticModule):
     kernel_init: Any = nn.initializers.lecun_normal()
     bias_init: Any = nn.initializers.zeros_init()
     log_variance_init: float = -10.0
-    threshold: ArrayLike = 3.0
+    threshold: Scalar = 3.0
 
     @nn.compact
     def __call__(

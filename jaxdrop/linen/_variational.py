@@ -4,12 +4,11 @@ from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
-from jax.typing import ArrayLike
 
 from jaxdrop._dropout.variational_dense import variational_dense
 from jaxdrop._dropout.variational_penalty import variational_penalty
 from jaxdrop._dropout.variational_sparsity import variational_sparsity
-from jaxdrop._typing import Array, Flag, Key
+from jaxdrop._typing import Array, Flag, Key, Scalar
 from jaxdrop.linen._linear import NoisyDense, add_bias
 from jaxdrop.linen._module import StochasticModule
 from jaxdrop.linen._penalties import sow_penalty
@@ -56,7 +55,7 @@ class VariationalDense(NoisyDense, StochasticModule):
     kernel_init: Any = nn.initializers.lecun_normal()
     bias_init: Any = nn.initializers.zeros_init()
     log_variance_init: float = -10.0
-    threshold: ArrayLike = 3.0
+    threshold: Scalar = 3.0
 
     @nn.compact
     def __call__(

@@ -5,12 +5,11 @@ from typing import Any, Unpack
 
 import jax.numpy as jnp
 from flax import nnx
-from jax.typing import ArrayLike
 
 from jaxdrop._checks import as_axes, as_static
 from jaxdrop._dropout.concrete_dropout import concrete_dropout, initial_logit
 from jaxdrop._dropout.concrete_penalty import concrete_penalty
-from jaxdrop._typing import Array, Flag
+from jaxdrop._typing import Array, Flag, Scalar
 from jaxdrop.nnx._module import KeySource, Mode, StochasticModule, value_of
 
 
@@ -53,11 +52,11 @@ class ConcreteDropout(StochasticModule):
         self,
         layer: Callable[[Array], Array],
         *,
-        weight_regularizer: ArrayLike | nnx.Variable[Any],
-        dropout_regularizer: ArrayLike | nnx.Variable[Any],
+        weight_regularizer: Scalar | nnx.Variable[Any],
+        dropout_regularizer: Scalar | nnx.Variable[Any],
         num_inputs: int | None = None,
         init_rate: float = 0.1,
-        temperature: ArrayLike = 0.1,
+        temperature: Scalar = 0.1,
         broadcast_dims: Sequence[int] = (),
         **mode: Unpack[Mode],
     ) -> None:

@@ -5,13 +5,12 @@ from typing import Any, Unpack
 
 import jax.numpy as jnp
 from flax import nnx
-from jax.typing import ArrayLike
 
 from jaxdrop._dropout._dropped_layer import check_evaluation, dropped_layer
 from jaxdrop._dropout._noisy_weights import variational_conv
 from jaxdrop._dropout.variational_penalty import variational_penalty
 from jaxdrop._dropout.variational_sparsity import variational_sparsity
-from jaxdrop._typing import Array, Flag
+from jaxdrop._typing import Array, Flag, Scalar
 from jaxdrop._typing import Rate as RateLike
 from jaxdrop.nnx._linear import require_rngs
 from jaxdrop.nnx._module import KeySource, Mode, Rate, StochasticModule, value_of
@@ -198,7 +197,7 @@ class VariationalConv(NoisyConv):
         kernel_size: int | Sequence[int],
         *,
         log_variance_init: float = -10.0,
-        threshold: ArrayLike = 3.0,
+        threshold: Scalar = 3.0,
         **options: Unpack[ConvOptions],
     ) -> None:
         super().__init__(in_features, out_features, kernel_size, **options)

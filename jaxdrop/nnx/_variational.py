@@ -4,12 +4,11 @@ from typing import Any, Unpack
 
 import jax.numpy as jnp
 from flax import nnx
-from jax.typing import ArrayLike
 
 from jaxdrop._dropout.variational_dense import variational_dense
 from jaxdrop._dropout.variational_penalty import variational_penalty
 from jaxdrop._dropout.variational_sparsity import variational_sparsity
-from jaxdrop._typing import Array, Flag
+from jaxdrop._typing import Array, Flag, Scalar
 from jaxdrop.nnx._linear import NoisyLinear
 from jaxdrop.nnx._module import KeySource, Mode, value_of
 
@@ -59,7 +58,7 @@ class VariationalLinear(NoisyLinear):
         kernel_init: Any = nnx.initializers.lecun_normal(),
         bias_init: Any = nnx.initializers.zeros_init(),
         log_variance_init: float = -10.0,
-        threshold: ArrayLike = 3.0,
+        threshold: Scalar = 3.0,
         **mode: Unpack[Mode],
     ) -> None:
         super().__init__(

@@ -2,11 +2,10 @@
 
 import jax.numpy as jnp
 from jax import lax
-from jax.typing import ArrayLike
 
 from jaxdrop._checks import check_axis, check_inexact
 from jaxdrop._strengths import as_strength
-from jaxdrop._typing import Array, PyTree
+from jaxdrop._typing import Array, PyTree, Scalar
 from jaxdrop._weights import Selection, moduli, squared, widened
 from jaxdrop.penalties._sums import as_float, over_leaves, scaled_sum
 
@@ -15,7 +14,7 @@ def activity_l1(
     activities: PyTree,
     /,
     *,
-    coefficient: ArrayLike = 1.0,
+    coefficient: Scalar = 1.0,
     batch_axis: int | None = 0,
     allow_empty: bool = False,
 ) -> Array:
@@ -59,7 +58,7 @@ def activity_l2(
     activities: PyTree,
     /,
     *,
-    coefficient: ArrayLike = 1.0,
+    coefficient: Scalar = 1.0,
     batch_axis: int | None = 0,
     allow_empty: bool = False,
 ) -> Array:
@@ -101,8 +100,8 @@ def temporal(
     dropped: Array | None = None,
     /,
     *,
-    alpha: ArrayLike = 2.0,
-    beta: ArrayLike = 1.0,
+    alpha: Scalar = 2.0,
+    beta: Scalar = 1.0,
     time_axis: int = -2,
     mask: Array | None = None,
 ) -> Array:

@@ -3,11 +3,10 @@
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.typing import ArrayLike
 
 from jaxdrop._checks import as_count
 from jaxdrop._loops import settled
-from jaxdrop._typing import Array, Axes, PyTree, Where
+from jaxdrop._typing import Array, Axes, PyTree, Scalar, Where
 from jaxdrop._weights import (
     Patterns,
     Selection,
@@ -26,7 +25,7 @@ def orthogonal(
     params: PyTree,
     /,
     *,
-    coefficient: ArrayLike = 1.0,
+    coefficient: Scalar = 1.0,
     axis: UnitAxes = None,
     where: Where | None = None,
     stacked: Patterns = (),
@@ -84,7 +83,7 @@ def spectral(
     params: PyTree,
     /,
     *,
-    coefficient: ArrayLike = 1.0,
+    coefficient: Scalar = 1.0,
     num_iterations: int | None = None,
     axis: UnitAxes = None,
     where: Where | None = None,

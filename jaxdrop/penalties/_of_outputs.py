@@ -21,7 +21,7 @@ from jaxdrop._checks import (
 from jaxdrop._loops import varying_like
 from jaxdrop._numbers import as_labels, as_logits, as_scalar
 from jaxdrop._strengths import as_strength
-from jaxdrop._typing import Array, Key, Rate
+from jaxdrop._typing import Array, Key, Rate, Scalar
 from jaxdrop._weights import norms, squared, widened
 from jaxdrop.penalties._sums import (
     batch_weights,
@@ -106,7 +106,7 @@ def confidence(
     logits: Array,
     /,
     *,
-    coefficient: ArrayLike = 1.0,
+    coefficient: Scalar = 1.0,
     weights: ArrayLike | None = None,
 ) -> Array:
     """Penalizes confident predictions: negative entropy, ``sum(p * log(p))``.
@@ -157,7 +157,7 @@ def consistency(
     logits: Array,
     /,
     *,
-    coefficient: ArrayLike = 1.0,
+    coefficient: Scalar = 1.0,
     pass_axis: int = 0,
     weights: ArrayLike | None = None,
 ) -> Array:
@@ -234,7 +234,7 @@ def jacobian(
     x: Array,
     /,
     *,
-    coefficient: ArrayLike = 1.0,
+    coefficient: Scalar = 1.0,
     num_projections: int | None = 1,
 ) -> Array:
     """Penalizes the sensitivity of outputs to inputs: ``||d function / d x||**2``.

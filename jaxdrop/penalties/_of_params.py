@@ -5,12 +5,11 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.typing import ArrayLike
 
 from jaxdrop._numbers import as_array, relative
 from jaxdrop._paths import map_with_name
 from jaxdrop._strengths import as_strength
-from jaxdrop._typing import Array, PyTree, Where
+from jaxdrop._typing import Array, PyTree, Scalar, Where
 from jaxdrop._weights import (
     Patterns,
     Selection,
@@ -29,7 +28,7 @@ def l1(
     params: PyTree,
     /,
     *,
-    coefficient: ArrayLike = 1.0,
+    coefficient: Scalar = 1.0,
     where: Where | None = None,
     allow_empty: bool = False,
 ) -> Array:
@@ -79,7 +78,7 @@ def l2(
     params: PyTree,
     /,
     *,
-    coefficient: ArrayLike = 1.0,
+    coefficient: Scalar = 1.0,
     where: Where | None = None,
     allow_empty: bool = False,
 ) -> Array:
@@ -126,8 +125,8 @@ def elastic_net(
     params: PyTree,
     /,
     *,
-    l1: ArrayLike,
-    l2: ArrayLike,
+    l1: Scalar,
+    l2: Scalar,
     where: Where | None = None,
     allow_empty: bool = False,
 ) -> Array:
@@ -176,7 +175,7 @@ def group_lasso(
     params: PyTree,
     /,
     *,
-    coefficient: ArrayLike = 1.0,
+    coefficient: Scalar = 1.0,
     axis: UnitAxes = None,
     where: Where | None = None,
     stacked: Patterns = (),
@@ -239,7 +238,7 @@ def toward_reference(
     reference: PyTree,
     /,
     *,
-    coefficient: ArrayLike = 1.0,
+    coefficient: Scalar = 1.0,
     where: Where | None = None,
     allow_empty: bool = False,
 ) -> Array:

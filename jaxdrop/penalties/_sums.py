@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 from jaxdrop._numbers import as_array
 from jaxdrop._paths import map_with_name
 from jaxdrop._strengths import as_strength
-from jaxdrop._typing import Array, PyTree
+from jaxdrop._typing import Array, PyTree, Scalar
 from jaxdrop._weights import Selection, per_layer, power_of_two
 
 _one_leaf_alone = ContextVar("_one_leaf_alone", default=False)
@@ -34,7 +34,7 @@ def over_leaves(
     leaves: Selection,
     /,
     *,
-    coefficient: ArrayLike,
+    coefficient: Scalar,
 ) -> Array:
     """``coefficient`` times the sum of a penalty over the selected leaves of a tree.
 
