@@ -9,7 +9,12 @@ from flax import linen as nn
 
 from jaxdrop._typing import PyTree
 from jaxdrop.diagnostics._audit.frameworks import Visit, described
-from jaxdrop.diagnostics._audit.modules import rate_of, shares_heads, technique_of
+from jaxdrop.diagnostics._audit.modules import (
+    hands_on,
+    rate_of,
+    shares_heads,
+    technique_of,
+)
 from jaxdrop.diagnostics._audit.places import marker
 from jaxdrop.linen._cells import RecurrentModule
 from jaxdrop.linen._module import Stochastic
@@ -75,7 +80,8 @@ def watching(models: list[Any], tell: Callable[[Visit], None], /) -> Iterator[No
             rate = rate_of(module, kwargs)
             if not _draws_elsewhere(module, rate):
                 technique = technique_of(type(module))
-                tell(Visit(name, technique, rate, shares_heads(module)))
+                shared, other = shares_heads(module), hands_on(module)
+                tell(Visit(name, technique, rate, shared, other))
         with jax.named_scope(marker(name)):
             return method(*args, **kwargs)
 

@@ -12,7 +12,12 @@ from flax import nnx
 
 from jaxdrop._typing import PyTree
 from jaxdrop.diagnostics._audit.frameworks import Visit
-from jaxdrop.diagnostics._audit.modules import rate_of, shares_heads, technique_of
+from jaxdrop.diagnostics._audit.modules import (
+    hands_on,
+    rate_of,
+    shares_heads,
+    technique_of,
+)
 from jaxdrop.diagnostics._audit.places import marker
 from jaxdrop.nnx._module import StochasticModule
 
@@ -100,7 +105,8 @@ def _told(kind: type, name: str) -> Callable[..., Any]:
         if tell is not None and name == "__call__" and isinstance(self, _STOCHASTIC):
             rate = rate_of(self, kwargs)
             if not (isinstance(self, nnx.MultiHeadAttention) and rate == 0):
-                tell(Visit(path, technique_of(kind), rate, shares_heads(self)))
+                technique, shared = technique_of(kind), shares_heads(self)
+                tell(Visit(path, technique, rate, shared, hands_on(self)))
         with jax.named_scope(marker(path)):
             return method(self, *args, **kwargs)
 

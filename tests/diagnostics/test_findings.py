@@ -599,3 +599,51 @@ def test_every_finding_has_a_reference_with_a_link():
         assert f'``"{kind}"``' in documented
         assert "https://" in known.reference
         assert known.message.endswith((".", "?"))
+
+
+class Attend(nnx.Module):
+    """An attention function that is a module."""
+
+    def __call__(self, *arrays, **options):
+        """The attention of jaxdrop."""
+        return jaxdrop.nnx.attention_fn(*arrays, **options)
+
+
+class LinenAttend(linen.Module):
+    """One of Linen, which is given the arguments whose names it takes."""
+
+    @linen.compact
+    def __call__(
+        self,
+        *arrays,
+        dropout_rng=None,
+        dropout_rate=0.0,
+        broadcast_dropout=True,
+        deterministic=False,
+    ):
+        """The attention of jaxdrop."""
+        return jaxdrop.linen.attention_fn(
+            *arrays,
+            dropout_rng=dropout_rng,
+            dropout_rate=dropout_rate,
+            broadcast_dropout=broadcast_dropout,
+            deterministic=deterministic,
+        )
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_an_attention_that_another_module_computes(deterministic):
+    options = {"dropout_rate": 0.1, "broadcast_dropout": False}
+    options["deterministic"] = deterministic
+    module = nnx.MultiHeadAttention(
+        2, 8, decode=False, attention_fn=Attend(), rngs=nnx.Rngs(0), **options
+    )
+    layer = linen.MultiHeadDotProductAttention(2, attention_fn=LinenAttend(), **options)
+    variables = layer.init({"params": KEY, "dropout": KEY}, TOKENS)
+    for result in (
+        diagnostics.audit(module, TOKENS),
+        diagnostics.audit(layer, variables, TOKENS, rngs={"dropout": KEY}),
+    ):
+        modes = [site.mode for site in result.sites]
+        assert modes == ["evaluation" if deterministic else "active"]
+        assert "evaluation" not in result.kinds

@@ -10,7 +10,7 @@ from jaxdrop._masks._draw import LEVELS
 from jaxdrop.diagnostics._audit.draws import UNKNOWN, Draw
 from jaxdrop.diagnostics._audit.findings import findings
 from jaxdrop.diagnostics._audit.frameworks import Visit
-from jaxdrop.diagnostics._audit.places import PROGRAM, name_in
+from jaxdrop.diagnostics._audit.places import PROGRAM, marker, name_in
 from jaxdrop.diagnostics._audit.report import Audit, Site
 from jaxdrop.diagnostics._audit.tracing import Traced, traced
 from jaxdrop.diagnostics._audit.values import Value
@@ -105,7 +105,11 @@ def audit(fn_or_model: Any, /, *args: Any, **kwargs: Any) -> Audit:
             draw.faults.add("heads")
     drawing = [_site(draw, walk, visits) for draw in draws]
     seen = {_name(draw) for draw in draws}
-    silent = [_silent(v) for name, v in visits.items() if name not in seen]
+    silent = [
+        _silent(visit)
+        for name, visit in visits.items()
+        if name not in seen and not _is_drawn_within(visit, draws)
+    ]
     sites = _told_apart([*drawing, *silent])
     in_evaluation = any(
         isinstance(kwargs.get(name), bool | np.bool_) and kwargs[name] == flag
@@ -258,6 +262,11 @@ def _rate(walk: Walk, number: int) -> float | tuple[float, ...] | None:
     )
     same = len(set(rates)) == 1
     return rates[0] if same else rates
+
+
+def _is_drawn_within(visit: Visit, draws: list[Draw]) -> bool:
+    """Whether the module to which an attention hands on draws in its call."""
+    return visit.hands_on and any(marker(visit.module) in d.scope for d in draws)
 
 
 def _silent(visit: Visit) -> Site:

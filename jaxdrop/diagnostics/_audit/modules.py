@@ -1,6 +1,8 @@
 """The technique, rate and sharing of a module, in any framework."""
 
+import functools
 import re
+import types
 from typing import Any
 
 _RATES = ("rate", "dropout_rate")
@@ -25,6 +27,12 @@ def shares_heads(module: Any, /) -> bool:
     """Whether a module is an attention that gives all its heads one mask."""
     shares = getattr(module, "broadcast_dropout", False)
     return bool(shares) and getattr(module, "num_heads", 1) > 1
+
+
+def hands_on(module: Any, /) -> bool:
+    """Whether a module is an attention whose ``attention_fn`` is a module as well."""
+    attend = getattr(module, "attention_fn", None)
+    return not isinstance(attend, types.FunctionType | functools.partial | None)
 
 
 def rate_of(module: Any, kwargs: dict[str, Any], /) -> Any:
