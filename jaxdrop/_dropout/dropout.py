@@ -1,5 +1,6 @@
 """Dropout: zeroing random entries (Srivastava et al., 2014)."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from jaxdrop import _masks
@@ -20,7 +21,7 @@ def dropout(
     /,
     *,
     rate: Rate,
-    broadcast_dims: Axes = (),
+    broadcast_dims: int | Iterable[int] = (),
     deterministic: Flag = False,
 ) -> Array:
     """Zeroes random entries and rescales the rest, so that units cannot rely on others.
@@ -33,11 +34,13 @@ def dropout(
     <https://arxiv.org/abs/1801.05134>`_).
 
     For a threefry key, JAX's default, the mask is that of ``flax.nnx.Dropout`` and
-    ``flax.linen.Dropout`` bit for bit.
+    ``flax.linen.Dropout`` bit for bit; with x64 on, Flax draws others, and ours stay.
 
     Args:
-      key: a PRNG key; may be ``None`` where nothing is drawn.
-      x: the data, floating point or complex, of any shape.
+      key: a PRNG key; may be ``None`` where nothing is left to chance: in evaluation,
+        and at a rate of 0 or 1.
+      x: the data, floating point or complex, of any shape; in evaluation and at a rate
+        of 0 anything.
       rate: the probability of dropping an entry: a number, or an array that broadcasts
         against ``x``, for example ``(features,)`` or ``(batch, 1)``. A traced rate
         does not recompile when it changes; outside [0, 1] it gives NaN.

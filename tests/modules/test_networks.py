@@ -54,7 +54,7 @@ class Digits(nnx.Module):
     def __call__(self, x):
         """The logits."""
         x = nnx.relu(self.norm(self.spots(self.conv(x))))
-        x = nnx.avg_pool(x, (2, 2), (2, 2))
+        x = nnx.max_pool(x, (2, 2), (2, 2))
         return self.dense(self.features(x.reshape(x.shape[0], -1)))
 
 
@@ -237,7 +237,7 @@ class LinenDigits(nn.Module):
         """The logits."""
         x = self.drop(0.025)(nn.Conv(6, (3, 3))(x), deterministic=not train)
         x = nn.BatchNorm(use_running_average=not train)(x)
-        x = nn.avg_pool(nn.relu(x), (2, 2), (2, 2)).reshape(x.shape[0], -1)
+        x = nn.max_pool(nn.relu(x), (2, 2), (2, 2)).reshape(x.shape[0], -1)
         return nn.Dense(10)(self.drop(0.3, (0,))(x, not train))
 
 
