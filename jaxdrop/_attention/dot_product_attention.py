@@ -1,4 +1,4 @@
-"""Dropout on attention weights that are never held at once."""
+"""Attention with dropout on its weights, in memory linear in the sequence lengths."""
 
 import math
 from functools import partial
@@ -42,57 +42,59 @@ def dot_product_attention(
 ) -> Array:
     """Attends with dropout on weights that are never held for all queries at once.
 
-    Each weight of the softmax is dropped on its own and the others are divided by
-    ``1 - rate``; rows are not normalised again. The usual rate is 0.1; the usual place
-    is every attention layer of a transformer that is trained for many epochs.
+    Each weight of the softmax is dropped independently and the others are divided by
+    ``1 - rate``; rows are not normalised again.
 
-    It computes what :func:`jax.nn.dot_product_attention` computes, to which it takes
-    the same arguments and into which it turns, operation for operation, where nothing
-    is dropped. Memory grows with the lengths of the sequences and not with their
-    product, forward and backward: weights and mask are computed in blocks, and again in
-    the backward pass. Most of what ``is_causal`` or ``local_window_size`` masks is left
-    out. All of it is differentiable in both directions, any number of times.
+    Arguments and results are those of :func:`jax.nn.dot_product_attention`, which is
+    called where nothing is dropped. Memory grows with the lengths of the sequences and
+    not with their product, forward and backward: weights and mask are computed in
+    blocks, and again in the backward pass. Most weights that ``is_causal`` or
+    ``local_window_size`` mask are not computed. The function can be differentiated in
+    forward and reverse mode, any number of times.
 
-    For a threefry key, JAX's default, or a key of ``jaxdrop.prng.light``, the mask is
-    ``jaxdrop.masks.bernoulli(key, (batch, heads, queries, keys), rate=rate)``: one for
-    each example and head, the same for every block size, sharding and device. Keys of
-    other generators are converted to threefry first, since a block draws its part
-    alone.
+    For a threefry key, JAX's default, or a key of :func:`jaxdrop.prng.light`, the mask
+    is ``jaxdrop.masks.bernoulli(key, (batch, heads, queries, keys), rate=rate)``: one
+    for each example and head, the same for every block size, sharding and device. Keys
+    of other generators are converted to threefry first, since each block draws its part
+    of the mask by itself.
+
+    Usage:
+      In every attention layer of a transformer that is trained for many epochs, at a
+      rate of 0.1.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.
       query: queries, ``([batch], queries, heads, features)``.
-      key_: keys, ``([batch], keys, key heads, features)``. The number of heads is a
-        multiple of that of the key heads.
+      key_: keys, ``([batch], keys, key heads, features)``. The number of query heads is
+        a multiple of the number of key heads.
       value: values, of the shape of ``key_``.
       rate: the probability of dropping a weight: a number or a scalar array. A traced
         rate does not recompile when it changes; outside [0, 1] it gives NaN.
-      bias: what is added to the logits, broadcasting to ``(batch, heads, queries,
-        keys)``.
+      bias: an array that is added to the logits; broadcasts to ``(batch, heads,
+        queries, keys)``.
       mask: a boolean array that broadcasts as ``bias``, True where a query may attend.
-        A query that may attend to nothing attends to all keys alike.
-      scale: what logits are multiplied by; by default 1 / sqrt(features).
-      is_causal: a query attends to no later keys. Static.
-      query_seq_lengths: the number of queries of each example, ``(batch,)``; outputs
-        beyond are zero.
+        A query that may not attend to any key attends to all keys equally.
+      scale: the factor of the logits; by default 1 / sqrt(features).
+      is_causal: a query does not attend to later keys. Static.
+      query_seq_lengths: the number of queries of each example, ``(batch,)``; outputs of
+        later positions are 0.
       key_value_seq_lengths: the number of keys of each example, ``(batch,)``.
       local_window_size: how many keys to the left and right of its own position a query
         attends to, as one number or two. Static.
       broadcast_dims: axes of the weights, ``([batch], heads, queries, keys)``, along
-        which one draw is shared. ``(0, 1)`` is what Flax calls ``broadcast_dropout``.
-        Static.
+        which one draw is shared. ``(0, 1)`` corresponds to Flax's
+        ``broadcast_dropout``. Static.
       block_size: how many queries, or how many queries and keys, of a head are computed
         at once; by default chosen from the shapes. It never changes the mask. Static.
-      implementation: ``"xla"`` or ``"cudnn"``, of
-        :func:`jax.nn.dot_product_attention`, used where nothing is dropped; or
-        ``"pallas"``, flash attention kernels with the same mask, also for short
-        sequences. By default they are chosen for sequences of 128 or more on TPUs and
-        NVIDIA GPUs, where JAX can compile them: not for several devices outside
-        ``jax.shard_map`` unless JAX names the devices, not in exports for GPUs. Where
-        they cannot be used, as for float16 on TPUs, the same values are computed
-        without them, also with ``"pallas"``. They
-        compute products in the dtype of the arrays with float32 sums. On a CPU they are
-        interpreted, which is slow. Static.
+      implementation: ``"xla"`` or ``"cudnn"``, the implementation of
+        :func:`jax.nn.dot_product_attention`, where nothing is dropped; or ``"pallas"``
+        to use flash attention kernels, with the same mask, for short sequences too. By
+        default kernels are used for sequences of 128 or more on TPUs and NVIDIA GPUs
+        where JAX can compile them: not for several devices outside ``jax.shard_map``
+        unless JAX knows these devices, and not in exports for GPUs. Where kernels do
+        not apply, as for float16 on TPUs, the same values are computed without them,
+        even with ``"pallas"``. Kernels compute products in the dtype of the arrays with
+        float32 sums. On a CPU they are interpreted, which is slow. Static.
       deterministic: drop nothing; may be traced.
 
     Returns:

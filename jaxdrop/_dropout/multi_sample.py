@@ -15,10 +15,12 @@ _T = TypeVar("_T")
 def multi_sample(key: Key, fn: Callable[[Key], _T], /, *, num_samples: int) -> _T:
     """Runs a head under several keys, so that a costly trunk is trained on many masks.
 
-    The outputs are stacked along a new first axis: take the loss of each and average
-    the losses, as the paper does. The average of the logits has another gradient. The
-    place is the head of a classifier, with ``fn`` from its dropout on; a usual number
-    is 4 to 8.
+    The outputs are stacked along a new first axis: compute the loss of each and average
+    the losses, as the paper does. The loss of the averaged logits has another gradient.
+
+    Usage:
+      On the head of a classifier, where ``fn`` is its dropout and all layers after it;
+      usually with 4 to 8 samples.
 
     Args:
       key: a PRNG key. Sample ``t`` runs under ``jax.random.fold_in(key, t)``, for any

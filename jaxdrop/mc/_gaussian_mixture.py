@@ -244,7 +244,7 @@ def _normal(outputs: PyTree, noise: ArrayLike | None, spread: str) -> _Normal:
     mean, scale = outputs
     if mean.shape != scale.shape:
         raise ValueError(
-            f"mean and {spread} must have one shape, got {mean.shape} and "
+            f"mean and {spread} must have the same shape, got {mean.shape} and "
             f"{scale.shape}."
         )
     scale = scale.astype(float_of(scale.dtype))

@@ -446,7 +446,7 @@ def test_errors_say_what_is_wrong(x, key):
         )(jnp.ones((5, 5, 2)))
     with pytest.raises(ValueError, match="init_rate must be between 0 and 1"):
         concrete(nnx.Linear(8, 4, rngs=nnx.Rngs(0)), init_rate=0.0)
-    with pytest.raises(ValueError, match='evaluation="moments" is of the activation'):
+    with pytest.raises(ValueError, match='evaluation="moments" needs the activation'):
         drop_connect(evaluation="moments")
     with pytest.raises(ValueError, match="evaluation must be one of"):
         jaxdrop.linen.DropConnectDense(4, 0.5, evaluation="median")
