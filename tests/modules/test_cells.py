@@ -120,6 +120,21 @@ def test_masks_differ_over_sequences_examples_and_gates_and_have_the_rate(key):
     assert_uncorrelated(carries[0].inputs, carries[0].state[..., :30])
 
 
+def test_masks_of_inputs_and_state_are_independent(key):
+    """Also where they have one shape, and one key would give one mask."""
+    halves = {"input_rate": 0.5, "state_rate": 0.5}
+    cells = (
+        jaxdrop.nnx.VariationalCell(
+            nnx.GRUCell(40, 40, rngs=nnx.Rngs(0)), **halves, rngs=nnx.Rngs(0)
+        ).initialize_carry((30, 40), nnx.Rngs(0).carry),
+        jaxdrop.linen.VariationalCell(
+            nn.GRUCell(40), **halves, deterministic=False
+        ).initialize_carry(key, (30, 40)),
+    )
+    for carry in cells:
+        assert_uncorrelated(carry.inputs, carry.state)
+
+
 def test_evaluation_is_the_plain_cell_and_draws_nothing(x, key):
     for wrap in (
         lambda cell, **mode: jaxdrop.nnx.VariationalCell(cell, **RATES, **mode),
