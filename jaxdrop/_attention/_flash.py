@@ -187,13 +187,13 @@ def _attend(
         return found
 
     output, weights, top = run(kernel)
-    if _may_lose_queries(kernel, operands):
+    if _may_be_fully_masked(kernel, operands):
         # A query that found nothing to attend to attends to everything alike: to what
         # was skipped as well.
-        lost = (top[..., : kernel.queries] <= MASKED).any()
+        fully_masked = (top[..., : kernel.queries] <= MASKED).any()
         dense = dataclasses.replace(kernel, skips=False)
         output, weights, top = lax.cond(
-            lost, lambda: run(dense), lambda: (output, weights, top)
+            fully_masked, lambda: run(dense), lambda: (output, weights, top)
         )
     rows = (top.shape[0], top.shape[1], -1)
     return {
@@ -235,10 +235,10 @@ def _pull(
             )
         return found
 
-    if _may_lose_queries(kernel, operands):
-        lost = (operands["top"] <= MASKED).any()
+    if _may_be_fully_masked(kernel, operands):
+        fully_masked = (operands["top"] <= MASKED).any()
         dense = dataclasses.replace(kernel, skips=False)
-        found = lax.cond(lost, lambda: run(dense), lambda: run(kernel))
+        found = lax.cond(fully_masked, lambda: run(dense), lambda: run(kernel))
     else:
         found = run(kernel)
     gradients = {
@@ -308,7 +308,7 @@ def _numbers(operands: Operands, *, unscaled: bool = False) -> Any:
     return Numbers(whole.reshape(-1), real.reshape(-1), examples, heads)
 
 
-def _may_lose_queries(kernel: Kernel, operands: Operands) -> bool:
+def _may_be_fully_masked(kernel: Kernel, operands: Operands) -> bool:
     """Whether a query may find nothing to attend to among the tiles not skipped."""
     if not kernel.masks:
         return False

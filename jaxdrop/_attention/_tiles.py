@@ -236,7 +236,7 @@ def _survives(plan: Plan, drop: Drop, tile: Operands) -> Array:
         return _masks.survives(bits, keep=keep)
 
     mask = _masks.hold(drawing, drop.words, drop.keep)
-    return lax.optimization_barrier(mask) if plan.holds else mask
+    return lax.optimization_barrier(mask) if plan.stores_mask else mask
 
 
 def counters_of(plan: Plan, tile: Operands) -> tuple[Array, Array]:
