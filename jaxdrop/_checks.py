@@ -5,7 +5,7 @@ read on the host. A check that concerns one function only lives with that functi
 """
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 from typing import Any, TypeGuard, TypeVar
 
@@ -102,12 +102,20 @@ def require_key(
     /,
     *,
     caller: str,
+    rate: Rate | None = None,
     instead: str = "deterministic=True; or a rate of 0",
 ) -> Key:
     """Returns ``key`` as one typed key, or raises in the name of ``caller``.
 
-    The message names what may be passed ``instead`` of a key, if anything may.
+    Args:
+      key: the key, or None.
+      caller: the public function on whose behalf errors are raised.
+      rate: the rate of a function that drops everything at rate 1, whatever the key:
+        there any key serves, and none is needed.
+      instead: what the message names that may be passed instead of a key, if anything.
     """
+    if key is None and is_one(rate):
+        return jax.random.key(0)
     if key is None:
         other = f"; or pass {instead}" if instead else ""
         raise ValueError(
@@ -177,6 +185,11 @@ def is_zero(rate: Any, /) -> bool:
     return is_number(rate) and float(rate) == 0.0
 
 
+def is_one(rate: Any, /) -> bool:
+    """True for a number that is 1; an array is data and never known."""
+    return is_number(rate) and float(rate) == 1.0
+
+
 def select(deterministic: Flag, in_evaluation: _T, in_training: _T, /) -> _T:
     """Chooses between two outputs: in Python for a bool, by ``where`` if traced."""
     if isinstance(deterministic, jax.Array):
@@ -187,18 +200,35 @@ def select(deterministic: Flag, in_evaluation: _T, in_training: _T, /) -> _T:
     return in_evaluation if deterministic else in_training
 
 
-def check_axes(axes: int | Sequence[int], ndim: int, /, *, name: str) -> Axes:
+def check_axes(axes: int | Iterable[int], ndim: int, /, *, name: str) -> Axes:
     """Returns distinct axes of an array of ``ndim`` axes, counted from the front."""
-    each = tuple(axes) if isinstance(axes, Sequence) else (axes,)
+    each = _each(axes)
     positive = tuple(check_axis(axis, ndim, name=name) for axis in each)
     if len(set(positive)) != len(positive):
         raise ValueError(f"{name} names an axis twice: {each} of {ndim} axes.")
     return positive
 
 
-def as_axes(axes: int | Sequence[int], /) -> Axes:
-    """Axes as a tuple, which may be a static argument: one axis, or some."""
-    return tuple(axes) if isinstance(axes, Sequence) else (operator.index(axes),)
+def as_axes(axes: int | Iterable[int], /) -> Axes:
+    """Axes as a tuple, which may be a static argument: one axis, or any iterable.
+
+    What is not an integer stays as it is, for :func:`check_axes` to refuse.
+    """
+    return tuple(map(_index, _each(axes)))
+
+
+def _index(axis: Any) -> Any:
+    try:
+        return operator.index(axis)
+    except TypeError:
+        return axis
+
+
+def _each(axes: Any) -> tuple[Any, ...]:
+    try:
+        return tuple(axes)
+    except TypeError:  # one axis, as an integer or an array without axes
+        return (axes,)
 
 
 def check_axis(axis: int, ndim: int, /, *, name: str) -> int:

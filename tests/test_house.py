@@ -55,8 +55,8 @@ WITHOUT_PAPER = {  # public functions for which no publication stands
     "metrics": {"binary_logits"},
     "penalties": {"by_path"},
     "plots": {
-        *("learning_curves", "mask", "predictive_band", "rate_sweep"),
-        *("rejection_curve", "uncertainty_histogram"),
+        *("forest", "learning_curves", "mask", "new_figure", "predictive_band"),
+        *("rate_sweep", "rejection_curve", "styles", "uncertainty_histogram"),
     },
     "prng": {"bits_at", "fuse", "random_bits", "uniform", "normal"},
     "schedules": set(),

@@ -75,7 +75,6 @@ def concrete_dropout(
       >>> bool(jax.grad(kept)(0.0) > 0)  # a higher rate gives more noise
       True
     """
-    x = check_inexact(x, caller="concrete_dropout")
     temperature = as_scalar(temperature, name="concrete_dropout: temperature")
     if not isinstance(temperature, jax.Array) and not temperature > 0:
         raise ValueError(
@@ -84,6 +83,7 @@ def concrete_dropout(
     flag = check_flag(deterministic, caller="concrete_dropout")
     if flag is True:
         return x
+    x = check_inexact(x, caller="concrete_dropout")
     key = require_key(key, caller="concrete_dropout", instead="deterministic=True")
     logits = jnp.asarray(
         as_array(logit_rate, name="concrete_dropout: logit_rate"), _masks.real_dtype(x)

@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from jaxdrop import _masks
-from jaxdrop._checks import check_dropout, is_identity, require_key
+from jaxdrop._checks import check_inexact, check_rate, is_identity, require_key
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, Rate
 
@@ -80,7 +80,10 @@ def drop_block(
       >>> bool(abs(corner - 0.1) < 0.05), bool(abs(centre - 0.1) < 0.05)
       (True, True)
     """
-    x = check_dropout(x, rate=rate, caller="drop_block")
+    check_rate(rate, caller="drop_block")
+    if is_identity(rate, deterministic, caller="drop_block"):
+        return x
+    x = check_inexact(x, caller="drop_block")
     layout = _masks.layout_blocks(
         x.shape,
         block_size=block_size,
@@ -90,9 +93,7 @@ def drop_block(
         seeds=seeds,
         caller="drop_block",
     )
-    if is_identity(rate, deterministic, caller="drop_block"):
-        return x
-    key = require_key(key, caller="drop_block")
+    key = require_key(key, caller="drop_block", rate=rate)
     keep = _masks.keep_probability(rate, deterministic=deterministic)
     keep_seed = _masks.seed_survival(keep, x.shape, layout)
     return _drop_block(key, x, keep, keep_seed, layout=layout)

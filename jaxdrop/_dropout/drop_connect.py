@@ -71,11 +71,11 @@ def drop_connect(
     """
     check_rate(rate, caller="drop_connect")
     check_where(where, caller="drop_connect")
-    if is_array(params):
-        params = check_inexact(params, caller="drop_connect")
     if is_identity(rate, deterministic, caller="drop_connect"):
         return params
-    key = require_key(key, caller="drop_connect")
+    if is_array(params):
+        params = check_inexact(params, caller="drop_connect")
+    key = require_key(key, caller="drop_connect", rate=rate)
     keep = _masks.keep_probability(rate, deterministic=deterministic)
     if is_array(params):
         return _drop_connect(key, params, keep)

@@ -3,7 +3,13 @@
 from typing import Any
 
 from jaxdrop import _masks
-from jaxdrop._checks import check_axes, check_dropout, is_identity, require_key
+from jaxdrop._checks import (
+    check_axes,
+    check_inexact,
+    check_rate,
+    is_identity,
+    require_key,
+)
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Axes, Flag, Key, Rate
 
@@ -61,10 +67,11 @@ def dropout(
       >>> jaxdrop.dropout(None, x, rate=0.5, deterministic=True) is x
       True
     """
-    x = check_dropout(x, rate=rate, caller="dropout", scalar=False)
+    check_rate(rate, caller="dropout", scalar=False)
     if is_identity(rate, deterministic, caller="dropout"):
         return x
-    key = require_key(key, caller="dropout")
+    x = check_inexact(x, caller="dropout")
+    key = require_key(key, caller="dropout", rate=rate)
     keep = _masks.keep_probability(rate, deterministic=deterministic)
     keep = _masks.align(keep, x.shape, caller="dropout")
     shared = check_axes(broadcast_dims, x.ndim, name="dropout: broadcast_dims")

@@ -3,7 +3,13 @@
 from typing import Any
 
 from jaxdrop import _masks
-from jaxdrop._checks import check_axis, check_dropout, is_identity, require_key
+from jaxdrop._checks import (
+    check_axis,
+    check_inexact,
+    check_rate,
+    is_identity,
+    require_key,
+)
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, Rate
 
@@ -55,11 +61,12 @@ def locked_dropout(
       >>> bool((y == y[:, :1]).all())  # the same features at every step
       True
     """
-    x = check_dropout(x, rate=rate, caller="locked_dropout")
-    time = check_axis(time_axis, x.ndim, name="locked_dropout: time_axis")
+    check_rate(rate, caller="locked_dropout")
     if is_identity(rate, deterministic, caller="locked_dropout"):
         return x
-    key = require_key(key, caller="locked_dropout")
+    x = check_inexact(x, caller="locked_dropout")
+    time = check_axis(time_axis, x.ndim, name="locked_dropout: time_axis")
+    key = require_key(key, caller="locked_dropout", rate=rate)
     keep = _masks.keep_probability(rate, deterministic=deterministic)
     return _locked_dropout(key, x, keep, time=time)
 

@@ -74,11 +74,11 @@ def mixout(
     check_rate(rate, caller="mixout")
     check_where(where, caller="mixout")
     check_like(params, reference, caller="mixout")
-    if is_array(params):
-        params = check_inexact(params, caller="mixout")
     if is_identity(rate, deterministic, caller="mixout"):
         return params
-    key = require_key(key, caller="mixout")
+    if is_array(params):
+        params = check_inexact(params, caller="mixout")
+    key = require_key(key, caller="mixout", rate=rate)
     keep = _masks.keep_probability(rate, deterministic=deterministic)
     mix = partial(_mix, keep=keep)
     if is_array(params):

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from jaxdrop import _masks, prng
 from jaxdrop._checks import (
     check_axis,
-    check_dropout,
     check_flag,
+    check_inexact,
+    check_rate,
     is_zero,
     require_key,
     select,
@@ -67,12 +68,13 @@ def shake_drop(
       >>> bool((y == 1).any()), bool((y < 0).any()), bool((abs(y) <= 1).all())
       (True, True, True)
     """
-    x = check_dropout(x, rate=rate, caller="shake_drop")
-    if batch_axis is not None:
-        batch_axis = check_axis(batch_axis, x.ndim, name="shake_drop: batch_axis")
+    check_rate(rate, caller="shake_drop")
     flag = check_flag(deterministic, caller="shake_drop")
     if is_zero(rate):
         return x
+    x = check_inexact(x, caller="shake_drop")
+    if batch_axis is not None:
+        batch_axis = check_axis(batch_axis, x.ndim, name="shake_drop: batch_axis")
     keep = _masks.keep_probability(rate)
     if flag is True:
         return _expectation(x, keep)

@@ -3,7 +3,13 @@
 from typing import Any
 
 from jaxdrop import _masks
-from jaxdrop._checks import check_axis, check_dropout, is_identity, require_key
+from jaxdrop._checks import (
+    check_axis,
+    check_inexact,
+    check_rate,
+    is_identity,
+    require_key,
+)
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Axes, Flag, Key, Rate
 
@@ -61,15 +67,16 @@ def stochastic_depth(
       >>> bool((y == y[:, :1, :1, :1]).all())  # examples as a whole
       True
     """
-    x = check_dropout(x, rate=rate, caller="stochastic_depth")
+    check_rate(rate, caller="stochastic_depth")
+    if is_identity(rate, deterministic, caller="stochastic_depth"):
+        return x
+    x = check_inexact(x, caller="stochastic_depth")
     batch = (
         ()
         if batch_axis is None
         else (check_axis(batch_axis, x.ndim, name="stochastic_depth: batch_axis"),)
     )
-    if is_identity(rate, deterministic, caller="stochastic_depth"):
-        return x
-    key = require_key(key, caller="stochastic_depth")
+    key = require_key(key, caller="stochastic_depth", rate=rate)
     keep = _masks.keep_probability(rate, deterministic=deterministic)
     return _stochastic_depth(key, x, keep, batch=batch, scale=scale)
 

@@ -7,7 +7,15 @@ import jax
 import jax.numpy as jnp
 
 from jaxdrop import _masks
-from jaxdrop._checks import check_axis, check_flag, check_inexact, require_key
+from jaxdrop._checks import (
+    check_axis,
+    check_flag,
+    check_inexact,
+    check_rate,
+    is_identity,
+    is_number,
+    require_key,
+)
 from jaxdrop._numbers import as_array
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, PyTree, Rate
@@ -80,13 +88,16 @@ def subset_stochastic_depth(
       ((8, 4), [0.0, 16.0])
     """
     caller = "subset_stochastic_depth"
-    size = _batch_size(x, batch_axis)
     flag = check_flag(deterministic, caller=caller)
     if isinstance(flag, jax.Array):
         raise TypeError(
             f"{caller}: deterministic decides a shape and must be a Python bool; for a "
             "traced one use jaxdrop.stochastic_depth."
         )
+    if is_number(rate) and is_identity(rate, flag, caller=caller):
+        check_rate(rate, caller=caller)
+        return branch(x)
+    size = _batch_size(x, batch_axis)
     kept = _masks.kept_count(
         size,
         rate=rate,

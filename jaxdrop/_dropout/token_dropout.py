@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from jaxdrop import _masks
@@ -10,6 +11,7 @@ from jaxdrop._checks import (
     check_axis,
     check_flag,
     check_inexact,
+    is_zero,
     require_key,
 )
 from jaxdrop._sites import site
@@ -71,12 +73,14 @@ def token_dropout(
       >>> tokens.shape, indices.shape, bool((indices[:, 0] == 0).all())
       ((8, 99, 32), (8, 99), True)
     """
-    x = check_inexact(x, caller="token_dropout")
-    axis = check_axis(token_axis, x.ndim, name="token_dropout: token_axis")
+    flag = check_flag(deterministic, caller="token_dropout")
+    if not (flag is True or is_zero(rate)):
+        x = check_inexact(x, caller="token_dropout")
+    shape = np.shape(x)
+    axis = check_axis(token_axis, len(shape), name="token_dropout: token_axis")
     named = "token_dropout: num_prefix_tokens"
     prefix = as_count(num_prefix_tokens, name=named, least=None)
-    patches = _num_patches(x.shape[axis], prefix)
-    flag = check_flag(deterministic, caller="token_dropout")
+    patches = _num_patches(shape[axis], prefix)
     if isinstance(flag, jax.Array):
         raise TypeError(
             "token_dropout: deterministic decides a shape and must be a Python bool; "
@@ -91,15 +95,15 @@ def token_dropout(
         instead="jaxdrop.dropout with broadcast_dims=(-1,), which zeroes tokens",
     )
     if kept == patches:
-        indices = jnp.arange(x.shape[axis], dtype=jnp.int32)
-        return x, jnp.broadcast_to(indices, x.shape[: axis + 1])
+        indices = jnp.arange(shape[axis], dtype=jnp.int32)
+        return x, jnp.broadcast_to(indices, shape[: axis + 1])
     if _masks.is_spread(x, axis):
         raise ValueError(
             f"token_dropout: token_axis {axis} of x is sharded over the mesh; use "
             "jax.shard_map, where each device selects from its own tokens, or "
             "jaxdrop.dropout with broadcast_dims=(-1,), which zeroes tokens."
         )
-    key = require_key(key, caller="token_dropout")
+    key = require_key(key, caller="token_dropout", rate=rate)
     return _token_dropout(key, x, axis=axis, prefix=prefix, kept=kept)
 
 

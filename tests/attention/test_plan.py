@@ -83,6 +83,26 @@ def test_blocks_fit_what_is_held_at_once():
         assert min(plan.block) >= 16
 
 
+@pytest.mark.parametrize("platform", ["cpu", "gpu"])
+@pytest.mark.parametrize("group", [1, 4, 8])
+def test_groups_of_heads_fit_what_is_held_at_once(group, platform):
+    """The query heads of a key head are computed together, and count together."""
+    weights = (4, 8, 4096, 4096)
+    plan = _plan.make_plan(
+        weights,
+        key_heads=8 // group,
+        drawn=weights,
+        is_causal=False,
+        window=None,
+        platform=platform,
+        devices=1,
+    )
+    held = np.prod(plan.rows) * plan.group * np.prod(plan.block)
+    assert plan.group == group and plan.block[0] >= 16
+    assert held <= _plan._TILE_ENTRIES[platform]
+    assert held > _plan._TILE_ENTRIES[platform] / 4
+
+
 def test_blocks_of_narrow_strips_are_longer_unless_they_are_given():
     given = plan_of(2048, 2048, True, block=(128, None))
     chosen = plan_of(2048, 2048, True, block=(None, None))

@@ -279,6 +279,16 @@ def test_sampling_stops_when_the_error_is_small(tol, chunk_size, net, key):
     np.testing.assert_allclose(result.stats["mean"], expected.mean(0), atol=1e-5)
 
 
+@pytest.mark.parametrize("least, count", [(1, 4), (4, 4), (10, 12)])
+def test_no_fewer_samples_are_drawn_than_asked_for(least, count, key):
+    """However small their error is, which few samples may underestimate."""
+    nearly_equal = lambda key: 1 + 1e-6 * jax.random.normal(key)
+    result = mc.predict(
+        nearly_equal, key, num_samples=40, tol=1.0, min_samples=least, check_every=4
+    )
+    assert result.converged and result.count == count
+
+
 def test_a_tolerance_that_is_not_reached_is_told(net, key):
     result = mc.predict(
         net.apply,

@@ -159,7 +159,7 @@ def test_a_table_of_a_module_can_be_made(name, deterministic):
 
 def test_a_table_of_a_module_of_ones_own_can_be_made():
     class Halve(jaxdrop.nnx.DropoutModule):
-        def regularize(self, key, x, rate, deterministic):
+        def _regularize(self, key, x, rate, deterministic):
             return x if deterministic else x / 2
 
     module = Halve(0.5, deterministic=True)

@@ -40,6 +40,18 @@ def test_other_generators_draw_through_jax(impl):
     np.testing.assert_array_equal(prng.bits_at(key, at), some[at])
 
 
+@pytest.mark.parametrize("impl", [*OTHERS, "threefry2x32"])
+def test_bits_of_every_generator_are_those_of_32_bit_mode(impl):
+    key = make_key(impl)
+    for new_layout in (True, False):
+        with jax.threefry_partitionable(new_layout):
+            narrow = prng.random_bits(key, (40,))
+            with jax.enable_x64(True):
+                wide = prng.random_bits(key, (40,))
+        assert wide.dtype == jnp.uint32
+        np.testing.assert_array_equal(wide, narrow)
+
+
 def test_the_old_threefry_layout_is_drawn_through_jax(key):
     with jax.threefry_partitionable(False):
         old = jax.random.bits(key, (64,), jnp.uint32)
