@@ -18,7 +18,7 @@ def spatial_dropout(
     channel_axis: int = -1,
     deterministic: Flag = False,
 ) -> Array:
-    """Drops whole channels, so that neighbouring pixels cannot fill in for each other.
+    """Drops whole channels, so that neighbouring pixels cannot replace each other.
 
     Neighbours in a feature map carry nearly the same information, so that dropping
     single entries removes little of it. The spatial axes are given by
