@@ -96,8 +96,8 @@ def _scores(
     shown = Published.of(text)
     title = name
     if scaled is not None:
-        _points(axes, scaled, _SCALED, "none")
-    _points(axes, values, _MEASURED, "full")
+        _points(axes, scaled, _SCALED, fillstyle="none", markersize=8)
+    _points(axes, values, _MEASURED, markersize=4)
     _level(axes, values.mean(), error, _MEASURED)
     if shown is not None:
         _level(axes, shown.mean, shown.error, _PUBLISHED)
@@ -109,9 +109,9 @@ def _scores(
     plots.add_legend(axes)
 
 
-def _points(axes: Axes, values: np.ndarray, name: str, fill: str) -> None:
-    style = _STYLES[name] | {"linestyle": "none", "fillstyle": fill}
-    axes.plot(np.arange(len(values)), values, markersize=4, label=name, **style)
+def _points(axes: Axes, values: np.ndarray, name: str, **marks: object) -> None:
+    style = _STYLES[name] | {"linestyle": "none"} | marks
+    axes.plot(np.arange(len(values)), values, label=name, **style)
 
 
 def _level(axes: Axes, mean: float, error: float, name: str) -> None:

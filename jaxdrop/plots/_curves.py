@@ -89,7 +89,9 @@ def predictive_band(
     if observed is not None:
         at, seen = np.asarray(observed[0], float), observed[1]
         values = _flat(seen, at.size, name="targets observed")
-        ax.scatter(at, values, s=12, color="black", zorder=3, label="observed")
+        area = float(np.clip(800 / max(1, at.size), 2, 12))  # many stay separate
+        style = {"s": area, "color": "black", "zorder": 1.9, "label": "observed"}
+        ax.scatter(at, values, **style)
     ax.set(xlabel="x", ylabel="y", xlim=(inputs[0], inputs[-1]))
     return add_legend(ax)
 
