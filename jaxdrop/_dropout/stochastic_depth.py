@@ -3,7 +3,13 @@
 from typing import Any
 
 from jaxdrop import _masks
-from jaxdrop._checks import check_axis, check_dropout, is_identity, require_key
+from jaxdrop._checks import (
+    check_axis,
+    check_dropout,
+    check_switch,
+    is_identity,
+    require_key,
+)
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Axes, Flag, Key, Rate
 
@@ -64,6 +70,7 @@ def stochastic_depth(
         if batch_axis is None
         else (check_axis(batch_axis, x.ndim, name="stochastic_depth: batch_axis"),)
     )
+    scale = check_switch(scale, name="stochastic_depth: scale")
     if is_identity(rate, deterministic, caller="stochastic_depth"):
         return x
     key = require_key(key, caller="stochastic_depth")

@@ -7,7 +7,13 @@ import jax
 import jax.numpy as jnp
 
 from jaxdrop import _masks
-from jaxdrop._checks import check_axis, check_flag, check_inexact, require_key
+from jaxdrop._checks import (
+    check_axis,
+    check_callable,
+    check_flag,
+    check_inexact,
+    require_key,
+)
 from jaxdrop._numbers import as_array
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, PyTree, Rate
@@ -78,6 +84,7 @@ def subset_stochastic_depth(
       ((8, 4), [0.0, 16.0])
     """
     caller = "subset_stochastic_depth"
+    check_callable(branch, name=f"{caller}: branch")
     size = _batch_size(x, batch_axis)
     flag = check_flag(deterministic, caller=caller)
     if isinstance(flag, jax.Array):
