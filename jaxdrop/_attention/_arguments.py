@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxdrop._checks import check_axes, check_real
+from jaxdrop._checks import check_axes, check_choice, check_real
 from jaxdrop._numbers import as_array, as_numbers, as_scalar
 from jaxdrop._typing import Array, Axes
 
@@ -40,6 +40,70 @@ class Arguments(NamedTuple):
         """The shape of the attention weights."""
         batch, queries, heads, _ = self.query.shape
         return batch, heads, queries, self.key.shape[1]
+
+
+class Options(NamedTuple):
+    """The other arguments of a call, checked.
+
+    Attributes:
+      scale: the factor of the logits.
+      is_causal: whether queries do not attend to later keys.
+      query_lengths: the number of queries of each example, or None.
+      key_lengths: the number of keys of each example, or None.
+      window: how many keys to the left and right a query attends to, or None.
+      block: the numbers of queries and of keys of a block, None to choose.
+      shared: for each axis of the weights, whether one draw is shared along it.
+      in_kernels: whether kernels are requested.
+      implementation: that of ``jax.nn``, where nothing is dropped.
+    """
+
+    scale: ArrayLike
+    is_causal: bool
+    query_lengths: Array | None
+    key_lengths: Array | None
+    window: tuple[int, int] | None
+    block: tuple[int | None, int | None]
+    shared: tuple[bool, ...]
+    in_kernels: bool
+    implementation: Any
+
+
+def check_options(
+    arrays: Arguments,
+    /,
+    *,
+    scale: Any,
+    is_causal: Any,
+    lengths: tuple[Any, Any],
+    window: Any,
+    broadcast_dims: Axes,
+    ndim: int,
+    block_size: Any,
+    implementation: Any,
+) -> Options:
+    """Checks the arguments of a call other than its arrays.
+
+    ``ndim`` is the rank of the query as given: ``broadcast_dims`` counts the axes of
+    the weights, which have a batch axis if the query has one.
+    """
+    if implementation is not None:
+        check_choice(implementation, ("xla", "cudnn", "pallas"), name="implementation")
+    in_kernels = implementation == "pallas"
+    batch = arrays.weights[0]
+    options = Options(
+        scale=check_scale(scale, arrays.query.shape[-1]),
+        is_causal=check_causal(is_causal),
+        query_lengths=check_lengths(lengths[0], batch, name="query_seq_lengths"),
+        key_lengths=check_lengths(lengths[1], batch, name="key_value_seq_lengths"),
+        window=check_window(window),
+        block=check_block(block_size),
+        shared=_shared(broadcast_dims, ndim),
+        in_kernels=in_kernels,
+        implementation=None if in_kernels else implementation,
+    )
+    if in_kernels:
+        check_kernel(arrays, options.block)
+    return options
 
 
 def check_arrays(
@@ -235,16 +299,7 @@ def check_scale(scale: Any, features: int, /) -> ArrayLike:
     return number
 
 
-def drawn_shape(
-    weights: tuple[int, int, int, int], broadcast_dims: Axes, ndim: int
-) -> tuple[int, int, int, int]:
-    """The shape of the dropout mask, 1 along shared axes.
-
-    ``broadcast_dims`` counts the axes of the weights, of which there are three if the
-    query has rank 3.
-    """
+def _shared(broadcast_dims: Axes, ndim: int) -> tuple[bool, ...]:
+    """For each of the four axes of the weights, whether one draw is shared along it."""
     shared = check_axes(broadcast_dims, ndim, name="broadcast_dims")
-    batch, heads, queries, keys = (
-        1 if axis - 4 + ndim in shared else size for axis, size in enumerate(weights)
-    )
-    return batch, heads, queries, keys
+    return tuple(axis - 4 + ndim in shared for axis in range(4))

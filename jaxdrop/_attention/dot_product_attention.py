@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 from jaxdrop import _masks
 from jaxdrop._attention import _arguments, _dispatch
 from jaxdrop._attention._call import Call, Operands, wide_dtype
-from jaxdrop._checks import check_choice, check_rate, is_identity, require_key
+from jaxdrop._checks import check_rate, is_identity, require_key
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Axes, Flag, Key, Rate
 from jaxdrop.prng._bits import counter_hash, counter_key
@@ -126,63 +126,73 @@ def dot_product_attention(
       True
     """
     check_rate(rate, caller=_CALLER)
-    if implementation is not None:
-        check_choice(implementation, ("xla", "cudnn", "pallas"), name="implementation")
-    is_causal = _arguments.check_causal(is_causal)
-    window = _arguments.check_window(local_window_size)
-    block = _arguments.check_block(block_size)
     arrays = _arguments.check_arrays(query, key_, value, bias, mask)
-    factor = _arguments.check_scale(scale, arrays.query.shape[-1])
-    batch = arrays.weights[0]
-    query_lengths, key_lengths = (
-        _arguments.check_lengths(lengths, batch, name=name)
-        for name, lengths in (
-            ("query_seq_lengths", query_seq_lengths),
-            ("key_value_seq_lengths", key_value_seq_lengths),
-        )
+    options = _arguments.check_options(
+        arrays,
+        scale=scale,
+        is_causal=is_causal,
+        lengths=(query_seq_lengths, key_value_seq_lengths),
+        window=local_window_size,
+        broadcast_dims=broadcast_dims,
+        ndim=jnp.ndim(query),
+        block_size=block_size,
+        implementation=implementation,
     )
-    drawn = _arguments.drawn_shape(arrays.weights, broadcast_dims, jnp.ndim(query))
-    in_kernels = implementation == "pallas"
-    if in_kernels:
-        _arguments.check_kernel(arrays, block)
-        implementation = None
     if is_identity(rate, deterministic, caller=_CALLER):
-        return jax.nn.dot_product_attention(  # type: ignore[misc]
-            query,
-            key_,
-            value,
-            bias,
-            mask,
-            scale=scale,  # type: ignore[arg-type]
-            is_causal=is_causal,
-            query_seq_lengths=query_lengths,
-            key_value_seq_lengths=key_lengths,
-            local_window_size=window,
-            implementation=implementation,  # type: ignore[arg-type]
-        )
+        return _without_dropout(query, key_, value, bias, mask, scale, options)
     key = require_key(key, caller=_CALLER)
     if arrays.query.size == 0:
         return jnp.asarray(query)
     _arguments.check_known(arrays)
     key = counter_key(key)
-    shared = tuple(a != b for a, b in zip(arrays.weights, drawn, strict=True))
-    call = Call(
-        is_causal=is_causal,
-        window=window,
-        block=block,
-        shared=shared,
+    attention = partial(_attention, call=_call(arrays, options, key))
+    sharding = _masks.sharding_of(arrays.query)
+    if sharding is not None:  # the compiler shards the loops by itself
+        attention = jax.sharding.auto_axes(attention, out_sharding=sharding)
+    keep = _masks.keep_probability(rate, deterministic=deterministic)
+    lengths = options.query_lengths, options.key_lengths
+    output = attention(key, keep, arrays, options.scale, *lengths)
+    return jnp.reshape(output, jnp.shape(query))
+
+
+def _without_dropout(
+    query: Array,
+    key: Array,
+    value: Array,
+    bias: Array | None,
+    mask: Array | None,
+    scale: ArrayLike | None,
+    options: _arguments.Options,
+) -> Array:
+    """Attention of ``jax.nn``, with the arrays as they were given."""
+    return jax.nn.dot_product_attention(  # type: ignore[misc]
+        query,
+        key,
+        value,
+        bias,
+        mask,
+        scale=scale,  # type: ignore[arg-type]
+        is_causal=options.is_causal,
+        query_seq_lengths=options.query_lengths,
+        key_value_seq_lengths=options.key_lengths,
+        local_window_size=options.window,
+        implementation=options.implementation,
+    )
+
+
+def _call(arrays: _arguments.Arguments, options: _arguments.Options, key: Key) -> Call:
+    """The static facts about a call; draws along axes of length 1 are not shared."""
+    lengths = zip(options.shared, arrays.weights, strict=True)
+    return Call(
+        is_causal=options.is_causal,
+        window=options.window,
+        block=options.block,
+        shared=tuple(shared and size != 1 for shared, size in lengths),
         hash=counter_hash(key),
         precision=jax.config.jax_default_matmul_precision,  # type: ignore[attr-defined,unused-ignore]
         devices=_devices(),
-        in_kernels=in_kernels,
+        in_kernels=options.in_kernels,
     )
-    keep = _masks.keep_probability(rate, deterministic=deterministic)
-    attention = partial(_attention, call=call)
-    sharding = _masks.sharding_of(arrays.query)
-    if sharding is not None:  # the loops are the compiler's to spread
-        attention = jax.sharding.auto_axes(attention, out_sharding=sharding)
-    output = attention(key, keep, arrays, factor, query_lengths, key_lengths)
-    return jnp.reshape(output, jnp.shape(query))
 
 
 @site(
@@ -222,9 +232,9 @@ def _attention(
 
 
 def _devices() -> int:
-    """Over how many devices the compiler may spread arrays.
+    """The number of devices over which the compiler may shard arrays.
 
-    Inside ``jax.shard_map`` those of the axes that it maps hold one shard each.
+    Inside ``jax.shard_map`` these are the devices along axes that it does not map.
     """
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty:
@@ -235,10 +245,10 @@ def _devices() -> int:
 
 
 def _varying(operands: Operands) -> Operands:
-    """Operands that all vary over each mapped axis of a mesh that any of them does.
+    """Operands that are all marked as varying over the same mesh axes.
 
-    A key or a rate may differ between the shards of ``jax.shard_map`` whose queries do
-    not, and the other way round; loops want to know beforehand.
+    Inside ``jax.shard_map`` a key or a rate may differ between shards whose queries are
+    equal, or the reverse. The carry of a loop must have its type from the start.
     """
     axes = {n: jax.typeof(x).manual_axis_type.varying for n, x in operands.items()}
     every = frozenset().union(*axes.values())

@@ -11,7 +11,7 @@ from jax.lax import Precision
 from jax.typing import ArrayLike
 
 from jaxdrop._checks import as_count, require_key
-from jaxdrop._loops import settled
+from jaxdrop._loops import as_carry
 from jaxdrop._numbers import as_host
 from jaxdrop._typing import Array, Key
 from jaxdrop.acquisition._samples import as_log_probs, entropy_of_probs, over_points
@@ -223,7 +223,7 @@ class _Greedy:
             carry = (extended(labels, index), free.at[index].set(False))
             return carry, (index, gain)
 
-        start = settled(lambda carry: step(carry, None)[0], (labels, self.free))
+        start = as_carry(lambda carry: step(carry, None)[0], (labels, self.free))
         _, (indices, gains) = lax.scan(step, start, length=more)
         first = self.selection()
         return Selection(

@@ -15,7 +15,7 @@ from jaxdrop._checks import (
     check_rate,
     require_key,
 )
-from jaxdrop._loops import settled
+from jaxdrop._loops import as_carry
 from jaxdrop._numbers import as_array, as_scalar
 from jaxdrop._typing import Array, Key, PyTree, Rate
 from jaxdrop._weights import squared, widened
@@ -94,7 +94,7 @@ def weight_scaling_gap(
         sample = stochastic(jax.random.fold_in(key, index), *args)
         return _with_sample(moments, sample, index)
 
-    start = settled(lambda moments: add(jnp.int32(0), moments), (zeros, zeros))
+    start = as_carry(lambda moments: add(jnp.int32(0), moments), (zeros, zeros))
     mean, moment = lax.fori_loop(0, num_samples, add, start)
     stderr = jax.tree.map(
         lambda m: jnp.sqrt(m / float(num_samples - 1) / float(num_samples)), moment

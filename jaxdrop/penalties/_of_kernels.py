@@ -5,7 +5,7 @@ import numpy as np
 from jax import lax
 
 from jaxdrop._checks import as_count
-from jaxdrop._loops import settled
+from jaxdrop._loops import as_carry
 from jaxdrop._typing import Array, Axes, PyTree, Scalar, Where
 from jaxdrop._weights import (
     Patterns,
@@ -174,7 +174,7 @@ def _top_direction(tall: Array, num_iterations: int | None) -> Array:
         return image / jnp.where(length > 0, length, 1).astype(image.dtype)
 
     unit = jnp.asarray(start / np.linalg.norm(start), tall.dtype)
-    first = settled(lambda direction: step(0, direction), unit)
+    first = as_carry(lambda direction: step(0, direction), unit)
     found: Array = lax.fori_loop(0, num_iterations, step, first)
     return found
 
