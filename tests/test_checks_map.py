@@ -45,7 +45,9 @@ def test_the_tests_of_checks_exist(group):
 
 
 def test_the_faults_of_the_list_are_mutants():
-    known = {f"{m.room}: {m.name}" for room in mutants.needed() for m in mutants.load(room)}
+    known = {
+        f"{m.room}: {m.name}" for room in mutants.needed() for m in mutants.load(room)
+    }
     faults = {name: row[2] for name, row in CHECKS.items() if name[0] == "X"}
     assert {name: fault for name, fault in faults.items() if fault not in known} == {}
 

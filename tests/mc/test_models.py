@@ -114,7 +114,7 @@ def test_one_site_with_one_key_has_one_prediction_in_linen_and_nnx(x, key):
     for reducers in ("auto", "classification"):
         first, second = (
             jax.jit(
-                lambda key, x, call=call: mc.predict(
+                lambda key, x, call=call, reducers=reducers: mc.predict(
                     call, key, x, num_samples=40, chunk_size=7, reducers=reducers
                 )
             )(key, x)

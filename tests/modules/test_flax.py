@@ -192,20 +192,20 @@ def test_linen_draws_anew_where_a_module_is_called_twice(key):
 
 
 def test_nnx_models_may_be_built_as_shapes_and_with_shardings():
-    def build():
+    def build(**options):
         rngs = nnx.Rngs(0)
-        spread = nnx.with_partitioning(nnx.initializers.lecun_normal(), (None, "m"))
         return nnx.Sequential(
-            nnx.Linear(4, 8, kernel_init=spread, rngs=rngs),
+            nnx.Linear(4, 8, **options, rngs=rngs),
             jaxdrop.nnx.Dropout(0.5, rngs=rngs),
         )
 
     shapes = nnx.eval_shape(build)
-    assert shapes.layers[0].kernel[...].shape == (4, 8)
     assert isinstance(shapes.layers[0].kernel[...], jax.ShapeDtypeStruct)
+    assert shapes.layers[0].kernel[...].shape == (4, 8)
+    spread = nnx.with_partitioning(nnx.initializers.lecun_normal(), (None, "m"))
     mesh = jax.make_mesh((2,), ("m",), axis_types=(jax.sharding.AxisType.Auto,))
     with jax.set_mesh(mesh):
-        model = nnx.jit(build)()
+        model = nnx.jit(build, static_argnames="kernel_init")(kernel_init=spread)
     plain = build()
     assert model.layers[1].rngs.count[...] == plain.layers[1].rngs.count[...] == 0
     x = jnp.ones((3, 4))
