@@ -68,7 +68,9 @@ LINEN = {
 GATED = [("lstm", False), ("simple", False), ("gru", False), ("gru", True)]
 
 
-@pytest.mark.parametrize("name, per_gate", [*GATED, ("lstm", True), ("optimized", True)])
+@pytest.mark.parametrize(
+    "name, per_gate", [*GATED, ("lstm", True), ("optimized", True)]
+)
 def test_nnx_products_see_one_mask_at_all_steps_and_memory_sees_none(x, name, per_gate):
     build, step, gates = NNX[name]
     plain, weights = build()

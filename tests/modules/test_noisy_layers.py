@@ -341,7 +341,10 @@ def test_convolutions_in_half_precision_are_flaxs(images, key):
         layer.kernel[...], layer.bias[...] = params["kernel"], params["bias"]
         dense = getattr(jaxdrop.linen, ours)(6, (3, 2), *args, dtype=jnp.bfloat16)
         own = dense.init(key, images, True)["params"] | params
-        trained = layer(images, rngs=key), dense.apply({"params": own}, images, False, key)
+        trained = (
+            layer(images, rngs=key),
+            dense.apply({"params": own}, images, False, key),
+        )
         evaluated = layer(images, deterministic=True)
         for y in (*trained, evaluated, dense.apply({"params": own}, images, True)):
             assert y.dtype == jnp.bfloat16

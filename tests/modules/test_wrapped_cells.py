@@ -119,9 +119,7 @@ class Preparation(nn.Module):
 
 
 def test_linen_layers_of_the_same_name_elsewhere_are_not_masked():
-    cell = jaxdrop.linen.VariationalCell(
-        Prepared(UNITS), **RATES, deterministic=False
-    )
+    cell = jaxdrop.linen.VariationalCell(Prepared(UNITS), **RATES, deterministic=False)
     variables, start, outputs = run_linen(cell)
     params = variables["params"]["cell"]
     prepared = Preparation().apply({"params": params["prepare"]}, X)
