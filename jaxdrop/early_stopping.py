@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxdrop._checks import as_count, check_choice
+from jaxdrop._checks import as_count, check_choice, check_switch
 from jaxdrop._numbers import as_array, as_scalar
 from jaxdrop._paths import path_name
 from jaxdrop._strengths import as_strength
@@ -123,6 +123,8 @@ class EarlyStopping:
                 f"that does not improve), got {self.patience}."
             )
         check_choice(self.mode, ("min", "max"), name="mode")
+        relative = check_switch(self.relative, name="EarlyStopping: relative")
+        object.__setattr__(self, "relative", relative)
         for name in ("min_delta", "baseline"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, _static(getattr(self, name), name))

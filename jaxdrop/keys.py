@@ -147,7 +147,13 @@ def shard(key: Key, axis_names: str | Sequence[str], /) -> Key:
       (4, 8)
     """
     folded = require_key(key, caller="shard", instead="")
-    names = (axis_names,) if isinstance(axis_names, str) else tuple(axis_names)
+    names = (axis_names,) if isinstance(axis_names, str) else axis_names
+    if not isinstance(names, Sequence) or not all(isinstance(n, str) for n in names):
+        raise TypeError(
+            "shard: axis_names must be the name of a mesh axis, or several, got "
+            f"{names!r}."
+        )
+    names = tuple(names)
     if len(set(names)) != len(names):
         raise ValueError(f"shard: axis_names names an axis twice: {names}.")
     for name in sorted(names):

@@ -64,7 +64,7 @@ def early(rate: Rate, /, *, cutoff: int, decay: str = "linear") -> Schedule:
       [0.5, 0.25, 0.0, 0.0, 0.0]
     """
     check_rate(rate, caller="early")
-    as_count(cutoff, name="early: cutoff", most=_LONGEST)
+    cutoff = as_count(cutoff, name="early: cutoff", most=_LONGEST)
     check_choice(decay, ("linear", "constant"), name="decay")
     first = _as_rate(rate)
 
@@ -100,7 +100,7 @@ def late(rate: Rate, /, *, cutoff: int) -> Schedule:
       [0.0, 0.0, 0.5, 0.5]
     """
     check_rate(rate, caller="late")
-    as_count(cutoff, name="late: cutoff", most=_LONGEST)
+    cutoff = as_count(cutoff, name="late: cutoff", most=_LONGEST)
     last = _as_rate(rate)
 
     def schedule(step: ArrayLike) -> Array:
@@ -140,7 +140,7 @@ def curriculum(rate: Rate, /, *, num_steps: int, sharpness: Scalar = 10.0) -> Sc
       [0.0, 0.316, 0.5]
     """
     check_rate(rate, caller="curriculum")
-    as_count(num_steps, name="curriculum: num_steps", most=_LONGEST)
+    num_steps = as_count(num_steps, name="curriculum: num_steps", most=_LONGEST)
     strength = as_strength(sharpness, caller="curriculum", name="sharpness")
     limit = _as_rate(rate)
     decay = jnp.asarray(strength, jnp.float32)
@@ -177,7 +177,9 @@ def scheduled_drop_path(rate: Rate, /, *, depth: int, num_steps: int) -> Schedul
       [[0.0, 0.0], [0.125, 0.25], [0.25, 0.5]]
     """
     check_rate(rate, caller="scheduled_drop_path")
-    as_count(num_steps, name="scheduled_drop_path: num_steps", most=_LONGEST)
+    num_steps = as_count(
+        num_steps, name="scheduled_drop_path: num_steps", most=_LONGEST
+    )
     at_end = depth_rates(rate, depth, mode="linear_from_one")
     return lambda step: at_end * _share(_as_step(step), num_steps)
 
@@ -222,7 +224,7 @@ def depth_rates(rate: Rate, depth: int, /, *, mode: str = "linear") -> Array:
     """
     check_rate(rate, caller="depth_rates")
     check_choice(mode, ("linear", "linear_from_one", "linear_from_zero"), name="mode")
-    as_count(depth, name="depth_rates: depth")
+    depth = as_count(depth, name="depth_rates: depth")
     layer = np.arange(depth, dtype=np.float32)
     share = {
         "linear": layer / np.float32(max(depth - 1, 1)),

@@ -68,7 +68,14 @@ WITHOUT_PAPER = {  # public functions for which no publication stands
     "metrics": {"binary_logits"},
     "penalties": {"by_path"},
     "plots": {
-        *("forest", "learning_curves", "mask", "new_figure", "predictive_band"),
+        *(
+            "add_legend",
+            "forest",
+            "learning_curves",
+            "mask",
+            "new_figure",
+            "predictive_band",
+        ),
         *("rate_sweep", "rejection_curve", "styles", "uncertainty_histogram"),
     },
     "prng": {"bits_at", "fuse", "random_bits", "uniform", "normal"},

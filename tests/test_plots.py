@@ -57,7 +57,7 @@ def test_an_ax_of_the_caller_is_drawn_into(name):
 
 def test_every_plot_is_tested():
     public = {n for n, f in vars(plots).items() if callable(f) and n[0] != "_"}
-    assert public == {*DRAWN, "forest", "new_figure", "styles"}  # with their own files
+    assert public == {*DRAWN, "add_legend", "forest", "new_figure", "styles"}
 
 
 def texts(ax):
@@ -111,11 +111,26 @@ def test_the_rejection_curve_is_that_of_the_metric():
     scores = {"max probability": CONFIDENCE, "noise": RNG.random(60)}
     ax = plots.rejection_curve(scores, CORRECT, fewest=1).axes[0]
     lines = {line.get_label(): line for line in ax.get_lines()}
-    for name, confidence in (*scores.items(), ("ideal", CORRECT)):
+    ideal, random = ax.get_lines()[:2]
+    for line, confidence in (
+        *((lines[name], score) for name, score in scores.items()),
+        (ideal, CORRECT),
+    ):
         curve = metrics.accuracy_rejection(confidence, CORRECT)
-        np.testing.assert_array_equal(lines[name].get_data(), curve)
-    level = lines["random"].get_ydata()[0]
-    assert level == pytest.approx(CORRECT.mean())
+        np.testing.assert_array_equal(line.get_data(), curve)
+    assert random.get_ydata()[0] == pytest.approx(CORRECT.mean())
+    assert texts(ax) == ["ideal", "random", *scores]
+
+
+def test_models_have_ideal_orders_of_their_own():
+    right = {"a": CORRECT, "b": ~CORRECT}
+    scores = dict.fromkeys(right, CONFIDENCE)
+    ax = plots.rejection_curve(scores, right).axes[0]
+    levels = [ax.get_lines()[number].get_ydata()[0] for number in (1, 3)]
+    np.testing.assert_allclose(levels, [CORRECT.mean(), 1 - CORRECT.mean()], atol=1e-6)
+    assert texts(ax) == ["ideal", "random", "a", "b"]
+    with pytest.raises(ValueError, match=r"correct must hold .* \['a'\] without 'b'"):
+        plots.rejection_curve(scores, {"a": CORRECT})
 
 
 @pytest.mark.parametrize(
@@ -191,6 +206,12 @@ def test_runs_are_drawn_as_a_mean_and_their_range():
     ax = plots.learning_curves({"loss": runs}, steps=steps, log=True).axes[0]
     np.testing.assert_allclose(ax.get_lines()[0].get_data(), (steps, runs.mean(0)))
     assert texts(ax) == ["loss", "band: range of 4 runs"]
+    errors = plots.learning_curves({"loss": runs}, band="standard error").axes[0]
+    half = np.ptp(errors.collections[0].get_paths()[0].vertices[[1, -2], 1]) / 2
+    assert half == pytest.approx(runs[:, 0].std(ddof=1) / 2)
+    assert "band: ± standard error of 4 runs" in texts(errors)
+    with pytest.raises(ValueError, match=r"band must be 'range' or .* got 'std'"):
+        plots.learning_curves({"loss": runs}, band="std")
     heights = ax.collections[0].get_paths()[0].vertices[:, 1]
     assert heights.min() == runs.min() and heights.max() == runs.max()
     assert ax.get_yscale() == "log"

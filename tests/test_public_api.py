@@ -64,7 +64,14 @@ IN_NAMESPACE = {
         "variation_ratio",
     },
     "plots": {
-        *("forest", "learning_curves", "mask", "new_figure", "predictive_band"),
+        *(
+            "add_legend",
+            "forest",
+            "learning_curves",
+            "mask",
+            "new_figure",
+            "predictive_band",
+        ),
         *("rate_sweep", "rejection_curve", "reliability_diagram", "styles"),
         "uncertainty_histogram",
     },

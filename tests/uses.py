@@ -442,7 +442,8 @@ def plots() -> None:
     gains = ([-1.0, 0.5], [-2.0, 0.0], [0.0, 1.0])
     ax = plots.new_figure(2, height=2.0).subplots()
     color: str = plots.styles(["none", "dropout"])["none"]["color"]
-    ax.axhline(0, color=color)
+    ax.axhline(0, color=color, label="zero")
+    plots.add_legend(ax)
     figures = [
         plots.forest(["none", "dropout"], {"MC dropout": gains}, zero=None, ax=ax),
         plots.learning_curves({"train": line}),

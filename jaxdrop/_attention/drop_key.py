@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxdrop import _masks, prng
-from jaxdrop._checks import check_rate, is_identity, require_key
+from jaxdrop._checks import check_rate, check_sharding, is_identity, require_key
+from jaxdrop._numbers import as_array
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, Rate
 
@@ -79,6 +80,7 @@ def drop_key(
     """
     check_rate(rate, caller=_CALLER)
     allowed = _check_mask(mask, shape)
+    check_sharding(out_sharding, caller=_CALLER)
     if out_sharding is not None:
         allowed = jax.sharding.reshard(allowed, out_sharding)
     if is_identity(rate, deterministic, caller=_CALLER):
@@ -111,7 +113,7 @@ def _check_mask(mask: Any, shape: Any) -> Array:
         )
     if mask is None:
         return jnp.ones(shape, bool)
-    mask = jnp.asarray(mask)
+    mask = jnp.asarray(as_array(mask, name=f"{_CALLER}: mask"))
     if mask.dtype != jnp.bool_:
         raise TypeError(
             f"{_CALLER}: mask must be boolean, True where attended to, got "

@@ -26,14 +26,20 @@ def check_where(where: Any, /, *, caller: str) -> None:
         )
 
 
-def check_like(params: PyTree, reference: PyTree, /, *, caller: str) -> None:
-    """Raises unless both trees have the same structure."""
+def check_like(
+    params: PyTree,
+    reference: PyTree,
+    /,
+    *,
+    caller: str,
+    names: str = "params and reference",
+) -> None:
+    """Raises unless the two trees have one structure."""
     ours: Any = jax.tree.structure(params)
     theirs: Any = jax.tree.structure(reference)
     if ours != theirs:
         raise ValueError(
-            f"{caller}: params and reference must have the same structure, got {ours} "
-            f"and {theirs}."
+            f"{caller}: {names} must have the same structure, got {ours} and {theirs}."
         )
 
 

@@ -5,6 +5,7 @@ from jax.typing import ArrayLike
 
 from jaxdrop._checks import check_axis, check_inexact
 from jaxdrop._masks import apply
+from jaxdrop._numbers import as_array
 from jaxdrop._sites import site
 from jaxdrop._typing import Array
 
@@ -48,7 +49,7 @@ def masksembles(x: Array, masks: ArrayLike, /, *, axis: int = -1) -> Array:
       (True, False)
     """
     x = check_inexact(x, caller="masksembles")
-    table = jnp.asarray(masks)
+    table = jnp.asarray(as_array(masks, name="masksembles: masks"))
     if table.dtype != bool:
         raise TypeError(f"masksembles: masks must be boolean, got {table.dtype}.")
     along = check_axis(axis, x.ndim, name="masksembles: axis")

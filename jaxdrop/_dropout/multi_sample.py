@@ -6,7 +6,7 @@ from typing import TypeVar
 import jax
 import jax.numpy as jnp
 
-from jaxdrop._checks import as_count, require_key
+from jaxdrop._checks import as_count, check_callable, require_key
 from jaxdrop._typing import Key
 
 _T = TypeVar("_T")
@@ -47,6 +47,7 @@ def multi_sample(key: Key, fn: Callable[[Key], _T], /, *, num_samples: int) -> _
       >>> logits.shape
       (8, 4, 3)
     """
+    check_callable(fn, name="multi_sample: fn")
     key = require_key(key, caller="multi_sample")
     count = as_count(num_samples, name="multi_sample: num_samples")
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(count))

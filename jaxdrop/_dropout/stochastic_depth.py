@@ -7,6 +7,7 @@ from jaxdrop._checks import (
     check_axis,
     check_inexact,
     check_rate,
+    check_switch,
     is_identity,
     require_key,
 )
@@ -68,6 +69,7 @@ def stochastic_depth(
       True
     """
     check_rate(rate, caller="stochastic_depth")
+    scale = check_switch(scale, name="stochastic_depth: scale")
     if is_identity(rate, deterministic, caller="stochastic_depth"):
         return x
     x = check_inexact(x, caller="stochastic_depth")

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxdrop import _masks
 from jaxdrop._checks import (
     check_axis,
+    check_callable,
     check_flag,
     check_inexact,
     check_rate,
@@ -88,6 +89,7 @@ def subset_stochastic_depth(
       ((8, 4), [0.0, 16.0])
     """
     caller = "subset_stochastic_depth"
+    check_callable(branch, name=f"{caller}: branch")
     flag = check_flag(deterministic, caller=caller)
     if isinstance(flag, jax.Array):
         raise TypeError(

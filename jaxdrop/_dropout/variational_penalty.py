@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxdrop._dropout._noisy_weights import log_alpha
+from jaxdrop._dropout._weights import check_like
 from jaxdrop._numbers import as_array
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, PyTree
@@ -44,6 +45,12 @@ def variational_penalty(mean: PyTree, log_variance: PyTree, /) -> Array:
       >>> of(-5.0) > of(0.0) > of(5.0) > 0
       True
     """
+    check_like(
+        mean,
+        log_variance,
+        caller="variational_penalty",
+        names="mean and log_variance",
+    )
     divergences = jax.tree.map(_checked, mean, log_variance)
     return sum(jax.tree.leaves(divergences), start=jnp.float32(0))
 

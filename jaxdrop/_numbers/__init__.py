@@ -37,5 +37,6 @@ from jaxdrop._numbers._host import as_numbers as as_numbers
 from jaxdrop._numbers._values import as_array as as_array
 from jaxdrop._numbers._values import as_ids as as_ids
 from jaxdrop._numbers._values import as_labels as as_labels
+from jaxdrop._numbers._values import as_real as as_real
 from jaxdrop._numbers._values import as_scalar as as_scalar
 from jaxdrop._numbers._values import in_parts as in_parts

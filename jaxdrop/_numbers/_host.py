@@ -67,6 +67,8 @@ def _is_readable(array: Array | np.ndarray) -> bool:
 def on_device(value: Any, name: str) -> Array | None:
     """A JAX array, or an object with JAX arrays, as a JAX array; None for others."""
     if isinstance(value, jax.Array):
+        if jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+            raise _not_numbers(name, value)
         return value
     of_arrays = isinstance(value, list | tuple) and any(
         isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(value)

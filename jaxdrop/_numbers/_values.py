@@ -43,6 +43,21 @@ def as_array(value: Any, /, *, name: str) -> Array | np.ndarray:
     return as_jax_dtype(as_host(value, name), name)
 
 
+def as_real(value: Any, /, *, name: str) -> Array | np.ndarray:
+    """:func:`as_array`, and refuses complex numbers.
+
+    Raises:
+      TypeError: if ``value`` does not hold real numbers.
+      ValueError: as :func:`as_array`.
+    """
+    array = as_array(value, name=name)
+    if jnp.issubdtype(array.dtype, jnp.complexfloating):
+        raise TypeError(
+            f"{name} must hold real numbers, got an array of {array.dtype}."
+        )
+    return array
+
+
 def in_parts(value: Any, /, *, name: str) -> tuple[Array | np.ndarray, Any]:
     """Returns numbers from the host as two parts: the nearest floats, and the rest.
 

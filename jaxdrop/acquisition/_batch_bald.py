@@ -85,6 +85,8 @@ def batch_bald(
       >>> bool(chosen.indices[0] // 2 != chosen.indices[1] // 2)
       True
     """
+    if key is not None:
+        key = require_key(key, caller="batch_bald")
     if labelled is not None and not isinstance(labelled, jax.Array):
         labelled = as_host(labelled, "labelled")
         free = labelled.size - np.count_nonzero(labelled)

@@ -10,6 +10,7 @@ from jax import lax
 from jaxdrop._checks import (
     as_count,
     check_axis,
+    check_callable,
     check_inexact,
     check_rate,
     require_key,
@@ -83,6 +84,8 @@ def weight_scaling_gap(
       True
     """
     num_samples = as_count(num_samples, name="weight_scaling_gap: num_samples", least=2)
+    check_callable(stochastic, name="weight_scaling_gap: stochastic")
+    check_callable(deterministic, name="weight_scaling_gap: deterministic")
     key = require_key(key, caller="weight_scaling_gap", instead="")
     single = deterministic(*args)
     zeros = jax.tree.map(lambda y: jnp.zeros_like(widened(jnp.asarray(y))), single)

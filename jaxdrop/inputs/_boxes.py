@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 
 from jaxdrop import _masks
 from jaxdrop._checks import check_axis
-from jaxdrop._numbers import as_array, as_host
+from jaxdrop._numbers import as_array, as_host, as_numbers
 from jaxdrop._typing import Array, Axes
 
 
@@ -60,7 +60,7 @@ def as_fill(fill: ArrayLike, x: Array, /, *, caller: str) -> Array:
 
     It must broadcast against ``x``, whose dtype must hold it.
     """
-    values: Any = fill
+    values: Any = as_numbers(fill, f"{caller}: fill")
     if not isinstance(values, jax.Array):
         whole = jnp.issubdtype(x.dtype, jnp.integer)
         name = f"{caller}: fill"

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxdrop import prng
 from jaxdrop._checks import (
     check_flag,
+    check_switch,
     is_zero,
     require_key,
     select,
@@ -94,11 +95,17 @@ def cutmix(
     images = layout(
         x.shape, num_spatial_dims=2, channel_axis=channel_axis, caller="cutmix"
     )
+    if images.batch != (0,):
+        raise ValueError(
+            "cutmix: channel_axis must not be 0, the axis of the batch whose images "
+            f"are mixed, got {channel_axis}."
+        )
     if math.prod(images.sides) == 1:
         raise ValueError(
             f"cutmix cannot cut a box out of images of a single pixel, got x of shape "
             f"{x.shape}; use jaxdrop.inputs.mixup, or check channel_axis."
         )
+    per_example = check_switch(per_example, name="cutmix: per_example")
     flag = check_flag(deterministic, caller="cutmix")
     if flag is True or is_zero(alpha):
         return x, labels

@@ -10,6 +10,7 @@ from jaxdrop._checks import (
     require_key,
     select,
 )
+from jaxdrop._numbers import as_array
 from jaxdrop._sites import site
 from jaxdrop._strengths import as_strength
 from jaxdrop._typing import Array, Flag, Key, Scalar
@@ -70,7 +71,10 @@ def embedding_noise(
             "embedding_noise takes real embeddings (*batch, length, features), got "
             f"{embedded.dtype} of shape {embedded.shape}."
         )
-    real = jnp.ones(embedded.shape[:-1], bool) if mask is None else jnp.asarray(mask)
+    if mask is None:
+        real = jnp.ones(embedded.shape[:-1], bool)
+    else:
+        real = jnp.asarray(as_array(mask, name="embedding_noise: mask"))
     if real.shape != embedded.shape[:-1]:
         raise ValueError(
             f"embedding_noise: a mask of shape {embedded.shape[:-1]} is needed, got "

@@ -4,6 +4,7 @@ import jax
 
 from jaxdrop._checks import (
     check_flag,
+    check_switch,
     is_zero,
     require_key,
     select,
@@ -68,6 +69,7 @@ def mixup(
     """
     alpha = as_strength(alpha, caller="mixup", name="alpha")
     x, labels = check_batch(x, labels, caller="mixup")
+    per_example = check_switch(per_example, name="mixup: per_example")
     flag = check_flag(deterministic, caller="mixup")
     if flag is True or is_zero(alpha):
         return x, labels

@@ -49,7 +49,7 @@ class Stochastic(nn.Module):
     """The behaviour of a module with fields ``deterministic`` and ``rng_collection``.
 
     The fields are declared by the classes that inherit this, since their order is part
-    of a Linen module's signature. Hooks are not methods to Flax, so interceptors,
+    of a Linen module's signature. Flax does not see hooks, so that interceptors,
     intermediates and tables show the calls that they show of Flax's own modules.
     """
 

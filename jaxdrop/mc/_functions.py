@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxdrop._checks import as_count
+from jaxdrop._checks import as_count, check_callable
 from jaxdrop._typing import Array, Key, PyTree
 from jaxdrop.mc._moments import covariance
 from jaxdrop.mc._predict import predict
@@ -121,6 +121,7 @@ def function_draw(
       >>> bool((f(x) == f(x)[:1]).all()), bool((f(x[:2]) == f(x)[:2]).all())
       (True, True)
     """
+    check_callable(apply_fn, name="mc.function_draw: apply_fn")
     key = as_given(key, caller="mc.function_draw")
     return lambda *args: rowwise(apply_fn, args, batch_axis)(key)
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxdrop._checks import as_count, check_choice
+from jaxdrop._checks import as_count, check_broadcast, check_choice
 from jaxdrop._numbers import as_array, in_parts
 from jaxdrop._strengths import as_strength
 from jaxdrop._typing import Array, PyTree
@@ -233,6 +233,7 @@ def _normal(outputs: PyTree, noise: ArrayLike | None, spread: str) -> _Normal:
     if noise is not None:
         if len(jax.tree.leaves(outputs)) != 1 or not hasattr(outputs, "dtype"):
             raise ValueError("with noise= the outputs must be means alone, one array.")
+        check_broadcast(jnp.shape(noise), outputs.shape, name="noise", of="the outputs")
         variance = jnp.asarray(noise, float_of(outputs.dtype))
         outputs = outputs, jnp.broadcast_to(variance, outputs.shape)
         spread = "variance"

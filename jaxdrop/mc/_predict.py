@@ -11,7 +11,7 @@ from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 from jax.typing import ArrayLike
 
-from jaxdrop._checks import as_count, check_choice
+from jaxdrop._checks import as_count, check_choice, check_switch
 from jaxdrop._loops import as_carry
 from jaxdrop._strengths import as_strength
 from jaxdrop._typing import Array, Key, PyTree
@@ -168,6 +168,7 @@ def predict(
         axis_name = _axis_of(mesh, axis_name)
     if tol is not None:
         tol = as_strength(tol, caller="mc.predict", name="tol")
+    keep_samples = check_switch(keep_samples, name="mc.predict: keep_samples")
     plan = SamplingPlan(chunk_size, keep_samples, axis_name)
 
     arrays, function = flattened(apply_fn, args, draws=draws, batch_axis=batch_axis)

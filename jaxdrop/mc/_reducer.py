@@ -117,17 +117,25 @@ def named(reducers: Mapping[str, Reducer], /) -> Reducer:
 
 def part(outputs: PyTree, of: Of, /) -> PyTree:
     """The part of the outputs that a reducer reads."""
-    if of is None:
-        chosen = outputs
-    elif callable(of):
-        chosen = of(outputs)
-    elif isinstance(of, str) and not isinstance(outputs, Mapping):
-        chosen = getattr(outputs, of)
-    else:
-        chosen = outputs[of]
+    chosen = of(outputs) if callable(of) else _named_part(outputs, of)
     if not jax.tree.leaves(chosen):
         raise ValueError(f"the outputs hold no arrays to reduce (of={of!r}).")
     return chosen
+
+
+def _named_part(outputs: PyTree, of: Any, /) -> PyTree:
+    """The part of a name or at an index, or everything."""
+    if of is None:
+        return outputs
+    try:
+        if isinstance(of, str) and not isinstance(outputs, Mapping):
+            return getattr(outputs, of)
+        return outputs[of]
+    except (AttributeError, IndexError, KeyError, TypeError):
+        raise ValueError(
+            f"of must be a name or an index of a part of the outputs, or a function of "
+            f"them, got {of!r} for outputs {outputs}."
+        ) from None
 
 
 def float_of(dtype: Any, /) -> np.dtype:

@@ -9,7 +9,7 @@ import numpy as np
 from jax import lax
 
 from jaxdrop import _programs
-from jaxdrop._checks import check_choice, require_key
+from jaxdrop._checks import check_callable, check_choice, require_key
 from jaxdrop._loops import as_carry
 from jaxdrop._typing import Array, Key, PyTree
 from jaxdrop.mc._reducer import Reducer
@@ -51,9 +51,10 @@ def flattened(
 
     Leaves that are not arrays, such as flags and activation functions, are not traced.
     """
+    check_callable(apply_fn, name="apply_fn")
     check_choice(draws, ("independent", "shared"), name="draws")
     leaves, tree = jax.tree.flatten(args)
-    is_array = [isinstance(x, jax.Array | np.ndarray | np.generic) for x in leaves]
+    is_array = [_is_array(x) for x in leaves]
     places = [place for place, flag in enumerate(is_array) if flag]
 
     def function(key: Key, *arrays: Array) -> PyTree:
@@ -66,6 +67,13 @@ def flattened(
         return apply_fn(key, *args)
 
     return [leaves[place] for place in places], function
+
+
+def _is_array(leaf: Any) -> bool:
+    """True for what can be traced: not for text, dates or objects of NumPy."""
+    if isinstance(leaf, np.ndarray | np.generic):
+        return jnp.issubdtype(leaf.dtype, jnp.number) or leaf.dtype == bool
+    return isinstance(leaf, jax.Array)
 
 
 def sampler(
@@ -187,7 +195,13 @@ def _fold_on_devices(
 ) -> tuple[PyTree, PyTree]:
     """Draws an equal share of samples on each device; all devices merge all states."""
     axis = plan.axis_name
-    devices, here = lax.axis_size(axis), lax.axis_index(axis)
+    try:
+        devices, here = lax.axis_size(axis), lax.axis_index(axis)
+    except (NameError, TypeError, ValueError):
+        raise ValueError(
+            f"axis_name {axis!r} is not an axis that is mapped here; call it inside "
+            "jax.shard_map over a mesh with that axis, or pass mesh=."
+        ) from None
     share = -(-size // devices)
     none = reducer.init(drawn.shapes)
     local, samples = _fold_here(

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxdrop._checks import check_axis, check_inexact
+from jaxdrop._numbers import as_array
 from jaxdrop._strengths import as_strength
 from jaxdrop._typing import Array, PyTree, Scalar
 from jaxdrop._weights import Selection, moduli, squared, widened
@@ -144,7 +145,10 @@ def temporal(
     time = check_axis(time_axis, hidden.ndim, name="time_axis")
     if time == hidden.ndim - 1:
         raise ValueError("temporal: the last axis holds features, not time.")
-    real = jnp.ones(hidden.shape[:-1], bool) if mask is None else jnp.asarray(mask)
+    if mask is None:
+        real = jnp.ones(hidden.shape[:-1], bool)
+    else:
+        real = jnp.asarray(as_array(mask, name="temporal: mask"))
     if dropped.shape != hidden.shape or real.shape != hidden.shape[:-1]:
         raise ValueError(
             f"temporal: shapes of hidden {hidden.shape}, dropped {dropped.shape} and "

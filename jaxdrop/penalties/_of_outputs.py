@@ -13,6 +13,7 @@ from jaxdrop import prng
 from jaxdrop._checks import (
     as_count,
     check_axis,
+    check_callable,
     check_inexact,
     check_rate,
     check_real,
@@ -280,6 +281,7 @@ def jacobian(
       30.0
     """
     coefficient = as_strength(coefficient, caller="jacobian", name="coefficient")
+    check_callable(function, name="jacobian: function")
     x = check_inexact(x, caller="jacobian")
     if num_projections is not None:
         key = require_key(key, caller="jacobian")

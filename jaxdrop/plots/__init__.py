@@ -13,10 +13,12 @@ Named series differ in colour, line style and marker; legends stand outside the 
 * :func:`rate_sweep`: a measure against the rate.
 * :func:`forest`: estimates with their intervals, a row for each name.
 * :func:`mask`: the kept entries of a mask.
+* :func:`add_legend`: a legend that stands outside the data.
 * :func:`new_figure`: an empty figure for one or two printed columns.
 * :func:`styles`: colour, line style and marker of each of several names.
 """
 
+from jaxdrop.plots._canvas import add_legend as add_legend
 from jaxdrop.plots._canvas import new_figure as new_figure
 from jaxdrop.plots._classification import rejection_curve as rejection_curve
 from jaxdrop.plots._classification import reliability_diagram as reliability_diagram
@@ -31,6 +33,7 @@ from jaxdrop.plots._mask import mask as mask
 from jaxdrop.plots._styles import styles as styles
 
 __all__ = [
+    "add_legend",
     "forest",
     "learning_curves",
     "mask",

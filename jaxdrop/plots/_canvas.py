@@ -75,8 +75,27 @@ def figure_of(ax: Axes, /) -> Figure:
     return figure
 
 
-def finished(ax: Axes, /) -> Figure:
-    """The figure of axes whose contents are complete, with a legend of their names."""
+def add_legend(ax: Axes, /) -> Figure:
+    """Adds the legend that all plots of this package have: outside the data.
+
+    It stands under the labels of the x-axis, in as many columns as fit, and moves with
+    them; with more than 12 names it stands beside the axes. Place titles with
+    ``ax.set_title``, and figures whose panels share a legend with ``figure.legend``.
+
+    Args:
+      ax: axes of which some contents have a label; without any there is no legend.
+
+    Returns:
+      The figure.
+
+    Examples:
+      >>> from jaxdrop import plots
+      >>> ax = plots.new_figure().subplots()
+      >>> line = ax.plot([1, 2], label="loss")
+      >>> figure = plots.add_legend(ax)
+      >>> [text.get_text() for text in ax.get_legend().get_texts()]
+      ['loss']
+    """
     from jaxdrop.plots import _legend  # which needs matplotlib
 
     plain(ax)

@@ -11,11 +11,12 @@ from jax.typing import ArrayLike
 from jaxdrop import metrics
 from jaxdrop._checks import as_count
 from jaxdrop.plots._canvas import (
+    add_legend,
     check_some,
-    finished,
     named,
     new_axes,
     plain,
+    series_name,
     sized_figure,
     styled,
 )
@@ -109,7 +110,7 @@ def reliability_diagram(
         counts.set_ylabel("share of\nexamples")
         counts.set_ylim(bottom=0)
         plain(counts)
-    return finished(ax)
+    return add_legend(ax)
 
 
 def _effective_counts(
@@ -163,7 +164,7 @@ def _reliability(
 
 def rejection_curve(
     confidence: ArrayLike | Mapping[str, ArrayLike],
-    correct: ArrayLike,
+    correct: ArrayLike | Mapping[str, ArrayLike],
     /,
     *,
     weights: ArrayLike | None = None,
@@ -174,7 +175,8 @@ def rejection_curve(
 
     Args:
       confidence: ``(*batch)``, or several such arrays by name: higher is more certain.
-      correct: ``(*batch)``: true or 1 where the prediction is right.
+      correct: ``(*batch)``: true or 1 where the prediction is right; or an array for
+        each name of ``confidence``, if these are of different models.
       weights: ``(*batch)``: how much each example counts.
       fewest: curves end where fewer examples remain, whose accuracy would be noise. If
         None, 20 or a quarter of the examples, the smaller, and at least 5 percent.
@@ -197,33 +199,66 @@ def rejection_curve(
       'share of examples rejected'
     """
     ax = ax or new_axes()
-    right = np.asarray(correct)
-    check_some(right, name="correct")
-    if fewest is None:
-        fewest = int(max(min(_FEWEST, right.size // 4), (1 - _SETTLED) * right.size, 1))
-    fewest = as_count(fewest, name="fewest")
-
-    def draw(values: np.ndarray, end: int, /, **style: Any) -> np.ndarray:
-        found = metrics.accuracy_rejection(values, correct, weights=weights)
-        drawn = slice(max(1, right.size - end + 1))
-        rejected = np.asarray(found.rejected)[drawn]
-        accuracy = np.asarray(found.accuracy)[drawn]
-        ax.plot(rejected, accuracy, **style)
-        return accuracy
-
-    bound: dict[str, Any] = {"color": GREY, "linewidth": 1}
-    seen = [draw(right, 1, linestyle="--", label="ideal", **bound)]
+    if fewest is not None:
+        fewest = as_count(fewest, name="fewest")
+    drawn = [_bounds(ax, correct, weights)]
     for name, values, style in styled(confidence):
+        right = _of_model(correct, name)
+        curve = metrics.accuracy_rejection(values, right, weights=weights)
+        settled = slice(_settled(np.asarray(right).size, fewest))
+        accuracy = np.asarray(curve.accuracy)[settled]
         line = {key: style[key] for key in ("color", "linestyle")}
         label = "confidence" if name is None else name
-        seen.append(draw(values, fewest, linewidth=1.8, label=label, **line))
-    whole, known = seen[0][0], np.concatenate(seen)
+        rejected = np.asarray(curve.rejected)[settled]
+        ax.plot(rejected, accuracy, linewidth=1.8, label=label, **line)
+        drawn.append(accuracy)
+    known = np.concatenate(drawn)
     lowest = known.min(where=np.isfinite(known), initial=1)
-    ax.axhline(whole, linestyle=":", label="random", **bound)
-    ax.set(xlabel="share of examples rejected", ylabel="accuracy of the others")
     room = 0.05 * (1 - lowest) + 0.005
+    ax.set(xlabel="share of examples rejected", ylabel="accuracy of the others")
     ax.set(xlim=(0, 1), ylim=(lowest - room, 1 + room))
-    return finished(ax)
+    return add_legend(ax)
+
+
+def _of_model(
+    correct: ArrayLike | Mapping[str, ArrayLike], name: str | None
+) -> ArrayLike:
+    if not isinstance(correct, Mapping):
+        return correct
+    if name is None or name not in correct:
+        raise ValueError(
+            "correct must hold an array for each name of confidence, got "
+            f"{list(correct)} without {name!r}."
+        )
+    return correct[name]
+
+
+def _bounds(
+    ax: Axes,
+    correct: ArrayLike | Mapping[str, ArrayLike],
+    weights: ArrayLike | None,
+) -> np.ndarray:
+    """Draws the ideal and the random order, of each model in its colour if several."""
+    drawn = []
+    for name, right, style in styled(correct):
+        check_some(right, name=series_name("correct", name))
+        ideal = metrics.accuracy_rejection(right, right, weights=weights)
+        accuracy = np.asarray(ideal.accuracy)
+        thin: dict[str, Any] = {"color": style["color"] if name else GREY}
+        thin |= {"linewidth": 1, "zorder": 1}
+        ax.plot(np.asarray(ideal.rejected), accuracy, linestyle="--", **thin)
+        ax.axhline(accuracy[0], linestyle=":", **thin)
+        drawn.append(accuracy)
+    for label, line in (("ideal", "--"), ("random", ":")):
+        ax.plot([], [], color=GREY, linewidth=1, linestyle=line, label=label)
+    return np.concatenate(drawn)
+
+
+def _settled(size: int, fewest: int | None) -> int:
+    """How many points of a curve are of enough examples."""
+    if fewest is None:
+        fewest = int(max(min(_FEWEST, size // 4), (1 - _SETTLED) * size, 1))
+    return max(1, size - fewest + 1)
 
 
 def uncertainty_histogram(
@@ -283,7 +318,7 @@ def uncertainty_histogram(
         ax.stairs(share, edges, linewidth=1.5, label=label, **line)
     ax.set(xlabel=xlabel, ylabel="share of the group", xlim=(low, high))
     ax.set_ylim(bottom=0)
-    return finished(ax)
+    return add_legend(ax)
 
 
 def _limits(groups: list[np.ndarray]) -> tuple[float, float]:

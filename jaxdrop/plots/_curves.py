@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from jax.typing import ArrayLike
 
 from jaxdrop.plots._canvas import (
+    add_legend,
     as_rows,
     check_some,
-    finished,
     named,
     new_axes,
     series_name,
@@ -89,9 +89,11 @@ def predictive_band(
     if observed is not None:
         at, seen = np.asarray(observed[0], float), observed[1]
         values = _flat(seen, at.size, name="targets observed")
-        ax.scatter(at, values, s=12, color="black", zorder=3, label="observed")
+        area = float(np.clip(800 / max(1, at.size), 2, 12))  # many stay separate
+        style = {"s": area, "color": "black", "zorder": 1.9, "label": "observed"}
+        ax.scatter(at, values, **style)
     ax.set(xlabel="x", ylabel="y", xlim=(inputs[0], inputs[-1]))
-    return finished(ax)
+    return add_legend(ax)
 
 
 def learning_curves(
@@ -102,24 +104,26 @@ def learning_curves(
     xlabel: str = "epoch",
     ylabel: str = "loss",
     log: bool = False,
+    band: Literal["range", "standard error"] = "range",
     ax: Axes | None = None,
 ) -> Figure:
     """Losses, or any other measures, over training.
 
     Args:
       history: a series ``(S,)`` for each name, or ``(runs, S)``: the mean over runs,
-        with a band from the lowest to the highest, as the legend says.
+        with a band, whose meaning the legend repeats.
       steps: ``(S,)``: where the values belong; 1, 2, … if None.
       xlabel: the name of the steps.
       ylabel: the name of the values, with their unit.
       log: draw the values on a logarithmic scale.
+      band: from the lowest to the highest run, or a standard error to each side.
       ax: where to draw; a new figure if None.
 
     Returns:
       The figure.
 
     Raises:
-      ValueError: if shapes do not fit.
+      ValueError: if shapes do not fit, or ``band`` is not one of the two.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -129,6 +133,8 @@ def learning_curves(
       >>> [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
       ['training', 'test', 'band: range of 3 runs']
     """
+    if band not in ("range", "standard error"):
+        raise ValueError(f"band must be 'range' or 'standard error', got {band!r}.")
     ax = ax or new_axes()
     counts = set()
     for name, values, style in styled(history):
@@ -139,15 +145,20 @@ def learning_curves(
         shown: dict[str, Any] = {"markersize": 4, "markevery": every} | style
         ax.plot(places, runs.mean(0), label=name, **shown)
         if len(runs) > 1:
-            band: dict[str, Any] = {"color": style["color"], "linewidth": 0}
-            ax.fill_between(places, runs.min(0), runs.max(0), alpha=0.2, **band)
+            low, high = runs.min(0), runs.max(0)
+            if band == "standard error":
+                error = runs.std(0, ddof=1) / np.sqrt(len(runs))
+                low, high = runs.mean(0) - error, runs.mean(0) + error
+            color = style["color"]
+            ax.fill_between(places, low, high, color=color, alpha=0.2, linewidth=0)
             counts.add(len(runs))
     if counts:
-        label = f"band: range of {_numbers(counts)} runs"
+        meaning = "range" if band == "range" else "± standard error"
+        label = f"band: {meaning} of {_numbers(counts)} runs"
         ax.fill_between([], [], [], color=GREY, alpha=0.3, linewidth=0, label=label)
     ax.set(xlabel=xlabel, ylabel=ylabel, yscale="log" if log else "linear")
     ax.locator_params(axis="x", integer=True)
-    return finished(ax)
+    return add_legend(ax)
 
 
 def rate_sweep(
@@ -200,7 +211,7 @@ def rate_sweep(
         label = f"bar: ± standard error of {_numbers(counts)} repeats"
         ax.errorbar([], [], yerr=[], fmt="none", ecolor=GREY, capsize=3, label=label)
     ax.set(xlabel=xlabel, ylabel=ylabel)
-    return finished(ax)
+    return add_legend(ax)
 
 
 def _tint(strength: float) -> tuple[float, ...]:

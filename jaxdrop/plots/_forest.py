@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxdrop.plots._canvas import finished, sized_figure
+from jaxdrop.plots._canvas import add_legend, sized_figure
 from jaxdrop.plots._styles import BASELINE, GREY, styles
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def forest(
     ax.locator_params(axis="x", nbins=5)
     ax.grid(axis="y", color=GREY, alpha=0.25, linewidth=0.6)
     ax.set_axisbelow(True)
-    return finished(ax)
+    return add_legend(ax)
 
 
 def _checked(label: str, parts: Sequence[ArrayLike], rows: int) -> np.ndarray:

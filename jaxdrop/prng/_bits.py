@@ -10,7 +10,7 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
-from jaxdrop._checks import require_key
+from jaxdrop._checks import check_shape, check_sharding, require_key
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Key
 from jaxdrop.prng import _light, _threefry
@@ -50,7 +50,9 @@ def random_bits(
       True
     """
     key = require_key(key, caller="random_bits", instead="")
-    return _random_bits(key, shape=tuple(shape), out_sharding=out_sharding)
+    shape = check_shape(shape, caller="random_bits")
+    check_sharding(out_sharding, caller="random_bits")
+    return _random_bits(key, shape=shape, out_sharding=out_sharding)
 
 
 @site(

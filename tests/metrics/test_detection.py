@@ -133,3 +133,18 @@ def test_integers_that_float32_cannot_tell_apart_are_no_ties(dtype):
     assert metrics.average_precision(scores, labels) == 1
     assert metrics.fpr_at_tpr(scores, labels) == 0
     assert metrics.auroc(scores[None], labels[None]) == 1
+
+
+@pytest.mark.parametrize("place", [0, 1, 2, 3])
+@pytest.mark.parametrize(
+    "metric", [metrics.auroc, metrics.average_precision, metrics.fpr_at_tpr]
+)
+def test_a_score_or_weight_that_is_not_valid_gives_nan_at_every_rank(metric, place):
+    scores, labels = np.array([0.1, 0.4, 0.35, 0.8]), np.array([0, 0, 1, 1])
+    assert np.isfinite(metric(scores, labels))
+    for wrong in (np.nan, -1.0):
+        weights = np.ones(4)
+        weights[place] = wrong
+        assert np.isnan(metric(scores, labels, weights=weights)), wrong
+    scores[place] = np.nan
+    assert np.isnan(metric(scores, labels))

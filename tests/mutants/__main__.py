@@ -1,8 +1,8 @@
 """Puts the mutants of rooms into a copy of the library, and says which are noticed.
 
 ``python -m tests.mutants mc metrics`` tries those of two rooms, and ``--all`` all of
-them, which takes an hour on two cores. ``--only WORDS`` tries those whose names hold the
-words. The exit status is 1 if a mutant is not noticed, or if a test that is to notice
+them, which takes half an hour. ``--only WORDS`` tries those whose names hold the words.
+The exit status is 1 if a mutant is not noticed, or if a test that is to notice
 one fails without it.
 """
 

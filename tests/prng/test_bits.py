@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from chance import assert_uncorrelated
 from jaxdrop import prng
 
 SHAPES = [(), (1,), (7,), (97, 31), (2, 1, 3, 1, 2, 1, 1, 5), (0,), (3, 0, 2)]
@@ -27,6 +28,21 @@ def test_draws_are_those_of_jax(key, shape, draw):
     for drawn in (ours(key, shape), jax.jit(ours, static_argnums=1)(key, shape)):
         assert (drawn.dtype, drawn.shape) == (theirs.dtype, theirs.shape)
         np.testing.assert_array_equal(drawn, theirs)
+
+
+@pytest.mark.parametrize("impl", [None, prng.light_hash])
+@pytest.mark.parametrize("distance", [2**31, 2**32, 2**33, 2**40])
+def test_the_tail_of_a_huge_mask_does_not_repeat_its_head(impl, distance):
+    """No word of a position is lost: bits 2**31, 2**32 and more entries on are new."""
+    key = jax.random.key(5, impl=impl)
+    near = np.arange(4096, dtype=np.uint64)
+    head, tail = (
+        np.asarray(prng.bits_at(key, near + np.uint64(start)))
+        for start in (0, distance)
+    )
+    assert not (head == tail).any()
+    bits = lambda words: np.unpackbits(words.view(np.uint8))
+    assert_uncorrelated(bits(head), bits(tail))
 
 
 @pytest.mark.parametrize("impl", OTHERS)
