@@ -97,7 +97,7 @@ def test_groups_of_heads_fit_what_is_held_at_once(group, platform):
         platform=platform,
         devices=1,
     )
-    held = np.prod(plan.rows) * plan.group * np.prod(plan.block)
+    held = np.prod(plan.at_once) * plan.group * np.prod(plan.block)
     assert plan.group == group and plan.block[0] >= 16
     assert held <= _plan._TILE_ENTRIES[platform]
     assert held > _plan._TILE_ENTRIES[platform] / 4
