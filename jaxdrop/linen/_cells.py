@@ -78,6 +78,11 @@ class RecurrentDropoutLSTMCell(RecurrentModule):
     a sequence, or each step draws its own. The usual rate is 0.25 to 0.5. Parameters
     and other attributes are those of ``flax.linen.LSTMCell``.
 
+    Inside ``jax.shard_map`` the scan of ``nn.RNN`` refuses the first carry of any cell,
+    which is the same on every device. Start from one that varies, for example from
+    ``jax.lax.pcast(zeros, "data", to="varying")``: pass what
+    ``initialize_carry(..., carry=start)`` returns as ``initial_carry``.
+
     Attributes:
       features: the number of units.
       rate: the probability of dropping a unit's update.
@@ -203,8 +208,13 @@ class ZoneoutCell(RecurrentModule):
 
     :func:`jaxdrop.zoneout` on the arrays of the carry, with masks of its own at each
     step. In evaluation the state is the expectation of old and new. The output is the
-    state that results. The usual rates are
-    0.05 for the state and 0.5 for the memory of an LSTM.
+    state that results. The usual rates are 0.05 for the state and 0.5 for the memory of
+    an LSTM.
+
+    Inside ``jax.shard_map`` the scan of ``nn.RNN`` refuses the first carry of any cell,
+    which is the same on every device. Start from one that varies, for example from
+    ``jax.lax.pcast(zeros, "data", to="varying")``: pass what
+    ``initialize_carry(..., carry=start)`` returns as ``initial_carry``.
 
     Attributes:
       cell: a cell such as ``nn.LSTMCell``, or a :class:`VariationalCell`.

@@ -120,6 +120,11 @@ class RecurrentDropoutLSTMCell(RecurrentModule, nnx.OptimizedLSTMCell):
     a sequence, or each step draws its own. The usual rate is 0.25 to 0.5. Parameters
     and other arguments are those of ``flax.nnx.OptimizedLSTMCell``.
 
+    Inside ``jax.shard_map`` the scan of ``nnx.RNN`` refuses the first carry of any
+    cell, which is the same on every device. Start from one that varies, for example
+    from ``jax.lax.pcast(zeros, "data", to="varying")``: pass what
+    ``initialize_carry(..., carry=start)`` returns as ``initial_carry``.
+
     Args:
       in_features: the number of input features.
       hidden_features: the number of units.
@@ -245,8 +250,13 @@ class ZoneoutCell(RecurrentModule):
 
     :func:`jaxdrop.zoneout` on the arrays of the carry, with masks of its own at each
     step. In evaluation the state is the expectation of old and new. The output is the
-    state that results. The usual rates are
-    0.05 for the state and 0.5 for the memory of an LSTM.
+    state that results. The usual rates are 0.05 for the state and 0.5 for the memory of
+    an LSTM.
+
+    Inside ``jax.shard_map`` the scan of ``nnx.RNN`` refuses the first carry of any
+    cell, which is the same on every device. Start from one that varies, for example
+    from ``jax.lax.pcast(zeros, "data", to="varying")``: pass what
+    ``initialize_carry(..., carry=start)`` returns as ``initial_carry``.
 
     Args:
       cell: a cell such as ``nnx.LSTMCell``, or a :class:`VariationalCell`.
