@@ -22,22 +22,6 @@ _T = TypeVar("_T")
 _INT32_MAX = 2**31 - 1
 
 
-def check_dropout(x: Any, /, *, rate: Rate, caller: str, scalar: bool = True) -> Array:
-    """Checks the data and the rate of a dropper, and returns ``x`` as an array.
-
-    Args:
-      x: the data.
-      rate: the drop probability.
-      caller: the public function on whose behalf errors are raised.
-      scalar: refuse a rate that is an array with axes.
-
-    Returns:
-      ``x``, the same object if it is a JAX array already.
-    """
-    check_rate(rate, caller=caller, scalar=scalar)
-    return check_inexact(x, caller=caller)
-
-
 def check_rate(
     rate: Rate, /, *, caller: str, scalar: bool = True, name: str = "rate"
 ) -> None:

@@ -5,7 +5,13 @@ from typing import Any
 import jax.numpy as jnp
 
 from jaxdrop import _masks, prng
-from jaxdrop._checks import check_axis, check_dropout, is_identity, require_key
+from jaxdrop._checks import (
+    check_axis,
+    check_inexact,
+    check_rate,
+    is_identity,
+    require_key,
+)
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, Rate
 from jaxdrop.prng._bits import counted_bits, counter_key
@@ -67,14 +73,15 @@ def drop_head(
       >>> bool(jnp.allclose(y.mean(axis=2), 1))  # the mean over heads is preserved
       True
     """
-    x = check_dropout(x, rate=rate, caller=_CALLER)
+    check_rate(rate, caller=_CALLER)
+    if is_identity(rate, deterministic, caller=_CALLER):
+        return x
+    x = check_inexact(x, caller=_CALLER)
     if x.ndim < 3 or check_axis(head_axis, x.ndim, name="head_axis") < x.ndim - 3:
         raise ValueError(
             f"{_CALLER}: head_axis must be one of the last three axes of x, got "
             f"{head_axis} and shape {x.shape}."
         )
-    if is_identity(rate, deterministic, caller=_CALLER):
-        return x
     key = require_key(key, caller=_CALLER)
     if x.size == 0:
         return x

@@ -6,9 +6,9 @@ import jax.numpy as jnp
 
 from jaxdrop import _masks
 from jaxdrop._checks import (
-    check_dropout,
     check_flag,
     check_inexact,
+    check_rate,
     is_zero,
     require_key,
     select,
@@ -70,7 +70,11 @@ def zoneout(
       >>> set(expected.ravel().tolist())
       {0.75}
     """
-    new = check_dropout(new, rate=rate, caller="zoneout")
+    check_rate(rate, caller="zoneout")
+    flag = check_flag(deterministic, caller="zoneout")
+    if is_zero(rate):
+        return new
+    new = check_inexact(new, caller="zoneout")
     old = check_inexact(old, caller="zoneout")
     if new.shape != old.shape:
         raise ValueError(
@@ -82,9 +86,6 @@ def zoneout(
             f"zoneout: new and old must have the same dtype, got {new.dtype} and "
             f"{old.dtype}."
         )
-    flag = check_flag(deterministic, caller="zoneout")
-    if is_zero(rate):
-        return new
     keep = _masks.keep_probability(rate)
     if flag is True:
         return _expectation(new, old, keep)

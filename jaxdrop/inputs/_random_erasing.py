@@ -11,7 +11,8 @@ from jax.typing import ArrayLike
 from jaxdrop import _masks, prng
 from jaxdrop._checks import (
     check_choice,
-    check_dropout,
+    check_inexact,
+    check_rate,
     check_real,
     is_identity,
     require_key,
@@ -85,7 +86,8 @@ def random_erasing(
       >>> bool((share > 0.01).all()), bool((share < 0.45).all())
       (True, True)
     """
-    x = check_dropout(x, rate=rate, caller="random_erasing")
+    check_rate(rate, caller="random_erasing")
+    x = check_inexact(x, caller="random_erasing")
     check_real(x, caller="random_erasing")
     if isinstance(fill, str):
         check_choice(fill, ("normal",), name="fill")

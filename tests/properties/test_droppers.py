@@ -49,13 +49,9 @@ def test_at_rate_zero_the_input_is_passed_through(row, data):
     room = data.draw(st.sampled_from(["numpy", "jax"]))
     x = filled(shape, dtype, data.draw(st.sampled_from(VALUES)), room)
     rate = data.draw(st.sampled_from([0, 0.0, np.float32(0), np.int8(0)]))
-    y = row(data.draw(st.one_of(st.none(), keys)), x, rate=rate)
-    assert y.shape == shape
-    bits = lambda array: np.asarray(array).tobytes()
-    assert bits(y) == bits(jnp.asarray(x))
+    assert row(data.draw(st.one_of(st.none(), keys)), x, rate=rate) is x
     if row.evaluation_is_identity:
-        y = row(None, x, rate=0.5, deterministic=True)
-        assert bits(y) == bits(jnp.asarray(x))
+        assert row(None, x, rate=0.5, deterministic=True) is x
 
 
 @for_the_family
