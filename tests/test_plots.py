@@ -24,7 +24,9 @@ X = np.linspace(-1, 1, 9)
 DRAWN = {
     "reliability_diagram": lambda **kw: plots.reliability_diagram(PROBS, LABELS, **kw),
     "rejection_curve": lambda **kw: plots.rejection_curve(CONFIDENCE, CORRECT, **kw),
-    "uncertainty_histogram": lambda **kw: plots.uncertainty_histogram(CONFIDENCE, **kw),
+    "uncertainty_histogram": lambda **kw: plots.uncertainty_histogram(
+        {"all": CONFIDENCE}, **kw
+    ),
     "predictive_band": lambda **kw: plots.predictive_band(
         X, X, X**2, samples=np.ones((2, 9)), observed=(X, X), **kw
     ),
@@ -351,53 +353,6 @@ def test_bins_of_a_histogram_are_counted():
         plots.uncertainty_histogram(X, num_bins=0)
     with pytest.raises(TypeError, match=r"num_bins must be an integer, got 2\.5"):
         plots.uncertainty_histogram(X, num_bins=2.5)
-
-
-@pytest.mark.parametrize("number", [12, 13, 30])
-def test_many_names_stand_beside_the_curves(number):
-    history = {f"run {i}": np.arange(3.0) + i for i in range(number)}
-    figure = plots.learning_curves(history)
-    figure.draw_without_rendering()
-    (ax,) = figure.axes
-    legend = ax.get_legend()
-    assert len(legend.get_texts()) == number
-    beside = legend.get_window_extent().x0 >= ax.get_window_extent().x1 - 1
-    assert beside == (number > 12)
-    styles = {
-        (line.get_color(), line.get_linestyle(), line.get_marker())
-        for line in ax.get_lines()
-    }
-    assert len(styles) == number
-
-
-def overlapping(figure):
-    """Pairs of legends, labels and titles of a figure that cover each other."""
-    boxes = [
-        (str(artist), artist.get_window_extent())
-        for ax in figure.axes
-        for artist in (ax.get_legend(), ax.xaxis.label, ax.yaxis.label, ax.title)
-        if artist is not None
-    ]
-    boxes = [(name, box) for name, box in boxes if box.width > 1 and box.height > 1]
-    boxes += [("data", ax.get_window_extent()) for ax in figure.axes]
-    return [
-        (one[0], other[0])
-        for number, one in enumerate(boxes)
-        for other in boxes[:number]
-        if one[1].padded(-2).overlaps(other[1])
-    ]
-
-
-@for_every_plot
-def test_legends_cover_nothing_at_the_printed_size(name):
-    figure = plots.new_figure(2, height=3.2)
-    axes = figure.subplots(1, 2)
-    for ax in axes:
-        DRAWN[name](ax=ax)
-        ax.set_title("a title")
-    axes[-1].tick_params(axis="x", labelrotation=45)  # later changes move the legend
-    figure.savefig(io.BytesIO(), format="png")
-    assert overlapping(figure) == []
 
 
 def test_figures_are_as_wide_as_columns():

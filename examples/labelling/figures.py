@@ -63,6 +63,6 @@ def first_asked(
             axes.set(xticks=[], yticks=[])
             axes.set_title(f"{pool.y[row]}", fontsize=9, pad=2)
         places[0].set_ylabel(name, rotation=0, ha="right", va="center", labelpad=6)
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(f"{title}; above each its class", fontsize=11)
     figure.subplots_adjust(0.14, 0.02, 0.99, 0.86, wspace=0.08, hspace=0.3)
     return figure

@@ -31,7 +31,7 @@ def draw(whole: np.ndarray, runs: dict[str, Run], site: str) -> Figure:
     one.set_title(f"the mask of “{site}” as one device draws it")
     *_, (name, run) = runs.items()
     _parts(many, whole.shape, run.parts[site])
-    many.set_title(f"the same mask in {name}: each device draws a part (dark: kept)")
+    many.set_title(f"the same mask in {name}, by parts (dark: kept)")
     plots.learning_curves(
         {name: run.losses for name, run in runs.items()},
         steps=np.arange(len(run.losses)),

@@ -6,13 +6,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 import jaxdrop
 from jaxdrop import inputs, plots
 from residual.report import Outcome
 
 _SHOWN = 4  # masks of a technique
+_DROPPED = plots.styles(["kept", "dropped"])["dropped"]["color"]
 
 
 def learning_curves(
@@ -25,7 +28,8 @@ def learning_curves(
     figure = plots.new_figure(2, height=1.7 * rows + 1.0)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     name = reference.method.name
-    for axes, outcome in zip(grid.flat, others or [reference], strict=False):
+    shown = zip(grid.flat, others or [reference], strict=False)
+    for number, (axes, outcome) in enumerate(shown):
         plots.learning_curves(
             {outcome.method.name: outcome.checks.nll, name: reference.checks.nll},
             steps=steps,
@@ -33,7 +37,9 @@ def learning_curves(
             ax=axes,
         )
         axes.set_title(outcome.method.name, fontsize="small")
-        axes.set_xlabel("")
+        is_lowest = number + columns >= max(1, len(others))
+        axes.set_xlabel("epoch" if is_lowest else "")
+        axes.tick_params(labelbottom=is_lowest)
         axes.tick_params(labelsize="small")
         handles, labels = axes.get_legend_handles_labels()
         axes.get_legend().remove()
@@ -42,7 +48,6 @@ def learning_curves(
     means = np.stack([outcome.checks.nll.mean(0) for outcome in outcomes])
     grid[0, 0].set_ylim(0, min(1.05 * means.max(), 4 * means[:, -1].max()))
     figure.suptitle(title, fontsize=11)
-    figure.supxlabel("epoch", fontsize="medium")
     figure.supylabel("cross-entropy, validation", fontsize="medium")
     figure.legend(
         handles,
@@ -86,12 +91,22 @@ def masks(key: Array, maps: Array, images: Array, *, title: str) -> Figure:
     for places, (name, kept_of_all) in zip(grid, kept.items(), strict=True):
         for number in range(_SHOWN):
             here = kept_of_all[number]
-            plots.mask(here, key=False, ax=places[number])
+            plots.mask(here, ax=places[number])
+            key = places[number].get_legend()
+            key.remove()
             places[number].title.set_fontsize("small")
             _picture(places[_SHOWN + number], pictures[name][number], here)
         places[0].set_ylabel(name, rotation=0, ha="right", va="center", labelpad=8)
-    figure.suptitle(title)
-    figure.subplots_adjust(0.15, 0.02, 0.99, 0.88, wspace=0.12, hspace=0.35)
+    figure.suptitle(title, fontsize=11)
+    left_out = Patch(color=_DROPPED, label="dropped, in pictures")
+    figure.legend(
+        handles=[*key.legend_handles, left_out],
+        loc="lower center",
+        ncols=3,
+        frameon=False,
+        fontsize="small",
+    )
+    figure.subplots_adjust(0.15, 0.07, 0.99, 0.89, wspace=0.12, hspace=0.35)
     return figure
 
 
@@ -99,5 +114,5 @@ def _picture(axes: Axes, picture: np.ndarray, kept: np.ndarray) -> None:
     """What a mask leaves of a picture; what is dropped has a colour of its own."""
     axes.imshow(picture, cmap="gray_r", vmin=picture.min(), vmax=picture.max())
     dropped = np.ma.masked_where(kept, np.ones(kept.shape))
-    axes.imshow(dropped, cmap="Oranges", vmin=0, vmax=2)
+    axes.imshow(dropped, cmap=ListedColormap([_DROPPED]))
     axes.set(xticks=[], yticks=[])

@@ -79,8 +79,9 @@ def add_legend(ax: Axes, /) -> Figure:
     """Adds the legend that all plots of this package have: outside the data.
 
     It stands under the labels of the x-axis, in as many columns as fit, and moves with
-    them; with more than 12 names it stands beside the axes. Place titles with
-    ``ax.set_title``, and figures whose panels share a legend with ``figure.legend``.
+    them; with more than 12 names it stands beside the axes. A figure without a layout
+    engine does not make room for it: there it stands where it covers least. Use
+    ``layout="constrained"``, as :func:`new_figure` does.
 
     Args:
       ax: axes of which some contents have a label; without any there is no legend.

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _ROW, _FRAME = 0.3, 1.3  # inches
+_DASHES: dict[str, Any] = {  # shorter than usual, as intervals may be short
+    "-": "-",
+    "-.": (0, (3, 0.8, 0.8, 0.8)),
+    ":": (0, (0.8, 0.8)),
+    "--": (0, (1.8, 0.9)),
+}
 _SPREAD = 0.7  # the share of a row that its marks are spread over
 
 
@@ -127,7 +133,7 @@ def _draw(
     ax.hlines(
         *(places[bars], low[bars], high[bars]),
         colors=color,
-        linestyles=style["linestyle"],
+        linestyles=_DASHES[style["linestyle"]],
         linewidth=1.8,
     )
     mark: dict[str, Any] = {"color": color, "marker": style["marker"], "markersize": 5}

@@ -9,6 +9,8 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.transforms import BboxBase, IdentityTransform
 
+from jaxdrop.plots._canvas import figure_of
+
 _MOST_BELOW = 12  # names in a legend under the plot, which more would press flat
 _GAP = 5  # points between labels and legend
 
@@ -61,6 +63,9 @@ def add(ax: Axes, handles: list[Artist] | None = None, /) -> None:
     if len(names) > _MOST_BELOW:
         style |= {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
         ax.legend(handles=handles, ncols=-(-len(names) // 24), **style)
+        return
+    if figure_of(ax).get_layout_engine() is None:
+        ax.legend(handles=handles, **style | {"loc": "best", "frameon": True})
         return
     style |= {"loc": "upper center", "borderaxespad": 0}
     room = _room(ax)
