@@ -133,9 +133,8 @@ def test_drawn_labels_give_what_all_labels_would(key):
     assert (bias <= 4 * error + 1e-6).all()
 
 
-@pytest.mark.parametrize("scale", [1, 3])
-def test_drawn_labels_estimate_what_a_point_adds_without_bias(scale, key):
-    samples = logits(50, 3, 3, scale=scale)
+def test_drawn_labels_estimate_what_a_point_adds_without_bias(key):
+    samples = logits(50, 3, 3, scale=3)
     drawn = jax.jit(
         jax.vmap(
             lambda key: acquisition.batch_bald(
@@ -147,6 +146,22 @@ def test_drawn_labels_estimate_what_a_point_adds_without_bias(scale, key):
     assert (drawn.indices == order[None]).all()  # the last one is the one left
     exact = joint_information(samples, order) - joint_information(samples, order[:2])
     assert_mean(drawn.gains[:, 2], exact)
+
+
+def test_labels_of_several_points_are_drawn_independently(key):
+    """Two hypotheses about three coins that are nearly alike: labels often differ."""
+    heads = np.array([[0.7, 0.69, 0.68], [0.3, 0.31, 0.32]])
+    samples = np.log(np.stack([heads, 1 - heads], -1)).astype(np.float32)
+    drawn = jax.jit(
+        jax.vmap(
+            lambda key: acquisition.batch_bald(
+                key, samples, num_points=3, num_configurations=3
+            )
+        )
+    )(jax.random.split(key, 4000))
+    assert (drawn.indices == jnp.arange(3)[None]).all()
+    exact = acquisition.batch_bald(None, samples, num_points=3)
+    assert_mean(drawn.gains[:, 2], exact.gains[2])
 
 
 def test_what_diverged_is_neither_certain_nor_the_best_choice():

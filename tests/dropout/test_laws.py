@@ -44,7 +44,7 @@ def test_denormals_are_divided_as_by_a_division(dtype, key):
     divided = (x.astype(jnp.float32) / jnp.float32(0.5)).astype(dtype)
     kept = np.asarray(jaxdrop.dropout(key, jnp.ones(64), rate=0.5) != 0)
     np.testing.assert_array_equal(y, np.where(kept, divided, 0))
-    if dtype != jnp.float32:  # which the CPU flushes, as it does in a division
+    if dtype == jnp.float16:  # the others may be flushed, as they are in a division
         assert (np.asarray(y)[kept] > 0).all()
 
 

@@ -200,8 +200,8 @@ def test_nnx_models_may_be_built_as_shapes_and_with_shardings():
         )
 
     shapes = nnx.eval_shape(build)
-    assert isinstance(shapes.layers[0].kernel.get_value(), jax.ShapeDtypeStruct)
-    assert shapes.layers[0].kernel.get_value().shape == (4, 8)
+    kernel = shapes.layers[0].kernel.get_value()
+    assert isinstance(kernel, jax.ShapeDtypeStruct) and kernel.shape == (4, 8)
     spread = nnx.with_partitioning(nnx.initializers.lecun_normal(), (None, "m"))
     mesh = jax.make_mesh((2,), ("m",), axis_types=(jax.sharding.AxisType.Auto,))
     with jax.set_mesh(mesh):

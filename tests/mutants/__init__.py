@@ -1,9 +1,9 @@
 """Faults put in on purpose: a suite that does not notice them tests nothing.
 
 A mutant is one line of the library as it must not be, with the tests that notice it.
-The mutants of a room, a folder or a public file of the library, are in the file of its
-name here. ``python -m tests.mutants ROOM`` puts each of them into a copy of the library
-and runs its tests there.
+Those of a room, a folder or a public file of the library, are in the file of its name.
+``python -m tests.mutants ROOM`` puts each of them into a copy of the library and runs
+its tests there.
 """
 
 import importlib

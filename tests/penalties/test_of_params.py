@@ -496,6 +496,12 @@ def test_complex_kernels_are_orthonormal_by_their_adjoint():
     np.testing.assert_allclose(found, (np.abs(gram) ** 2).sum(), rtol=1e-5)
 
 
+@pytest.mark.parametrize("bad", [jnp.inf, -jnp.inf, jnp.nan])
+def test_a_traced_coefficient_that_is_not_finite_gives_nan(bad):
+    priced = lambda c: penalties.l2({"kernel": jnp.ones((2, 2))}, coefficient=c)
+    assert np.isnan(priced(jnp.float32(bad)))
+
+
 def test_a_traced_coefficient_that_is_negative_gives_nan():
     params = {"kernel": jnp.ones((4, 3))}
     for penalty in (penalties.l1, penalties.l2, penalties.group_lasso):
