@@ -133,8 +133,9 @@ def test_drawn_labels_give_what_all_labels_would(key):
     assert (bias <= 4 * error + 1e-6).all()
 
 
-def test_drawn_labels_estimate_what_a_point_adds_without_bias(key):
-    samples = logits(50, 3, 3, scale=3)
+@pytest.mark.parametrize("scale", [1, 3])
+def test_drawn_labels_estimate_what_a_point_adds_without_bias(scale, key):
+    samples = logits(50, 3, 3, scale=scale)
     drawn = jax.jit(
         jax.vmap(
             lambda key: acquisition.batch_bald(
@@ -171,6 +172,19 @@ def test_a_copy_of_a_point_adds_less():
     chosen = acquisition.batch_bald(None, spread, num_points=2)
     assert chosen.indices[1] == 4
     assert (np.argsort(-acquisition.bald(spread))[:2] < 4).all()
+
+
+@pytest.mark.parametrize("num_configurations", [1, 1024])
+def test_a_point_is_not_chosen_again_where_the_others_tell_nothing(
+    num_configurations, key
+):
+    samples = np.zeros((20, 4, 3), np.float32)
+    samples[:, 2] = logits(20, 1, 3, scale=1)[:, 0]  # a second label would tell more
+    chosen = acquisition.batch_bald(
+        key, samples, num_points=4, num_configurations=num_configurations
+    )
+    assert chosen.indices[0] == 2
+    assert sorted(chosen.indices.tolist()) == list(range(4))
 
 
 def test_every_point_is_chosen_once(key):

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from comparison.report import WEIGHT_SCALING, Outcome
+from data import replacing
 
 _RESAMPLES = 20_000
 
@@ -60,7 +61,8 @@ def write_json(path: Path, found: Sequence[Gain], *, title: str) -> None:
         for gain in found
     ]
     content = {"title": title, "axis": axis, "methods": rows}
-    path.write_text(json.dumps(content, indent=1) + "\n")
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def figure(found: Sequence[Gain], *, title: str) -> Figure:

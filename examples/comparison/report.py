@@ -14,6 +14,7 @@ from comparison.evaluation import Scores
 from comparison.method import Method
 from comparison.representation import Representation
 from comparison.training import Curves
+from data import replacing
 
 WEIGHT_SCALING = "weight scaling"
 MC_DROPOUT = "MC dropout"
@@ -123,7 +124,7 @@ def with_error(values: np.ndarray, *, percent: bool = False, digits: int = 2) ->
 
 def write_csv(path: Path, outcomes: list[Outcome]) -> None:
     """Writes one row for each method, way to predict, and seed."""
-    with path.open("w", newline="") as file:
+    with replacing(path) as partial, partial.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(
             ["method", "prediction", "seed", "error", "nll", "ece", "train_seconds"]

@@ -22,9 +22,7 @@ def learning_curves(
     reference, *others = outcomes
     columns = min(4, max(1, len(others)))
     rows = math.ceil(len(others) / columns) or 1
-    figure = Figure(
-        figsize=(2.5 * columns + 0.5, 2.2 * rows + 0.7), layout="constrained"
-    )
+    figure = plots.new_figure(2, height=1.7 * rows + 1.0)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     name = reference.method.name
     for axes, outcome in zip(grid.flat, others or [reference], strict=False):
@@ -34,22 +32,23 @@ def learning_curves(
             ylabel="",
             ax=axes,
         )
-        axes.set_title(outcome.method.name, fontsize="medium")
+        axes.set_title(outcome.method.name, fontsize="small")
         axes.set_xlabel("")
-        handles, _ = axes.get_legend_handles_labels()
+        axes.tick_params(labelsize="small")
+        handles, labels = axes.get_legend_handles_labels()
         axes.get_legend().remove()
     for axes in grid.flat[max(1, len(others)) :]:
         axes.remove()
     means = np.stack([outcome.checks.nll.mean(0) for outcome in outcomes])
     grid[0, 0].set_ylim(0, min(1.05 * means.max(), 4 * means[:, -1].max()))
-    figure.suptitle(title)
+    figure.suptitle(title, fontsize=11)
     figure.supxlabel("epoch", fontsize="medium")
     figure.supylabel("cross-entropy, validation", fontsize="medium")
     figure.legend(
         handles,
-        ["the method", name][: len(handles)],
-        loc="outside lower right",
-        ncols=2,
+        ["the method", *labels[1:]] if others else labels,
+        loc="outside lower center",
+        ncols=3,
         frameon=False,
         fontsize="small",
     )
@@ -87,7 +86,7 @@ def masks(key: Array, maps: Array, images: Array, *, title: str) -> Figure:
     for places, (name, kept_of_all) in zip(grid, kept.items(), strict=True):
         for number in range(_SHOWN):
             here = kept_of_all[number]
-            plots.mask(here, ax=places[number])
+            plots.mask(here, key=False, ax=places[number])
             places[number].title.set_fontsize("small")
             _picture(places[_SHOWN + number], pictures[name][number], here)
         places[0].set_ylabel(name, rotation=0, ha="right", va="center", labelpad=8)
