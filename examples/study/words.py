@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import stats
 
 from study import gains
 from study.gains import Gain
@@ -51,7 +52,11 @@ def number(value: float, places: int) -> str:
 
 
 def with_errors(
-    samples: Sequence[ArrayLike | None], *, scale: float = 1.0, without: int = 2
+    samples: Sequence[ArrayLike | None],
+    *,
+    scale: float = 1.0,
+    level: float | None = None,
+    without: int = 2,
 ) -> list[str]:
     """A column of means with their standard errors, as ``1.92±0.07``.
 
@@ -59,21 +64,31 @@ def with_errors(
       samples: for each row the values whose mean is shown, one of each seed; None for a
         dash.
       scale: a factor, such as 100 for percent.
+      level: show half of the interval of this level in place of the standard error.
       without: how many decimals there are if no row has an error.
     """
     arrays = [None if s is None else scale * np.asarray(s, float) for s in samples]
-    errors = [np.nan if a is None else standard_error(a) for a in arrays]
-    known = np.isfinite(errors)
-    places = decimals(errors) if known.any() else without
+    errors = np.array([np.nan if a is None else standard_error(a) for a in arrays])
+    places = decimals(errors) if np.isfinite(errors).any() else without
     cells = []
     for array, error in zip(arrays, errors, strict=True):
-        if array is None:
-            cells.append("–")
-        elif np.isnan(error):
-            cells.append(number(array.mean(), places))
-        else:
-            cells.append(f"{number(array.mean(), places)}±{error:.{places}f}")
+        mean = "–" if array is None else number(array.mean(), places)
+        if np.isfinite(error):
+            factor = 1 if level is None else _quantile(level, len(array))
+            mean += f"±{factor * error:.{places}f}"
+        cells.append(mean)
     return cells
+
+
+def interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:
+    """Student's interval of a mean over seeds; NaN of a single one."""
+    values = np.asarray(values, float)
+    half = _quantile(level, len(values)) * standard_error(values)
+    return float(values.mean() - half), float(values.mean() + half)
+
+
+def _quantile(level: float, number: int) -> float:
+    return float(stats.t.isf((1 - level) / 2, number - 1)) if number > 1 else np.nan
 
 
 def standard_error(values: ArrayLike) -> float:
