@@ -28,19 +28,21 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import Array, lax
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
 import jaxdrop
 from data import DataError, load_series
-from jaxdrop import mc, penalties
+from jaxdrop import mc, penalties, plots
 
 Params = list[dict[str, Array]]
 Apply = Callable[..., Array]
 ACTIVATIONS = {"ReLU": jax.nn.relu, "tanh": jnp.tanh}
+VALUES = {
+    "co2": "CO₂ over Mauna Loa, standardized",
+    "made-up": "value, standardized",
+}
 WEIGHT_DECAY = 1e-6
 _BLOCK = 100  # steps in one call of the program
 
@@ -59,8 +61,9 @@ def main() -> None:
     grid = np.linspace(times.min(), end + args.beyond, 400, dtype=np.float32)
     console = Console()
     console.print(f"Running on {jax.default_backend()}: {jax.devices()}")
-    stds, figure = {}, Figure(figsize=(11, 3.8), layout="constrained")
+    stds, figure = {}, plots.new_figure(2, height=3.6)
     panels = figure.subplots(1, len(ACTIVATIONS), sharey=True)
+    unit, label = time_unit(args.dataset, times)
     for axes, (name, activation) in zip(panels, ACTIVATIONS.items(), strict=True):
         apply = partial(network, activation=activation, rate=args.rate)
         key = jax.random.key(0)
@@ -73,11 +76,31 @@ def main() -> None:
         stats = jax.device_get(predict(key, params, grid).stats)
         draws = functions(key, params, grid)
         stds[name] = np.sqrt(stats["var"])
-        draw(axes, grid, stats["mean"], stds[name], np.asarray(draws))
-        axes.plot(times, values, color="0.2", lw=0.8)
-        axes.axvline(end, color="0.2", ls=":")
-        axes.set(title=name, xlabel="time")
-    panels[0].set(ylabel="value, standardized")
+        plots.predictive_band(
+            (grid - end) / unit,
+            stats["mean"],
+            stds[name],
+            observed=((times - end) / unit, values),
+            samples=np.asarray(draws),
+            ax=axes,
+        )
+        axes.set(title=name, xlabel=label, ylabel="")
+    handles, names = panels[0].get_legend_handles_labels()
+    for axes in panels:
+        axes.axvline(0, color="0.5", ls=":", lw=1)
+        axes.get_legend().remove()
+    figure.legend(
+        *(handles, names),
+        loc="outside lower center",
+        ncols=len(names),
+        frameon=False,
+        fontsize="small",
+    )
+    panels[0].set_ylabel(VALUES[args.dataset])
+    figure.suptitle(
+        f"{args.dataset}, rate {args.rate:g}, {steps} steps, {args.samples} samples",
+        fontsize=11,
+    )
     console.print(report(grid, stds, end, args.beyond))
 
     args.output.mkdir(parents=True, exist_ok=True)
@@ -92,6 +115,13 @@ def made_up() -> tuple[np.ndarray, np.ndarray]:
     noise = 0.05 * np.random.default_rng(0).standard_normal(len(times))
     values = times + 0.15 * times**2 + 0.5 * np.sin(6 * times) + noise
     return times, (values - values.mean()) / values.std()
+
+
+def time_unit(dataset: str, times: np.ndarray) -> tuple[float, str]:
+    """A unit in which times are shown, and the name of the axis."""
+    if dataset == "co2":  # one observation a month
+        return 12 * float(np.median(np.diff(times))), "years after the last observation"
+    return 1.0, "time after the last observation"
 
 
 def init(key: Array, hidden: tuple[int, ...]) -> Params:
@@ -149,16 +179,6 @@ def train(
             state = jax.block_until_ready(block(state, some))
             bar.update(len(some))
     return state[0]
-
-
-def draw(
-    axes: Axes, times: np.ndarray, mean: np.ndarray, std: np.ndarray, draws: np.ndarray
-) -> None:
-    """Draws the mean, two standard deviations, and functions."""
-    blue, orange, width = "#0072B2", "#D55E00", 2 * std
-    axes.fill_between(times, mean - width, mean + width, color=blue, alpha=0.2)
-    axes.plot(times, draws.T, color=orange, lw=0.5, alpha=0.7)
-    axes.plot(times, mean, color=blue, lw=1.2)
 
 
 def report(

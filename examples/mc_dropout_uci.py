@@ -18,16 +18,15 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
 from data import DataError, load_regression
+from uci.figures import draw
 from uci.published import PUBLISHED, SETTINGS, published_for
 from uci.splits import Splits
 from uci.training import Recipe, Scores, fit, judge
 
-_BLUE, _ORANGE, _GRAY = "#0072B2", "#D55E00", "#999999"
 _ROWS = ("RMSE, weight scaling", "RMSE, MC dropout", "log-likelihood")
 
 
@@ -52,7 +51,10 @@ def main() -> None:
     splits = Splits.of(data)
     variables = fit(recipe, splits)
     scores = jax.device_get(judge(recipe, variables, splits, num_samples=num_samples))
-    title = f"{args.dataset}, {recipe.epochs} epochs, {num_samples} samples"
+    title = (
+        f"{args.dataset}, rate {recipe.rate:g}, {recipe.epochs} epochs, "
+        f"{num_samples} samples"
+    )
     published = () if args.validate else published_for(args.dataset, recipe, args.long)
     console.print(report(scores, published, title))
 
@@ -75,40 +77,6 @@ def report(scores: Scores, published: tuple[str, ...], title: str) -> Table:
         shown = published[index] if published else "–"
         table.add_row(name, measured, shown, f"{np.median(values):.4g}")
     return table
-
-
-def draw(
-    scores: Scores, splits: Splits, published: tuple[str, ...], title: str
-) -> Figure:
-    """The scores of each split, and all predictions against what was observed."""
-    figure = Figure(figsize=(11, 3.6), layout="constrained")
-    of_rmse, of_likelihood, of_rows = figure.subplots(1, 3)
-    numbers = np.arange(len(scores.rmse))
-    of_rmse.plot(numbers, scores.weight_scaling, "o", color=_GRAY, label=_ROWS[0])
-    of_rmse.plot(numbers, scores.rmse, ".", color=_BLUE, label="MC dropout")
-    of_likelihood.plot(numbers, scores.log_likelihood, ".", color=_BLUE)
-    for axes, values, label in (
-        (of_rmse, scores.rmse, "RMSE"),
-        (of_likelihood, scores.log_likelihood, "log-likelihood"),
-    ):
-        axes.axhline(values.mean(), color=_BLUE, lw=1, label="mean of MC dropout")
-        axes.set(xlabel="split", ylabel=label)
-    for axes, text in zip((of_rmse, of_likelihood), published[1:], strict=False):
-        level = float(text.split(" ")[0])
-        axes.axhline(level, color=_ORANGE, lw=1, ls="--", label="published mean")
-    of_rmse.legend(fontsize=8)
-    there = splits.test_weight > 0
-    truth, mean, std = (
-        np.asarray(a)[there] for a in (splits.test_y, scores.mean, scores.std)
-    )
-    of_rows.errorbar(
-        truth, mean, 2 * std, fmt=".", ms=3, lw=0.4, color=_BLUE, ecolor="0.75"
-    )
-    ends = [truth.min(), truth.max()]
-    of_rows.plot(ends, ends, color=_ORANGE, lw=1, zorder=3)
-    of_rows.set(xlabel="observed", ylabel="mean ± 2 standard deviations")
-    figure.suptitle(title, fontsize=11)
-    return figure
 
 
 def _recipe(args: argparse.Namespace) -> Recipe:

@@ -111,8 +111,7 @@ def decay_mask(
       >>> optimizer = optax.adamw(1e-3, mask=constraints.decay_mask)
     """
     patterns = {"exclude": exclude, "include": include, "stacked": stacked}
-    if not allow_empty:
-        check_patterns(params, caller="decay_mask", **patterns)
+    check_patterns(params, caller="decay_mask", allow_empty=allow_empty, **patterns)
     return without_boxes(weight_mask(params, **patterns))
 
 

@@ -24,7 +24,9 @@ X = np.linspace(-1, 1, 9)
 DRAWN = {
     "reliability_diagram": lambda **kw: plots.reliability_diagram(PROBS, LABELS, **kw),
     "rejection_curve": lambda **kw: plots.rejection_curve(CONFIDENCE, CORRECT, **kw),
-    "uncertainty_histogram": lambda **kw: plots.uncertainty_histogram(CONFIDENCE, **kw),
+    "uncertainty_histogram": lambda **kw: plots.uncertainty_histogram(
+        {"all": CONFIDENCE}, **kw
+    ),
     "predictive_band": lambda **kw: plots.predictive_band(
         X, X, X**2, samples=np.ones((2, 9)), observed=(X, X), **kw
     ),
@@ -57,35 +59,92 @@ def test_an_ax_of_the_caller_is_drawn_into(name):
 
 def test_every_plot_is_tested():
     public = {n for n, f in vars(plots).items() if callable(f) and n[0] != "_"}
-    assert public == set(DRAWN)
+    assert public == {*DRAWN, "add_legend", "forest", "new_figure", "styles"}
+
+
+def texts(ax):
+    return [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+def points(container):
+    """Places of an errorbar, and the ends of its bars."""
+    line, _, (segments,) = container.lines
+    return line.get_data(), np.array(segments.get_segments())[:, :, 1].T
 
 
 def test_the_reliability_diagram_shows_the_bins_of_the_metric():
-    figure = plots.reliability_diagram(PROBS, LABELS, num_bins=7)
-    bins = metrics.calibration_bins(PROBS, LABELS, num_bins=7)
-    filled = np.asarray(bins.weight) > 0
+    models = {"one": PROBS, "sharp": PROBS**3 / (PROBS**3).sum(-1, keepdims=True)}
+    figure = plots.reliability_diagram(models, LABELS, num_bins=7)
     upper, lower = figure.axes
-    accuracy, gap = ([bar.get_height() for bar in c] for c in upper.containers)
-    np.testing.assert_allclose(accuracy, bins.accuracy[filled], rtol=1e-6)
-    signed = (bins.mean_confidence - bins.accuracy)[filled]
-    np.testing.assert_allclose(gap, signed, atol=1e-6)
-    share = [bar.get_height() for bar in lower.containers[0]]
-    np.testing.assert_allclose(share, bins.weight[filled] / 60, rtol=1e-6)
-    lefts = [bar.get_x() for bar in lower.containers[0]]
-    np.testing.assert_allclose(lefts, np.arange(7)[filled] / 7)
-    error = metrics.expected_calibration_error(PROBS, LABELS, num_bins=7)
-    assert f"ECE {error:.3f} (7 bins)" == upper.get_title(loc="left")
+    for number, (name, probs) in enumerate(models.items()):
+        bins = metrics.calibration_bins(probs, LABELS, num_bins=7)
+        filled = np.asarray(bins.weight) > 0
+        drawn, (low, high) = points(upper.containers[number])
+        expected = np.stack([bins.mean_confidence, bins.accuracy])[:, filled]
+        np.testing.assert_allclose(drawn, expected, atol=1e-6)
+        assert (low <= drawn[1]).all() and (drawn[1] <= high).all()
+        share = lower.patches[number].get_data()
+        np.testing.assert_allclose(share.values, bins.weight / 60, rtol=1e-6)
+        np.testing.assert_allclose(share.edges, np.arange(8) / 7)
+        error = metrics.expected_calibration_error(probs, LABELS, num_bins=7)
+        assert f"{name}, ECE {error:.3f}" in texts(upper)
+    assert texts(upper)[-1] == "bar: 95 % interval (Wilson)"
+    assert lower.get_xlabel() == "confidence (7 bins)"
+
+
+def test_intervals_of_accuracies_are_those_of_wilson():
+    """16 of 20: 0.584 to 0.919; none of 20: 0 to 0.161 (Newcombe, 1998)."""
+    probs = np.tile([0.75, 0.25], (20, 1))
+    for right, expected in ((16, (0.584, 0.919)), (0, (0, 0.161))):
+        labels = (np.arange(20) >= right).astype(int)
+        for weights in (None, np.full(20, 3.0)):  # a common factor changes nothing
+            figure = plots.reliability_diagram(
+                probs, labels, num_bins=10, weights=weights
+            )
+            _, ends = points(figure.axes[0].containers[0])
+            np.testing.assert_allclose(ends.ravel(), expected, atol=1e-3)
+    uneven = np.where(np.arange(20) < 10, 1.0, 1e-6)  # as good as 10 examples
+    few = plots.reliability_diagram(probs, labels, num_bins=10, weights=uneven)
+    _, ends = points(few.axes[0].containers[0])
+    np.testing.assert_allclose(ends.ravel(), (0, 0.278), atol=1e-3)
 
 
 def test_the_rejection_curve_is_that_of_the_metric():
     scores = {"max probability": CONFIDENCE, "noise": RNG.random(60)}
-    ax = plots.rejection_curve(scores, CORRECT).axes[0]
+    ax = plots.rejection_curve(scores, CORRECT, fewest=1).axes[0]
     lines = {line.get_label(): line for line in ax.get_lines()}
-    for name, confidence in (*scores.items(), ("best order", CORRECT)):
+    ideal, random = ax.get_lines()[:2]
+    for line, confidence in (
+        *((lines[name], score) for name, score in scores.items()),
+        (ideal, CORRECT),
+    ):
         curve = metrics.accuracy_rejection(confidence, CORRECT)
-        np.testing.assert_array_equal(lines[name].get_data(), curve)
-    level = lines["nothing rejected"].get_ydata()[0]
-    assert level == pytest.approx(CORRECT.mean())
+        np.testing.assert_array_equal(line.get_data(), curve)
+    assert random.get_ydata()[0] == pytest.approx(CORRECT.mean())
+    assert texts(ax) == ["ideal", "random", *scores]
+
+
+def test_models_have_ideal_orders_of_their_own():
+    right = {"a": CORRECT, "b": ~CORRECT}
+    scores = dict.fromkeys(right, CONFIDENCE)
+    ax = plots.rejection_curve(scores, right).axes[0]
+    levels = [ax.get_lines()[number].get_ydata()[0] for number in (1, 3)]
+    np.testing.assert_allclose(levels, [CORRECT.mean(), 1 - CORRECT.mean()], atol=1e-6)
+    assert texts(ax) == ["ideal", "random", "a", "b"]
+    with pytest.raises(ValueError, match=r"correct must hold .* \['a'\] without 'b'"):
+        plots.rejection_curve(scores, {"a": CORRECT})
+
+
+@pytest.mark.parametrize(
+    ("size", "fewest", "last"),
+    [(60, None, 15), (600, None, 30), (60, 7, 7)],
+)
+def test_a_rejection_curve_ends_before_it_is_noise(size, fewest, last):
+    score, right = RNG.random(size), RNG.random(size) < 0.8
+    (ax,) = plots.rejection_curve({"s": score}, right, fewest=fewest).axes
+    (line,) = (line for line in ax.get_lines() if line.get_label() == "s")
+    remaining = size * (1 - line.get_xdata()[-1])
+    assert remaining == pytest.approx(last, abs=0.01)
 
 
 def test_groups_of_all_sizes_are_compared_by_their_shares():
@@ -93,9 +152,23 @@ def test_groups_of_all_sizes_are_compared_by_their_shares():
     ax = plots.uncertainty_histogram(groups, num_bins=30, xlabel="nats").axes[0]
     shares = [patch.get_data().values.sum() for patch in ax.patches]
     np.testing.assert_allclose(shares, [1, 1, 1, 1, 0, 0])
-    texts = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert texts == ["few (7)", "many (5,000)", "none (0)"]
+    assert texts(ax) == ["few (7)", "many (5,000)", "none (0)"]
     assert ax.get_xlabel() == "nats"
+
+
+def test_outliers_are_counted_and_do_not_set_the_axis():
+    bulk = RNG.normal(size=200)
+    groups = {"with": np.append(bulk, [1e6, -1e9, np.inf]), "small": [0.1, 0.2, 50]}
+    (ax,) = plots.uncertainty_histogram(groups).axes
+    low, high = ax.get_xlim()
+    assert -8 < low <= bulk.min() and bulk.max() <= high < 8
+    assert texts(ax) == ["with (203, 3 outside)", "small (3, 1 outside)"]
+    (ax,) = plots.uncertainty_histogram(groups, xlim=(0.0, 60.0)).axes
+    assert ax.get_xlim() == (0, 60) and "small (3)" in texts(ax)
+    (ax,) = plots.uncertainty_histogram({"tail": RNG.exponential(size=500)}).axes
+    assert ax.patches[0].get_data().values.sum() > 0.99
+    with pytest.raises(ValueError, match=r"xlim must be \(low, high\) .* got \(1, 0\)"):
+        plots.uncertainty_histogram(groups, xlim=(1, 0))
 
 
 def test_infinite_and_equal_uncertainties_can_be_drawn():
@@ -116,8 +189,17 @@ def test_the_band_is_the_mean_and_so_many_deviations():
             assert here.min() == pytest.approx(mean - reach)
             assert here.max() == pytest.approx(mean + reach)
     np.testing.assert_allclose(ax.get_lines()[-1].get_data(), (X, 2 * X))
-    texts = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert texts == ["±3 std, total", "±3 std, epistemic", "mean"]
+    assert texts(ax) == ["±3 std, total", "±3 std, epistemic", "mean"]
+
+
+def test_bands_look_the_same_in_the_legend():
+    inside, outside = X**2, 0.5 + X**2
+    (ax,) = plots.predictive_band(X, X, {"in": inside, "out": outside}).axes
+    bands = {band.get_label(): band for band in ax.collections}
+    for patch, band in zip(ax.get_legend().get_patches(), ax.collections, strict=True):
+        assert patch.get_facecolor() == tuple(band.get_facecolor()[0])
+        assert band.get_alpha() is None  # what lies under it does not shine through
+    assert bands["±2 std, in"].get_zorder() > bands["±2 std, out"].get_zorder()
 
 
 def test_runs_are_drawn_as_a_mean_and_their_range():
@@ -125,6 +207,13 @@ def test_runs_are_drawn_as_a_mean_and_their_range():
     steps = np.arange(0, 60, 10)
     ax = plots.learning_curves({"loss": runs}, steps=steps, log=True).axes[0]
     np.testing.assert_allclose(ax.get_lines()[0].get_data(), (steps, runs.mean(0)))
+    assert texts(ax) == ["loss", "band: range of 4 runs"]
+    errors = plots.learning_curves({"loss": runs}, band="standard error").axes[0]
+    half = np.ptp(errors.collections[0].get_paths()[0].vertices[[1, -2], 1]) / 2
+    assert half == pytest.approx(runs[:, 0].std(ddof=1) / 2)
+    assert "band: ± standard error of 4 runs" in texts(errors)
+    with pytest.raises(ValueError, match=r"band must be 'range' or .* got 'std'"):
+        plots.learning_curves({"loss": runs}, band="std")
     heights = ax.collections[0].get_paths()[0].vertices[:, 1]
     assert heights.min() == runs.min() and heights.max() == runs.max()
     assert ax.get_yscale() == "log"
@@ -138,6 +227,7 @@ def test_repeats_are_drawn_with_their_standard_error():
     x, y = ax.get_lines()[0].get_data()
     np.testing.assert_allclose((x, y), (rates[order], repeats.mean(0)[order]))
     segments = ax.containers[0].lines[2][0].get_segments()
+    assert texts(ax) == ["bar: ± standard error of 5 repeats"]
     half = [(s[1, 1] - s[0, 1]) / 2 for s in segments]
     error = repeats.std(0, ddof=1) / np.sqrt(5)
     np.testing.assert_allclose(half, error[order])
@@ -150,11 +240,27 @@ def test_masks_are_shown_as_they_are():
     for ax, panel in zip(figure.axes, kept, strict=True):
         np.testing.assert_array_equal(ax.get_images()[0].get_array(), panel)
         assert ax.get_title() == f"{100 * (1 - panel.mean()):.3g} % dropped"
-    assert plots.mask(kept[0, 0]).axes[0].get_images()[0].get_array().shape == (1, 6)
+    (key,) = figure.legends
+    assert [text.get_text() for text in key.get_texts()] == ["kept", "dropped"]
+    assert not plots.mask(kept, key=False).legends
     with pytest.raises(ValueError, match="1, 2 or 3 axes"):
         plots.mask(kept[None])
     with pytest.raises(ValueError, match="5 panels do not fit one ax"):
         plots.mask(kept, ax=Figure().subplots())
+
+
+@pytest.mark.parametrize(("size", "shape"), [(6, (1, 6)), (48, (1, 48)), (49, (2, 32))])
+def test_a_mask_of_one_axis_is_wrapped_into_rows(size, shape):
+    kept = RNG.random(size) < 0.7
+    (ax,) = plots.mask(kept).axes
+    shown = ax.get_images()[0].get_array()
+    assert shown.shape == shape
+    np.testing.assert_array_equal(shown.ravel()[:size], kept)
+    assert np.ma.getmaskarray(np.ma.masked_invalid(shown)).sum() == shown.size - size
+    assert ax.get_title() == f"{100 * (1 - kept.mean()):.3g} % dropped"
+    if shape[0] > 1:
+        labels = [label.get_text() for label in ax.get_yticklabels()]
+        assert labels == ["0", "32"]
 
 
 def test_matplotlib_is_imported_when_it_is_used():
@@ -249,15 +355,10 @@ def test_bins_of_a_histogram_are_counted():
         plots.uncertainty_histogram(X, num_bins=2.5)
 
 
-@pytest.mark.parametrize("number", [12, 13, 30])
-def test_many_names_stand_beside_the_curves(number):
-    history = {f"run {i}": np.arange(3.0) + i for i in range(number)}
-    figure = plots.learning_curves(history)
-    figure.draw_without_rendering()
-    (ax,) = figure.axes
-    legend = ax.get_legend()
-    assert len(legend.get_texts()) == number
-    beside = legend.get_window_extent().x0 >= ax.get_window_extent().x1 - 1
-    assert beside == (number > 12)
-    styles = {(line.get_color(), line.get_linestyle()) for line in ax.get_lines()}
-    assert len(styles) == number
+def test_figures_are_as_wide_as_columns():
+    for columns, width in ((1, 3.4), (2, 7.0)):
+        assert plots.new_figure(columns).get_size_inches()[0] == pytest.approx(width)
+    with pytest.raises(ValueError, match="columns must be 1 or 2, got 3"):
+        plots.new_figure(3)
+    with pytest.raises(ValueError, match="height must be positive, got 0"):
+        plots.new_figure(height=0)

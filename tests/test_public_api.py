@@ -64,8 +64,16 @@ IN_NAMESPACE = {
         "variation_ratio",
     },
     "plots": {
-        *("learning_curves", "mask", "predictive_band", "rate_sweep"),
-        *("rejection_curve", "reliability_diagram", "uncertainty_histogram"),
+        *(
+            "add_legend",
+            "forest",
+            "learning_curves",
+            "mask",
+            "new_figure",
+            "predictive_band",
+        ),
+        *("rate_sweep", "rejection_curve", "reliability_diagram", "styles"),
+        "uncertainty_histogram",
     },
     "constraints": {
         *("ConstraintState", "decay_mask", "group_soft_threshold", "max_norm"),

@@ -439,13 +439,20 @@ def plots() -> None:
 
     line = np.linspace(0, 1, 5)
     probs = np.array([[0.9, 0.1], [0.2, 0.8]])
+    gains = ([-1.0, 0.5], [-2.0, 0.0], [0.0, 1.0])
+    ax = plots.new_figure(2, height=2.0).subplots()
+    color: str = plots.styles(["none", "dropout"])["none"]["color"]
+    ax.axhline(0, color=color, label="zero")
+    plots.add_legend(ax)
     figures = [
+        plots.forest(["none", "dropout"], {"MC dropout": gains}, zero=None, ax=ax),
         plots.learning_curves({"train": line}),
         plots.mask(np.eye(4)),
         plots.predictive_band(line, line, line),
         plots.rate_sweep(line, line),
         plots.rejection_curve(np.array([0.9, 0.2]), LABELS),
         plots.reliability_diagram(probs, LABELS),
+        plots.reliability_diagram({"one pass": probs}, LABELS, num_bins=5),
         plots.uncertainty_histogram(line),
     ]
     assert_type(figures, list[Figure])

@@ -4,9 +4,10 @@
     python benchmarks/dropout.py
     python docs/measured/keep.py
 
-Run all three in one environment on one machine. The files are drawn while the site is
-built, and ``gains.svg`` is drawn here, for the README. Options name other commands than
-those above, which the pictures then say, and other files.
+Run all three in one environment on one machine. The site is built from these files, and
+``gains.svg``, the README's figure, is drawn anew, as by ``python -m docs.figures``.
+Options name other commands than those above, which the pictures then say, and other
+files.
 """
 
 import argparse
@@ -17,12 +18,10 @@ import pathlib
 import platform
 import sys
 
-import matplotlib as mpl
-
 HERE = pathlib.Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "_ext"))
+sys.path.insert(0, str(HERE.parents[1]))
 
-from pictures import canvas, home  # noqa: E402
+from docs import figures  # noqa: E402
 
 COMMANDS = {
     "gains": "python examples/compare_regularizers.py",
@@ -61,8 +60,7 @@ def main() -> None:
     options = vars(parser.parse_args())
     for name in COMMANDS:
         keep(name, options[name], options[f"{name}_command"])
-    with mpl.rc_context({**canvas.STYLE, "svg.fonttype": "none"}):
-        canvas.save(home.home_gains(), HERE / "gains.svg")
+    figures.write(["measured/gains.svg"])
 
 
 if __name__ == "__main__":

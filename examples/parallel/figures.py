@@ -1,14 +1,16 @@
 """Which device drew which part of a mask, and the losses of runs."""
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
+from jaxdrop import plots
 from parallel.records import Part, Run
 
 _ROWS, _WHITE = 3, np.ones(3)
+_WIDTHS = (6.0, 3.5, 1.5)
 
 
 def draw(whole: np.ndarray, runs: dict[str, Run], site: str) -> Figure:
@@ -22,32 +24,49 @@ def draw(whole: np.ndarray, runs: dict[str, Run], site: str) -> Figure:
     Returns:
       The figure.
     """
-    figure = Figure(figsize=(9, 7.5), layout="constrained")
+    figure = plots.new_figure(2, height=7.0)
     one, many, losses = figure.subplots(_ROWS, 1, height_ratios=(1, 1, 1.1))
-    _mask(one, np.where(whole[..., None], 0.25, 1.0).repeat(3, -1))
-    one.set_title(f"the mask of “{site}” as one device draws it (dark: kept)")
+    plots.mask(whole, ax=one)
+    _axes_of_mask(one)
+    one.set_title(f"the mask of “{site}” as one device draws it")
     *_, (name, run) = runs.items()
     _parts(many, whole.shape, run.parts[site])
-    many.set_title(f"the same mask in {name}, each device its own part")
-    styles = [("0.75", 6.0, "-"), ("#0072B2", 3.0, "-"), ("#D55E00", 1.2, "--")]
-    for (name, run), (color, width, line) in zip(runs.items(), styles, strict=False):
-        steps = np.arange(len(run.losses))
-        losses.plot(steps, run.losses, line, color=color, lw=width, label=name)
-    losses.set(xlabel="step", ylabel="training loss", title="the losses of all runs")
-    losses.set_xlim(0, max(1, len(run.losses) - 1))
-    losses.legend(fontsize=8)
+    many.set_title(f"the same mask in {name}, by parts (dark: kept)")
+    plots.learning_curves(
+        {name: run.losses for name, run in runs.items()},
+        steps=np.arange(len(run.losses)),
+        xlabel="step",
+        ylabel="training loss",
+        ax=losses,
+    )
+    for line, width in zip(losses.get_lines(), _WIDTHS, strict=False):
+        line.set_linewidth(width)  # curves that coincide are seen one on the other
+    losses.set(title="the losses of all runs", xlim=(0, max(1, len(run.losses) - 1)))
+    for axes in (one, many, losses):
+        axes.title.set_fontsize(10)
     return figure
 
 
-def _mask(axes: Axes, image: np.ndarray) -> None:
-    axes.imshow(image, aspect="auto", interpolation="nearest")
-    axes.set(xlabel="unit", ylabel="row of the batch")
+def _axes_of_mask(axes: Axes) -> None:
+    axes.set(xlabel="unit", ylabel="row of the batch", aspect="auto")
+
+
+def _colors(devices: list[int]) -> dict[int, np.ndarray]:
+    """A colour for each device; those after the sixth are darker."""
+    styles = plots.styles([str(device) for device in devices])
+    colors, seen = {}, set()
+    for device in devices:
+        name = styles[str(device)]["color"]
+        colors[device] = np.array(to_rgb(name)) * (0.55 if name in seen else 1)
+        seen.add(name)
+    return colors
 
 
 def _parts(axes: Axes, shape: tuple[int, ...], parts: list[Part]) -> None:
     image, handles = np.ones((*shape, 3)), []
+    colors = _colors(sorted({part.device for part in parts}))
     for part in parts:
-        color = np.array(colormaps["tab10"](part.device % 10)[:3])
+        color = colors[part.device]
         (row, column), (rows, columns) = part.first, part.kept.shape
         pale = 0.82 * _WHITE + 0.18 * color
         image[row : row + rows, column : column + columns] = np.where(
@@ -60,7 +79,8 @@ def _parts(axes: Axes, shape: tuple[int, ...], parts: list[Part]) -> None:
         )
         label = f"device {part.device}, process {part.process}"
         handles.append(Patch(color=color, label=label))
-    _mask(axes, image)
+    axes.imshow(image, interpolation="nearest")
+    _axes_of_mask(axes)
     axes.legend(
         handles=handles,
         fontsize=8,

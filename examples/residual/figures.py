@@ -6,13 +6,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 import jaxdrop
 from jaxdrop import inputs, plots
 from residual.report import Outcome
 
 _SHOWN = 4  # masks of a technique
+_DROPPED = plots.styles(["kept", "dropped"])["dropped"]["color"]
 
 
 def learning_curves(
@@ -22,34 +25,35 @@ def learning_curves(
     reference, *others = outcomes
     columns = min(4, max(1, len(others)))
     rows = math.ceil(len(others) / columns) or 1
-    figure = Figure(
-        figsize=(2.5 * columns + 0.5, 2.2 * rows + 0.7), layout="constrained"
-    )
+    figure = plots.new_figure(2, height=1.7 * rows + 1.0)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     name = reference.method.name
-    for axes, outcome in zip(grid.flat, others or [reference], strict=False):
+    shown = zip(grid.flat, others or [reference], strict=False)
+    for number, (axes, outcome) in enumerate(shown):
         plots.learning_curves(
             {outcome.method.name: outcome.checks.nll, name: reference.checks.nll},
             steps=steps,
             ylabel="",
             ax=axes,
         )
-        axes.set_title(outcome.method.name, fontsize="medium")
-        axes.set_xlabel("")
-        handles, _ = axes.get_legend_handles_labels()
+        axes.set_title(outcome.method.name, fontsize="small")
+        is_lowest = number + columns >= max(1, len(others))
+        axes.set_xlabel("epoch" if is_lowest else "")
+        axes.tick_params(labelbottom=is_lowest)
+        axes.tick_params(labelsize="small")
+        handles, labels = axes.get_legend_handles_labels()
         axes.get_legend().remove()
     for axes in grid.flat[max(1, len(others)) :]:
         axes.remove()
     means = np.stack([outcome.checks.nll.mean(0) for outcome in outcomes])
     grid[0, 0].set_ylim(0, min(1.05 * means.max(), 4 * means[:, -1].max()))
-    figure.suptitle(title)
-    figure.supxlabel("epoch", fontsize="medium")
+    figure.suptitle(title, fontsize=11)
     figure.supylabel("cross-entropy, validation", fontsize="medium")
     figure.legend(
         handles,
-        ["the method", name][: len(handles)],
-        loc="outside lower right",
-        ncols=2,
+        ["the method", *labels[1:]] if others else labels,
+        loc="outside lower center",
+        ncols=3,
         frameon=False,
         fontsize="small",
     )
@@ -88,11 +92,21 @@ def masks(key: Array, maps: Array, images: Array, *, title: str) -> Figure:
         for number in range(_SHOWN):
             here = kept_of_all[number]
             plots.mask(here, ax=places[number])
+            key = places[number].get_legend()
+            key.remove()
             places[number].title.set_fontsize("small")
             _picture(places[_SHOWN + number], pictures[name][number], here)
         places[0].set_ylabel(name, rotation=0, ha="right", va="center", labelpad=8)
-    figure.suptitle(title)
-    figure.subplots_adjust(0.15, 0.02, 0.99, 0.88, wspace=0.12, hspace=0.35)
+    figure.suptitle(title, fontsize=11)
+    left_out = Patch(color=_DROPPED, label="dropped, in pictures")
+    figure.legend(
+        handles=[*key.legend_handles, left_out],
+        loc="lower center",
+        ncols=3,
+        frameon=False,
+        fontsize="small",
+    )
+    figure.subplots_adjust(0.15, 0.07, 0.99, 0.89, wspace=0.12, hspace=0.35)
     return figure
 
 
@@ -100,5 +114,5 @@ def _picture(axes: Axes, picture: np.ndarray, kept: np.ndarray) -> None:
     """What a mask leaves of a picture; what is dropped has a colour of its own."""
     axes.imshow(picture, cmap="gray_r", vmin=picture.min(), vmax=picture.max())
     dropped = np.ma.masked_where(kept, np.ones(kept.shape))
-    axes.imshow(dropped, cmap="Oranges", vmin=0, vmax=2)
+    axes.imshow(dropped, cmap=ListedColormap([_DROPPED]))
     axes.set(xticks=[], yticks=[])

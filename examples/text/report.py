@@ -9,10 +9,9 @@ from matplotlib.figure import Figure
 from rich import box
 from rich.table import Table
 
+from data import replacing
 from jaxdrop import plots
 from text.training import Curves, Scores
-
-_BLUE, _GRAY = "#1f5f9e", "#9a9a9a"
 
 
 class Outcome(NamedTuple):
@@ -90,7 +89,7 @@ def table(outcomes: list[Outcome], *, title: str, round_steps: int) -> Table:
 
 def write_csv(path: Path, outcomes: list[Outcome]) -> None:
     """Writes one row for each method and seed."""
-    with path.open("w", newline="") as file:
+    with replacing(path) as partial, partial.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(
             [
@@ -106,7 +105,7 @@ def write_csv(path: Path, outcomes: list[Outcome]) -> None:
 
 def learning_curves(outcomes: list[Outcome], *, title: str, round_steps: int) -> Figure:
     """Training and validation text side by side, a line for each method."""
-    figure = Figure(figsize=(9, 4), layout="constrained")
+    figure = plots.new_figure(2, height=3.8)
     panels = figure.subplots(1, 2)
     for axes, part in zip(panels, Curves._fields, strict=True):
         history = {o.name: getattr(o.curves, part) for o in outcomes}
@@ -130,39 +129,28 @@ def learning_curves(outcomes: list[Outcome], *, title: str, round_steps: int) ->
         loc="outside lower center",
         ncols=min(len(labels), 4),
         frameon=False,
-        fontsize=9,
+        fontsize="small",
     )
     return figure
 
 
 def test_scores(outcomes: list[Outcome], *, title: str) -> Figure:
     """The test text by the best and by the last parameters, with standard errors."""
-    height = 1.4 + 0.32 * len(outcomes)
-    figure = Figure(figsize=(6.4, height), layout="constrained")
-    axes = figure.subplots()
-    places = np.arange(len(outcomes))
-    for field, color, shift in (("last", _GRAY, 0.14), ("best", _BLUE, -0.14)):
+    series = {}
+    for field, when in (("best", "best on validation"), ("last", "at the end")):
         values = [getattr(outcome.scores, field) for outcome in outcomes]
+        mean = np.array([runs.mean() for runs in values])
         error = [
-            v.std(ddof=1) / len(v) ** 0.5 if len(v) > 1 else np.nan for v in values
+            runs.std(ddof=1) / len(runs) ** 0.5 if len(runs) > 1 else np.nan
+            for runs in values
         ]
-        when = {"best": "best on validation", "last": "at the end"}[field]
-        axes.errorbar(
-            [v.mean() for v in values],
-            places + shift,
-            xerr=error,
-            fmt="o",
-            ms=5,
-            capsize=3,
-            color=color,
-            label=f"parameters {when}",
-        )
-    axes.set_yticks(places, [outcome.name for outcome in outcomes])
-    axes.invert_yaxis()
-    axes.grid(color="0.92", lw=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.set_xlabel("bits per character of the test text, ± standard error over seeds")
-    axes.set_title(title, fontsize=11)
-    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+        series[f"parameters {when}"] = mean, mean - error, mean + error
+    figure = plots.forest(
+        [outcome.name for outcome in outcomes],
+        series,
+        xlabel="bits per character of the test text",
+        zero=None,
+        interval="± standard error over seeds",
+    )
+    figure.axes[0].set_title(title, fontsize=11)
     return figure

@@ -25,10 +25,12 @@ def alpha_dropout(
 ) -> Array:
     """Sets random entries to SELU's saturation, and keeps mean 0 and variance 1.
 
-    Ordinary dropout after SELU destroys the normalisation that SELU networks live on.
+    Ordinary dropout after SELU destroys the normalisation that SELU networks rely on.
     Here dropped entries become ``-scale * alpha``, about -1.758, and an affine map
-    restores mean and variance. The place is after each SELU; usual rates are 0.05 and
-    0.1. The affine map is computed in float32 or wider.
+    restores mean and variance. The affine map is computed in float32 or wider.
+
+    Usage:
+      After each SELU, at a rate of 0.05 to 0.1.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.

@@ -26,15 +26,16 @@ def dropout(
 ) -> Array:
     """Zeroes random entries and rescales the rest, so that units cannot rely on others.
 
-    Usual rates are 0.5 for wide dense layers, 0.2 for inputs and 0.1 in transformers;
-    the usual place is after the activation of a dense layer. After a convolution drop
-    channels or blocks instead (:func:`jaxdrop.spatial_dropout`), after SELU use
-    :func:`jaxdrop.alpha_dropout`, and do not put it before batch normalisation, which
-    would see another variance in training than in evaluation (`Li et al., 2018
-    <https://arxiv.org/abs/1801.05134>`_).
+    For a threefry key, JAX's default, the mask equals that of ``flax.nnx.Dropout`` and
+    ``flax.linen.Dropout`` bit for bit; with x64 on, Flax draws another one.
 
-    For a threefry key, JAX's default, the mask is that of ``flax.nnx.Dropout`` and
-    ``flax.linen.Dropout`` bit for bit; with x64 on, Flax draws others, and ours stay.
+    Usage:
+      After the activation of a dense layer, at a rate of 0.5 for wide layers, 0.2 for
+      inputs and 0.1 in transformers. After a convolution drop channels or blocks
+      instead (:func:`jaxdrop.spatial_dropout`, :func:`jaxdrop.drop_block`); after SELU
+      use :func:`jaxdrop.alpha_dropout`. Do not put it before batch normalisation, whose
+      inputs would have another variance in training than in evaluation (`Li et al.,
+      2018 <https://arxiv.org/abs/1801.05134>`_).
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is left to chance: in evaluation,

@@ -20,9 +20,11 @@ def feature_alpha_dropout(
 ) -> Array:
     """Sets whole channels to SELU's saturation, and keeps mean 0 and variance 1.
 
-    The variant of :func:`jaxdrop.alpha_dropout` for channels, as
-    :func:`jaxdrop.spatial_dropout` is that of dropout. The place is after a convolution
-    and its SELU; usual rates are 0.05 and 0.1.
+    The variant of :func:`jaxdrop.alpha_dropout` for whole channels, as
+    :func:`jaxdrop.spatial_dropout` is the variant of :func:`jaxdrop.dropout`.
+
+    Usage:
+      After a convolution and its SELU, at a rate of 0.05 to 0.1.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.

@@ -28,9 +28,11 @@ def gaussian_dropout(
 ) -> Array:
     """Multiplies by N(1, rate / (1 - rate)), the mean and variance of dropout.
 
-    No entry is zeroed, so that gradients reach every unit in every step. The
-    usual rates and the place are those of :func:`jaxdrop.dropout`. The noise is drawn
-    in float32 for every dtype of ``x``.
+    No entry is set to 0, so that gradients reach every unit in every step. The noise is
+    drawn in float32 for every dtype of ``x``.
+
+    Usage:
+      In place of :func:`jaxdrop.dropout`, after the same layers and at the same rates.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.

@@ -25,10 +25,13 @@ def locked_dropout(
 ) -> Array:
     """Drops features of a sequence for all its time steps together.
 
-    A fresh mask at every step lets a recurrent network average the noise away, or
-    forget. Also called variational dropout. The place is the input and the output of
-    recurrent layers, and between them; usual rates are 0.2 to 0.5. Dropout inside the
-    recurrence is for a cell, not for a function on the sequence.
+    Also called variational dropout. With a fresh mask at every step a recurrent network
+    can average the noise out over time, or loses its memory.
+
+    Usage:
+      On the input and the output of recurrent layers, and between them, at a rate of
+      0.2 to 0.5. To drop inside the recurrence use a cell:
+      ``jaxdrop.nnx.VariationalCell`` or ``jaxdrop.linen.VariationalCell``.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.

@@ -18,12 +18,14 @@ def spatial_dropout(
     channel_axis: int = -1,
     deterministic: Flag = False,
 ) -> Array:
-    """Drops whole channels, so that neighbouring pixels cannot fill in for each other.
+    """Drops whole channels, so that neighbouring pixels cannot replace each other.
 
-    Neighbours in a feature map say nearly the same, and dropping them one by one
-    removes little. The usual place is after a convolution and its activation; usual
-    rates are 0.1 to 0.3. The meaning never depends on a guessed rank: which axes are
-    spatial is said by ``num_spatial_dims``.
+    Neighbours in a feature map carry nearly the same information, so that dropping
+    single entries removes little of it. The spatial axes are given by
+    ``num_spatial_dims`` and never guessed from the rank.
+
+    Usage:
+      After a convolution and its activation, at a rate of 0.1 to 0.3.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.

@@ -1,4 +1,4 @@
-"""Where plots are drawn: figures that pyplot does not hold on to, and their colours."""
+"""Where plots are drawn: figures that pyplot does not hold on to."""
 
 from __future__ import annotations
 
@@ -8,18 +8,50 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jax.typing import ArrayLike
 
+from jaxdrop.plots._styles import style_of, styles
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BLUE, RED, GREY = "#1f5f9e", "#c8442c", "#7a7a7a"
-COLORS = (BLUE, RED, "#3f8f4f", "#8a5aa8", "#c98a1b", "#4aa3a8", "#8c564b", GREY)
-
-LINES = ("-", "--", ":", "-.")
-_MOST_INSIDE = 12  # names in a legend inside the plot
+COLUMN, GUTTER = 3.4, 0.2  # inches: a printed column, and the gap to the next one
 
 
-def new_figure(size: tuple[float, float] = (5.0, 3.6), /) -> Figure:
+def new_figure(columns: int = 1, /, *, height: float | None = None) -> Figure:
+    """An empty figure that is as wide as one or two printed columns.
+
+    Unlike figures of pyplot it is freed like any other object. Panels and legends are
+    placed so that they do not cover each other (the constrained layout).
+
+    Args:
+      columns: 1 for 3.4 inches, 2 for 7 inches, the widths in which conferences and
+        journals print.
+      height: in inches; 0.75 of a column if None.
+
+    Returns:
+      The figure, to which ``figure.subplots()`` adds axes.
+
+    Raises:
+      ValueError: if ``columns`` is not 1 or 2, or ``height`` is not positive.
+      ImportError: if matplotlib is not installed.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from jaxdrop import plots
+      >>> left, right = plots.new_figure(2, height=2.5).subplots(1, 2)
+      >>> figure = plots.rate_sweep(jnp.arange(3) / 4, jnp.ones(3), ax=left)
+      >>> figure.get_size_inches().tolist()
+      [7.0, 2.5]
+    """
+    if columns not in (1, 2):
+        raise ValueError(f"columns must be 1 or 2, got {columns!r}.")
+    height = 0.75 * COLUMN if height is None else height
+    if not height > 0:
+        raise ValueError(f"height must be positive, got {height!r}.")
+    return sized_figure(columns * COLUMN + (columns - 1) * GUTTER, height)
+
+
+def sized_figure(width: float = 5.0, height: float = 3.6, /) -> Figure:
     """An empty figure of a size in inches."""
     try:
         from matplotlib.figure import Figure
@@ -27,12 +59,12 @@ def new_figure(size: tuple[float, float] = (5.0, 3.6), /) -> Figure:
         raise ImportError(
             'jaxdrop.plots needs matplotlib: pip install "jaxdrop[plots]".'
         ) from error
-    return Figure(figsize=size, dpi=120, layout="constrained")
+    return Figure(figsize=(width, height), dpi=120, layout="constrained")
 
 
 def new_axes() -> Axes:
     """The axes of a new figure that has one panel."""
-    return new_figure().subplots()
+    return sized_figure().subplots()
 
 
 def figure_of(ax: Axes, /) -> Figure:
@@ -43,16 +75,32 @@ def figure_of(ax: Axes, /) -> Figure:
     return figure
 
 
-def finished(ax: Axes, /) -> Figure:
-    """The figure of axes whose contents are complete: a legend if there are names."""
+def add_legend(ax: Axes, /) -> Figure:
+    """Adds the legend that all plots of this package have: outside the data.
+
+    It stands under the labels of the x-axis, in as many columns as fit, and moves with
+    them; with more than 12 names it stands beside the axes. A figure without a layout
+    engine does not make room for it: there it stands where it covers least. Use
+    ``layout="constrained"``, as :func:`new_figure` does.
+
+    Args:
+      ax: axes of which some contents have a label; without any there is no legend.
+
+    Returns:
+      The figure.
+
+    Examples:
+      >>> from jaxdrop import plots
+      >>> ax = plots.new_figure().subplots()
+      >>> line = ax.plot([1, 2], label="loss")
+      >>> figure = plots.add_legend(ax)
+      >>> [text.get_text() for text in ax.get_legend().get_texts()]
+      ['loss']
+    """
+    from jaxdrop.plots import _legend  # which needs matplotlib
+
     plain(ax)
-    names = ax.get_legend_handles_labels()[1]
-    if len(names) > _MOST_INSIDE:  # beside the plot, which so many names would cover
-        columns = -(-len(names) // 24)
-        place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
-        ax.legend(frameon=False, fontsize="small", ncols=columns, **place)
-    elif names:
-        ax.legend(frameon=False)
+    _legend.add(ax)
     return figure_of(ax)
 
 
@@ -68,6 +116,18 @@ def named(
     """Series with their names, or one that has none."""
     items = values.items() if isinstance(values, Mapping) else [(None, values)]
     return [(name, np.asarray(series, float)) for name, series in items]
+
+
+def styled(
+    values: ArrayLike | Mapping[str, ArrayLike], /
+) -> list[tuple[str | None, np.ndarray, dict[str, Any]]]:
+    """Series with their names and styles; one without a name has the first style."""
+    series = named(values)
+    found = styles([name for name, _ in series if name is not None])
+    return [
+        (name, array, style_of(0) if name is None else found[name])
+        for name, array in series
+    ]
 
 
 def series_name(argument: str, name: str | None, /) -> str:
@@ -92,23 +152,16 @@ def check_some(values: np.ndarray, /, *, name: str) -> None:
         raise ValueError(f"{name} must hold at least one entry, got {values.shape}.")
 
 
-def line_of(index: int, /) -> str:
-    """The line style of the series with this number, by the round of colours."""
-    return LINES[index // len(COLORS) % len(LINES)]
-
-
-def color_of(index: int, /) -> str:
-    """The colour of the series with this number."""
-    return COLORS[index % len(COLORS)]
-
-
 def panels(number: int, shape: Sequence[int], /) -> list[Axes]:
     """Panels in rows, in the proportions of the arrays that they show."""
     tall = shape[0] / max(1, shape[1])
     columns = min(number, max(1, int(np.ceil(np.sqrt(number * tall)))))
+    if number <= 4 and tall >= 0.5:
+        columns = number
     rows = -(-number // columns)
-    height = float(np.clip(2.2 * tall, 0.4, 4.0)) + 0.35
-    figure = new_figure((2.2 * columns + 0.3, height * rows))
+    width = 2.2 if tall >= 0.25 else 4.4
+    height = float(np.clip(width * tall, 0.3, 4.0)) + 0.35
+    figure = sized_figure(width * columns + 0.3, height * rows + 0.5)
     axes = np.ravel(figure.subplots(rows, columns, squeeze=False))
     for unused in axes[number:]:
         unused.remove()

@@ -11,28 +11,28 @@ from jax.typing import ArrayLike
 from jaxdrop import metrics
 from jaxdrop._checks import as_count
 from jaxdrop.plots._canvas import (
-    BLUE,
-    GREY,
-    RED,
+    add_legend,
     check_some,
-    color_of,
-    figure_of,
-    finished,
     named,
     new_axes,
-    new_figure,
     plain,
+    series_name,
+    sized_figure,
+    styled,
 )
+from jaxdrop.plots._styles import GREY, style_of, styles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_SETTLED = 0.95  # beyond this a rejection curve is of few examples, and only noise
+_SETTLED = 0.95  # of the examples; beyond it a curve of rejection is noise
+_FEWEST = 20  # remaining examples at which a curve of rejection ends
+_NORMAL_95 = 1.959964
 
 
 def reliability_diagram(
-    probs: ArrayLike,
+    probs: ArrayLike | Mapping[str, ArrayLike],
     labels: ArrayLike,
     /,
     *,
@@ -42,12 +42,13 @@ def reliability_diagram(
 ) -> Figure:
     """Accuracy against confidence, and how many examples each bin holds.
 
-    The bins are those of :func:`jaxdrop.metrics.expected_calibration_error`, and its
-    value is written into the plot. Bars should end on the diagonal; red is how far they
-    are off it, from the accuracy of a bin to its mean confidence.
+    The bins are those of :func:`jaxdrop.metrics.expected_calibration_error`, whose
+    value the legend repeats. Points on the diagonal are calibrated, points below it are
+    over-confident. Each has the Wilson interval of an accuracy of so many examples;
+    with weights, of the effective number, ``sum(w)**2 / sum(w**2)``.
 
     Args:
-      probs: probabilities ``(*batch, classes)``.
+      probs: probabilities ``(*batch, classes)``, or those of several models by name.
       labels: the right classes ``(*batch)``, integers.
       num_bins: how many bins of equal width ``[0, 1]`` is cut into.
       weights: ``(*batch)``: how much each example counts.
@@ -56,98 +57,208 @@ def reliability_diagram(
     Returns:
       The figure.
 
+    Raises:
+      ValueError: if there is no model, or shapes do not fit.
+
     References:
       Guo, Pleiss, Sun, Weinberger, `On calibration of modern neural networks
-      <https://arxiv.org/abs/1706.04599>`_, ICML 2017.
+      <https://arxiv.org/abs/1706.04599>`_, ICML 2017. Wilson, `Probable inference, the
+      law of succession, and statistical inference
+      <https://doi.org/10.1080/01621459.1927.10502953>`_, JASA 1927.
 
     Examples:
       >>> import jax.numpy as jnp
       >>> from jaxdrop import plots
       >>> probs = jnp.array([[0.9, 0.1], [0.6, 0.4]])
-      >>> figure = plots.reliability_diagram(probs, jnp.array([0, 1]))
+      >>> models = {"one pass": probs, "MC dropout": probs**2}
+      >>> figure = plots.reliability_diagram(models, jnp.array([0, 1]), num_bins=10)
       >>> len(figure.axes)
       2
+      >>> figure.axes[0].get_legend().get_texts()[1].get_text()
+      'one pass, ECE 0.350'
     """
-    bins = metrics.calibration_bins(probs, labels, num_bins=num_bins, weights=weights)
-    share = np.asarray(bins.weight / bins.weight.sum())
-    filled = share > 0
-    accuracy, confidence = (
-        np.asarray(v)[filled] for v in (bins.accuracy, bins.mean_confidence)
-    )
-    lefts = np.arange(num_bins)[filled] / num_bins
-    shape: dict[str, Any] = {"width": 1 / num_bins, "align": "edge", "linewidth": 0.8}
+    models = list(probs.items()) if isinstance(probs, Mapping) else [(None, probs)]
+    if not models:
+        raise ValueError("probs must hold the probabilities of a model, got {}.")
+    counts = None
     if ax is None:
-        rows = new_figure((4.2, 5.0)).subplots(
+        figure = sized_figure(4.4, 5.6)
+        ax, counts = figure.subplots(
             2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 1]}
         )
-        ax, counts = rows
-        counts.bar(lefts, share[filled], color=GREY, edgecolor="white", **shape)
-        counts.set(xlabel="confidence", ylabel="share of\nexamples")
-        plain(counts)
-    else:
-        ax.set_xlabel("confidence")
-    gap = confidence - accuracy
-    ax.bar(lefts, accuracy, color=BLUE, edgecolor="white", label="accuracy", **shape)
-    pale: dict[str, Any] = {"facecolor": (*_rgb(RED), 0.35), "edgecolor": RED}
-    ax.bar(lefts, gap, bottom=accuracy, label="gap", **pale, **shape)
-    ax.plot([0, 1], [0, 1], color="black", linewidth=1, linestyle="--")
+    ax.plot([0, 1], [0, 1], color=GREY, linewidth=1, label="calibrated", zorder=1)
+    found = styles([name for name, _ in models if name is not None])
+    for name, values in models:
+        style = style_of(0) if name is None else found[name]
+        bins = metrics.calibration_bins(
+            values, labels, num_bins=num_bins, weights=weights
+        )
+        error = f"ECE {float(bins.expected_error):.3f}"
+        label = f"{name}, {error}" if name else error
+        effective = _effective_counts(bins, values, labels, weights)
+        _reliability(ax, bins, effective, style, label)
+        if counts is not None:
+            share = np.asarray(bins.weight / bins.weight.sum())
+            edges = np.linspace(0, 1, num_bins + 1)
+            line = {key: style[key] for key in ("color", "linestyle")}
+            counts.stairs(share, edges, linewidth=1.5, **line)
+    note = "bar: 95 % interval (Wilson)"
+    ax.errorbar([], [], yerr=[], fmt="none", ecolor=GREY, label=note)
     ax.set(xlim=(0, 1), ylim=(0, 1), ylabel="accuracy")
-    error = float(bins.expected_error)
-    ax.set_title(f"ECE {error:.3f} ({num_bins} bins)", fontsize="medium", loc="left")
-    plain(ax)
-    ax.legend(loc="upper left", frameon=False)
-    return figure_of(ax)
+    (ax if counts is None else counts).set_xlabel(f"confidence ({num_bins} bins)")
+    if counts is not None:
+        counts.set_ylabel("share of\nexamples")
+        counts.set_ylim(bottom=0)
+        plain(counts)
+    return add_legend(ax)
+
+
+def _effective_counts(
+    bins: metrics.CalibrationBins,
+    probs: ArrayLike,
+    labels: ArrayLike,
+    weights: ArrayLike | None,
+) -> np.ndarray:
+    """How many examples without weights would know each accuracy as well."""
+    total = np.asarray(bins.weight, float)
+    if weights is None:
+        return total
+    squares = metrics.calibration_bins(
+        probs, labels, num_bins=len(total), weights=np.asarray(weights, float) ** 2
+    )
+    found = np.asarray(squares.weight, float)
+    return np.divide(total**2, found, out=np.zeros_like(total), where=found > 0)
+
+
+def _wilson(share: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The ends of the interval of shares of so many examples."""
+    square = _NORMAL_95**2 / count
+    middle = (share + square / 2) / (1 + square)
+    half = np.sqrt(share * (1 - share) * square + square**2 / 4) / (1 + square)
+    return middle - half, middle + half
+
+
+def _reliability(
+    ax: Axes,
+    bins: metrics.CalibrationBins,
+    effective: np.ndarray,
+    style: dict[str, Any],
+    label: str,
+) -> None:
+    """The filled bins of a model as points with intervals."""
+    filled = effective > 0
+    accuracy = np.clip(np.asarray(bins.accuracy, float)[filled], 0, 1)
+    low, high = _wilson(accuracy, effective[filled])
+    away = np.clip([accuracy - low, high - accuracy], 0, None)
+    ax.errorbar(
+        np.asarray(bins.mean_confidence)[filled],
+        accuracy,
+        yerr=away,
+        label=label,
+        markersize=4,
+        elinewidth=1,
+        clip_on=False,
+        **style,
+    )
 
 
 def rejection_curve(
     confidence: ArrayLike | Mapping[str, ArrayLike],
-    correct: ArrayLike,
+    correct: ArrayLike | Mapping[str, ArrayLike],
     /,
     *,
     weights: ArrayLike | None = None,
+    fewest: int | None = None,
     ax: Axes | None = None,
 ) -> Figure:
     """Draws the accuracy that remains when the least confident examples are rejected.
 
     Args:
       confidence: ``(*batch)``, or several such arrays by name: higher is more certain.
-      correct: ``(*batch)``: true or 1 where the prediction is right.
+      correct: ``(*batch)``: true or 1 where the prediction is right; or an array for
+        each name of ``confidence``, if these are of different models.
       weights: ``(*batch)``: how much each example counts.
+      fewest: curves end where fewer examples remain, whose accuracy would be noise. If
+        None, 20 or a quarter of the examples, the smaller, and at least 5 percent.
       ax: where to draw; a new figure if None.
 
     Returns:
       The figure: one curve of :func:`jaxdrop.metrics.accuracy_rejection` for each
-      confidence, beside the best order there is and the accuracy on everything.
+      confidence, between the ideal order, which rejects the wrong predictions first,
+      and the expectation of a random one.
 
     Raises:
-      ValueError: if there are no examples, or shapes do not fit.
+      ValueError: if there are no examples, shapes do not fit, or ``fewest`` is not
+        positive.
 
     Examples:
       >>> import jax.numpy as jnp
       >>> from jaxdrop import plots
       >>> figure = plots.rejection_curve({"entropy": jnp.arange(4.0)}, jnp.ones(4))
       >>> figure.axes[0].get_xlabel()
-      'rejected'
+      'share of examples rejected'
     """
     ax = ax or new_axes()
-    check_some(np.asarray(correct), name="correct")
-
-    def draw(values: np.ndarray, **style: Any) -> np.ndarray:
-        found = metrics.accuracy_rejection(values, correct, weights=weights)
-        rejected, accuracy = np.asarray(found.rejected), np.asarray(found.accuracy)
-        ax.plot(rejected, accuracy, **style)
-        return accuracy[rejected <= _SETTLED]
-
-    best: dict[str, Any] = {"color": "black", "linestyle": "--", "linewidth": 1}
-    seen = [draw(np.asarray(correct), label="best order", **best)]
-    for index, (name, values) in enumerate(named(confidence)):
-        seen.append(draw(values, color=color_of(index), linewidth=1.8, label=name))
-    whole, known = seen[0][0], np.concatenate(seen)
+    if fewest is not None:
+        fewest = as_count(fewest, name="fewest")
+    drawn = [_bounds(ax, correct, weights)]
+    for name, values, style in styled(confidence):
+        right = _of_model(correct, name)
+        curve = metrics.accuracy_rejection(values, right, weights=weights)
+        settled = slice(_settled(np.asarray(right).size, fewest))
+        accuracy = np.asarray(curve.accuracy)[settled]
+        line = {key: style[key] for key in ("color", "linestyle")}
+        label = "confidence" if name is None else name
+        rejected = np.asarray(curve.rejected)[settled]
+        ax.plot(rejected, accuracy, linewidth=1.8, label=label, **line)
+        drawn.append(accuracy)
+    known = np.concatenate(drawn)
     lowest = known.min(where=np.isfinite(known), initial=1)
-    ax.axhline(whole, color=GREY, linewidth=1, linestyle=":", label="nothing rejected")
-    ax.set(xlim=(0, 1), xlabel="rejected", ylabel="accuracy of the rest")
-    ax.set_ylim(lowest - 0.05 * (1 - lowest) - 0.005, 1.005 + 0.02 * (1 - lowest))
-    return finished(ax)
+    room = 0.05 * (1 - lowest) + 0.005
+    ax.set(xlabel="share of examples rejected", ylabel="accuracy of the others")
+    ax.set(xlim=(0, 1), ylim=(lowest - room, 1 + room))
+    return add_legend(ax)
+
+
+def _of_model(
+    correct: ArrayLike | Mapping[str, ArrayLike], name: str | None
+) -> ArrayLike:
+    if not isinstance(correct, Mapping):
+        return correct
+    if name is None or name not in correct:
+        raise ValueError(
+            "correct must hold an array for each name of confidence, got "
+            f"{list(correct)} without {name!r}."
+        )
+    return correct[name]
+
+
+def _bounds(
+    ax: Axes,
+    correct: ArrayLike | Mapping[str, ArrayLike],
+    weights: ArrayLike | None,
+) -> np.ndarray:
+    """Draws the ideal and the random order, of each model in its colour if several."""
+    drawn = []
+    for name, right, style in styled(correct):
+        check_some(right, name=series_name("correct", name))
+        ideal = metrics.accuracy_rejection(right, right, weights=weights)
+        accuracy = np.asarray(ideal.accuracy)
+        thin: dict[str, Any] = {"color": style["color"] if name else GREY}
+        thin |= {"linewidth": 1, "zorder": 1}
+        ax.plot(np.asarray(ideal.rejected), accuracy, linestyle="--", **thin)
+        ax.axhline(accuracy[0], linestyle=":", **thin)
+        drawn.append(accuracy)
+    for label, line in (("ideal", "--"), ("random", ":")):
+        ax.plot([], [], color=GREY, linewidth=1, linestyle=line, label=label)
+    return np.concatenate(drawn)
+
+
+def _settled(size: int, fewest: int | None) -> int:
+    """How many points of a curve are of enough examples."""
+    if fewest is None:
+        fewest = int(max(min(_FEWEST, size // 4), (1 - _SETTLED) * size, 1))
+    return max(1, size - fewest + 1)
 
 
 def uncertainty_histogram(
@@ -156,6 +267,7 @@ def uncertainty_histogram(
     *,
     num_bins: int = 40,
     xlabel: str = "uncertainty",
+    xlim: tuple[float, float] | None = None,
     ax: Axes | None = None,
 ) -> Figure:
     """How an uncertainty is distributed in several groups of examples.
@@ -165,6 +277,9 @@ def uncertainty_histogram(
         and out of distribution, or of right and wrong predictions; of any numbers.
       num_bins: how many bins, the same for all groups.
       xlabel: the name of the uncertainty, with its unit.
+      xlim: the ends of the axis. If None, everything is shown except outliers: numbers
+        that lie farther outside the middle 90 percent of every group than these are
+        wide. The legend says how many of a group are left out.
       ax: where to draw; a new figure if None.
 
     Returns:
@@ -172,7 +287,8 @@ def uncertainty_histogram(
       can be compared.
 
     Raises:
-      ValueError: if there is no group, or ``num_bins`` is not positive.
+      ValueError: if there is no group, ``num_bins`` is not positive, or ``xlim`` does
+        not increase.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -183,25 +299,40 @@ def uncertainty_histogram(
       'share of the group'
     """
     ax = ax or new_axes()
-    series = [(name, values.ravel()) for name, values in named(groups)]
+    series = named(groups)
     if not series:
         raise ValueError("groups must hold at least one group, got {}.")
     num_bins = as_count(num_bins, name="num_bins")
-    finite = np.concatenate([values[np.isfinite(values)] for _, values in series])
-    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
-    edges = np.linspace(low, high if high > low else low + 1, num_bins + 1)
-    for index, (name, values) in enumerate(series):
-        share = np.histogram(values, edges)[0] / max(1, values.size)
-        label = f"{name} ({values.size:,})" if name else None
-        color = color_of(index)
-        ax.stairs(share, edges, color=color, alpha=0.25, fill=True)
-        ax.stairs(share, edges, color=color, linewidth=1.5, label=label)
-    ax.set(xlabel=xlabel, ylabel="share of the group", xlim=(edges[0], edges[-1]))
+    low, high = _limits([values for _, values in series]) if xlim is None else xlim
+    if not low < high:
+        raise ValueError(f"xlim must be (low, high) with low < high, got {xlim}.")
+    edges = np.linspace(low, high, num_bins + 1)
+    for name, values, style in styled(groups):
+        inside = np.histogram(values, edges)[0]
+        share = inside / max(1, values.size)
+        outside = int(((values < low) | (values > high)).sum())
+        note = f"{values.size:,}" + (f", {outside:,} outside" if outside else "")
+        line = {key: style[key] for key in ("color", "linestyle")}
+        ax.stairs(share, edges, color=style["color"], alpha=0.2, fill=True)
+        label = f"{name} ({note})" if name else note if outside else None
+        ax.stairs(share, edges, linewidth=1.5, label=label, **line)
+    ax.set(xlabel=xlabel, ylabel="share of the group", xlim=(low, high))
     ax.set_ylim(bottom=0)
-    return finished(ax)
+    return add_legend(ax)
 
 
-def _rgb(color: str) -> tuple[float, float, float]:
-    from matplotlib.colors import to_rgb
-
-    return to_rgb(color)
+def _limits(groups: list[np.ndarray]) -> tuple[float, float]:
+    """The ends of an axis that shows all groups except their outliers."""
+    known = [values[np.isfinite(values)] for values in groups]
+    known = [values for values in known if values.size]
+    if not known:
+        return 0.0, 1.0
+    least, most = (float(f(list(map(f, known)))) for f in (np.min, np.max))
+    lows = [np.quantile(values, 0.05, method="higher") for values in known]
+    highs = [np.quantile(values, 0.95, method="lower") for values in known]
+    spreads = [max(0.0, high - low) for low, high in zip(lows, highs, strict=True)]
+    low = min(a - spread for a, spread in zip(lows, spreads, strict=True))
+    high = max(a + spread for a, spread in zip(highs, spreads, strict=True))
+    if low < high:
+        least, most = max(least, float(low)), min(most, float(high))
+    return least, most if most > least else least + 1

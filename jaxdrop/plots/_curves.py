@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from jax.typing import ArrayLike
 
 from jaxdrop.plots._canvas import (
-    BLUE,
-    GREY,
+    add_legend,
     as_rows,
     check_some,
-    color_of,
-    finished,
-    line_of,
     named,
     new_axes,
     series_name,
+    styled,
 )
+from jaxdrop.plots._styles import BLUE, GREY
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+_MARKS = 6  # on a curve, beside its line style
 
 
 def predictive_band(
@@ -47,7 +47,8 @@ def predictive_band(
         ``{"total": ..., "epistemic": ...}``.
       width: how many standard deviations a band reaches to each side.
       observed: the inputs and targets of observations, drawn as points.
-      samples: ``(S, N)``: sampled functions, drawn as thin lines.
+      samples: ``(S, N)``: sampled functions, drawn as thin lines; those of
+        ``mc.samples(..., draws="shared")`` are smooth.
       ax: where to draw; a new figure if None.
 
     Returns:
@@ -69,23 +70,30 @@ def predictive_band(
     order = np.argsort(places.ravel())
     inputs = places.ravel()[order]
     center = _flat(mean, inputs.size, name="mean")[order]
-    bands = named(std)
-    for index, (name, spread) in enumerate(bands):
-        reach = width * _flat(spread, inputs.size, name=series_name("std", name))[order]
+    reaches = {
+        name: width * _flat(spread, inputs.size, name=series_name("std", name))[order]
+        for name, spread in named(std)
+    }
+    widest_first = sorted(reaches, key=lambda name: -np.nansum(reaches[name]))
+    for name, reach in reaches.items():
         label = f"±{width:g} std" + (f", {name}" if name else "")
-        alpha = 0.18 + 0.22 * index / max(1, len(bands) - 1)
-        style: dict[str, Any] = {"color": BLUE, "alpha": alpha, "linewidth": 0}
-        ax.fill_between(inputs, center - reach, center + reach, label=label, **style)
+        rank = widest_first.index(name) + 1
+        style: dict[str, Any] = {"color": _tint(rank / (len(reaches) + 1))}
+        style |= {"zorder": 1 + rank / 10, "linewidth": 0, "label": label}
+        ax.fill_between(inputs, center - reach, center + reach, **style)
     if samples is not None:
-        for row in _functions(samples, places.shape):
-            ax.plot(inputs, row[order], color=GREY, linewidth=0.5, alpha=0.6)
+        for number, row in enumerate(_functions(samples, places.shape)):
+            label = "_samples" if number else "samples"
+            ax.plot(inputs, row[order], color=GREY, linewidth=0.7, label=label)
     ax.plot(inputs, center, color=BLUE, linewidth=1.8, label="mean")
     if observed is not None:
         at, seen = np.asarray(observed[0], float), observed[1]
         values = _flat(seen, at.size, name="targets observed")
-        ax.scatter(at, values, s=12, color="black", zorder=3, label="observed")
+        area = float(np.clip(800 / max(1, at.size), 2, 12))  # many stay separate
+        style = {"s": area, "color": "black", "zorder": 1.9, "label": "observed"}
+        ax.scatter(at, values, **style)
     ax.set(xlabel="x", ylabel="y", xlim=(inputs[0], inputs[-1]))
-    return finished(ax)
+    return add_legend(ax)
 
 
 def learning_curves(
@@ -96,24 +104,26 @@ def learning_curves(
     xlabel: str = "epoch",
     ylabel: str = "loss",
     log: bool = False,
+    band: Literal["range", "standard error"] = "range",
     ax: Axes | None = None,
 ) -> Figure:
     """Losses, or any other measures, over training.
 
     Args:
       history: a series ``(S,)`` for each name, or ``(runs, S)``: the mean over runs,
-        with a band from the lowest to the highest.
+        with a band, whose meaning the legend repeats.
       steps: ``(S,)``: where the values belong; 1, 2, … if None.
       xlabel: the name of the steps.
       ylabel: the name of the values, with their unit.
       log: draw the values on a logarithmic scale.
+      band: from the lowest to the highest run, or a standard error to each side.
       ax: where to draw; a new figure if None.
 
     Returns:
       The figure.
 
     Raises:
-      ValueError: if shapes do not fit.
+      ValueError: if shapes do not fit, or ``band`` is not one of the two.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -121,28 +131,34 @@ def learning_curves(
       >>> history = {"training": jnp.array([2.0, 1.0]), "test": jnp.ones((3, 2))}
       >>> figure = plots.learning_curves(history)
       >>> [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
-      ['training', 'test']
+      ['training', 'test', 'band: range of 3 runs']
     """
+    if band not in ("range", "standard error"):
+        raise ValueError(f"band must be 'range' or 'standard error', got {band!r}.")
     ax = ax or new_axes()
-    for index, (name, values) in enumerate(named(history)):
+    counts = set()
+    for name, values, style in styled(history):
         length = None if steps is None else np.size(steps)
         runs = as_rows(values, length, name=series_name("history", name))
         places = np.arange(1, runs.shape[1] + 1) if steps is None else np.asarray(steps)
-        color = color_of(index)
-        marker = "o" if runs.shape[1] == 1 else None
-        style: dict[str, Any] = {
-            "color": color,
-            "linestyle": line_of(index),
-            "marker": marker,
-        }
-        ax.plot(places, runs.mean(0), label=name, **style)
+        every = max(1, -(-runs.shape[1] // _MARKS))
+        shown: dict[str, Any] = {"markersize": 4, "markevery": every} | style
+        ax.plot(places, runs.mean(0), label=name, **shown)
         if len(runs) > 1:
-            ax.fill_between(
-                places, runs.min(0), runs.max(0), color=color, alpha=0.2, linewidth=0
-            )
+            low, high = runs.min(0), runs.max(0)
+            if band == "standard error":
+                error = runs.std(0, ddof=1) / np.sqrt(len(runs))
+                low, high = runs.mean(0) - error, runs.mean(0) + error
+            color = style["color"]
+            ax.fill_between(places, low, high, color=color, alpha=0.2, linewidth=0)
+            counts.add(len(runs))
+    if counts:
+        meaning = "range" if band == "range" else "± standard error"
+        label = f"band: {meaning} of {_numbers(counts)} runs"
+        ax.fill_between([], [], [], color=GREY, alpha=0.3, linewidth=0, label=label)
     ax.set(xlabel=xlabel, ylabel=ylabel, yscale="log" if log else "linear")
     ax.locator_params(axis="x", integer=True)
-    return finished(ax)
+    return add_legend(ax)
 
 
 def rate_sweep(
@@ -159,7 +175,7 @@ def rate_sweep(
     Args:
       rates: the rates ``(R,)``.
       values: the measure at each rate, ``(R,)``, or ``(repeats, R)``: the mean with its
-        standard error; or several such arrays by name.
+        standard error, as the legend says; or several such arrays by name.
       xlabel: the name of the rate.
       ylabel: the name of the measure, with its unit.
       ax: where to draw; a new figure if None.
@@ -182,23 +198,34 @@ def rate_sweep(
     if places.ndim != 1:
         raise ValueError(f"rates must have one axis, got {places.shape}.")
     order = np.argsort(places)
-    for index, (name, series) in enumerate(named(values)):
+    counts = set()
+    for name, series, style in styled(values):
         rows = as_rows(series, places.size, name=series_name("values", name))
         repeats = rows[:, order]
         count = len(repeats)
         error = repeats.std(0, ddof=1) / np.sqrt(count) if count > 1 else None
-        ax.errorbar(
-            places[order],
-            repeats.mean(0),
-            yerr=error,
-            label=name,
-            color=color_of(index),
-            marker="o",
-            markersize=4,
-            capsize=3,
-        )
+        shown: dict[str, Any] = {"label": name, "markersize": 4, "capsize": 3} | style
+        ax.errorbar(places[order], repeats.mean(0), yerr=error, **shown)
+        counts |= {count} - {1}
+    if counts:
+        label = f"bar: ± standard error of {_numbers(counts)} repeats"
+        ax.errorbar([], [], yerr=[], fmt="none", ecolor=GREY, capsize=3, label=label)
     ax.set(xlabel=xlabel, ylabel=ylabel)
-    return finished(ax)
+    return add_legend(ax)
+
+
+def _tint(strength: float) -> tuple[float, ...]:
+    """A pale colour of bands: opaque, so that the legend shows it as it is drawn."""
+    from matplotlib.colors import to_rgb
+
+    share = 0.15 + 0.4 * strength
+    return tuple(1 - share * (1 - part) for part in to_rgb(BLUE))
+
+
+def _numbers(counts: set[int]) -> str:
+    """One number, or the smallest to the largest."""
+    low, high = min(counts), max(counts)
+    return f"{low}" if low == high else f"{low} to {high}"
 
 
 def _places(x: ArrayLike, /) -> np.ndarray:

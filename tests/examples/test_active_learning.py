@@ -211,7 +211,11 @@ def test_figures_have_a_line_and_a_row_for_each_strategy(pool):
     efficiency = figures.label_efficiency(COUNTS, made_up(), "random", title="a title")
     (axes,) = efficiency.axes
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert labels == ["random", "better", "worse"]
+    assert labels == [
+        f"random, mean at {COUNTS[-1]} labels",
+        *("random", "better", "worse"),
+        f"band: ± standard error of {len(made_up()['random'])} runs",
+    ]
     asked = figures.first_asked(
         made_up(), pool, (8, 8), first=20, number=4, title="a title"
     )

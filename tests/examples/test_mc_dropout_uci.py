@@ -11,6 +11,7 @@ from rich.console import Console
 from scipy import stats
 
 from data import Regression
+from uci import figures
 from uci.published import LONG, PUBLISHED, SETTINGS, WITHOUT_DROPOUT, published_for
 from uci.splits import Splits
 from uci.training import Recipe, Scores, fit, judge
@@ -161,12 +162,32 @@ def test_the_table_has_means_errors_medians_and_what_was_published():
 def test_the_figure_shows_splits_and_rows_that_are_there(splits, variables):
     scores = jax.device_get(judge(RECIPE, variables, splits, num_samples=4))
     published = ("–", "0.5 ± 0.1", "-2 ± 0.1")
-    figure = mc_dropout_uci.draw(scores, splits, published, "a title")
-    rmse, likelihood, rows = figure.axes
-    shown = rows.get_lines()[0].get_xdata()
-    np.testing.assert_array_equal(shown, splits.test_y[splits.test_weight > 0])
+    figure = figures.draw(scores, splits, published, "a title")
+    rmse, likelihood, rows, levels = figure.axes
+    shown = rows.get_lines()[1].get_xdata()
+    there = splits.test_weight > 0
+    assert set(shown) == set(splits.test_y[there])
     assert rmse.get_lines()[-1].get_ydata()[0] == 0.5
     assert likelihood.get_lines()[-1].get_ydata()[0] == -2
+    names = [text.get_text() for text in rmse.get_legend().get_texts()]
+    assert "published, mean ± standard error" in names
+    away = figures.difference(scores.rmse, figures.Published.of(published[1]))
+    assert rmse.get_title().startswith(f"RMSE: {away:+.1f} standard errors")
+    inside = abs(splits.test_y - scores.mean) <= 1.959964 * scores.std
+    assert f"hold {100 * inside[there].mean():.1f} %" in levels.get_title()
+
+
+def test_published_scores_are_read_with_their_error_and_rounding():
+    assert figures.Published.of("–") is None
+    boston = figures.Published.of("2.97 ± 0.19")
+    assert boston == (2.97, 0.19, pytest.approx(0.01 / 12**0.5))
+    assert figures.Published.of("-2.46 ± 0.06").mean == -2.46
+    assert np.isnan(figures.Published.of("8.849").error)
+    values = np.array([2.0, 4.0])  # mean 3 ± 1
+    away = figures.difference(values, figures.Published(2.0, 0.0, 0.0))
+    assert away == pytest.approx(1.0)
+    both = figures.difference(values, figures.Published(2.0, 1.0, 1.0))
+    assert both == pytest.approx(3**-0.5)
 
 
 @pytest.mark.parametrize(

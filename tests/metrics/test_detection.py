@@ -90,6 +90,19 @@ def test_what_is_undefined_is_nan(metric):
         assert jnp.isnan(metric(scores, np.ones(3, int)))  # no negatives
 
 
+@pytest.mark.parametrize("metric", [metrics.auroc, metrics.fpr_at_tpr])
+@pytest.mark.parametrize("place", range(4))
+def test_a_score_that_is_nan_leaves_it_unknown(metric, place):
+    """Of whichever class, and wherever sorting would put it."""
+    scores = np.array([0.1, 0.4, 0.35, 0.8], np.float32)
+    labels = np.array([0, 0, 1, 1])
+    assert np.isfinite(metric(scores, labels))
+    scores[place] = np.nan
+    assert np.isnan(metric(jnp.asarray(scores), labels))
+    weights = np.arange(4) != place
+    assert np.isfinite(metric(jnp.asarray(scores), labels, weights=weights))
+
+
 def test_labels_must_be_bools_or_integers():
     with pytest.raises(TypeError, match="labels must be integers, got an array"):
         metrics.auroc(np.zeros(3), np.array([0.0, 1.0, 0.5]))

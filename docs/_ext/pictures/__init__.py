@@ -2,8 +2,6 @@
 
 import pathlib
 
-import matplotlib as mpl
-
 from pictures import canvas, home, images, networks, noise, sequences
 
 DRAWINGS = {
@@ -23,8 +21,7 @@ def draw_all(app: object) -> None:
     for name, drawing in DRAWINGS.items():
         path = folder / f"{name}.svg"
         if name in home.DRAWINGS or not path.exists():
-            with mpl.rc_context(canvas.STYLE):
-                canvas.save(drawing(), path)
+            canvas.save(drawing, path)
 
 
 def setup(app: object) -> dict[str, bool]:

@@ -2,16 +2,22 @@
 
 import functools
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from jaxdrop import plots
+
 GREY = "#8a8f98"
 """Reads on a white and on a black page."""
-KEPT, DROPPED, OTHER = "#2a9d8f", "#d9dce1", "#e9a23b"
+DROPPED = "#d9dce1"
+KEPT, OTHER, THIRD = (
+    style["color"] for style in plots.styles(["kept", "other", "third"]).values()
+)
+"""Colours of all plots, which people with protanopia and deuteranopia distinguish."""
 
 STYLE = {
     "svg.hashsalt": "jaxdrop",  # the same file from the same drawing
@@ -40,9 +46,13 @@ def canvas(
     return figure, axes
 
 
-def save(figure: Figure, path: pathlib.Path) -> None:
-    """Writes a figure with a transparent background."""
-    figure.savefig(path, transparent=True, metadata={"Date": None}, dpi=110)
+def save(drawing: Callable[[], Figure], path: pathlib.Path) -> None:
+    """Draws and writes a figure: with a transparent background unless it is a PNG."""
+    text = {"svg.fonttype": "none"} if path.parent.name == "measured" else {}
+    with mpl.rc_context(STYLE | text):
+        is_svg = path.suffix == ".svg"
+        about = {"Date": None} if is_svg else {}
+        drawing().savefig(path, transparent=is_svg, metadata=about, dpi=110)
 
 
 def show(axes: Axes, array: np.ndarray, title: str = "", **options: object) -> None:

@@ -8,12 +8,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from jaxdrop import plots
 from pictures.canvas import GREY, KEPT, OTHER, canvas
 
 MEASURED = pathlib.Path(__file__).parents[2] / "measured"
 FLOOR = "x * c"
 QUARTILES = ("low", "median", "high")
 OURS = {"jaxdrop": "jaxdrop", "light": "jaxdrop, light generator"}
+WAYS = ("weight scaling", "MC dropout")
+SCORES = ("error", "NLL")
 
 
 def read(name: str) -> dict[str, Any]:
@@ -22,18 +25,61 @@ def read(name: str) -> dict[str, Any]:
 
 
 def home_gains() -> Figure:
-    """What each method changes in the test error, with its interval."""
+    """What each method gains over the baseline, and the time it takes."""
     found = read("gains")
+    rows = found["methods"]
+    if "difference" in rows[0]:
+        return _differences(found)
+    names = [row["name"] for row in rows]
+    figure = plots.new_figure(2, height=0.3 * len(rows) + 1.9)
+    panels = figure.subplots(1, 3, sharey=True, width_ratios=(3, 3, 2))
+    interval = f"{100 * found['level']:g} % interval"
+    for ax, score in zip(panels, SCORES, strict=False):
+        series = {way: _columns(rows, way, score) for way in WAYS}
+        label = f"gain in {score}, {found['units'][score]}\n(right is better)"
+        plots.forest(names, series, xlabel=label, interval=interval, ax=ax)
+    _share_legend(figure, panels[:2])
+    seconds = [row["seconds"] for row in rows]
+    panels[2].barh(np.arange(len(rows)), seconds, color=GREY, height=0.6)
+    panels[2].set_xlabel("training\nin seconds")
+    figure.suptitle(found["title"], fontsize=10)
+    _sign(panels[0], found)
+    return figure
+
+
+def _columns(
+    rows: list[dict[str, Any]], way: str, score: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Gains with the ends of their intervals; NaN where a method has none."""
+    cells = [row.get(way, {}).get(score, {}) for row in rows]
+    gain, low, high = (
+        np.array([cell.get(key, np.nan) for cell in cells], float)
+        for key in ("gain", "low", "high")
+    )
+    return gain, low, high
+
+
+def _share_legend(figure: Figure, panels: np.ndarray) -> None:
+    """One legend for panels of the same series."""
+    handles, _ = panels[0].get_legend_handles_labels()
+    for ax in panels:
+        ax.get_legend().remove()
+    figure.legend(handles=handles, loc="upper right", fontsize=8)
+
+
+def _differences(found: dict[str, Any]) -> Figure:
+    """Errors minus that of the baseline, which a single panel shows."""
     rows = sorted(found["methods"], key=lambda row: row["difference"])
-    figure, axes = canvas(1, size=(5.4, 0.27 * len(rows) + 1.1))
-    ax, places = axes[0, 0], np.arange(len(rows))[::-1]
-    for place, row in zip(places, rows, strict=True):
-        colour = KEPT if row["high"] < 0 else OTHER if row["low"] > 0 else GREY
-        ax.plot([row["low"], row["high"]], [place, place], color=colour, lw=2)
-        ax.plot(row["difference"], place, "o", color=colour, ms=5)
-    ax.axvline(0, color=GREY, lw=0.8)
-    ax.set_yticks(places, [row["name"] for row in rows])
-    ax.set_xlabel(f"{found['axis']}\n(left is better)")
+    figure = plots.new_figure(2, height=0.3 * len(rows) + 1.9)
+    ax = figure.subplots()
+    columns = [[row[key] for row in rows] for key in ("difference", "low", "high")]
+    plots.forest(
+        [row["name"] for row in rows],
+        {WAYS[0]: tuple(columns)},
+        xlabel=f"{found['axis']}\n(left is better)",
+        interval="95 % interval, all together",
+        ax=ax,
+    )
     ax.set_title(found["title"])
     _sign(ax, found)
     return figure
@@ -65,7 +111,7 @@ def _bars(ax: Axes, timings: dict[str, dict[str, float]]) -> None:
         ax.text(max(middle, high), place, f"  {middle:.1f}", va="center", fontsize=8)
     ax.axvline(1, color=OTHER, lw=1, ls=":")
     ax.set_yticks(places, [OURS.get(name, name) for name in names])
-    ax.set_xlabel("times x * c (dotted)")
+    ax.set_xlabel("times x * c (dotted); line: quartiles")
     ax.margins(x=0.12)
 
 

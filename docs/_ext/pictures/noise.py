@@ -14,9 +14,9 @@ KEY = jax.random.key(7)
 def alpha_dropout() -> Figure:
     """Mean and variance through 30 layers of a self-normalizing network."""
     figure, axes = canvas(2, size=(3.0, 2.1))
-    for drop, colour, name in (
-        (jaxdrop.alpha_dropout, KEPT, "alpha dropout"),
-        (jaxdrop.dropout, OTHER, "dropout"),
+    for drop, colour, line, name in (
+        (jaxdrop.alpha_dropout, KEPT, "-", "alpha dropout"),
+        (jaxdrop.dropout, OTHER, "-.", "dropout"),
     ):
         x = jax.random.normal(jax.random.key(0), (512, 256))
         means, deviations = [], []
@@ -26,8 +26,8 @@ def alpha_dropout() -> Figure:
             x = drop(key, jax.nn.selu(x @ kernel), rate=0.1)
             means.append(float(x.mean()))
             deviations.append(float(x.std()))
-        axes[0, 0].plot(means, color=colour, label=name)
-        axes[0, 1].plot(deviations, color=colour)
+        axes[0, 0].plot(means, line, color=colour, label=name)
+        axes[0, 1].plot(deviations, line, color=colour)
     axes[0, 0].legend(fontsize=8)
     labelled(axes[0, 0], "layer", "mean")
     labelled(axes[0, 1], "layer", "standard deviation")

@@ -48,8 +48,8 @@ def recurrent_dropout() -> Figure:
         candidate.append(forget * candidate[-1] + u * k)
     figure, axes = canvas(1, size=(6.4, 2.1))
     ax = axes[0, 0]
-    ax.plot(plain, color=GREY, label="no dropout")
-    ax.plot(direct, color=OTHER, label="memory dropped: forgets")
+    ax.plot(plain, "--", color=GREY, label="no dropout")
+    ax.plot(direct, "-.", color=OTHER, label="memory dropped: forgets")
     ax.plot(candidate, color=KEPT, label="candidates dropped: remembers")
     ax.legend(fontsize=8, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     labelled(ax, "time step", "memory")

@@ -1,0 +1,120 @@
+"""Every picture of the README and the site is drawn by one command."""
+
+import json
+import pathlib
+import re
+import sys
+from xml.etree import ElementTree
+
+import pytest
+
+TOP = pathlib.Path(__file__).parents[2]
+DOCS = TOP / "docs"
+PAGES = [TOP / "README.md", *sorted(DOCS.rglob("*.md"))]
+IMAGE = re.compile(
+    r"!\[[^\]]*\]\(([^)\s]+)"  # of Markdown
+    r"|^:*`*\{(?:image|figure)\}\s+(\S+)"  # directives of MyST
+    r"|<(?:img|source)\b[^>]*?\bsrc(?:set)?=[\"']([^\"'\s]+)",  # HTML
+    re.MULTILINE,
+)
+
+
+@pytest.fixture(scope="module")
+def figures():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(TOP))
+        patch.syspath_prepend(str(DOCS / "_ext"))
+        from docs import figures
+
+        yield figures
+
+
+def shown(page):
+    """The files in this repository that a page shows as images."""
+    found = ["".join(match) for match in IMAGE.findall(page.read_text())]
+    inside = [link for link in found if not re.match(r"\w+:", link)]
+    return {(page.parent / link).resolve() for link in inside}
+
+
+def test_images_are_found_in_every_notation(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(
+        "![a](a.svg) [![b](b/b.png){w=1px}](page.md) ![c](https://x.org/c.svg)\n"
+        "```{image} ../d.svg\n:alt: d\n```\n:::{figure} e.svg\n:::\n"
+        "<img width='3' src=\"f.svg\">\n"
+    )
+    names = {path.name for path in shown(page)}
+    assert names == {"a.svg", "b.png", "d.svg", "e.svg", "f.svg"}
+
+
+def test_every_picture_is_drawn_by_the_command_and_shown(figures):
+    drawn = {(DOCS / name).resolve() for name in figures.FIGURES}
+    referenced = set().union(*map(shown, PAGES))
+    assert {str(p.relative_to(TOP)) for p in referenced - drawn} == set()
+    assert {str(p.relative_to(TOP)) for p in drawn - referenced} == set()
+
+
+def text_of(path):
+    return [
+        "".join(node.itertext())
+        for node in ElementTree.parse(path).iter("{http://www.w3.org/2000/svg}text")
+    ]
+
+
+def test_the_figure_of_the_readme_is_that_of_its_file(figures, monkeypatch, tmp_path):
+    """Drawn again it says the same; coordinates differ with versions of matplotlib."""
+    monkeypatch.setattr(figures, "HERE", tmp_path)
+    figures.main(["measured/gains.svg"])
+    again = text_of(tmp_path / "measured" / "gains.svg")
+    assert len(again) > 10 and again == text_of(DOCS / "measured" / "gains.svg")
+
+
+def test_gains_of_several_scores_have_panels_beside_the_time(
+    figures, monkeypatch, tmp_path
+):
+    gain = {"gain": 0.5, "low": 0.1, "high": 0.9}
+    both = {"error": gain, "NLL": gain | {"low": None, "high": None}}
+    content = {
+        **{
+            "title": "a title",
+            "level": 0.9,
+            "units": {"error": "points", "NLL": "nats"},
+        },
+        **{"command": "python x.py", "machine": "2 CPU cores", "versions": "JAX 1"},
+        "methods": [
+            {"name": "dropout", "seconds": 2.0, "weight scaling": both},
+            {"name": "none", "seconds": 1.0, "weight scaling": {"error": {"mean": 3}}},
+        ],
+    }
+    content["methods"][0]["MC dropout"] = both
+    (tmp_path / "gains.json").write_text(json.dumps(content))
+    monkeypatch.setattr(figures.home, "MEASURED", tmp_path)
+    figure = figures.home.home_gains()
+    error, nll, seconds = figure.axes
+    names = [label.get_text() for label in error.get_yticklabels()]
+    assert names == ["dropout", "none"]
+    assert error.get_xlabel().startswith("gain in error, points")
+    assert nll.get_xlabel().startswith("gain in NLL, nats")
+    assert [bar.get_width() for bar in seconds.patches] == [2.0, 1.0]
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts == ["weight scaling", "MC dropout", "bar: 90 % interval"]
+    figure.savefig(tmp_path / "gains.png")
+
+
+def test_a_figure_can_be_drawn_to_look_at(figures, tmp_path):
+    figures.main(["_pictures/home_time.svg", "--png", str(tmp_path / "look")])
+    (path,) = (tmp_path / "look").iterdir()
+    assert path.name == "home_time.png"
+
+
+def test_unknown_figures_are_refused_by_name(figures, capsys):
+    with pytest.raises(SystemExit) as caught:
+        figures.main(["measured/gain.svg"])
+    assert caught.value.code == 2
+    assert "measured/gain.svg is not a figure" in capsys.readouterr().err
+
+
+def test_the_command_lists_its_figures(figures, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["figures", "--list"])
+    figures.main()
+    assert capsys.readouterr().out.split() == list(figures.FIGURES)
