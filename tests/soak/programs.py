@@ -187,8 +187,8 @@ def draw(seed: int) -> Program:
     rng = random.Random(seed)
     shape = rng.choice(SHAPES)
     place = rng.choice(PLACES) if shape[0] and shape[0] % 8 == 0 else PLACES[0]
-    if 0 in shape or (place == "shard_map" and len(shape) == 1):
-        place = PLACES[0]  # a shard of a vector has no whole features
+    if 0 in shape or (len(shape) == 1 and place in PLACES[3:]):
+        place = PLACES[0]  # where a vector's features are whole
     fitting = [
         name
         for name, technique in TECHNIQUES.items()

@@ -1,0 +1,194 @@
+"""Metrics against those of scikit-learn, SciPy, torchmetrics and scoringrules.
+
+On random, tied and degenerate inputs. torchmetrics and scoringrules are not among the
+requirements of the tests; where they are not installed, their tests are left out.
+"""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn import metrics as sklearn
+
+from jaxdrop import metrics
+
+CLOSE = {"rtol": 2e-5, "atol": 2e-6}
+SEEDS = range(3)
+
+
+def scores(kind, rng, n=60):
+    """Scores and labels of two classes, both of which occur."""
+    drawn = {
+        "random": rng.normal(size=n),
+        "tied": rng.integers(0, 4, n) / 4,
+        "equal": np.full(n, 0.5),
+        "separable": np.linspace(0, 1, n),
+        "reversed": -np.linspace(0, 1, n),
+    }[kind]
+    labels = (np.arange(n) >= n // 2).astype(np.int32)
+    if kind in ("random", "tied"):
+        labels = rng.permutation(labels)
+    return drawn.astype(np.float32), labels, rng.integers(1, 5, n).astype(np.float32)
+
+
+KINDS = ["random", "tied", "equal", "separable", "reversed"]
+of_scores = pytest.mark.parametrize("kind", KINDS)
+of_seeds = pytest.mark.parametrize("seed", SEEDS)
+
+
+@of_scores
+@of_seeds
+@pytest.mark.parametrize("weighted", [False, True])
+def test_detection_is_that_of_scikit_learn(kind, seed, weighted):
+    given, labels, weights = scores(kind, np.random.default_rng(seed))
+    ours = {"weights": weights} if weighted else {}
+    theirs = {"sample_weight": weights} if weighted else {}
+    for our, their in (
+        (metrics.auroc, sklearn.roc_auc_score),
+        (metrics.average_precision, sklearn.average_precision_score),
+    ):
+        expected = their(labels, given, **theirs)
+        np.testing.assert_allclose(our(given, labels, **ours), expected, **CLOSE)
+    rates, hits, _ = sklearn.roc_curve(labels, given, drop_intermediate=False, **theirs)
+    expected = rates[np.argmax(hits >= 0.9 - 1e-7)]
+    found = metrics.fpr_at_tpr(given, labels, tpr=0.9, **ours)
+    np.testing.assert_allclose(found, expected, **CLOSE)
+
+
+def classified(kind, rng, n=50, classes=4):
+    """Probabilities and labels of all classes."""
+    rows = {
+        "random": rng.dirichlet(np.ones(classes), n),
+        "tied": np.tile(np.float64([4, 2, 1, 1]) / 8, (n, 1)),
+        "equal": np.full((n, classes), 1 / classes),
+        "certain": np.eye(classes)[np.arange(n) % classes] * 0.97 + 0.0075,
+    }[kind]
+    labels = rng.permutation(np.arange(n) % classes).astype(np.int32)
+    return rows.astype(np.float32), labels
+
+
+of_classes = pytest.mark.parametrize("kind", ["random", "tied", "equal", "certain"])
+
+
+@of_classes
+@of_seeds
+def test_scores_of_classes_are_those_of_scikit_learn(kind, seed):
+    rng = np.random.default_rng(seed)
+    probs, labels = classified(kind, rng)
+    weights = rng.integers(1, 5, len(labels)).astype(np.float32)
+    for ours, theirs in (({}, {}), ({"weights": weights}, {"sample_weight": weights})):
+        wide = np.float64(probs)
+        expected = sklearn.log_loss(labels, wide / wide.sum(1)[:, None], **theirs)
+        found = metrics.negative_log_likelihood(np.log(probs), labels, **ours)
+        np.testing.assert_allclose(found, expected, **CLOSE)
+        hit = np.eye(probs.shape[1])[labels]
+        each = ((probs - hit) ** 2).sum(1)
+        expected = np.average(each, weights=theirs.get("sample_weight"))
+        found = metrics.brier_score(probs, labels, **ours)
+        np.testing.assert_allclose(found, expected, **CLOSE)
+
+
+@of_seeds
+def test_the_brier_score_of_two_classes_is_twice_that_of_scikit_learn(seed):
+    rng = np.random.default_rng(seed)
+    p, labels = rng.random(40).astype(np.float32), rng.integers(0, 2, 40)
+    found = metrics.brier_score(np.stack([1 - p, p], -1), labels)
+    expected = 2 * sklearn.brier_score_loss(labels, p)
+    np.testing.assert_allclose(found, expected, **CLOSE)
+
+
+def predicted(kind, rng, n=40):
+    """Means, deviations and targets."""
+    mean, targets = rng.normal(size=(2, n))
+    std = {
+        "random": rng.gamma(2, size=n) + 0.05,
+        "tied": rng.choice([0.5, 1.0], n),
+        "equal": np.ones(n),
+    }[kind]
+    if kind == "equal":
+        targets = mean
+    return tuple(np.float32(array) for array in (mean, std, targets))
+
+
+of_spreads = pytest.mark.parametrize("kind", ["random", "tied", "equal"])
+
+
+@of_spreads
+@of_seeds
+def test_quantiles_and_intervals_are_those_of_scikit_learn(kind, seed):
+    mean, std, targets = predicted(kind, np.random.default_rng(seed))
+    for level in (0.05, 0.5, 0.9):
+        expected = sklearn.mean_pinball_loss(targets, mean, alpha=level)
+        found = metrics.pinball_loss(mean, targets, level=level)
+        np.testing.assert_allclose(found, expected, **CLOSE)
+    below, above = (stats.norm.ppf(q, mean, std) for q in (0.1, 0.9))
+    ends = np.float32(below), np.float32(above)
+    losses = [
+        sklearn.mean_pinball_loss(targets, end, alpha=q)
+        for end, q in zip(ends, (0.1, 0.9), strict=True)
+    ]
+    found = metrics.winkler_score(*ends, targets, alpha=0.2)
+    np.testing.assert_allclose(found, sum(losses) * 2 / 0.2, **CLOSE)
+
+
+@of_spreads
+@of_seeds
+def test_continuous_scores_are_those_of_scoringrules(kind, seed):
+    peer = pytest.importorskip("scoringrules", reason="scoringrules is not installed")
+    rng = np.random.default_rng(seed)
+    mean, std, targets = predicted(kind, rng)
+    expected = peer.crps_normal(*np.float64((targets, mean, std))).mean()
+    found = metrics.crps_gaussian(mean, std, targets)
+    np.testing.assert_allclose(found, expected, **CLOSE)
+    samples = np.float32(mean[:, None] + std[:, None] * rng.normal(size=(len(mean), 7)))
+    if kind == "tied":
+        samples = np.round(samples)
+    for fair, name in ((False, "nrg"), (True, "fair")):
+        expected = peer.crps_ensemble(
+            np.float64(targets), np.float64(samples), estimator=name
+        ).mean()
+        found = metrics.crps_samples(samples, targets, axis=-1, fair=fair)
+        np.testing.assert_allclose(found, expected, **CLOSE)
+
+
+@of_classes
+@of_seeds
+def test_calibration_is_that_of_torchmetrics(kind, seed):
+    peer = pytest.importorskip(
+        "torchmetrics.functional.classification", reason="torchmetrics is not installed"
+    )
+    import torch
+
+    probs, labels = classified(kind, np.random.default_rng(seed))
+    probs = probs + np.float32(1e-4) * np.arange(4)[::-1]  # apart from edges of bins
+    probs = (probs / probs.sum(1, keepdims=True)).astype(np.float32)
+    given = torch.tensor(probs), torch.tensor(labels, dtype=torch.long)
+    bins = metrics.calibration_bins(jnp.asarray(probs), labels, num_bins=10)
+    for norm, found in (
+        ("l1", metrics.expected_calibration_error(probs, labels, num_bins=10)),
+        ("max", metrics.maximum_calibration_error(probs, labels, num_bins=10)),
+        ("l2", bins.root_mean_squared_error),
+    ):
+        expected = peer.multiclass_calibration_error(
+            *given, num_classes=4, n_bins=10, norm=norm
+        )
+        np.testing.assert_allclose(found, float(expected), rtol=1e-4, atol=1e-5)
+
+
+@of_scores
+@of_seeds
+def test_detection_is_that_of_torchmetrics(kind, seed):
+    peer = pytest.importorskip(
+        "torchmetrics.functional.classification", reason="torchmetrics is not installed"
+    )
+    import torch
+
+    given, labels, _ = scores(kind, np.random.default_rng(seed))
+    inside = (given - given.min() + 0.5) / (np.ptp(given) + 1)  # a probability
+    tensors = torch.tensor(inside), torch.tensor(labels, dtype=torch.long)
+    for our, their in (
+        (metrics.auroc, peer.binary_auroc),
+        (metrics.average_precision, peer.binary_average_precision),
+    ):
+        expected = float(their(*tensors))
+        np.testing.assert_allclose(our(inside, labels), expected, rtol=1e-4, atol=1e-5)
