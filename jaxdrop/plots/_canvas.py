@@ -159,7 +159,7 @@ def panels(number: int, shape: Sequence[int], /) -> list[Axes]:
     if number <= 4 and tall >= 0.5:
         columns = number
     rows = -(-number // columns)
-    width = 2.2 if tall >= 0.25 else 4.4
+    width = 2.2 if tall >= 0.5 else 4.4
     height = float(np.clip(width * tall, 0.3, 4.0)) + 0.35
     figure = sized_figure(width * columns + 0.3, height * rows + 0.5)
     axes = np.ravel(figure.subplots(rows, columns, squeeze=False))
