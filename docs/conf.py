@@ -40,6 +40,7 @@ napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True
 napoleon_attr_annotations = False
+napoleon_custom_sections = ["Usage"]  # of a technique: the usual place and rate
 
 # Types of other libraries, whose sites cannot be asked while this one is built.
 nitpick_ignore_regex = [

@@ -21,6 +21,10 @@ variables JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID:
         --num-processes 2 --process-id 0
 
 The address is that of process 0, with any free port.
+
+A run takes seconds and keeps no checkpoints. If a process is ended, the others are
+ended as well, and nothing half-written is left; start the run again with the same
+``--seed``: its masks follow from seed and step, so it ends with the same bits.
 """
 
 import argparse
@@ -35,7 +39,7 @@ import numpy as np
 from rich.console import Console
 from tqdm import tqdm
 
-from data import load
+from data import load, replacing
 from parallel import figures, network, records, tables
 from parallel.launching import LaunchError, free_port, launch
 
@@ -47,7 +51,7 @@ def main() -> None:
             join(args)
         else:
             compare(args)
-    except (LaunchError, network.LayoutError) as error:
+    except (LaunchError, network.LayoutError, records.RecordError) as error:
         sys.exit(f"{error}")
 
 
@@ -98,9 +102,9 @@ def compare(args: argparse.Namespace) -> None:
     console.print(tables.by_run(runs, whole))
     *_, (name, run) = runs.items()
     console.print(tables.by_device(name, run, whole))
-    args.output.mkdir(parents=True, exist_ok=True)
     path = args.output / "distributed.png"
-    figures.draw(whole["hidden"], runs, "hidden").savefig(path, dpi=150)
+    with replacing(path) as partial:
+        figures.draw(whole["hidden"], runs, "hidden").savefig(partial, dpi=150)
     console.print(f"Wrote {path}.")
 
 

@@ -5,13 +5,14 @@ read on the host. A check that concerns one function only lives with that functi
 """
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 from typing import Any, TypeGuard, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxdrop._numbers import as_array, as_host
 from jaxdrop._typing import Array, Axes, Flag, Key, Rate
@@ -19,22 +20,6 @@ from jaxdrop._typing import Array, Axes, Flag, Key, Rate
 _T = TypeVar("_T")
 
 _INT32_MAX = 2**31 - 1
-
-
-def check_dropout(x: Any, /, *, rate: Rate, caller: str, scalar: bool = True) -> Array:
-    """Checks the data and the rate of a dropper, and returns ``x`` as an array.
-
-    Args:
-      x: the data.
-      rate: the drop probability.
-      caller: the public function on whose behalf errors are raised.
-      scalar: refuse a rate that is an array with axes.
-
-    Returns:
-      ``x``, the same object if it is a JAX array already.
-    """
-    check_rate(rate, caller=caller, scalar=scalar)
-    return check_inexact(x, caller=caller)
 
 
 def check_rate(
@@ -102,12 +87,20 @@ def require_key(
     /,
     *,
     caller: str,
+    rate: Rate | None = None,
     instead: str = "deterministic=True; or a rate of 0",
 ) -> Key:
     """Returns ``key`` as one typed key, or raises in the name of ``caller``.
 
-    The message names what may be passed ``instead`` of a key, if anything may.
+    Args:
+      key: the key, or None.
+      caller: the public function on whose behalf errors are raised.
+      rate: the rate of a function that drops everything at rate 1, whatever the key:
+        there any key serves, and none is needed.
+      instead: what the message names that may be passed instead of a key, if anything.
     """
+    if key is None and is_one(rate):
+        return jax.random.key(0)
     if key is None:
         other = f"; or pass {instead}" if instead else ""
         raise ValueError(
@@ -146,7 +139,7 @@ def check_flag(deterministic: Flag, /, *, caller: str) -> bool | Array:
         return bool(deterministic)
     if isinstance(deterministic, Integral) and int(deterministic) in (0, 1):
         return bool(deterministic)
-    if isinstance(deterministic, jax.Array):
+    if isinstance(deterministic, jax.Array) and not _is_key(deterministic):
         if deterministic.ndim:
             raise ValueError(
                 f"{caller}: deterministic must be a scalar, got shape "
@@ -177,6 +170,11 @@ def is_zero(rate: Any, /) -> bool:
     return is_number(rate) and float(rate) == 0.0
 
 
+def is_one(rate: Any, /) -> bool:
+    """True for a number that is 1; an array is data and never known."""
+    return is_number(rate) and float(rate) == 1.0
+
+
 def select(deterministic: Flag, in_evaluation: _T, in_training: _T, /) -> _T:
     """Chooses between two outputs: in Python for a bool, by ``where`` if traced."""
     if isinstance(deterministic, jax.Array):
@@ -187,18 +185,35 @@ def select(deterministic: Flag, in_evaluation: _T, in_training: _T, /) -> _T:
     return in_evaluation if deterministic else in_training
 
 
-def check_axes(axes: int | Sequence[int], ndim: int, /, *, name: str) -> Axes:
+def check_axes(axes: int | Iterable[int], ndim: int, /, *, name: str) -> Axes:
     """Returns distinct axes of an array of ``ndim`` axes, counted from the front."""
-    each = tuple(axes) if isinstance(axes, Sequence) else (axes,)
+    each = _each(axes)
     positive = tuple(check_axis(axis, ndim, name=name) for axis in each)
     if len(set(positive)) != len(positive):
         raise ValueError(f"{name} names an axis twice: {each} of {ndim} axes.")
     return positive
 
 
-def as_axes(axes: int | Sequence[int], /) -> Axes:
-    """Axes as a tuple, which may be a static argument: one axis, or some."""
-    return tuple(axes) if isinstance(axes, Sequence) else (operator.index(axes),)
+def as_axes(axes: int | Iterable[int], /) -> Axes:
+    """Axes as a tuple, which may be a static argument: one axis, or any iterable.
+
+    What is not an integer stays as it is, for :func:`check_axes` to refuse.
+    """
+    return tuple(map(_index, _each(axes)))
+
+
+def _index(axis: Any) -> Any:
+    try:
+        return operator.index(axis)
+    except TypeError:
+        return axis
+
+
+def _each(axes: Any) -> tuple[Any, ...]:
+    try:
+        return tuple(axes)
+    except TypeError:  # one axis, as an integer or an array without axes
+        return (axes,)
 
 
 def check_axis(axis: int, ndim: int, /, *, name: str) -> int:
@@ -214,7 +229,7 @@ def check_axis(axis: int, ndim: int, /, *, name: str) -> int:
 
 def check_shape(shape: Any, /, *, caller: str) -> tuple[int, ...]:
     """Returns a shape as a tuple, or raises naming the argument."""
-    if not isinstance(shape, Sequence) or isinstance(shape, str):
+    if not isinstance(shape, Sequence) or isinstance(shape, str | bytes):
         raise TypeError(
             f"{caller}: shape must be a tuple of integers, got {shape!r}; for one axis "
             "write (n,)."
@@ -258,10 +273,57 @@ def as_count(
     return count
 
 
-def check_choice(choice: str, choices: Sequence[str], /, *, name: str) -> None:
+def check_switch(value: Any, /, *, name: str) -> bool:
+    """Returns a static switch as a Python bool, or raises naming the argument."""
+    if isinstance(value, np.ndarray) and value.dtype == bool and not value.ndim:
+        value = value.item()
+    if isinstance(value, bool | np.bool_) or (
+        isinstance(value, Integral) and int(value) in (0, 1)
+    ):
+        return bool(value)
+    raise TypeError(
+        f"{name} must be True or False, got {value!r} of type {type(value).__name__}."
+    )
+
+
+def check_callable(function: Any, /, *, name: str) -> None:
+    """Raises ``TypeError`` naming the argument unless it can be called."""
+    if not callable(function):
+        raise TypeError(
+            f"{name} must be a function, got {function!r} of type "
+            f"{type(function).__name__}."
+        )
+
+
+def check_sharding(sharding: Any, /, *, caller: str) -> None:
+    """Raises ``TypeError`` unless ``out_sharding`` is None or says how to spread."""
+    if not isinstance(sharding, NamedSharding | PartitionSpec | None):
+        raise TypeError(
+            f"{caller}: out_sharding must be a NamedSharding, a PartitionSpec or None, "
+            f"got {sharding!r} of type {type(sharding).__name__}."
+        )
+
+
+def check_broadcast(
+    shape: Sequence[Any], target: Sequence[Any], /, *, name: str, of: str
+) -> None:
+    """Raises ``ValueError`` unless an array of ``shape`` broadcasts to ``target``."""
+    aligned = zip(reversed(shape), reversed(target), strict=False)
+    if len(shape) > len(target) or any(n != m and n != 1 for n, m in aligned):
+        raise ValueError(
+            f"{name} has shape {tuple(shape)}, which does not broadcast to the shape "
+            f"{tuple(target)} of {of}."
+        )
+
+
+def check_choice(choice: Any, choices: Sequence[str], /, *, name: str) -> None:
     """Raises ``ValueError`` naming the argument unless ``choice`` is offered."""
-    if choice not in choices:
+    if not isinstance(choice, str) or choice not in choices:
         raise ValueError(f"{name} must be one of {list(choices)}, got {choice!r}.")
+
+
+def _is_key(array: Array) -> bool:
+    return jnp.issubdtype(array.dtype, jax.dtypes.prng_key)
 
 
 def _is_real(array: np.ndarray | np.generic | Array) -> bool:

@@ -1,4 +1,4 @@
-"""Types of arrays inside ``jax.shard_map``, which say along which axes they vary."""
+"""Types of arrays on a mesh: over which axes they vary, inside ``jax.shard_map``."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,11 +9,12 @@ from jax import lax
 from jaxdrop._typing import Array, PyTree
 
 
-def settled(function: Callable[[PyTree], PyTree], state: PyTree, /) -> PyTree:
-    """A first state of the type that ``function`` will give it, for a loop to carry.
+def as_carry(function: Callable[[PyTree], PyTree], state: PyTree, /) -> PyTree:
+    """The initial state of a loop, with the types that ``function``, its step, returns.
 
-    On a mesh the type of an array says along which axes it varies or is sharded, and
-    the state before the first step is everywhere the same.
+    On a mesh the type of an array includes the axes along which it varies or is
+    sharded. The carry of a loop must have the same type in all steps, but the initial
+    state is usually the same on all devices.
     """
     if jax.sharding.get_abstract_mesh().empty:
         return state

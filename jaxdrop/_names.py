@@ -63,6 +63,7 @@ _KEYWORDS = {
     "noise_shape": "pass broadcast_dims=, the axes along which one draw is shared",
     "p": "the probability of dropping is rate=",
     "prob": "the probability of dropping is rate=",
+    "scale_by_keep": "pass scale=, of StochasticDepth, which is True by default",
     "train": "pass deterministic=, which is False in training",
     "training": "pass deterministic=, which is False in training",
 }

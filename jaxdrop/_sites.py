@@ -1,9 +1,10 @@
-"""Jitted cores with names: how a technique is seen in a traced program.
+"""Named, jitted implementations, by which techniques are found in traced programs.
 
-Each technique, and each drawing of bits, is one jitted function whose name stands in
-the traced program (``jaxdrop.dropout``). Called eagerly it costs one dispatch instead
-of one per operation, and a model with many sites traces each distinct one once. Each
-declares the facts that :mod:`jaxdrop.diagnostics` needs to judge where it is used.
+The implementation of each technique, and of each function that draws bits, is a jitted
+function whose name (``jaxdrop.dropout``) is visible in the traced program. An eager
+call costs one dispatch instead of one for each operation, and a model with many sites
+traces each distinct one once. Each implementation declares the traits that
+:mod:`jaxdrop.diagnostics` needs to judge its use.
 """
 
 import dataclasses
@@ -31,7 +32,7 @@ ActsOn = Literal[
 
 @dataclasses.dataclass(frozen=True)
 class Traits:
-    """The facts about a technique that do not show in a traced program.
+    """The properties of a technique that are not visible in a traced program.
 
     Attributes:
       draws: ``"mask"`` where random bits are compared with the keep probability,
@@ -39,9 +40,9 @@ class Traits:
       acts_on: ``"entries"`` or ``"regions"`` (channels or blocks) of activations, which
         are multiplied by noise; or another kind of data.
       adds_variance: activations have more variance in training than in evaluation,
-        which a batch normalisation behind them would learn. False where the method is
-        published with batch normalisation behind it.
-      breaks_selu: the mean and variance that SELU preserves are lost.
+        which a later batch normalisation would include in its statistics. False if the
+        method was published for use before batch normalisation.
+      breaks_selu: the mean and variance that SELU preserves are changed.
       resizes: the size of the output depends on the rate.
       redraws: the mask is drawn again for the backward pass, and never kept.
     """
@@ -69,17 +70,17 @@ def site(
     redraws: bool = False,
     static: tuple[str, ...] = (),
 ) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
-    """Makes a function a named, jitted core.
+    """Makes a function the named, jitted implementation of a technique.
 
     Args:
-      name: the public name of the technique, as it will stand in the program.
+      name: the public name of the technique, as it appears in programs.
       draws: see :class:`Traits`, as for the next five.
       acts_on: the kind of data.
       adds_variance: whether it adds variance in training.
-      breaks_selu: whether it undoes self-normalisation.
+      breaks_selu: whether it breaks self-normalisation.
       resizes: whether the size of the output depends on the rate.
-      redraws: whether the backward pass draws again.
-      static: names of the arguments that decide while tracing.
+      redraws: whether the backward pass draws the mask again.
+      static: the names of static arguments.
     """
     _DECLARED[name] = Traits(
         draws, acts_on, adds_variance, breaks_selu, resizes, redraws
@@ -94,5 +95,5 @@ def site(
 
 
 def traits_of(name: str, /) -> Traits:
-    """The declared traits of a core, by its name in a program."""
+    """The declared traits of a technique, by its name in a program."""
     return _DECLARED.get(name, Traits("noise", "bits"))

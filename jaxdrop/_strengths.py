@@ -1,7 +1,7 @@
-"""Strengths of techniques: coefficients, limits, deviations, from any source.
+"""Strengths of techniques, such as coefficients, limits and deviations.
 
-A number of the host is checked and raises. What is read on the device cannot raise: it
-becomes NaN where a number would have been refused.
+A number from the host raises if it is out of range. A JAX scalar cannot raise: it
+becomes NaN where a number would have raised.
 """
 
 from typing import Any
@@ -15,16 +15,16 @@ from jaxdrop._typing import Array
 
 
 def as_strength(value: Any, /, *, caller: str, name: str) -> float | Array:
-    """Returns a finite number of at least 0, or raises naming the argument.
+    """Returns a finite number of at least 0, or raises with the name of the argument.
 
     Args:
-      value: a number; a JAX scalar, traced or not; or a variable of Flax that holds
-        one of these.
-      caller: the public function on whose behalf errors are raised.
-      name: the argument.
+      value: a number; a JAX scalar, traced or not; or a variable of Flax with one of
+        these.
+      caller: the public function, for errors.
+      name: the name of the argument, for errors.
 
     Returns:
-      A Python float for a number. For a JAX scalar itself, NaN where it is negative,
+      A Python float for a number. A JAX scalar itself, with NaN where it is negative,
       infinite or NaN.
     """
     scalar = as_scalar(value, name=f"{caller}: {name}")
@@ -44,10 +44,10 @@ def as_strength(value: Any, /, *, caller: str, name: str) -> float | Array:
 
 
 def scheduled_strength(value: Any, /, *, caller: str, name: str) -> Array:
-    """Like :func:`as_strength` for a value that a schedule or a variable supplies.
+    """Like :func:`as_strength`, for values of a schedule or a variable.
 
-    Numbers out of range become NaN as well: what a step does must not depend on
-    whether its schedule computes with NumPy or with JAX.
+    Numbers out of range become NaN as well, since the behaviour of a step must not
+    depend on whether its schedule uses NumPy or JAX.
     """
     scalar = as_scalar(value, name=f"{caller}: {name}")
     if not isinstance(scalar, jax.Array):
@@ -57,7 +57,7 @@ def scheduled_strength(value: Any, /, *, caller: str, name: str) -> Array:
 
 
 def is_schedule(value: Any, /) -> bool:
-    """True for a function of the step; a variable of Flax may be callable too."""
+    """Whether a value is a function of the step; variables of Flax are callable too."""
     return callable(value) and not hasattr(value, "__jax_array__")
 
 

@@ -5,7 +5,7 @@ are answered here, once, by a leaf's name and not by its rank: a bias that a sca
 stacked over layers has two axes and is still a bias.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple, TypeAlias
 
@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import DictKey
 
-from jaxdrop._checks import check_axes
+from jaxdrop._checks import check_axes, check_switch
 from jaxdrop._paths import map_with_name, path_name
 from jaxdrop._typing import Array, Axes, PyTree, Where
 
@@ -140,13 +140,14 @@ class Selection(NamedTuple):
 
         A function that changes no leaf does nothing, which would go unnoticed.
         """
-        if not self.allow_empty:
+        allow_empty = check_switch(self.allow_empty, name=f"{self.caller}: allow_empty")
+        if not allow_empty:
             check_patterns(tree, caller=self.caller, stacked=self.stacked)
         if self.every and self.where is None:
             chosen = jax.tree.map(is_inexact, tree)
         else:
             chosen = selection(tree, self.where, stacked=self.stacked)
-        if not self.allow_empty and not any(jax.tree.leaves(chosen)):
+        if not allow_empty and not any(jax.tree.leaves(chosen)):
             raise ValueError(f"{self.caller} has nothing to act on: {self._why(tree)}")
         return chosen
 
@@ -170,7 +171,9 @@ class Selection(NamedTuple):
         )
 
 
-def check_patterns(tree: PyTree, /, *, caller: str, **arguments: Patterns) -> None:
+def check_patterns(
+    tree: PyTree, /, *, caller: str, allow_empty: bool = False, **arguments: Patterns
+) -> None:
     """Raises if no pattern of an argument matches a leaf: it would do nothing.
 
     Of several patterns, which may serve several models, one is enough.
@@ -178,9 +181,11 @@ def check_patterns(tree: PyTree, /, *, caller: str, **arguments: Patterns) -> No
     Args:
       tree: the leaves.
       caller: the public function on whose behalf errors are raised.
+      allow_empty: raise nothing, unless this itself is not a bool.
       **arguments: patterns by the name of the argument that holds them.
     """
-    if not any(map(_many, arguments.values())):
+    allow_empty = check_switch(allow_empty, name=f"{caller}: allow_empty")
+    if allow_empty or not any(map(_many, arguments.values())):
         return
     kinds = iter(_kinds(tree))
     leaves: list[tuple[str, str]] = []
@@ -340,7 +345,15 @@ def _shown(names: list[str]) -> str:
 
 
 def _many(patterns: Patterns) -> tuple[str, ...]:
-    return (patterns,) if isinstance(patterns, str) else tuple(patterns)
+    each = (patterns,) if isinstance(patterns, str) else patterns
+    if not isinstance(each, Sequence | Set) or not all(
+        isinstance(p, str) for p in each
+    ):
+        raise TypeError(
+            "exclude, include and stacked are patterns such as 'bias' or 'head/*', a "
+            f"string or a sequence of strings, got {patterns!r}."
+        )
+    return tuple(each)
 
 
 def _is_box(node: Any) -> bool:

@@ -88,7 +88,8 @@ def decay_mask(
       include: patterns of leaves that are decayed in any case; they take precedence.
       stacked: patterns of leaves whose first axis counts layers, which then does not
         count as an axis of the weights; needed only for small leaves of unusual names.
-      allow_empty: accept an argument of which no pattern matches a leaf.
+      allow_empty: accept an argument of which no pattern matches a leaf. Of several
+        patterns of one argument, which may serve several models, one is enough.
 
     Returns:
       A tree of Python bools, shaped like ``params``, with one bool for each variable
@@ -110,8 +111,7 @@ def decay_mask(
       >>> optimizer = optax.adamw(1e-3, mask=constraints.decay_mask)
     """
     patterns = {"exclude": exclude, "include": include, "stacked": stacked}
-    if not allow_empty:
-        check_patterns(params, caller="decay_mask", **patterns)
+    check_patterns(params, caller="decay_mask", allow_empty=allow_empty, **patterns)
     return without_boxes(weight_mask(params, **patterns))
 
 

@@ -1,6 +1,6 @@
-"""Early stopping as a value: a pytree that jits, scans and resumes.
+"""Early stopping as an immutable pytree, for use under jit and scan and in checkpoints.
 
-* :class:`EarlyStopping`: watches a metric, keeps the best, and says when to stop.
+* :class:`EarlyStopping`: tracks a metric, keeps the best, and decides when to stop.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxdrop._checks import as_count, check_choice
+from jaxdrop._checks import as_count, check_choice, check_switch
 from jaxdrop._numbers import as_array, as_scalar
 from jaxdrop._paths import path_name
 from jaxdrop._strengths import as_strength
@@ -24,7 +24,7 @@ from jaxdrop._typing import Array, PyTree
 __all__ = ["EarlyStopping"]
 
 _FRESH: Any = object()
-"""Stands for a result before there is one; None may stand in a tree of specs."""
+"""Placeholder of results before the first update; None is used in trees of specs."""
 
 _RESULTS = ("best", "best_step", "step", "num_bad", "improved", "should_stop")
 
@@ -36,39 +36,41 @@ _RESULTS = ("best", "best_step", "step", "num_bad", "improved", "should_stop")
 )
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EarlyStopping:
-    """Watches a metric, remembers the best, and says when to stop.
+    """Tracks a metric, keeps the best, and decides when to stop.
 
-    Immutable: :meth:`update` returns a new value. The fields from ``patience`` to
-    ``baseline`` are given, the others are results. A metric improves if it is better
-    than the best by more than ``min_delta``; NaN never does, nor does it become the
-    best. Numbers of Python and NumPy are compared on the host in float64, JAX arrays in
-    JAX's default float. Once ``should_stop`` is True the value no longer changes, so
-    that a scan that runs on ends where a loop would have stopped.
+    Immutable: :meth:`update` returns a new object. The fields from ``patience`` to
+    ``baseline`` are arguments, the others are results. A metric improves if it is
+    better than the best by more than ``min_delta``; NaN is never an improvement and
+    never becomes the best. Python and NumPy numbers are compared on the host in
+    float64, JAX arrays in JAX's default float. Once ``should_stop`` is True the object
+    no longer changes, so that a scan over more steps ends with the same result as a
+    loop that stops.
 
     Args:
       patience: stop after this many updates in a row without improvement, at least 1.
         Static.
-      mode: ``"min"`` or ``"max"``: whether less or more is better. Static.
-      min_delta: what an improvement must exceed. Static.
-      relative: whether ``min_delta`` is a share of the modulus of the best metric.
-        Static.
-      warmup: how many first updates are not looked at: they neither count towards
+      mode: ``"min"`` or ``"max"``: whether lower or higher is better. Static.
+      min_delta: an improvement must be larger than this. Static.
+      relative: whether ``min_delta`` is a share of the absolute value of the best
+        metric. Static.
+      warmup: the number of first updates that are ignored: they neither count towards
         ``patience`` nor become the best. Static.
-      best_params: parameters to begin with, or None not to keep any; after an
-        improvement, those that were given with it.
-      baseline: what a metric must also be better than, by more than ``min_delta``, to
-        count against ``patience``, or None: a training run that never beats it stops.
-        The best is kept without regard to it, and an update that improves on the best
-        does not stop, as in Keras. Static.
+      best_params: the initial parameters, or None to keep none; after an improvement,
+        the parameters of that update.
+      baseline: a value that a metric must also beat by more than ``min_delta`` to reset
+        ``num_bad``, or None. A training run that never beats it is stopped. It does not
+        affect which metric is the best, and an update that improves on the best does
+        not stop, as in Keras. Static.
 
     Attributes:
       best: the best metric, infinite at first: float32 (float64 in x64 mode), or
-        float64 on the host for a number of the host that float32 does not hold.
-      best_step: the number of the update that gave it, from 0; -1 at first.
-      step: how many updates there were.
-      num_bad: how many updates in a row did not improve, or not on the ``baseline``.
-      improved: whether the last update did.
-      should_stop: whether ``patience`` is exhausted; never False again.
+        float64 on the host for a number from the host that does not fit into float32.
+      best_step: the number of the update of the best metric, from 0; -1 at first.
+      step: the number of updates.
+      num_bad: the number of updates in a row without an improvement, or without one on
+        ``baseline``.
+      improved: whether the last update was an improvement.
+      should_stop: whether ``patience`` is exhausted; stays True.
 
     Raises:
       ValueError: if an argument is out of range.
@@ -121,6 +123,8 @@ class EarlyStopping:
                 f"that does not improve), got {self.patience}."
             )
         check_choice(self.mode, ("min", "max"), name="mode")
+        relative = check_switch(self.relative, name="EarlyStopping: relative")
+        object.__setattr__(self, "relative", relative)
         for name in ("min_delta", "baseline"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, _static(getattr(self, name), name))
@@ -142,16 +146,16 @@ class EarlyStopping:
             object.__setattr__(self, name, value)
 
     def update(self, metric: ArrayLike, params: PyTree = None) -> "EarlyStopping":
-        """Takes one more metric into account.
+        """Returns the state after one more metric.
 
         Args:
           metric: a scalar; may be traced.
-          params: the parameters that gave it; required if, and only if,
-            ``best_params`` were given. Leaves that are neither numbers nor arrays
-            are taken over.
+          params: the parameters that the metric belongs to; required if, and only if,
+            ``best_params`` were given. Leaves that are neither numbers nor arrays are
+            always replaced by the new ones.
 
         Returns:
-          A new value, of the same structure.
+          A new object of the same structure.
 
         Raises:
           ValueError: if ``metric`` is not a real scalar, or ``params`` are missing,
@@ -178,9 +182,9 @@ class EarlyStopping:
         )
 
     def _as_comparable(self, metric: ArrayLike) -> tuple[Any, Any]:
-        """The metric and the best: in float64 on the host, or in JAX's default float.
+        """The metric and the best, in float64 on the host or in JAX's default float.
 
-        A loss that overflows float32 has diverged, and must not end the program.
+        A loss that overflows float32 has diverged, which must not raise an error.
         """
         try:
             number = as_scalar(metric, name="EarlyStopping: metric")
@@ -194,7 +198,7 @@ class EarlyStopping:
             return jnp.asarray(number).astype(dtype), jnp.asarray(self.best, dtype)
 
     def _is_better(self, metric: Any, other: Any) -> Any:
-        """False for NaN: every comparison with NaN is."""
+        """Whether a metric is better; comparisons with NaN are False."""
         margin: Any = self.min_delta
         if self.relative:
             xp: Any = np if isinstance(metric, np.ndarray) else jnp
@@ -235,7 +239,7 @@ def _static(value: Any, name: str) -> float:
 
 
 def _is_readable(value: Any) -> bool:
-    """True for what the host can read here."""
+    """Whether the host can read a value here."""
     if not isinstance(value, jax.Array):
         return True
     if isinstance(value, jax.core.Tracer):
@@ -244,7 +248,7 @@ def _is_readable(value: Any) -> bool:
 
 
 def _either(improved: Array, metric: Any, best: Any) -> Array | np.ndarray:
-    """The best metric from now on, on the host only if the device does not hold it."""
+    """The new best metric, on the host only if it does not fit into a JAX float."""
     if not isinstance(best, np.ndarray):
         return jnp.where(improved, metric, best)
     kept = metric if improved else best
@@ -254,12 +258,12 @@ def _either(improved: Array, metric: Any, best: Any) -> Array | np.ndarray:
 
 
 def _within_int32(count: int) -> int:
-    """A count of updates, or the most that a program can count to."""
+    """A count of updates, limited to the largest int32."""
     return min(count, 2**31 - 1)
 
 
 def _held(leaf: Any) -> Any:
-    """A parameter, or an error for an integer of the host that would wrap."""
+    """Returns a parameter, or raises for a host integer that would overflow."""
     if isinstance(leaf, jax.Array) or not isinstance(leaf, int | np.integer):
         is_whole = isinstance(leaf, np.ndarray) and leaf.dtype.kind in "iu"
         if not is_whole:
@@ -274,7 +278,7 @@ def _held(leaf: Any) -> Any:
 
 
 def _choose(improved: Array, new: PyTree, old: PyTree) -> PyTree:
-    """``new`` where there was an improvement, else ``old``, leaf by leaf."""
+    """``new`` if there was an improvement, else ``old``, leaf by leaf."""
 
     def choose(new: Any, old: Any) -> Any:
         if not (hasattr(new, "dtype") or isinstance(new, Number)):

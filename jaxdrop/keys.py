@@ -1,8 +1,9 @@
 """Keys by the name of a site, by step, by example and by shard.
 
-A mask is a function of its key. An address, such as "the dropout after block 3, at step
-1000", is folded into one base key. No state is stored between steps, and the key of a
-site does not change when other sites are added or removed.
+A mask is a function of its key. The key of a site is derived from one base key, by
+folding in its address, such as "the dropout after block 3, at step 1000". No state is
+stored between steps, and the key of a site does not change when other sites are added
+or removed.
 
 - :func:`site`: a key by the name of a site, an index and a step.
 - :func:`example`: a key for each example, by its identifier.
@@ -34,7 +35,7 @@ def site(
     index: ArrayLike | None = None,
     step: ArrayLike | None = None,
 ) -> Key:
-    """Gives a site its own key, by name instead of by the order of splits.
+    """Derives the key of a site from its name, not from the order of splits.
 
     Args:
       key: the base key of a run, typed or raw.
@@ -42,11 +43,12 @@ def site(
         hashed by CRC-32, the same in every process and release.
       index: the index among sites of that name, for example the layer of a scan; an
         integer, may be traced.
-      step: the training step, so that each step draws anew; an integer, may be traced.
+      step: the training step, so that each step has its own masks; an integer, may be
+        traced.
 
     Returns:
-      A key of the same kind as ``key``. Without ``index`` or ``step`` the key differs
-      from that of every value of them.
+      A key, typed or raw like ``key``. Without ``index`` or ``step`` it differs from
+      the keys of all their values.
 
     Raises:
       TypeError: if ``name`` is not a string, or ``index`` or ``step`` are not integers.
@@ -79,7 +81,7 @@ def site(
 
 
 def example(key: Key, ids: ArrayLike, /) -> Key:
-    """Gives each example its own key, independent of its position in a batch.
+    """Derives a key for each example, independent of its position in a batch.
 
     With one key per example the mask of an example does not depend on its place in the
     batch, on the size of the batch, on gradient accumulation or on the number of
@@ -91,7 +93,7 @@ def example(key: Key, ids: ArrayLike, /) -> Key:
         traced.
 
     Returns:
-      Keys of the shape of ``ids``, of the same kind as ``key``.
+      Keys of the shape of ``ids``, typed or raw like ``key``.
 
     Raises:
       TypeError: if ``ids`` are not integers.
@@ -114,9 +116,9 @@ def example(key: Key, ids: ArrayLike, /) -> Key:
 
 
 def shard(key: Key, axis_names: str | Sequence[str], /) -> Key:
-    """Gives each shard along named mesh axes its own key, inside ``jax.shard_map``.
+    """Derives a key for each shard along mesh axes, inside ``jax.shard_map``.
 
-    A replicated key draws the same mask on every device. That is correct for
+    With a replicated key every device draws the same mask. That is correct for
     tensor-parallel shards, which hold copies of one activation, but not for data
     shards, which hold different examples: name the data axes only.
 
@@ -126,11 +128,11 @@ def shard(key: Key, axis_names: str | Sequence[str], /) -> Key:
         ``"data"`` or ``("data", "fsdp")``. Static.
 
     Returns:
-      A key of the same kind as ``key``, different at each position along those axes.
+      A key, typed or raw like ``key``, different at each position along those axes.
 
     Raises:
       ValueError: if ``key`` is missing or an array of keys, an axis is named twice, or
-        no such mesh axis is mapped where this is called.
+        such a mesh axis is not mapped where this is called.
 
     Examples:
       >>> import functools, jax, jax.numpy as jnp, jaxdrop
@@ -145,7 +147,13 @@ def shard(key: Key, axis_names: str | Sequence[str], /) -> Key:
       (4, 8)
     """
     folded = require_key(key, caller="shard", instead="")
-    names = (axis_names,) if isinstance(axis_names, str) else tuple(axis_names)
+    names = (axis_names,) if isinstance(axis_names, str) else axis_names
+    if not isinstance(names, Sequence) or not all(isinstance(n, str) for n in names):
+        raise TypeError(
+            "shard: axis_names must be the name of a mesh axis, or several, got "
+            f"{names!r}."
+        )
+    names = tuple(names)
     if len(set(names)) != len(names):
         raise ValueError(f"shard: axis_names names an axis twice: {names}.")
     for name in sorted(names):
@@ -163,9 +171,9 @@ def shard(key: Key, axis_names: str | Sequence[str], /) -> Key:
 
 
 def _fold(key: Key, value: Array) -> Key:
-    """Folds an integer in: its low word, and its high word if it has one.
+    """Folds an integer in: its low word, and its high word if that is not 0.
 
-    So the key of a number does not depend on the width of its dtype.
+    So the key does not depend on the width of the integer's dtype.
     """
     folded = jax.random.fold_in(key, value.astype(jnp.uint32))
     if value.dtype.itemsize < 8:
@@ -176,7 +184,7 @@ def _fold(key: Key, value: Array) -> Key:
 
 
 def _kind_of(key: Key, folded: Key) -> Key:
-    """``folded`` as a typed or raw key, as ``key`` is one."""
+    """``folded`` as a typed or raw key, like ``key``."""
     if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         return folded
     return jax.random.key_data(folded)

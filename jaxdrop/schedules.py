@@ -1,14 +1,14 @@
 """Rates that change: over the steps of training, and over the depth of a network.
 
-A schedule is a plain function from a step to a rate, as optax's are: any optax schedule
-is a schedule of rates, and these can be combined with them. Steps and rates may be
-traced, so that a schedule inside a jitted step never compiles again. Steps may count
-anything, such as tokens or frames, and may be Python or NumPy integers of any size; a
-JAX counter is limited by its dtype. A step of NaN gives NaN, and so does a JAX rate
-outside ``[0, 1]``.
+A schedule is a plain function from a step to a rate, like those of optax: any optax
+schedule can be used as a schedule of rates, and combined with these. Steps and rates
+may be traced, so that a schedule inside a jitted step does not recompile. Steps may
+count anything, such as tokens or frames, and may be Python or NumPy integers of any
+size; a JAX counter is limited by its dtype. A step of NaN gives NaN, and so does a JAX
+rate outside ``[0, 1]``.
 
 * :func:`early`: a rate in the first steps only.
-* :func:`late`: a rate from some step on.
+* :func:`late`: a rate after the first steps.
 * :func:`curriculum`: a rate that rises from 0 and saturates.
 * :func:`scheduled_drop_path`: rates that rise with depth and with the step.
 * :func:`depth_rates`: rates that rise with depth.
@@ -32,26 +32,26 @@ from jaxdrop._typing import Array, Rate, Scalar, Schedule
 
 __all__ = ["curriculum", "depth_rates", "early", "late", "scheduled_drop_path"]
 
-_LONGEST = 2**63 - 1  # the largest number that a counter holds
+_LONGEST = 2**63 - 1  # the largest value of a counter
 
 
 def early(rate: Rate, /, *, cutoff: int, decay: str = "linear") -> Schedule:
     """Regularizes the first ``cutoff`` steps only, to fit the training data better.
 
-    At the start of training dropout aligns the gradients of different batches, which
-    helps small models that underfit; later it would only limit their capacity.
+    At the start of training dropout makes the gradients of different batches more
+    alike, which helps small models that underfit; later it only limits their capacity.
 
     Args:
       rate: the rate at the first step.
       cutoff: the number of steps that are regularized.
-      decay: ``"linear"`` decreases from ``rate`` at the first of them to 0 at the last;
-        ``"constant"`` stays at ``rate``.
+      decay: ``"linear"`` decreases from ``rate`` in the first of these steps to 0 in
+        the last; ``"constant"`` stays at ``rate``.
 
     Returns:
       A function from a step, counted from 0, to a float32 rate.
 
     Raises:
-      ValueError: if ``rate`` or ``cutoff`` is out of range or ``decay`` unknown.
+      ValueError: if ``rate`` or ``cutoff`` is out of range, or ``decay`` is unknown.
 
     References:
       Liu, Xu, Jin, Shen, Darrell, `Dropout reduces underfitting
@@ -64,7 +64,7 @@ def early(rate: Rate, /, *, cutoff: int, decay: str = "linear") -> Schedule:
       [0.5, 0.25, 0.0, 0.0, 0.0]
     """
     check_rate(rate, caller="early")
-    as_count(cutoff, name="early: cutoff", most=_LONGEST)
+    cutoff = as_count(cutoff, name="early: cutoff", most=_LONGEST)
     check_choice(decay, ("linear", "constant"), name="decay")
     first = _as_rate(rate)
 
@@ -77,10 +77,10 @@ def early(rate: Rate, /, *, cutoff: int, decay: str = "linear") -> Schedule:
 
 
 def late(rate: Rate, /, *, cutoff: int) -> Schedule:
-    """Regularizes from step ``cutoff`` on, when the model starts to overfit.
+    """Regularizes from step ``cutoff`` onwards, when the model starts to overfit.
 
     Args:
-      rate: the rate from step ``cutoff`` on.
+      rate: the rate from step ``cutoff`` onwards.
       cutoff: the number of steps that are not regularized.
 
     Returns:
@@ -100,7 +100,7 @@ def late(rate: Rate, /, *, cutoff: int) -> Schedule:
       [0.0, 0.0, 0.5, 0.5]
     """
     check_rate(rate, caller="late")
-    as_count(cutoff, name="late: cutoff", most=_LONGEST)
+    cutoff = as_count(cutoff, name="late: cutoff", most=_LONGEST)
     last = _as_rate(rate)
 
     def schedule(step: ArrayLike) -> Array:
@@ -113,15 +113,15 @@ def late(rate: Rate, /, *, cutoff: int) -> Schedule:
 def curriculum(rate: Rate, /, *, num_steps: int, sharpness: Scalar = 10.0) -> Schedule:
     """Raises the rate from 0 towards ``rate``, from an easy task to a hard one.
 
-    ``rate * (1 - exp(-sharpness * step / num_steps))``: the published rule sets the
-    decay to 10 over the length of training. The opposite, annealing from ``rate`` to 0,
-    is ``optax.exponential_decay``.
+    ``rate * (1 - exp(-sharpness * step / num_steps))``; the paper uses a ``sharpness``
+    of 10. For the opposite, annealing from ``rate`` to 0, use
+    ``optax.exponential_decay``.
 
     Args:
       rate: the limit of the rate.
       num_steps: the length of training.
-      sharpness: the decay over training: the distance to ``rate`` falls by
-        ``exp(-sharpness)``.
+      sharpness: how fast the rate rises: over the length of training the distance to
+        ``rate`` decreases by a factor of ``exp(-sharpness)``.
 
     Returns:
       A function from a step, counted from 0, to a float32 rate.
@@ -140,7 +140,7 @@ def curriculum(rate: Rate, /, *, num_steps: int, sharpness: Scalar = 10.0) -> Sc
       [0.0, 0.316, 0.5]
     """
     check_rate(rate, caller="curriculum")
-    as_count(num_steps, name="curriculum: num_steps", most=_LONGEST)
+    num_steps = as_count(num_steps, name="curriculum: num_steps", most=_LONGEST)
     strength = as_strength(sharpness, caller="curriculum", name="sharpness")
     limit = _as_rate(rate)
     decay = jnp.asarray(strength, jnp.float32)
@@ -157,7 +157,7 @@ def scheduled_drop_path(rate: Rate, /, *, depth: int, num_steps: int) -> Schedul
     Args:
       rate: the rate of the last cell at the end of training.
       depth: the number of cells.
-      num_steps: the length of training; later steps have the rates of its end.
+      num_steps: the length of training; later steps have the final rates.
 
     Returns:
       A function from a step, counted from 0, to float32 rates of shape ``(depth,)``,
@@ -177,13 +177,15 @@ def scheduled_drop_path(rate: Rate, /, *, depth: int, num_steps: int) -> Schedul
       [[0.0, 0.0], [0.125, 0.25], [0.25, 0.5]]
     """
     check_rate(rate, caller="scheduled_drop_path")
-    as_count(num_steps, name="scheduled_drop_path: num_steps", most=_LONGEST)
+    num_steps = as_count(
+        num_steps, name="scheduled_drop_path: num_steps", most=_LONGEST
+    )
     at_end = depth_rates(rate, depth, mode="linear_from_one")
     return lambda step: at_end * _share(_as_step(step), num_steps)
 
 
 def depth_rates(rate: Rate, depth: int, /, *, mode: str = "linear") -> Array:
-    """Gives each of ``depth`` layers its rate, from low at the input to high.
+    """Gives each of ``depth`` layers its rate, the higher the deeper the layer.
 
     Three conventions are in use, all of them called linear:
 
@@ -197,14 +199,15 @@ def depth_rates(rate: Rate, depth: int, /, *, mode: str = "linear") -> Array:
       rate: the largest rate, or in mode ``"linear_from_zero"`` one step above it; may
         be traced.
       depth: the number of layers. Static.
-      mode: one of the three, for layers ``i`` counted from 0. Static.
+      mode: one of these three, with layers ``i`` counted from 0. Static.
 
     Returns:
       float32 rates of shape ``(depth,)``, which can be scanned over together with the
-      layers' parameters. A single layer has rate 0, ``rate`` and 0.
+      parameters of the layers. The rate of a single layer is 0, ``rate`` or 0 in these
+      modes.
 
     Raises:
-      ValueError: if ``rate`` or ``depth`` is out of range or ``mode`` unknown.
+      ValueError: if ``rate`` or ``depth`` is out of range, or ``mode`` is unknown.
 
     References:
       Huang, Sun, Liu, Sedra, Weinberger, `Deep networks with stochastic depth
@@ -221,7 +224,7 @@ def depth_rates(rate: Rate, depth: int, /, *, mode: str = "linear") -> Array:
     """
     check_rate(rate, caller="depth_rates")
     check_choice(mode, ("linear", "linear_from_one", "linear_from_zero"), name="mode")
-    as_count(depth, name="depth_rates: depth")
+    depth = as_count(depth, name="depth_rates: depth")
     layer = np.arange(depth, dtype=np.float32)
     share = {
         "linear": layer / np.float32(max(depth - 1, 1)),
@@ -230,7 +233,7 @@ def depth_rates(rate: Rate, depth: int, /, *, mode: str = "linear") -> Array:
     }[mode]
     if isinstance(rate, jax.Array):
         return _as_rate(rate) * share
-    with jax.ensure_compile_time_eval():  # known numbers, also while tracing
+    with jax.ensure_compile_time_eval():  # concrete numbers, also while tracing
         return jnp.asarray(np.asarray(rate, np.float32) * share)
 
 
@@ -240,14 +243,14 @@ def _share(step: Any, num_steps: int) -> Array:
 
 
 def _over(step: Any, num_steps: int) -> Array:
-    """A step over a number of steps, divided before it is rounded to float32."""
+    """``step / num_steps``, divided before it is rounded to float32."""
     if isinstance(step, jax.Array):
         return step.astype(jnp.float32) / float(num_steps)
     return jnp.asarray((step / num_steps).astype(np.float32))
 
 
 def _is_before(step: Any, cutoff: int) -> Any:
-    """Whether a step is below a cutoff that its dtype may not hold."""
+    """Whether a step is below a cutoff, which may be too large for its dtype."""
     if not isinstance(step, jax.Array):
         return np.asarray(step < cutoff, bool)
     if jnp.issubdtype(step.dtype, jnp.integer):
@@ -257,19 +260,19 @@ def _is_before(step: Any, cutoff: int) -> Any:
 
 
 def _known(step: Any, rate: Array) -> Array:
-    """NaN for a step that is NaN, which is neither before nor after a cutoff."""
+    """``rate``, or NaN where the step is NaN: it is not before or after a cutoff."""
     if not jnp.issubdtype(step.dtype, jnp.floating):
         return rate
     return jnp.where(step == step, rate, jnp.nan)
 
 
 def _as_step(step: ArrayLike) -> Any:
-    """A step of at least 0, in 32 bits or more, of any type of counter.
+    """A step of at least 0, in 32 bits or more, from any type of counter.
 
-    A step from the host is a NumPy array in its own precision.
+    A step from the host is returned as a NumPy array in its own precision.
     """
     counted: Any = as_numbers(step, "step")
-    if counted.dtype == object:  # of any size, and of at most float64's precision
+    if counted.dtype == object:  # integers of any size, rounded to float64
         counted = np.where(counted > 2**1000, 2**1000, counted).astype(np.float64)
     if not jnp.issubdtype(counted.dtype, jnp.number) or jnp.iscomplexobj(counted):
         raise TypeError(f"step must be a real number, got an array of {counted.dtype}.")

@@ -63,10 +63,10 @@ def pytest_configure(config: pytest.Config) -> None:
         directory = str(config.cache.mkdir("jax"))
         jax.config.update("jax_compilation_cache_dir", directory)
     if not config.getoption("optimized") and not config.option.collectonly:
-        _compile_quickly()
+        compile_quickly()
 
 
-def _compile_quickly() -> None:
+def compile_quickly() -> None:
     """Sets XLA's flags for this process and its workers, if XLA knows them all.
 
     It ends a process where it does not, so a process of its own tries them.

@@ -328,10 +328,10 @@ def parameters_of(function):
     return [n for n in found if function is not EarlyStopping or n not in results]
 
 
-def call(name, **changed):
+def call(name, /, **changed):
     """Calls a function with the arguments of its row, some of them changed."""
     function = function_of(name)
-    given = {**CALLS[name], **changed}
+    given = {**CALLS.get(name, {}), **changed}
     args, kwargs = [], {}
     for parameter in inspect.signature(function).parameters.values():
         if parameter.name not in given:

@@ -148,6 +148,22 @@ def test_drawn_labels_estimate_what_a_point_adds_without_bias(key):
     assert_mean(drawn.gains[:, 2], exact)
 
 
+def test_labels_of_several_points_are_drawn_independently(key):
+    """Two hypotheses about three coins that are nearly alike: labels often differ."""
+    heads = np.array([[0.7, 0.69, 0.68], [0.3, 0.31, 0.32]])
+    samples = np.log(np.stack([heads, 1 - heads], -1)).astype(np.float32)
+    drawn = jax.jit(
+        jax.vmap(
+            lambda key: acquisition.batch_bald(
+                key, samples, num_points=3, num_configurations=3
+            )
+        )
+    )(jax.random.split(key, 4000))
+    assert (drawn.indices == jnp.arange(3)[None]).all()
+    exact = acquisition.batch_bald(None, samples, num_points=3)
+    assert_mean(drawn.gains[:, 2], exact.gains[2])
+
+
 def test_what_diverged_is_neither_certain_nor_the_best_choice():
     samples = logits(5, 4, 3)
     samples[1, 2, 0] = np.nan
@@ -171,6 +187,19 @@ def test_a_copy_of_a_point_adds_less():
     chosen = acquisition.batch_bald(None, spread, num_points=2)
     assert chosen.indices[1] == 4
     assert (np.argsort(-acquisition.bald(spread))[:2] < 4).all()
+
+
+@pytest.mark.parametrize("num_configurations", [1, 1024])
+def test_a_point_is_not_chosen_again_where_the_others_tell_nothing(
+    num_configurations, key
+):
+    samples = np.zeros((20, 4, 3), np.float32)
+    samples[:, 2] = logits(20, 1, 3, scale=1)[:, 0]  # a second label would tell more
+    chosen = acquisition.batch_bald(
+        key, samples, num_points=4, num_configurations=num_configurations
+    )
+    assert chosen.indices[0] == 2
+    assert sorted(chosen.indices.tolist()) == list(range(4))
 
 
 def test_every_point_is_chosen_once(key):

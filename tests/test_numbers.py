@@ -59,8 +59,11 @@ def test_what_is_not_a_number_is_named(value):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (1e300, r"^x holds 1e\+300, and float32 ends at 3.40282e\+38; rescale it"),
-        ([1.0, -1e39], r"^x holds -1e\+39, and float32"),
+        (
+            1e300,
+            r"^x holds 1e\+300, and the largest float32 is 3.40282e\+38; rescale it",
+        ),
+        ([1.0, -1e39], r"^x holds -1e\+39, and the largest float32"),
         (10**400, "^x holds a number that is too large for a float"),
         (np.ma.array([1.0, 2.0], mask=[0, 1]), "^x has masked entries.* fill them"),
     ],

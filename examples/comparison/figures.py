@@ -1,16 +1,69 @@
-"""The figures: learning curves and reliability diagrams, a panel for each method."""
+"""The figures: gains with their cost, learning curves and reliability diagrams."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from comparison.report import MC_DROPOUT, WEIGHT_SCALING, Outcome
+from comparison.verdicts import LEVEL, SCORES, Verdicts
 from jaxdrop import plots
+from study.gains import Gain
 
-_BLUE, _RED, _GREY = "#1f5f9e", "#c8442c", "#7a7a7a"
+_GREY = plots.styles(["none"])["none"]["color"]
+_STYLES = plots.styles([WEIGHT_SCALING, MC_DROPOUT])
 _MIN_SHARE = 0.004  # of all predictions: with fewer, a bin shows little but chance
+
+
+def gains(outcomes: Sequence[Outcome], verdicts: Verdicts, *, title: str) -> Figure:
+    """What each method gains, in the order of ``outcomes``, and the time it takes."""
+    shown = [o for o in outcomes if o.method.name != verdicts.baseline]
+    names = [outcome.method.name for outcome in shown]
+    figure = plots.new_figure(2, height=0.34 * len(names) + 1.6)
+    panels = figure.subplots(1, 3, sharey=True, width_ratios=(4, 4, 2))
+    interval = f"{100 * LEVEL:g} % interval"
+    for axes, score in zip(panels, ("error", "NLL"), strict=False):
+        unit, scale = SCORES[score]
+        series = {
+            way: _columns(names, by_score[score], scale)
+            for way, by_score in verdicts.gains.items()
+            if by_score[score]
+        }
+        label = f"gain in {score}, {unit}\n(right is better)"
+        plots.forest(names, series, xlabel=label, interval=interval, ax=axes)
+        handles, labels = axes.get_legend_handles_labels()
+        axes.get_legend().remove()
+    seconds = np.array([outcome.seconds for outcome in shown])
+    axes = panels[2]
+    axes.barh(range(len(names)), seconds, height=0.55, color=_GREY)
+    base = next(o.seconds for o in outcomes if o.method.name == verdicts.baseline)
+    axes.axvline(base, color="black", lw=1, ls="--", label=verdicts.baseline)
+    axes.set_xlabel("training,\nseconds")
+    axes.set_xlim(left=0)
+    axes.spines[["top", "right"]].set_visible(False)
+    handles += axes.get_legend_handles_labels()[0]
+    labels += [f"seconds of {verdicts.baseline}"]
+    figure.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=4,
+        frameon=False,
+        fontsize=8,
+    )
+    figure.suptitle(f"{title}, gain over {verdicts.baseline}", fontsize=10)
+    return figure
+
+
+def _columns(
+    names: Sequence[str], found: Sequence[Gain], scale: float
+) -> tuple[np.ndarray, ...]:
+    """Estimates and ends of intervals in the order of names, NaN where missing."""
+    by_name = {gain.name: scale * np.array(gain[1:4], float) for gain in found}
+    rows = [by_name.get(name, np.full(3, np.nan)) for name in names]
+    return tuple(np.array(rows).T)
 
 
 def learning_curves(outcomes: list[Outcome], *, title: str) -> Figure:
@@ -39,18 +92,17 @@ def reliability_diagrams(outcomes: list[Outcome], *, title: str) -> Figure:
 
     def draw(axes: Axes, outcome: Outcome) -> None:
         axes.plot([0, 1], [0, 1], color=_GREY, lw=1, label="calibrated")
-        for label, color in ((WEIGHT_SCALING, _BLUE), (MC_DROPOUT, _RED)):
-            if label not in outcome.scores:
-                continue
-            bins = outcome.scores[label].bins
+        for label, scores in outcome.scores.items():
+            style, bins = _STYLES[label], scores.bins
+            look = {"color": style["color"], "marker": style["marker"], "lw": 0}
             weight, confidence, correct = (
                 sums.sum(0) for sums in (bins.weight, bins.confidence, bins.correct)
             )
             shown = weight > _MIN_SHARE * weight.sum()
             x, y = confidence[shown] / weight[shown], correct[shown] / weight[shown]
             areas = 12 + 120 * weight[shown] / weight.sum()
-            axes.plot(x, y, color=color, lw=1)
-            axes.scatter(x, y, areas, color=color, lw=0, label=label, clip_on=False)
+            axes.plot(x, y, color=style["color"], lw=1, ls=style["linestyle"])
+            axes.scatter(x, y, areas, label=label, clip_on=False, **look)
         axes.set_aspect("equal")
 
     return _panels(outcomes, draw, title, "confidence", "accuracy")

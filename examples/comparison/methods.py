@@ -10,8 +10,19 @@ from jaxdrop import schedules
 
 _RATES = (0.05, 0.1, 0.2, 0.35, 0.5, 0.65)
 _DECAYS = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
-_L2 = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3)
+_L2 = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
+_MIXUP = (0.05, 0.1, 0.2, 0.4, 1.0, 2.0)
 _NORMS = (0.7, 1.0, 1.5, 2.0, 3.0, 4.0)
+GRIDS = {
+    "rate": _RATES,
+    "l2": _L2,
+    "weight_decay": _DECAYS,
+    "max_norm": _NORMS,
+    "mixup": _MIXUP,
+    "consistency": (0.1, 0.3, 1.0, 3.0, 10.0),
+}
+"""What is tried of one field while the others of a method stay as they are."""
+
 _DROPOUT = Method(name="dropout", noise=jaxdrop.nnx.Dropout, grid={"rate": _RATES})
 
 METHODS = (
@@ -45,7 +56,7 @@ METHODS = (
     Method(
         name="label smoothing",
         label_smoothing=0.1,
-        grid={"label_smoothing": (0.02, 0.05, 0.1, 0.2, 0.4, 0.6)},
+        grid={"label_smoothing": (0.01, 0.02, 0.05, 0.1, 0.2, 0.4)},
     ),
     replace(
         _DROPOUT,
@@ -91,7 +102,13 @@ FURTHER_METHODS = (
         confidence=0.1,
         grid={"confidence": (0.03, 0.1, 0.2, 0.4, 0.7, 1.0)},
     ),
-    Method(name="mixup", mixup=0.2, grid={"mixup": (0.05, 0.1, 0.2, 0.4, 1.0, 2.0)}),
+    Method(name="mixup", mixup=0.2, grid={"mixup": _MIXUP}),
+    replace(
+        _DROPOUT,
+        name="mixup + dropout",
+        mixup=0.2,
+        grid={"rate": (0.1, 0.2, 0.35), "mixup": (0.1, 0.4)},
+    ),
     Method(
         name="input noise",
         input_noise=0.3,

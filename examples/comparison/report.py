@@ -1,19 +1,17 @@
-"""The report: a table for the terminal, and every number in a file."""
+"""The outcome of a method, and its scores in a file."""
 
 import csv
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from rich import box
-from rich.table import Table
 
+from comparison.answers import Answers
 from comparison.evaluation import Scores
 from comparison.method import Method
 from comparison.representation import Representation
 from comparison.training import Curves
+from data import replacing
 
 WEIGHT_SCALING = "weight scaling"
 MC_DROPOUT = "MC dropout"
@@ -34,6 +32,10 @@ class Search(NamedTuple):
     nll: np.ndarray
     choice: int
 
+    def tried(self, name: str) -> tuple[float, ...]:
+        """The values of one field that were tried, ascending."""
+        return tuple(sorted(set(self.strengths[name].tolist())))
+
     @property
     def chosen(self) -> dict[str, float]:
         """The chosen strength, by name."""
@@ -53,6 +55,9 @@ class Outcome(NamedTuple):
       search: what a sweep has found.
       representation: what the trained networks look like inside.
       compile_seconds: what compilation took.
+      search_seconds: what the search for a strength took, if it was one of its own.
+      answers: by the way to predict, the answers to test images and to images of no
+        class.
     """
 
     method: Method
@@ -62,54 +67,8 @@ class Outcome(NamedTuple):
     search: Search | None = None
     representation: Representation | None = None
     compile_seconds: float = 0.0
-
-
-def table(outcomes: list[Outcome], *, title: str, num_samples: int) -> Table:
-    """Test scores of all methods, with the best of each column in bold."""
-    num_seeds = len(outcomes[0].scores[WEIGHT_SCALING].error)
-    caption = (
-        f"Means over {num_seeds} seeds, errors with their standard error. First by one "
-        "pass without noise (weight scaling), then by MC dropout, the mean of "
-        f"{num_samples} passes; a dash: no noise, all passes are the same. "
-        "s: seconds to train all seeds."
-    )
-    report = Table(
-        title=title,
-        caption=caption,
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        collapse_padding=True,
-        pad_edge=False,
-    )
-    report.add_column("method", no_wrap=True, vertical="bottom")
-    columns = [[outcome.method.name for outcome in outcomes]]
-    for prefix, prediction in (("", WEIGHT_SCALING), ("MC\n", MC_DROPOUT)):
-        for heading, score, show in (
-            ("error %", "error", partial(with_error, percent=True)),
-            ("NLL", "nll", lambda nll: f"{nll.mean():.3f}"),
-            ("ECE %", "ece", lambda ece: f"{100 * ece.mean():.1f}"),
-        ):
-            report.add_column(prefix + heading, justify="right", no_wrap=True)
-            scores = [outcome.scores.get(prediction) for outcome in outcomes]
-            columns.append(_cells([getattr(s, score, None) for s in scores], show))
-    report.add_column("s", justify="right")
-    columns.append([f"{outcome.seconds:.0f}" for outcome in outcomes])
-    for row in zip(*columns, strict=True):
-        report.add_row(*row)
-    return report
-
-
-def _cells(
-    column: list[np.ndarray | None], show: Callable[[np.ndarray], str]
-) -> list[str]:
-    """What a column shows; the smallest mean in bold, a dash for nothing."""
-    best = min((values.mean() for values in column if values is not None), default=0)
-    cells = []
-    for values in column:
-        cell = "–" if values is None else show(values)
-        is_best = values is not None and values.mean() == best
-        cells.append(f"[bold]{cell}[/bold]" if is_best else cell)
-    return cells
+    search_seconds: float = 0.0
+    answers: dict[str, tuple[Answers, Answers]] | None = None
 
 
 def with_error(values: np.ndarray, *, percent: bool = False, digits: int = 2) -> str:
@@ -123,7 +82,7 @@ def with_error(values: np.ndarray, *, percent: bool = False, digits: int = 2) ->
 
 def write_csv(path: Path, outcomes: list[Outcome]) -> None:
     """Writes one row for each method, way to predict, and seed."""
-    with path.open("w", newline="") as file:
+    with replacing(path) as partial, partial.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(
             ["method", "prediction", "seed", "error", "nll", "ece", "train_seconds"]

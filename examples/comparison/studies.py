@@ -65,22 +65,6 @@ class Measured(NamedTuple):
     compile_seconds: float
 
 
-def at_usual_strengths(
-    methods: list[Method], recipe: Recipe, images: Images, budget: Budget
-) -> list[Outcome]:
-    """Trains and judges every method without a sweep, from the same seeds."""
-    outcomes = []
-    with tqdm(total=len(methods) * recipe.epochs, unit="epoch") as bar:
-        for method in methods:
-            bar.set_description(method.name)
-            seen = seen_by(method, recipe, images)
-            training = train(method, recipe, seen, budget.seeds, bar.update)
-            states, curves = sweep.at(training[:2], 0)  # of the one strength
-            scores = _test_scores(method, states, seen, budget)
-            outcomes.append(Outcome(method, curves, scores, training.seconds))
-    return outcomes
-
-
 def by_strength(
     methods: list[Method], recipe: Recipe, images: Images, budget: Budget
 ) -> list[Outcome]:

@@ -13,6 +13,7 @@ from rich.table import Table
 from comparison.report import Outcome, with_error
 from comparison.studies import Measured
 from comparison.training import TRAIN_SIZE
+from data import replacing
 
 
 def show(strength: dict[str, float]) -> str:
@@ -133,7 +134,7 @@ def gains(measured: Measured) -> Iterable[tuple[float, np.ndarray, np.ndarray]]:
 def write_scores(path: Path, outcomes: list[Outcome]) -> None:
     """Writes one row for each method, way to predict, and seed."""
     inside = ("dead", "sparsity", "activity", "co_adaptation", "weight", "zeros")
-    with path.open("w", newline="") as file:
+    with replacing(path) as partial, partial.open("w", newline="") as file:
         writer = csv.writer(file)
         columns = ("method", "strength", "prediction", "seed", "error", "nll", "ece")
         writer.writerow([*columns, *inside, "train_seconds"])
@@ -149,7 +150,7 @@ def write_scores(path: Path, outcomes: list[Outcome]) -> None:
 
 def write_measured(path: Path, measured: Measured) -> None:
     """Writes one row for each strength and seed, with the errors on all splits."""
-    with path.open("w", newline="") as file:
+    with replacing(path) as partial, partial.open("w", newline="") as file:
         writer = csv.writer(file)
         splits = list(measured.errors)
         scores = [f"{split}_{score}" for score in ("error", "nll") for split in splits]
@@ -170,7 +171,8 @@ def write_measured(path: Path, measured: Measured) -> None:
 def write_json(path: Path, about: dict[str, Any], results: Any) -> None:
     """Writes everything, with what it is about."""
     content = {**about, "results": _plain(results)}
-    path.write_text(json.dumps(content, indent=1) + "\n")
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def as_record(outcome: Outcome) -> dict[str, Any]:

@@ -193,6 +193,78 @@ def seen_by(method: Method, recipe: Recipe, images: Images) -> Images:
     return images.standardized() if standardize else images
 
 
+class Trainer:
+    """Trains networks of one method; calls with as many runs share a compiled program.
+
+    Args:
+      method: how to regularize.
+      recipe: how to train.
+      images: the data; the test split is not looked at.
+    """
+
+    def __init__(self, method: Method, recipe: Recipe, images: Images) -> None:
+        self._program = Program(method, recipe, *images.train.x.shape)
+        watched = (split.take(slice(_WATCHED)) for split in images[:2])
+        self._data = jax.device_put((images.train, tuple(watched)))
+        self._compiled: dict[tuple, Callable] = {}
+
+    def __call__(
+        self,
+        seeds: Array,
+        after_epoch: Callable[[], None],
+        strengths: dict[str, Array] | None = None,
+    ) -> Training:
+        """Trains one network for each strength and seed, all at once.
+
+        Args:
+          seeds: one key for each network of a strength; or with two axes, of strengths
+            and of seeds, if the strengths do not share their seeds.
+          after_epoch: is called after each epoch, to move a progress bar.
+          strengths: the strengths, :func:`comparison.sweep.grid`; by default one, the
+            usual one.
+
+        Returns:
+          The networks, the curves, and the time it took.
+        """
+        strengths = strengths or {}
+        init_keys, epoch_keys = _keys(seeds, self._program.recipe.epochs)
+        role = "seed" if seeds.ndim == 1 else "run"
+        num = sweep.size(strengths) if seeds.ndim == 1 else len(seeds)
+        init = sweep.runs(self._program.init, num, "strength", role)
+        state = init(strengths, init_keys)  # not jitted: methods share its pieces
+
+        start = time.perf_counter()
+        roles = ("strength", role, "run", "common", "common")
+        shape = (num, seeds.shape, *strengths)
+        if shape not in self._compiled:
+            mapped = sweep.runs(self._program.epoch, num, *roles)
+            epoch = jax.jit(mapped, donate_argnums=2)
+            lowered = epoch.lower(strengths, epoch_keys[0], state, *self._data)
+            self._compiled[shape] = lowered.compile()
+        epoch = self._compiled[shape]
+        compile_seconds = time.perf_counter() - start
+
+        losses = []
+        start = time.perf_counter()
+        for keys_of_epoch in epoch_keys:
+            state, latest = epoch(strengths, keys_of_epoch, state, *self._data)
+            losses.append(jax.device_get(latest))
+            after_epoch()
+        seconds = time.perf_counter() - start
+        if state.stopper is not None:
+            state = state._replace(params=state.stopper.best_params, stopper=None)
+        curves = Curves(*np.moveaxis(np.array(losses), 0, -1))
+        return Training(state, curves, seconds, compile_seconds)
+
+
+def _keys(seeds: Array, epochs: int) -> tuple[Array, Array]:
+    """The keys that networks start from, and those of each epoch on the first axis."""
+    flat = seeds.reshape(-1)
+    init_keys, shuffle_keys = jax.vmap(jax.random.split, out_axes=1)(flat)
+    epoch_keys = jax.vmap(jax.random.split, (0, None), 1)(shuffle_keys, epochs)
+    return init_keys.reshape(seeds.shape), epoch_keys.reshape(epochs, *seeds.shape)
+
+
 def train(
     method: Method,
     recipe: Recipe,
@@ -201,44 +273,5 @@ def train(
     after_epoch: Callable[[], None],
     strengths: dict[str, Array] | None = None,
 ) -> Training:
-    """Trains one network for each strength and seed, all at once.
-
-    Args:
-      method: how to regularize.
-      recipe: how to train.
-      images: the data; the test split is not looked at.
-      seeds: one key for each network of a strength.
-      after_epoch: is called after each epoch, to move a progress bar.
-      strengths: the strengths, :func:`comparison.sweep.grid`; by default one, the
-        usual one.
-
-    Returns:
-      The networks, the curves, and what it took.
-    """
-    strengths = strengths or {}
-    num_strengths = sweep.size(strengths)
-    program = Program(method, recipe, *images.train.x.shape)
-    data = jax.device_put(images.train)
-    watched = tuple(jax.device_put(split.take(slice(_WATCHED))) for split in images[:2])
-    init_keys, shuffle_keys = jax.vmap(jax.random.split, out_axes=1)(seeds)
-    epoch_keys = jax.vmap(jax.random.split, (0, None), 1)(shuffle_keys, recipe.epochs)
-    init = sweep.runs(program.init, num_strengths, "strength", "seed")
-    state = init(strengths, init_keys)  # not jitted: methods share its pieces
-
-    start = time.perf_counter()
-    roles = ("strength", "seed", "run", "common", "common")
-    epoch = jax.jit(sweep.runs(program.epoch, num_strengths, *roles), donate_argnums=2)
-    epoch = epoch.lower(strengths, epoch_keys[0], state, data, watched).compile()
-    compile_seconds = time.perf_counter() - start
-
-    losses = []
-    start = time.perf_counter()
-    for keys_of_epoch in epoch_keys:
-        state, latest = epoch(strengths, keys_of_epoch, state, data, watched)
-        losses.append(jax.device_get(latest))
-        after_epoch()
-    seconds = time.perf_counter() - start
-    if state.stopper is not None:
-        state = state._replace(params=state.stopper.best_params, stopper=None)
-    curves = Curves(*np.moveaxis(np.array(losses), 0, -1))
-    return Training(state, curves, seconds, compile_seconds)
+    """Trains one network for each strength and seed, once: see :class:`Trainer`."""
+    return Trainer(method, recipe, images)(seeds, after_epoch, strengths)

@@ -1,11 +1,18 @@
 """What the processes of a run leave behind, and how runs compare."""
 
+import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from jax import Array
+
+from data import replacing
+
+
+class RecordError(RuntimeError):
+    """What a run should have left is not there, or not whole."""
 
 
 class Part(NamedTuple):
@@ -69,26 +76,39 @@ def write(
             name = f"masks/{site}/{places[shard.device.id]}"
             arrays[f"{name}/first"] = np.array(first)
             arrays[f"{name}/kept"] = np.asarray(shard.data)
-    folder.mkdir(parents=True, exist_ok=True)
-    np.savez(folder / f"process_{jax.process_index()}.npz", **arrays)
+    with replacing(folder / f"process_{jax.process_index()}.npz") as path:
+        np.savez(path, **arrays)
 
 
 def read(folder: Path) -> Run:
-    """Reads what all processes of a run have written."""
+    """Reads what all processes of a run have written.
+
+    Raises:
+      RecordError: if there is none, or a file was cut short.
+    """
     run = Run(np.zeros(0), np.nan, {}, {})
-    for path in sorted(folder.glob("process_*.npz")):
+    paths = sorted(folder.glob("process_*.npz"))
+    if not paths:
+        raise RecordError(f"No process has left a file in {folder}; start it again.")
+    for path in paths:
         process = int(path.stem.removeprefix("process_"))
-        with np.load(path) as file:
-            run = run._replace(losses=file["losses"], error=float(file["error"]))
-            for name in file.files:
-                kind, *rest = name.split("/")
-                if kind == "params":
-                    run.params["/".join(rest)] = file[name]
-                elif name.endswith("/kept"):
-                    site, device, _ = rest
-                    first = tuple(file[name.removesuffix("kept") + "first"].tolist())
-                    part = Part(process, int(device), first, file[name])
-                    run.parts.setdefault(site, []).append(part)
+        try:
+            with path.open("rb") as opened, np.load(opened) as file:
+                arrays = {name: file[name] for name in file.files}
+        except (EOFError, OSError, ValueError, zipfile.BadZipFile) as error:
+            raise RecordError(
+                f"{path} was cut short ({error}); remove it, and start the run again."
+            ) from None
+        run = run._replace(losses=arrays["losses"], error=float(arrays["error"]))
+        for name, array in arrays.items():
+            kind, *rest = name.split("/")
+            if kind == "params":
+                run.params["/".join(rest)] = array
+            elif name.endswith("/kept"):
+                site, device, _ = rest
+                first = tuple(arrays[name.removesuffix("kept") + "first"].tolist())
+                part = Part(process, int(device), first, array)
+                run.parts.setdefault(site, []).append(part)
     for parts in run.parts.values():
         parts.sort(key=lambda part: part.device)
     return run

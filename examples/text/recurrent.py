@@ -28,7 +28,7 @@ class StepDropoutCell(jaxdrop.nnx.StochasticModule, nnx.RNNCellBase):
 
     def initialize_carry(self, input_shape: tuple[int, ...], rngs: Any = None) -> Any:
         """The carry of the cell, a key for the sequence, and the number of the step."""
-        key = None if self.mode(None) is True else self.draw_key()
+        key = None if self._mode(None) is True else self._draw_key()
         return self.cell.initialize_carry(input_shape, rngs), key, jnp.int32(0)
 
     def __call__(self, carry: Any, inputs: Array) -> tuple[Any, Array]:
@@ -55,11 +55,11 @@ class WeightDroppedLSTM(jaxdrop.nnx.StochasticModule):
 
     def __call__(self, x: Array) -> Array:
         """The outputs at all steps."""
-        if self.mode(None) is True:
+        if self._mode(None) is True:
             return self.rnn(x)
         graphdef, state = nnx.split(self.rnn)
         state = jaxdrop.drop_connect(
-            self.draw_key(),
+            self._draw_key(),
             state,
             rate=self.rate[...],
             where=lambda path, _: path.endswith("dense_h/kernel"),

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from rich import box
 from rich.table import Table
 
+from data import replacing
 from jaxdrop import plots
 from text.training import Curves, Scores
 
@@ -88,7 +89,7 @@ def table(outcomes: list[Outcome], *, title: str, round_steps: int) -> Table:
 
 def write_csv(path: Path, outcomes: list[Outcome]) -> None:
     """Writes one row for each method and seed."""
-    with path.open("w", newline="") as file:
+    with replacing(path) as partial, partial.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(
             [

@@ -39,12 +39,12 @@ class Attention(jaxdrop.nnx.StochasticModule):
 
     def __call__(self, x: Array) -> Array:
         """What each position takes from those before it, ``(batch, time, width)``."""
-        flag = self.mode(None)
+        flag = self._mode(None)
         query, key, value = jnp.split(
             self.qkv(x).reshape(*x.shape[:-1], self.heads, -1), 3, axis=-1
         )
         attended = jaxdrop.dot_product_attention(
-            None if flag is True else self.draw_key(),
+            None if flag is True else self._draw_key(),
             query,
             key,
             value,

@@ -1,4 +1,4 @@
-"""The arguments of attention, checked before tracing and brought to four axes."""
+"""The arguments of attention: checks, and arrays reshaped to four axes."""
 
 from collections.abc import Sequence
 from numbers import Integral
@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxdrop._checks import check_axes, check_real
+from jaxdrop._checks import check_axes, check_choice, check_real
 from jaxdrop._numbers import as_array, as_numbers, as_scalar
 from jaxdrop._typing import Array, Axes
 
 CALLER = "dot_product_attention"
-MOST_FEATURES = 256  # of a head, in kernels
-_LEAST_BLOCK = 16  # of a product on matrix units
+MOST_FEATURES = 256  # of a head, for which kernels apply
+_LEAST_BLOCK = 16  # the smallest matrix product of tensor cores
 
 
 class Arguments(NamedTuple):
@@ -24,9 +24,9 @@ class Arguments(NamedTuple):
     Attributes:
       query: ``(batch, queries, heads, features)``.
       key: ``(batch, keys, key heads, features)``.
-      value: as ``key``.
+      value: like ``key``.
       bias: broadcasts to ``(batch, heads, queries, keys)``; or None.
-      mask: the same, boolean; or None.
+      mask: likewise, boolean; or None.
     """
 
     query: Array
@@ -42,10 +42,74 @@ class Arguments(NamedTuple):
         return batch, heads, queries, self.key.shape[1]
 
 
+class Options(NamedTuple):
+    """The other arguments of a call, checked.
+
+    Attributes:
+      scale: the factor of the logits.
+      is_causal: whether queries do not attend to later keys.
+      query_lengths: the number of queries of each example, or None.
+      key_lengths: the number of keys of each example, or None.
+      window: how many keys to the left and right a query attends to, or None.
+      block: the numbers of queries and of keys of a block, None to choose.
+      shared: for each axis of the weights, whether one draw is shared along it.
+      in_kernels: whether kernels are requested.
+      implementation: that of ``jax.nn``, where nothing is dropped.
+    """
+
+    scale: ArrayLike
+    is_causal: bool
+    query_lengths: Array | None
+    key_lengths: Array | None
+    window: tuple[int, int] | None
+    block: tuple[int | None, int | None]
+    shared: tuple[bool, ...]
+    in_kernels: bool
+    implementation: Any
+
+
+def check_options(
+    arrays: Arguments,
+    /,
+    *,
+    scale: Any,
+    is_causal: Any,
+    lengths: tuple[Any, Any],
+    window: Any,
+    broadcast_dims: Axes,
+    ndim: int,
+    block_size: Any,
+    implementation: Any,
+) -> Options:
+    """Checks the arguments of a call other than its arrays.
+
+    ``ndim`` is the rank of the query as given: ``broadcast_dims`` counts the axes of
+    the weights, which have a batch axis if the query has one.
+    """
+    if implementation is not None:
+        check_choice(implementation, ("xla", "cudnn", "pallas"), name="implementation")
+    in_kernels = implementation == "pallas"
+    batch = arrays.weights[0]
+    options = Options(
+        scale=check_scale(scale, arrays.query.shape[-1]),
+        is_causal=check_causal(is_causal),
+        query_lengths=check_lengths(lengths[0], batch, name="query_seq_lengths"),
+        key_lengths=check_lengths(lengths[1], batch, name="key_value_seq_lengths"),
+        window=check_window(window),
+        block=check_block(block_size),
+        shared=_shared(broadcast_dims, ndim),
+        in_kernels=in_kernels,
+        implementation=None if in_kernels else implementation,
+    )
+    if in_kernels:
+        check_kernel(arrays, options.block)
+    return options
+
+
 def check_arrays(
     query: Any, key: Any, value: Any, bias: Any, mask: Any, /
 ) -> Arguments:
-    """Raises unless shapes and dtypes fit together."""
+    """Raises unless shapes and dtypes are consistent."""
     query, key, value = _check_kinds(query, key, value)
     query, key, value = (as_4d(x) for x in (query, key, value))
     if value.shape != key.shape:
@@ -67,30 +131,30 @@ def check_arrays(
     bias = _check_weights(bias, arguments.weights, name="bias")
     if bias is not None and not jnp.issubdtype(bias.dtype, jnp.floating):
         raise TypeError(
-            f"{CALLER}: bias must be floating point, got {bias.dtype}; what says where "
-            "to attend is a mask."
+            f"{CALLER}: bias must be floating point, got {bias.dtype}; pass a boolean "
+            "array as mask."
         )
     mask = _check_weights(mask, arguments.weights, name="mask")
     if mask is not None and mask.dtype != jnp.bool_:
         raise TypeError(
             f"{CALLER}: mask must be boolean, True where attended to, got "
-            f"{mask.dtype}; what is to be added to the logits is a bias."
+            f"{mask.dtype}; pass an array that is added to the logits as bias."
         )
     return Arguments(query, key, value, bias, mask)
 
 
 def check_known(arrays: Arguments, /) -> None:
-    """Raises if a size other than that of the batch is symbolic: it decides a plan."""
+    """Raises if a size other than the batch is symbolic: plans depend on the others."""
     for name, x in (("query", arrays.query), ("key_", arrays.key)):
         if any(jax.export.is_symbolic_dim(size) for size in x.shape[1:]):
             raise ValueError(
-                f"{CALLER}: {name} may have a symbolic batch only, got shape "
+                f"{CALLER}: only the batch of {name} may be symbolic, got shape "
                 f"{x.shape}; export with numbers for lengths, heads and features."
             )
 
 
 def _check_kinds(query: Any, key: Any, value: Any) -> tuple[Array, Array, Array]:
-    """Raises unless there are as many axes everywhere, and one dtype."""
+    """Raises unless all arrays have the same number of axes and the same dtype."""
     query, key, value = (check_real(x, caller=CALLER) for x in (query, key, value))
     if query.ndim not in (3, 4):
         raise ValueError(
@@ -100,7 +164,7 @@ def _check_kinds(query: Any, key: Any, value: Any) -> tuple[Array, Array, Array]
     for name, x in (("key_", key), ("value", value)):
         if x.ndim != query.ndim:
             raise ValueError(
-                f"{CALLER}: {name} must have the axes of query, whose shape is "
+                f"{CALLER}: {name} must have as many axes as query, whose shape is "
                 f"{query.shape}; got shape {x.shape}."
             )
         if x.dtype != query.dtype:
@@ -129,7 +193,7 @@ def _check_weights(
 
 
 def as_4d(x: Array, /) -> Array:
-    """``x`` with axes of length 1 in front."""
+    """``x`` with leading axes of length 1."""
     return jnp.reshape(x, (1,) * (4 - x.ndim) + x.shape)
 
 
@@ -145,27 +209,27 @@ def check_lengths(lengths: Any, batch: int, /, *, name: str) -> Array | None:
         lengths = jnp.asarray(np.clip(lengths, 0, _ALL_KEYS).astype(np.int32))
     if not jnp.issubdtype(lengths.dtype, jnp.integer) or lengths.shape != (batch,):
         raise ValueError(
-            f"{CALLER}: {name} must be {batch} integers, one for each example, got "
-            f"{lengths.dtype} of shape {lengths.shape}."
+            f"{CALLER}: {name} must be {batch} integers, one for each example, got an "
+            f"array of {lengths.dtype} of shape {lengths.shape}."
         )
     return lengths.astype(jnp.int32)
 
 
 def check_window(window: Any, /) -> tuple[int, int] | None:
-    """Returns how far a query sees to its left and right."""
+    """Returns how many keys to its left and right a query attends to, or None."""
     if window is None:
         return None
     both = _pair(window, second=window)
     if len(both) != 2 or not all(_is_count(reach, least=0) for reach in both):
         raise ValueError(
-            f"{CALLER}: local_window_size must be a number of keys, or two: to the "
-            f"left and to the right; got {window!r}."
+            f"{CALLER}: local_window_size must be a number of keys, or two numbers, to "
+            f"the left and to the right; got {window!r}."
         )
     return int(both[0]), int(both[1])
 
 
 def check_block(block_size: Any, /) -> tuple[int | None, int | None]:
-    """Returns how many queries and how many keys make a block, None to choose."""
+    """Returns the numbers of queries and of keys of a block, None to choose."""
     if block_size is None:
         return None, None
     both = _pair(block_size, second=None)
@@ -188,17 +252,17 @@ def _is_count(number: Any, *, least: int) -> bool:
 
 
 def check_causal(is_causal: Any, /) -> bool:
-    """Returns a Python bool, or raises: it decides what is computed at all."""
+    """Returns a Python bool, or raises: the computed blocks depend on it."""
     if isinstance(is_causal, bool | np.bool_):
         return bool(is_causal)
     raise TypeError(
         f"{CALLER}: is_causal must be a bool, known before tracing, got "
-        f"{is_causal!r}; what is only known then is a mask."
+        f"{is_causal!r}; pass a condition that is traced as mask."
     )
 
 
 def check_kernel(arrays: Arguments, block: tuple[int | None, int | None]) -> None:
-    """Raises if kernels are asked for, and cannot compute a call on any platform."""
+    """Raises if kernels are requested that exist on no platform for these arguments."""
     found = {
         "float64": arrays.query.dtype == jnp.float64,
         "a symbolic batch": jax.export.is_symbolic_dim(arrays.query.shape[0]),
@@ -209,8 +273,8 @@ def check_kernel(arrays: Arguments, block: tuple[int | None, int | None]) -> Non
     for name, given in found.items():
         if given:
             raise ValueError(
-                f'{CALLER}: implementation="pallas" does not take {name}; leave '
-                "implementation out."
+                f'{CALLER}: implementation="pallas" does not take {name}; use the '
+                "default implementation."
             )
     for size in block:
         if size is not None and (size < _LEAST_BLOCK or size & (size - 1)):
@@ -221,7 +285,7 @@ def check_kernel(arrays: Arguments, block: tuple[int | None, int | None]) -> Non
 
 
 def check_scale(scale: Any, features: int, /) -> ArrayLike:
-    """Returns what logits are multiplied by: a number, or a JAX scalar."""
+    """Returns the factor of the logits: a number, or a JAX scalar."""
     if scale is None:
         return float(1 / np.sqrt(max(features, 1)))
     if shape := np.shape(scale):
@@ -231,16 +295,11 @@ def check_scale(scale: Any, features: int, /) -> ArrayLike:
         )
     name = f"{CALLER}: scale"
     number = as_scalar(scale, name=name)
-    as_array(number, name=name)  # raises for what a float does not hold
+    as_array(number, name=name)  # raises for numbers that are too large for a float
     return number
 
 
-def drawn_shape(
-    weights: tuple[int, int, int, int], broadcast_dims: Axes, ndim: int
-) -> tuple[int, int, int, int]:
-    """The shape of the mask: 1 along shared axes, counted without a batch in rank 3."""
+def _shared(broadcast_dims: Axes, ndim: int) -> tuple[bool, ...]:
+    """For each of the four axes of the weights, whether one draw is shared along it."""
     shared = check_axes(broadcast_dims, ndim, name="broadcast_dims")
-    batch, heads, queries, keys = (
-        1 if axis - 4 + ndim in shared else size for axis, size in enumerate(weights)
-    )
-    return batch, heads, queries, keys
+    return tuple(axis - 4 + ndim in shared for axis in range(4))

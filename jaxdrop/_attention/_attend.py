@@ -1,10 +1,11 @@
-"""Attention with dropout on its weights, and how it changes with its inputs.
+"""Attention with dropout on its weights, and its derivative, tile by tile.
 
-Forward, a tile of weights becomes sums over its keys and is forgotten. What is kept for
-differentiation is, of each query, the output, the sum of the weights and the largest
-logit. From these follows the change of the output for a change of the inputs, again
-tile by tile; its transpose is the backward pass. As the change is written in plain
-operations, it can be differentiated again, in either direction, any number of times.
+In the forward pass the weights of a tile are summed over its keys and discarded. Only
+three results are kept for differentiation: for each query the output, the sum of the
+weights and the largest logit. The derivative (:func:`change`, a JVP) computes the
+weights again from these, tile by tile, and is linear in the changes of the inputs. The
+backward pass (:func:`pull`, a VJP) is its transpose. As the derivative is written in
+plain operations, it can be differentiated again, in either mode, any number of times.
 
 References:
   Rabe, Staats, `Self-attention does not need O(n²) memory
@@ -20,7 +21,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.custom_batching import custom_vmap
 
-from jaxdrop._attention import _loops, _rows, _tiles
+from jaxdrop._attention import _groups, _loops, _tiles
 from jaxdrop._attention._call import Call, wide_dtype
 from jaxdrop._attention._plan import Plan
 from jaxdrop._attention._tiles import MASKED, Changes, Drop, Operands
@@ -28,72 +29,77 @@ from jaxdrop._typing import Array
 
 
 def attend(plan: Plan, call: Call, operands: Operands) -> tuple[Array, Array, Array]:
-    """Attends, each row on its own; gives what :data:`_call.OUTPUTS` names."""
+    """Attends, group by group; returns the results that :data:`_call.OUTPUTS` names."""
     drop = _drop(call, operands)
 
-    def row(operands: Operands) -> tuple[Array, Array, Array]:
+    def group(operands: Operands) -> tuple[Array, Array, Array]:
         narrow = operands["query"].dtype
         operands = _scaled(_widened(operands))
         visit = partial(_tiles.sums, plan, drop)
         sums = _loops.over_keys(plan, visit, _tiles.merge, operands)
-        if _may_lose_queries(plan, operands):
-            lost = sums.top <= MASKED
-            found = _over_unattended(plan, drop, lost, operands)
+        if _may_be_fully_masked(plan, operands):
+            fully_masked = sums.top <= MASKED
+            found = _over_unattended(plan, drop, fully_masked, operands)
             sums = sums._replace(
-                values=jnp.where(lost[..., None], found.values, sums.values),
-                weights=jnp.where(lost, found.weights, sums.weights),
-                top=jnp.where(lost, MASKED, sums.top),
+                values=jnp.where(fully_masked[..., None], found.values, sums.values),
+                weights=jnp.where(fully_masked, found.weights, sums.weights),
+                top=jnp.where(fully_masked, MASKED, sums.top),
             )
+        # The softmax is dropped after it was normalised: its denominator is the sum of
+        # all weights, of those that are dropped as well.
         output = sums.values / (sums.weights * _divisor(drop))[..., None]
         return output.astype(narrow), sums.weights, sums.top
 
-    output, weights, top = _loops.over_rows(row, _in_rows(plan, operands))
+    output, weights, top = _loops.over_groups(group, _in_groups(plan, operands))
     return (
-        _rows.outputs(plan, output),
-        _rows.sums(plan, weights),
-        _rows.sums(plan, top),
+        _groups.join_outputs(plan, output),
+        _groups.join_sums(plan, weights),
+        _groups.join_sums(plan, top),
     )
 
 
 def change(plan: Plan, call: Call, operands: Operands) -> tuple[Array, Array]:
-    """How the output and the sums of weights change with what has a change.
+    """The changes of the output and of the sums of weights (a JVP).
 
-    Linear in the operands whose names begin with ``d_``.
+    They are linear in the changes of the inputs: the operands whose names begin with
+    ``d_``.
     """
     drop = _drop(call, operands)
     narrow = operands["query"].dtype
 
     @partial(jax.checkpoint, prevent_cse=False)
-    def row(operands: Operands) -> tuple[Array, Array]:
+    def group(operands: Operands) -> tuple[Array, Array]:
         output, weights = operands.pop("output"), operands.pop("weights")
         operands = _scaled(_widened(operands))
         visit = partial(_tiles.changes, plan, drop)
         changes = _loops.over_keys(plan, visit, _tiles.add, operands)
-        if _may_lose_queries(plan, operands):
-            lost = operands["top"] <= MASKED
-            found = _over_unattended(plan, drop, lost, operands, "d_value")
-            values = jnp.where(lost[..., None], found.values, changes.values)
+        if _may_be_fully_masked(plan, operands):
+            fully_masked = operands["top"] <= MASKED
+            found = _over_unattended(plan, drop, fully_masked, operands, "d_value")
+            values = jnp.where(fully_masked[..., None], found.values, changes.values)
             changes = changes._replace(values=values)
+        # output = values / (keep * weights), and so by the quotient rule
+        # d_output = (d_values / keep - output * d_weights) / weights.
         values = changes.values / _divisor(drop)
         output = output.astype(weights.dtype)
         change = (values - output * changes.weights[..., None]) / weights[..., None]
         return change, changes.weights
 
-    in_rows = _in_rows(plan, operands)
+    split = _in_groups(plan, operands)
     for name in ("d_key", "d_value"):
-        if name in in_rows:
-            in_rows[name] = jnp.swapaxes(in_rows[name], -1, -2)
-    of_output, of_weights = _loops.over_rows(row, in_rows)
+        if name in split:
+            split[name] = jnp.swapaxes(split[name], -1, -2)
+    of_output, of_weights = _loops.over_groups(group, split)
     return (
-        _rows.outputs(plan, of_output).astype(narrow),
-        _rows.sums(plan, of_weights),
+        _groups.join_outputs(plan, of_output).astype(narrow),
+        _groups.join_sums(plan, of_weights),
     )
 
 
 def pull(
     plan: Plan, call: Call, operands: Operands, wanted: tuple[str, ...]
 ) -> tuple[Array, ...]:
-    """Gradients of what is wanted, from ``d_output`` and ``d_weights``."""
+    """Gradients of the wanted operands, from ``d_output`` and ``d_weights`` (a VJP)."""
     residual = dict(operands)
     cotangents = residual.pop("d_output"), residual.pop("d_weights")
 
@@ -111,33 +117,36 @@ def _drop(call: Call, operands: Operands) -> Drop:
     return Drop(operands["words"], operands["keep"], call.hash)
 
 
-_TO_ROWS = {
-    "query": _rows.query_rows,
-    "output": _rows.query_rows,
-    "key": _rows.key_rows,
-    "value": _rows.key_rows,
-    "bias": _rows.weight_rows,
-    "mask": _rows.weight_rows,
-    "weights": _rows.sum_rows,
-    "top": _rows.sum_rows,
-    "lengths": _rows.example_rows,
-    "scale": _rows.number_rows,
+_SPLIT = {
+    "query": _groups.split_queries,
+    "output": _groups.split_queries,
+    "key": _groups.split_keys,
+    "value": _groups.split_keys,
+    "bias": _groups.split_weights,
+    "mask": _groups.split_weights,
+    "weights": _groups.split_sums,
+    "top": _groups.split_sums,
+    "lengths": _groups.split_lengths,
+    "scale": _groups.split_number,
 }
 
 
-def _in_rows(plan: Plan, operands: Operands) -> Operands:
-    """Everything that rows differ in."""
-    found = {"first_row": _rows.first_rows(plan)}
+def _in_groups(plan: Plan, operands: Operands) -> Operands:
+    """The operands that differ between groups, split into groups."""
+    found = {"first_row": _groups.first_rows(plan)}
     for name, x in operands.items():
         if name == "lengths":
             x = jnp.maximum(x, 0).astype(jnp.uint32)
         if name not in ("words", "keep"):
-            found[name] = _TO_ROWS[name.removeprefix("d_")](plan, x)
+            found[name] = _SPLIT[name.removeprefix("d_")](plan, x)
     return found
 
 
 def _scaled(operands: Operands) -> Operands:
-    """Scales the query; a change of the scale is one of the query."""
+    """Multiplies the query, and its change, by the scale of the logits.
+
+    A change of the scale becomes a change of the query.
+    """
     query, scale = operands["query"], operands.pop("scale")
     operands["query"] = query * scale
     terms = []
@@ -151,7 +160,7 @@ def _scaled(operands: Operands) -> Operands:
 
 
 def _widened(operands: Operands) -> Operands:
-    """A row in at least single precision, in which everything is computed."""
+    """Operands in at least single precision, in which everything is computed."""
     wide = wide_dtype(operands["query"].dtype)
     return {
         name: x.astype(wide) if jnp.issubdtype(x.dtype, jnp.floating) else x
@@ -163,18 +172,22 @@ def _divisor(drop: Drop) -> Array:
     return jnp.where(drop.keep == 0, 1, drop.keep)
 
 
-def _may_lose_queries(plan: Plan, operands: Operands) -> bool:
-    """Whether a query may find no key among those that the plan compares it with."""
+def _may_be_fully_masked(plan: Plan, operands: Operands) -> bool:
+    """Whether all keys that the plan compares a query with may be masked."""
     return plan.skips and bool({"mask", "lengths", "bias"} & operands.keys())
 
 
 def _over_unattended(
-    plan: Plan, drop: Drop, lost: Array, operands: Operands, value: str = "value"
+    plan: Plan,
+    drop: Drop,
+    fully_masked: Array,
+    operands: Operands,
+    value: str = "value",
 ) -> Changes:
-    """Sums over all keys that a query may not attend to, if any query is lost.
+    """Sums over all keys that a query may not attend to, if any query is fully masked.
 
-    A query that finds nothing to attend to among the keys it is compared with attends
-    to all others alike, to those that the plan skips as well.
+    By the definition of softmax, a query that may not attend to any key attends to all
+    of them equally, including those that the plan skips.
     """
     visit = partial(_tiles.over_unattended, plan, drop, value)
 
@@ -187,20 +200,23 @@ def _over_unattended(
 
     if value not in operands:
         return find_nothing(operands)
-    return lax.cond(_any(lost), find, find_nothing, operands)
+    return lax.cond(_any(fully_masked), find, find_nothing, operands)
 
 
 @custom_vmap
-def _any(lost: Array) -> Array:
-    """Whether any query is lost: under vmap, any at all.
+def _any(fully_masked: Array) -> Array:
+    """Whether any query is fully masked; under vmap, any query of any mapped call.
 
-    Under vmap a condition that differs from example to example computes both sides. One
-    that holds for all does not, and the side taken is right for every query anyway.
+    Under vmap, ``lax.cond`` with a mapped condition computes both branches. With one
+    condition for all calls it computes one branch, and the sums over all keys are
+    correct for every query, as they are used for fully masked queries only.
     """
-    return lost.any()
+    return fully_masked.any()
 
 
 @_any.def_vmap
-def _any_of_batch(size: int, batched: list[bool], lost: Array) -> tuple[Array, bool]:
+def _any_of_batch(
+    size: int, batched: list[bool], fully_masked: Array
+) -> tuple[Array, bool]:
     del size, batched
-    return _any(lost), False
+    return _any(fully_masked), False

@@ -1,4 +1,4 @@
-"""What is known of a call of attention before it is traced, and its arrays by name."""
+"""A call of attention: the facts that are known before tracing, and the arrays."""
 
 import contextlib
 import dataclasses
@@ -12,39 +12,41 @@ from jaxdrop._typing import Array
 from jaxdrop.prng._bits import CounterHash
 
 Operands = dict[str, Array]
-"""The arrays of a call.
+"""The arrays of a call, by name.
 
-``query``, ``key`` and ``value`` in the layouts of ``jax.nn``, ``(batch, length, heads,
-features)``; ``scale`` and ``keep``, scalars; ``words``, the data of the mask's key; and
-maybe ``bias`` and ``mask``, of four axes, each of length 1 or whole, and
-``lengths``, int32, one for each example. For differentiation also what
-:data:`OUTPUTS` names; and changes of arrays, whose names begin with ``d_``.
+Always ``query``, ``key`` and ``value`` in the layouts of ``jax.nn``, ``(batch, length,
+heads, features)``; the scalars ``scale`` and ``keep``; and ``words``, the words of the
+key of the mask. Optionally ``bias`` and ``mask`` with four axes, each of full length or
+of length 1, and ``lengths``, int32, the number of keys of each example. For
+differentiation also the results named in :data:`OUTPUTS`, and changes of arrays, whose
+names begin with ``d_``. It is a dict, and not a record, since operands of a primitive
+come and go: absent ones must not be operands at all.
 """
 
 Shapes = dict[str, tuple[int, ...]]
 """Their shapes, by name."""
 
 OUTPUTS = ("output", "weights", "top")
-"""The output, and of each query the sum of its weights and its top logit.
+"""The output, and for each query the sum of its weights and its largest logit.
 
-The first is as ``query``, the others are ``(batch, heads, queries)`` in at least single
-precision.
+The first has the shape and dtype of ``query``, the others are ``(batch, heads,
+queries)`` in at least single precision.
 """
 
 
 @dataclasses.dataclass(frozen=True)
 class Call:
-    """Everything about a call that is known before tracing.
+    """The facts about a call that are known before tracing.
 
     Attributes:
-      is_causal: whether a query attends to no later keys.
+      is_causal: whether queries do not attend to later keys.
       window: how many keys to the left and right a query attends to, or None.
-      block: queries and keys of a block, None to choose.
-      shared: along which axes of the weights one draw is shared.
-      hash: what draws the bits of the mask.
-      precision: the precision of products that is asked for.
-      devices: over how many devices the compiler may spread the arrays.
-      in_kernels: whether kernels are asked for.
+      block: the numbers of queries and of keys of a block, None to choose.
+      shared: for each axis of the weights, whether one draw is shared along it.
+      hash: the function that computes the bits of the mask.
+      precision: the requested precision of products.
+      devices: over how many devices the compiler may shard the arrays.
+      in_kernels: whether the caller requested kernels.
     """
 
     is_causal: bool
@@ -70,7 +72,7 @@ class Call:
         return batch, heads, queries, keys
 
     def plan(self, operands: Operands, platform: str) -> Plan:
-        """The order in which attention is computed without kernels."""
+        """The plan by which attention is computed in loops, without kernels."""
         shapes = {name: operands[name].shape for name in ("query", "key")}
         return make_plan(
             self.weights(shapes),
@@ -84,12 +86,12 @@ class Call:
         )
 
     def precise(self) -> contextlib.AbstractContextManager[Any]:
-        """The context in which the call was made, for what is traced later."""
+        """A context with the precision at the time of the call, for later tracing."""
         found: contextlib.AbstractContextManager[Any]
         found = jax.default_matmul_precision(self.precision)
         return found
 
 
 def wide_dtype(dtype: Any) -> Any:
-    """What is computed in: single precision, or double for double."""
+    """The dtype of computations: single precision, or double for double."""
     return jnp.float64 if dtype == jnp.float64 else jnp.float32

@@ -1,11 +1,11 @@
-"""Attention by platform: how it is computed, differentiated and mapped.
+"""Attention as a primitive: its derivatives, its batching, and its lowerings.
 
-One primitive stands in a traced program for attention, for its derivative, a linear
-map, and for the transpose of this map. How it is computed is decided where a program is
-lowered, for the platform that it is lowered for: in kernels on an accelerator, where
-they apply, and in loops of plain operations elsewhere. A choice among traced branches
-would trace and differentiate all of them, and keep for the backward pass what any of
-them needs.
+One primitive stands in a traced program for attention, for its derivative (a JVP, which
+is linear), and for the transpose of the derivative (a VJP). Its implementation is
+chosen when a program is lowered for a platform: kernels on an accelerator, where they
+apply, and loops of plain operations elsewhere. ``lax.platform_dependent`` would not do:
+it traces and differentiates all its branches, and keeps for the backward pass whatever
+any of them needs.
 """
 
 import warnings
@@ -25,18 +25,18 @@ from jaxdrop._attention._call import OUTPUTS, Call, Operands, wide_dtype
 from jaxdrop._typing import Array
 
 _INPUTS = ("query", "key", "value", "scale", "bias")
-"""What attention is differentiated by."""
+"""The operands with respect to which attention is differentiated."""
 
 Part = str | tuple[str, ...]
-"""``"attend"``, ``"change"`` (the derivative), or what its transpose is wanted for."""
+"""``"attend"``, ``"change"`` (the JVP), or the operands whose gradients are wanted."""
 
 Levels = tuple[tuple[bool, ...], ...]
-"""For each ``vmap``, from the outermost, which operands it maps, along axis 0."""
+"""For each ``vmap``, from the outermost, whether it maps each operand, along axis 0."""
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def attend(call: Call, operands: Operands) -> tuple[Array, Array, Array]:
-    """Attends; see :data:`_call.OUTPUTS` for what it gives."""
+    """Attends; returns the results that :data:`_call.OUTPUTS` names."""
     names = tuple(operands)
     shapes = {name: operands[name].shape for name in ("query", "key")}
     output, weights, top = _attention.bind(
@@ -74,8 +74,8 @@ def _attend_jvp(call: Call, primals: Any, tangents: Any) -> Any:
 
 
 _attention = Primitive("jaxdrop_attention")
-"""Its parameters are arguments of :func:`_in_loops`, and ``draws``, the shape of which
-random bits are drawn, for those who read programs; None where they are drawn again.
+"""Its parameters are arguments of :func:`_in_loops`, and ``draws``: the shape of the
+mask, for :mod:`jaxdrop.diagnostics`; None where the mask is drawn again.
 """
 _attention.multiple_results = True
 
@@ -89,7 +89,7 @@ def _in_loops(
     part: Part,
     *arrays: Array,
 ) -> tuple[Array, ...]:
-    """Attention or its derivative in plain operations."""
+    """Attention, its derivative or gradients, in loops of plain operations."""
 
     def run(*arrays: Array) -> tuple[Array, ...]:
         operands = dict(zip(names, arrays, strict=True))
@@ -115,7 +115,7 @@ def _in_kernels(
     spread: bool,
     interpret: bool,
 ) -> tuple[Array, ...]:
-    """The same in kernels, which see the examples of all mapped calls as one batch."""
+    """The same in kernels, for which the batches of all mapped calls are one batch."""
     lead, own = _lead(arrays, levels), _own(arrays, names, levels)
     operands = _folded(names, levels, lead, arrays)
     how = {"spread": spread, "interpret": interpret}
@@ -124,7 +124,7 @@ def _in_kernels(
             found = _flash.attend(call, platform, own, operands, **how)
             results = [found[name] for name in OUTPUTS]
         else:
-            assert part != "change"  # only its transpose is made of kernels
+            assert part != "change"  # there are kernels for its transpose only
             found = _flash.pull(call, platform, own, operands, tuple(part), **how)
             results = [found[name] for name in part]
     attends = part == "attend"
@@ -137,7 +137,7 @@ def _in_kernels(
 def _folded(
     names: tuple[str, ...], levels: Levels, lead: tuple[int, ...], arrays: Any
 ) -> Operands:
-    """Operands with the axes of all levels made one with that of the examples."""
+    """Operands in which all mapped axes are merged with the axis of examples."""
     operands = {}
     for i, (name, x) in enumerate(zip(names, arrays, strict=True)):
         mapped = tuple(flags[i] for flags in levels)
@@ -156,7 +156,7 @@ def _folded(
 
 
 def _unfolded(x: Array, lead: tuple[int, ...], shape: tuple[int, ...]) -> Array:
-    """Undoes :func:`_folded` for a result of which one call has a shape."""
+    """Undoes :func:`_folded` for a result that has a given shape in a single call."""
     if not shape:  # one number for each example
         return x.reshape(*lead, -1).sum(-1)
     if not lead:
@@ -220,12 +220,14 @@ def _shapes(
 def _abstract(
     *arrays: Any, names: tuple[str, ...], levels: Levels, part: Part, **rest: Any
 ) -> list[Any]:
-    """Abstract results, which vary over every axis of a mesh that any operand does."""
+    """Abstract results; they vary over each mesh axis over which any operand varies."""
     del rest
     shapes = _shapes(arrays, names, levels, part)
     if all(x.manual_axis_type.empty for x in arrays):
         return [jax.core.ShapedArray(*shape) for shape in shapes]
 
+    # JAX computes such types by its own rules while it traces; so results that depend
+    # on all operands are traced, and only their types are used.
     def results(*arrays: Array) -> list[Array]:
         any_of = sum(((x != 0).any().astype(jnp.float32) for x in arrays), 0.0)
         return [jnp.broadcast_to(any_of, s).astype(d) for s, d in shapes]
@@ -239,18 +241,20 @@ def _abstract(
 
 
 def _run(*arrays: Array, **how: Any) -> Any:
-    """Outside of ``jit``."""
+    """Evaluates the primitive outside of ``jit``."""
     return jax.jit(partial(_attention.bind, **how))(*arrays)
 
 
 def _batched(arrays: Any, axes: Any, **how: Any) -> Any:
-    """One more level, the outermost."""
+    """Adds a level for one more ``vmap``, as the outermost one."""
     names, flags, moved = how["names"], [], []
     size = next(
         x.shape[axis] for x, axis in zip(arrays, axes, strict=True) if axis is not None
     )
     for name, x, axis in zip(names, arrays, axes, strict=True):
-        if axis is None and name.startswith("d_"):  # its transpose is for each
+        # The transpose gives a gradient for each mapped call, so that linear operands
+        # must be mapped.
+        if axis is None and name.startswith("d_"):
             x, axis = jnp.broadcast_to(x, (size, *x.shape)), 0
         flags.append(axis is not None)
         moved.append(x if axis is None else jnp.moveaxis(x, axis, 0))
@@ -262,7 +266,11 @@ def _batched(arrays: Any, axes: Any, **how: Any) -> Any:
 
 
 def _differentiated(primals: Any, tangents: Any, **how: Any) -> Any:
-    """The derivative of the derivative, or of its transpose, in plain operations."""
+    """The derivative of the derivative, or of its transpose, in plain operations.
+
+    Both are linear in the operands that begin with ``d_``: if only these change, the
+    primitive itself is the derivative.
+    """
     found = _attention.bind(*primals, **how)
     names = how["names"]
     pairs = zip(names, tangents, strict=True)
@@ -314,7 +322,7 @@ def _transposed(cotangents: Any, *arrays: Any, **how: Any) -> Any:
 
 
 def _lowered(context: Any, *nodes: Any, platform: str, **how: Any) -> Any:
-    """Chooses kernels or loops, for the platform of a program."""
+    """Lowers to kernels or to loops, depending on the platform and the call."""
     arrays = context.avals_in
     order = ("call", "names", "levels", "part")
     call, names, levels, part = (how[name] for name in order)
@@ -341,16 +349,16 @@ def _lowered(context: Any, *nodes: Any, platform: str, **how: Any) -> Any:
         )
     else:
         run = partial(_in_loops, call, _KINDS[platform], names, levels, part)
-    with warnings.catch_warnings():  # JAX says at each use that Triton is going
+    with warnings.catch_warnings():  # JAX warns of the removal of Triton at each use
         warnings.filterwarnings("ignore", "The Pallas Triton backend")
         return mlir.lower_fun(run, multiple_results=True)(context, *nodes)
 
 
 def _spreading(context: Any) -> tuple[bool, bool]:
-    """Whether the compiler spreads arrays over devices, and whether JAX lets us in.
+    """Whether the compiler shards arrays, and whether kernels can be partitioned.
 
-    Inside ``jax.shard_map`` over all axes of its mesh it does not. To be asked how a
-    kernel is spread, one has to know the devices, which JAX does not always tell.
+    Inside ``jax.shard_map`` over all axes of its mesh the compiler does not shard.
+    Custom partitioning of kernels needs the devices, which JAX does not always know.
     """
     axes = getattr(context.module_context, "axis_context", None)
     mesh = getattr(axes, "mesh", None)
@@ -368,7 +376,7 @@ def _is_exported(context: Any) -> bool:
 
 
 _KERNELS = {"tpu": "tpu", "cuda": "gpu"}
-_INTERPRETED = "tpu"  # the kernels that other platforms interpret, if they are asked to
+_INTERPRETED = "tpu"  # the kernels that other platforms interpret, if requested
 _KINDS = {"cpu": "cpu", "tpu": "tpu", "cuda": "gpu", "rocm": "gpu"}
 
 _attention.def_impl(_run)
@@ -376,7 +384,7 @@ _attention.def_abstract_eval(_abstract)
 batching.primitive_batchers[_attention] = _batched
 ad.primitive_jvps[_attention] = _differentiated
 ad.primitive_transposes[_attention] = _transposed
-# Platforms that are not named compute loops, in the order of those on a CPU.
+# Other platforms compute loops, with the plan of a CPU.
 mlir.register_lowering(_attention, partial(_lowered, platform="cpu"))
 for _platform in _KINDS:
     _rule = partial(_lowered, platform=_platform)

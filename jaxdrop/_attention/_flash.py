@@ -1,4 +1,4 @@
-"""Flash attention kernels: whether they apply, what they take, and what they give."""
+"""Flash attention kernels: when they apply, their operands and their results."""
 
 import dataclasses
 from functools import partial
@@ -17,15 +17,15 @@ from jaxdrop._attention._flash_tile import Kernel, Numbers
 from jaxdrop._attention._tiles import MASKED
 from jaxdrop._typing import Array
 
-_MOST_KEPT = 32 << 20  # bytes of gradients that a head keeps in a TPU's fast memory
-_LEAST = 128  # the least number of queries and keys for which a kernel is chosen
+_MOST_KEPT = 32 << 20  # bytes of gradients of a head in the fast memory of a TPU
+_LEAST = 128  # the least number of queries and keys for which kernels are the default
 _DTYPES = {"tpu": ("float32", "bfloat16"), "gpu": ("float32", "bfloat16", "float16")}
 _BLOCKS = {"tpu": (512, 512), "gpu": (64, 64)}
 _LEAST_BLOCKS = {"tpu": (128, 128), "gpu": (16, 16)}
 
 
 def can_compute(operands: Operands, platform: str) -> bool:
-    """Whether the kernels of a platform can compute attention of some arrays."""
+    """Whether the kernels of a platform can compute attention for these operands."""
     query = operands["query"]
     symbolic = jax.export.is_symbolic_dim
     if any(symbolic(n) for x in operands.values() for n in x.shape):
@@ -43,7 +43,7 @@ def available(platform: str) -> bool:
 
 
 def applies(call: Call, operands: Operands, platform: str) -> bool:
-    """Whether kernels are used where the caller leaves the choice."""
+    """Whether kernels are used: by default for long sequences, or on request."""
     if not can_compute(operands, platform):
         return False
     lengths = operands["query"].shape[1], operands["key"].shape[1]
@@ -51,23 +51,29 @@ def applies(call: Call, operands: Operands, platform: str) -> bool:
 
 
 def attend(
-    call: Call, platform: str, own: Any, operands: Operands, **how: Any
+    call: Call,
+    platform: str,
+    own: Any,
+    operands: Operands,
+    *,
+    spread: bool,
+    interpret: bool,
 ) -> Operands:
-    """What :data:`_call.OUTPUTS` names, computed in kernels.
+    """Computes the results that :data:`_call.OUTPUTS` names in kernels.
 
     Args:
-      call: what is known of the call.
+      call: the static facts about the call.
       platform: ``"tpu"`` or ``"gpu"``.
       own: the shapes of its arrays, by name.
-      operands: its arrays; those of several calls, if they are mapped over, have their
-        examples one after the other, and a ``scale``, ``keep`` and ``words`` each.
-      **how: ``spread``, whether the compiler may spread the arrays over devices, and
-        ``interpret``.
+      operands: its arrays. Those of several mapped calls have the examples of all calls
+        along the batch axis, and a ``scale``, ``keep`` and ``words`` for each call.
+      spread: whether the compiler may shard the arrays over devices.
+      interpret: whether to interpret the kernels.
     """
     kernel = _kernel(call, platform, own)
-    run = partial(_attend, kernel, platform, how["interpret"])
+    run = partial(_attend, kernel, platform, interpret)
     return _flash_spread.over_devices(
-        run, _prepared(call, own, operands), _RESULTS, spread=how["spread"]
+        run, _prepared(call, own, operands), _RESULTS, spread=spread
     )
 
 
@@ -80,31 +86,34 @@ def pull(
     own: Any,
     operands: Operands,
     wanted: tuple[str, ...],
-    **how: Any,
+    *,
+    spread: bool,
+    interpret: bool,
 ) -> Operands:
-    """Gradients of the arrays that are wanted, by name, from those of the output.
+    """Gradients of the wanted operands, by name, from those of the results (a VJP).
 
     Args:
-      call: what is known of the call.
+      call: the static facts about the call.
       platform: ``"tpu"`` or ``"gpu"``.
       own: the shapes of its arrays, by name.
-      operands: its arrays, what :func:`attend` gave, and ``d_output`` and
+      operands: its arrays, the results of :func:`attend`, and ``d_output`` and
         ``d_weights``.
-      wanted: names of arrays.
-      **how: as in :func:`attend`.
+      wanted: the names of operands.
+      spread: whether the compiler may shard the arrays over devices.
+      interpret: whether to interpret the kernels.
     """
     kernel = _kernel(call, platform, own)
     prepared = _prepared(call, own, operands) | {
         name: operands[name]
         for name in ("output", "weights", "top", "d_output", "d_weights")
     }
-    run = partial(_pull, kernel, platform, how["interpret"], wanted)
+    run = partial(_pull, kernel, platform, interpret, wanted)
     results = {name: name for name in ("query", "key", "value")}
     if "bias" in wanted:
         results["bias"] = "bias"
     if "scale" in wanted:
         results["scale"] = "sum"
-    found = _flash_spread.over_devices(run, prepared, results, spread=how["spread"])
+    found = _flash_spread.over_devices(run, prepared, results, spread=spread)
     if "scale" in wanted:
         found["scale"] = found["scale"].sum(1).astype(operands["scale"].dtype)
     return found
@@ -143,7 +152,12 @@ def _kernel(call: Call, platform: str, own: Any) -> Kernel:
 
 
 def _prepared(call: Call, own: Any, operands: Operands) -> Operands:
-    """The arrays of the kernels; what is of one example or head comes as one array."""
+    """The operands of the kernels; numbers of examples and heads are stacked.
+
+    ``whole`` and ``real`` have one row for each example, see
+    :class:`_flash_tile.Numbers`; all arrays so keep an axis of examples or heads along
+    which they can be sharded.
+    """
     each, heads, _, keys = call.weights(own)
     drawn = call.drawn(own)
     words, keep, scale = (operands[name] for name in ("words", "keep", "scale"))
@@ -176,7 +190,7 @@ def _prepared(call: Call, own: Any, operands: Operands) -> Operands:
 def _attend(
     kernel: Kernel, platform: str, interpret: bool, operands: Operands
 ) -> Operands:
-    """One device's part."""
+    """Attends on one device, to its examples and heads."""
     module, kernel = _backend(platform), _local(kernel, operands)
     arrays = [module.laid_out(kernel, operands[name], name) for name in _INPUTS]
     extra, numbers = _extra(module, kernel, operands), _numbers(operands)
@@ -187,13 +201,13 @@ def _attend(
         return found
 
     output, weights, top = run(kernel)
-    if _may_lose_queries(kernel, operands):
-        # A query that found nothing to attend to attends to everything alike: to what
-        # was skipped as well.
-        lost = (top[..., : kernel.queries] <= MASKED).any()
+    if _may_be_fully_masked(kernel, operands):
+        # A query whose keys are all masked attends to all of them equally, including
+        # those in tiles that were skipped; so nothing is skipped then.
+        fully_masked = (top[..., : kernel.queries] <= MASKED).any()
         dense = dataclasses.replace(kernel, skips=False)
         output, weights, top = lax.cond(
-            lost, lambda: run(dense), lambda: (output, weights, top)
+            fully_masked, lambda: run(dense), lambda: (output, weights, top)
         )
     rows = (top.shape[0], top.shape[1], -1)
     return {
@@ -210,13 +224,14 @@ def _pull(
     wanted: tuple[str, ...],
     operands: Operands,
 ) -> Operands:
-    """One device's part."""
+    """Gradients on one device, for its examples and heads."""
     module, kernel = _backend(platform), _local(kernel, operands)
     arrays = [module.laid_out(kernel, operands[name], name) for name in _INPUTS]
     narrow = operands["query"].dtype
     change = operands["d_output"].astype(narrow)
     arrays.append(module.laid_out(kernel, change, "query"))
-    # A query beyond the last weighs nothing, whatever a bias adds to its logits.
+    # Padding: with a largest logit of infinity, the weights of queries beyond the last
+    # one are 0, for any bias.
     beyond = (0.0, np.inf, 0.0)
     rows = zip(_rows(operands), beyond, strict=True)
     arrays += [module.row(kernel, x, number) for x, number in rows]
@@ -235,10 +250,10 @@ def _pull(
             )
         return found
 
-    if _may_lose_queries(kernel, operands):
-        lost = (operands["top"] <= MASKED).any()
+    if _may_be_fully_masked(kernel, operands):
+        fully_masked = (operands["top"] <= MASKED).any()
         dense = dataclasses.replace(kernel, skips=False)
-        found = lax.cond(lost, lambda: run(dense), lambda: run(kernel))
+        found = lax.cond(fully_masked, lambda: run(dense), lambda: run(kernel))
     else:
         found = run(kernel)
     gradients = {
@@ -264,11 +279,13 @@ _INPUTS = ("query", "key", "value")
 
 
 def _rows(operands: Operands) -> list[Array]:
-    """Of each query the inverse sum, the top logit, and what its logits share.
+    """For each query: the inverse sum of weights, the largest logit, and the share.
 
-    The last is the product of the output and its gradient, less that of the sum of
-    weights and its own, which only higher derivatives ask for; times the probability of
-    keeping, which the kernels leave out.
+    The gradient of a logit is ``weight * (gradient of the dropped weight - share)``,
+    where the share is the same for all keys: the product of ``output`` and ``d_output``
+    over features, less ``weights * d_weights``, which is 0 except in higher
+    derivatives. It is multiplied by the probability of keeping here, since the kernels
+    divide the whole gradient by it at the end.
     """
     output, change, weights, of_weights = (
         operands[name].astype(jnp.float32)
@@ -280,7 +297,7 @@ def _rows(operands: Operands) -> list[Array]:
 
 
 def _local(kernel: Kernel, operands: Operands) -> Kernel:
-    """The kernel of one device's heads."""
+    """The kernel for the heads of one device, which may have another group size."""
     group = operands["query"].shape[2] // operands["key"].shape[2]
     return dataclasses.replace(kernel, group=group)
 
@@ -297,8 +314,9 @@ def _numbers(operands: Operands, *, unscaled: bool = False) -> Any:
     """The scalars of the kernels.
 
     Args:
-      operands: the arrays.
-      unscaled: whether the factor of the gradients of logits is left out.
+      operands: the operands of the kernels.
+      unscaled: whether gradients are not multiplied by the scale of the logits. The
+        gradient of the scale is computed from such gradients.
     """
     names = ("whole", "real", "examples", "heads")
     whole, real, examples, heads = (operands[name] for name in names)
@@ -308,8 +326,8 @@ def _numbers(operands: Operands, *, unscaled: bool = False) -> Any:
     return Numbers(whole.reshape(-1), real.reshape(-1), examples, heads)
 
 
-def _may_lose_queries(kernel: Kernel, operands: Operands) -> bool:
-    """Whether a query may find nothing to attend to among the tiles not skipped."""
+def _may_be_fully_masked(kernel: Kernel, operands: Operands) -> bool:
+    """Whether all keys in the tiles that are not skipped may be masked for a query."""
     if not kernel.masks:
         return False
     beyond = kernel.window is not None and (
@@ -319,7 +337,7 @@ def _may_lose_queries(kernel: Kernel, operands: Operands) -> bool:
 
 
 def _backend(platform: str) -> Any:
-    """The module with the kernels of a platform; only then is Pallas imported."""
+    """The module with the kernels of a platform, imported on first use with Pallas."""
     if platform == "tpu":
         from jaxdrop._attention import _flash_tpu
 

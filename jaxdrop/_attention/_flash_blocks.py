@@ -1,4 +1,4 @@
-"""What a program of a GPU's kernels sees of an array."""
+"""Block specifications of GPU kernels: the part of an array that a program reads."""
 
 from typing import Any, NamedTuple
 
@@ -37,13 +37,13 @@ def block(x: Any, size: int) -> pl.BlockSpec:
 
 
 def head(x: Any, group: int) -> pl.BlockSpec:
-    """All of one key head, which ``group`` heads of the grid share."""
+    """The whole key head that ``group`` query heads of the grid share."""
     shape = (None, x.shape[1], None, x.shape[3])
     return pl.BlockSpec(shape, lambda b, h, i: (b, 0, lax.div(h, np.int32(group)), 0))
 
 
 def heads(x: Any, group: int) -> pl.BlockSpec:
-    """All of the ``group`` heads of one key head."""
+    """The whole of the ``group`` query heads of one key head."""
     shape = (None, x.shape[1], group, x.shape[3])
     return pl.BlockSpec(shape, lambda b, h, i: (b, 0, h, 0))
 

@@ -1,9 +1,10 @@
 """Flash attention with dropout for NVIDIA GPUs: Pallas kernels on the Triton backend.
 
-A program of the grid holds one block of queries and loops over the keys that it sees,
-or one block of keys and loops over queries; arrays stay in the layouts of ``jax.nn``.
-Where keys are held, tiles are (keys, queries), so that no product contracts the first
-axis of a tile: XLA would push the transpose up through the hash.
+A program of the grid has one block of queries and loops over the keys that it sees, or
+has one block of keys and loops over the queries that see it; arrays stay in the layouts
+of ``jax.nn``. In the second kind tiles are (keys, queries), so that no product
+contracts the first axis of a tile: the compiler would transpose the tile, and the hash
+that it is computed from.
 
 References:
   Dao, `FlashAttention-2: faster attention with better parallelism and work partitioning
@@ -26,11 +27,11 @@ from jaxdrop._attention._flash_tile import Kernel, Numbers
 from jaxdrop._typing import Array
 
 _QUERIES, _KEYS = 0, 1
-_WARPS = {"forward": 4, "backward": 8}  # fewer spill the registers of the hash
+_WARPS = {"forward": 4, "backward": 8}  # with fewer the hash spills registers
 
 
 Extra = dict[str, Array]
-"""Maybe ``bias`` and ``mask``, of four axes, each of length 1 or whole."""
+"""``bias`` and ``mask``, if given; each of their four axes is whole or of length 1."""
 
 
 def forward(
@@ -43,7 +44,7 @@ def forward(
     *,
     interpret: bool,
 ) -> tuple[Array, Array, Array]:
-    """The output, and of each query the sum of its weights and its top logit."""
+    """The output, and for each query the sum of its weights and its largest logit."""
     batch, length, heads, _ = query.shape
     row = tile.like(query, (batch, heads, length), jnp.float32)
     group, size = kernel.group, kernel.block[0]
@@ -252,8 +253,8 @@ def bias_gradient(
 ) -> Array:
     """The gradient of the bias, summed over the axes along which it has length 1.
 
-    A program holds one tile of the bias, and loops over all tiles of weights that it is
-    added to.
+    A program has one tile of the bias, and loops over all tiles of weights to which it
+    is added: the sum needs neither atomics nor a second pass.
     """
     query, key = arrays[:2]
     shape = extra["bias"].shape
@@ -326,9 +327,10 @@ def _bias_gradient(
 
 
 def available() -> bool:
-    """Whether kernels can be compiled here: newer versions of JAX want to know the GPU.
+    """Whether kernels can be compiled here.
 
-    It is one of this machine, or an abstract one of the mesh in use.
+    Newer versions of JAX need to know the GPU, which is that of this machine or of the
+    abstract mesh in use.
     """
     describe = getattr(triton, "get_gpu_info", None)
     if describe is None:
@@ -344,7 +346,7 @@ def available() -> bool:
 
 
 def laid_out(kernel: Kernel, x: Array, name: str) -> Array:
-    """An array as the kernels take it: in whole blocks, features a power of two."""
+    """Pads an array to whole blocks, and to a power of two of features."""
     length, width = kernel.block
     if name in ("bias", "mask"):
         sizes = {2: length, 3: width}
@@ -354,13 +356,13 @@ def laid_out(kernel: Kernel, x: Array, name: str) -> Array:
 
 
 def laid_back(kernel: Kernel, x: Array, like: Array) -> Array:
-    """The way back, to the shape of an array."""
+    """Undoes :func:`laid_out`, for a result with the shape of ``like``."""
     del kernel
     return x[:, : like.shape[1], :, : like.shape[3]]
 
 
 def row(kernel: Kernel, x: Array, beyond: float) -> Array:
-    """Numbers of each query as the kernels take them, and another beyond the last."""
+    """Pads one number for each query to whole blocks, with the number ``beyond``."""
     return tile.padded(x, {2: kernel.block[0]}, beyond)
 
 

@@ -1,4 +1,4 @@
-"""The grid of a TPU's kernels: the order of its steps, and what each sees."""
+"""The grid of TPU kernels: the order of its steps, and the blocks that each reads."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,18 +13,22 @@ from jaxdrop._attention import _flash_tile as tile
 from jaxdrop._attention._flash_tile import Kernel, Numbers
 from jaxdrop._typing import Array
 
-_VMEM = 24 << 20  # bytes of fast memory for tiles, beside what a head keeps there
+_VMEM = 24 << 20  # bytes of fast memory for tiles, in addition to scratch memory
 
 
 class Grid:
-    """Steps over examples, heads, blocks of queries and of keys, in some order."""
+    """Steps over examples, heads, blocks of queries and blocks of keys.
+
+    ``order`` names its axes from the outermost: ``b`` examples, ``h`` heads, ``g``
+    query heads of a key head, ``q`` blocks of queries, ``k`` blocks of keys.
+    """
 
     def __init__(self, order: str, sizes: dict[str, int], kernel: Kernel) -> None:
         self.order, self.kernel = order, kernel
         self.sizes = {**sizes, "k": kernel.steps[1]}
 
     def ids(self) -> dict[str, Array]:
-        """Where a step is, by the name of its axis."""
+        """The position of a step, by the names of the axes."""
         return {name: pl.program_id(axis) for axis, name in enumerate(self.order)}
 
     def head(self, at: dict[str, Array]) -> Array:
@@ -39,13 +43,14 @@ class Grid:
         return at["q"] * np.int32(length), at["k"] * np.int32(width)
 
     def spec(self, x: Any, kind: str) -> pl.BlockSpec:
-        """What a step sees of an array of four axes.
+        """The block of an array of four axes that a step reads or writes.
 
         Args:
           x: the array.
-          kind: ``"q"``, blocks of queries; ``"k"``, blocks of keys; ``"last k"``, the
-            same, in the last of several visits only; ``"r"``, rows with one number for
-            each query; ``"w"``, tiles of what broadcasts to the weights.
+          kind: ``"q"``, blocks of queries; ``"k"``, blocks of keys; ``"last k"``,
+            blocks of keys that are written in their last step; ``"r"``, rows with one
+            number for each query; ``"w"``, tiles of an array that broadcasts to the
+            weights.
         """
         length, width = self.kernel.block
         features = x.shape[3]
@@ -86,7 +91,8 @@ class Grid:
             return at["q"], at["k"]
         if kind == "k":
             return at["k"], none
-        # What is written before the last visit is never read: one block serves.
+        # A block of keys is complete in its last step only. All steps before map to
+        # the first block, so that the others are not written back again and again.
         last = (at["g"] == self.sizes["g"] - 1) & (at["q"] == self.sizes["q"] - 1)
         return jnp.where(last, at["k"], none), none
 
@@ -124,6 +130,6 @@ class Grid:
 
 
 def _bytes(scratch: Any) -> int:
-    """Of single precision, in whole registers."""
+    """The bytes of a scratch array of float32, padded to whole registers."""
     rows, columns = scratch.shape
     return int(4 * (rows + -rows % 8) * (columns + -columns % 128))

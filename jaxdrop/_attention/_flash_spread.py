@@ -1,8 +1,9 @@
-"""Kernels under ``jit`` on several devices: each computes its own examples and heads.
+"""Kernels under ``jit`` on several devices: each computes its examples and heads.
 
-A compiler cannot look into a kernel, and would give every device all of the work, or
-refuse. The rule of sharding says which axes may be spread: those of examples and heads,
-of which every array has the first position among the draws with it.
+The compiler cannot partition a kernel by itself: it would replicate all of the work, or
+raise an error. The sharding rule here allows it to shard the axes of examples and
+heads. The position of each example and head in the mask is an operand (``examples``,
+``heads``), so that a device draws the right part of it.
 """
 
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxdrop._attention._call import Operands
 from jaxdrop._typing import Array
 
-_AXES = {  # b examples, m key heads, g query heads of each, the others of any kind
+_AXES = {  # b examples, m key heads, mg query heads; other axes are not sharded
     "query": ("b", "q", "mg", "d"),
     "output": ("b", "q", "mg", "d"),
     "d_output": ("b", "q", "mg", "d"),
@@ -41,15 +42,14 @@ Run = Callable[[Operands], Operands]
 def over_devices(
     run: Run, operands: Operands, results: dict[str, str], *, spread: bool
 ) -> Operands:
-    """Runs one device's part on each.
+    """Runs a function on every device, for its part of the examples and heads.
 
     Args:
-      run: computes results by name from operands by name, of any part of the examples
+      run: computes results by name from operands by name, for any part of the examples
         and heads.
-      operands: all of them.
-      results: for each name of a result, an operand whose axes it has, or ``"row"`` or
-        ``"sum"``.
-      spread: whether the compiler may spread them at all.
+      operands: the operands for all examples and heads.
+      results: for each name of a result, the name of its axes in ``_AXES``.
+      spread: whether the compiler may shard the operands at all.
     """
     if not spread:
         return run(operands)
@@ -77,13 +77,13 @@ def over_devices(
 
 
 def _of(axes: tuple[str, ...], shape: tuple[int, ...]) -> tuple[str, ...]:
-    """The axes of an array, without a name where it has length 1."""
+    """The names of the axes of an array, empty where it has length 1."""
     pairs = zip(axes, shape, strict=True)
     return tuple(axis if size > 1 else "" for axis, size in pairs)
 
 
 def _rule(axes: Any, results: Any, *, grouped: bool) -> str:
-    """The axes as Shardy's rules have them: a factor for each, compound for heads."""
+    """A sharding rule of Shardy: a factor for each axis, two for query heads."""
     count = iter(range(1000))
 
     def term(axis: str) -> str:
@@ -102,7 +102,7 @@ def _rule(axes: Any, results: Any, *, grouped: bool) -> str:
 def _specs(
     axes: Any, names: tuple[str, ...], shardings: Any, heads: tuple[int, int]
 ) -> Any:
-    """From how queries are spread, how everything is, and over which mesh."""
+    """The shardings of all arrays, which follow from that of the queries."""
     query = shardings[names.index("query")]
     spec = (*query.spec, *(None,) * (4 - len(query.spec)))
     examples, all_heads = spec[0], spec[2]
@@ -163,7 +163,7 @@ def _partition(
 
 
 def _added(x: Array, axes: tuple[str, ...], query_axes: Any, spec: Any) -> Array:
-    """Adds up what devices have computed, along spread axes that a result has not."""
+    """Adds up a result over devices, along sharded axes that it does not have."""
     for axis, spread in zip(query_axes, spec, strict=True):
         own = {"mg": ("mg", "m")}.get(axis, (axis,))
         if spread is not None and not set(own) & set(axes):

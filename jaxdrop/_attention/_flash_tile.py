@@ -1,9 +1,9 @@
 """The arithmetic of one tile of weights inside a flash attention kernel.
 
-Every kernel computes tiles of (keys, queries) or of (queries, keys), whichever way
-round its products need them: a product that contracts the first axis of a tile would
-have the compiler transpose the tile, and the hash that it depends on with it. Positions
-are absolute, so that a tile draws its own part of the mask of all weights.
+A kernel computes tiles of (keys, queries) or of (queries, keys), depending on its
+products: for a product that contracts the first axis of a tile the compiler would
+transpose the tile, and the hash that it is computed from. Positions are absolute, so
+that a tile draws its part of the mask of all weights by itself.
 """
 
 import dataclasses
@@ -26,20 +26,20 @@ LOWEST = float(np.finfo(np.float32).min)
 
 @dataclasses.dataclass(frozen=True)
 class Kernel:
-    """Everything about the kernels of a call that is known before tracing.
+    """The facts about the kernels of a call that are known before tracing.
 
     Attributes:
       queries: the number of queries.
       keys: the number of keys.
       group: how many query heads share a key head.
-      block: how many queries and keys make a tile, powers of two.
-      is_causal: whether a query attends to no later keys.
+      block: the numbers of queries and keys of a tile, powers of two.
+      is_causal: whether queries do not attend to later keys.
       window: how many keys to the left and right a query attends to, or None.
       has_lengths: whether the number of keys differs between examples.
-      hash: draws the bits.
+      hash: the function that computes the bits of the mask.
       drawn: whether draws differ between queries, and between keys.
       wide: whether positions in the mask need more than one word.
-      skips: whether tiles in which nothing is attended to are left out.
+      skips: whether tiles that are completely masked are skipped.
     """
 
     queries: int
@@ -56,24 +56,24 @@ class Kernel:
 
     @property
     def steps(self) -> tuple[int, int]:
-        """How many blocks of queries and of keys there are."""
+        """The numbers of blocks of queries and of keys."""
         return -(-self.queries // self.block[0]), -(-self.keys // self.block[1])
 
     @property
     def masks(self) -> bool:
-        """Whether anything but a mask array decides what is attended to."""
+        """Whether a causal mask, a window or lengths restrict what is attended to."""
         return self.is_causal or self.window is not None or self.has_lengths
 
 
 class Numbers(NamedTuple):
-    """The scalars of all examples and heads, as the kernels take them.
+    """The scalars of all examples and heads, as flat arrays.
 
     Attributes:
-      whole: the two words of the key, the threshold and the number of keys of each
-        example, uint32, one after the other.
-      real: scale, inverse and factor of each example, one after the other.
-      examples: where each example begins among the rows of drawn weights, uint32.
-      heads: where each head begins among those of an example, uint32.
+      whole: four uint32 numbers for each example: the two words of the key, the
+        threshold and the number of keys.
+      real: three float32 numbers for each example: scale, inverse and factor.
+      examples: the number of the first row of each example in the mask, uint32.
+      heads: the number of the first row of each head, relative to its example, uint32.
     """
 
     whole: Array
@@ -83,18 +83,17 @@ class Numbers(NamedTuple):
 
 
 class Scalars(NamedTuple):
-    """The numbers of one head of one example.
+    """The scalars of one head of one example.
 
     Attributes:
       words: the two words of the key of the mask, uint32.
-      threshold: what survives has bits below it, see
+      threshold: entries with bits below it survive, see
         :func:`jaxdrop._masks.threshold_of`; int32.
       length: the number of keys, int32.
-      first_row: the number of the head's first row among all rows of drawn weights,
-        uint32.
-      scale: of the logits.
-      inverse: one over the probability of keeping, or 0 where nothing is kept.
-      factor: of the gradients of queries and keys.
+      first_row: the number of the first row of the head in the mask, uint32.
+      scale: the factor of the logits.
+      inverse: one over the probability of keeping, or 0 if nothing is kept.
+      factor: the factor of the gradients of queries and keys.
     """
 
     words: tuple[Array, Array]
@@ -121,8 +120,8 @@ def places(
     Args:
       first_query: the position of its first query.
       first_key: the position of its first key.
-      shape: how many queries and keys it has.
-      keys_axis: which axis is that of the keys.
+      shape: the numbers of queries and keys.
+      keys_axis: the axis of the keys.
     """
 
     def along(axis: int, size: int, first: Array) -> Array:
@@ -138,14 +137,14 @@ def places(
 def logits_of(
     kernel: Kernel, scalars: Scalars, at: Places, product: Array, extra: dict[str, Any]
 ) -> tuple[Array, Array | None]:
-    """The logits of a tile, and which of them depend on the inputs, None for all.
+    """The logits of a tile, and which of them are not masked, None for all.
 
     Args:
-      kernel: what is known of the call.
-      scalars: the numbers of the head.
+      kernel: the static facts about the call.
+      scalars: the scalars of the head.
       at: the positions of the tile.
       product: queries times keys, in the orientation of ``at``.
-      extra: maybe ``bias`` and ``mask``, in the same orientation.
+      extra: ``bias`` and ``mask``, if given, in the same orientation.
     """
     logits = product * scalars.scale
     if "bias" in extra:
@@ -175,7 +174,10 @@ def _attended(
 
 
 def survives(kernel: Kernel, scalars: Scalars, at: Places) -> Array:
-    """The tile's part of the mask, of length 1 along axes that share draws."""
+    """The part of the dropout mask of a tile, of length 1 along axes that share draws.
+
+    The arithmetic is that of :func:`_tiles.counters_of`, in the orientation of ``at``.
+    """
     queries, keys = kernel.drawn
     row = jnp.broadcast_to(scalars.first_row, (1, 1))
     if queries:
@@ -190,7 +192,8 @@ def survives(kernel: Kernel, scalars: Scalars, at: Places) -> Array:
         zero = jnp.zeros_like(row)
         high, first = _threefry.add_product(zero, zero, row, kernel.keys)
         low = first + key
-        if kernel.keys & (kernel.keys - 1):  # else no row crosses the end of a word
+        # With a power of two of keys the low word cannot overflow within a row.
+        if kernel.keys & (kernel.keys - 1):
             high = high + (low < key).astype(jnp.uint32)
     bits = kernel.hash(scalars.words, high, low)
     return (bits >> np.uint32(9)).astype(jnp.int32) < scalars.threshold
@@ -199,7 +202,7 @@ def survives(kernel: Kernel, scalars: Scalars, at: Places) -> Array:
 def visible(
     kernel: Kernel, scalars: Scalars, first_query: Array, first_key: Array
 ) -> Array | None:
-    """Whether anything of a tile may be attended to; None if nothing is skipped."""
+    """Whether a tile is not completely masked; None if no tile is skipped."""
     if not kernel.skips:
         return None
     last_query = first_query + np.int32(kernel.block[0] - 1)
@@ -219,7 +222,7 @@ def visible(
 def keys_seen(
     kernel: Kernel, scalars: Scalars, first_query: Array
 ) -> tuple[Array, Array]:
-    """The first block of keys that a block of queries is compared with, and the end."""
+    """The range of blocks of keys that a block of queries sees: the first, the end."""
     first, end = jnp.zeros((), jnp.int32), jnp.full((), kernel.keys, jnp.int32)
     if kernel.skips:
         beyond = first_query + np.int32(kernel.block[0])
@@ -239,7 +242,7 @@ def keys_seen(
 def queries_seeing(
     kernel: Kernel, scalars: Scalars, first_key: Array
 ) -> tuple[Array, Array]:
-    """The first block of queries that sees a block of keys, and the end."""
+    """The range of blocks of queries that see a block of keys: the first, the end."""
     first, end = jnp.zeros((), jnp.int32), jnp.full((), kernel.queries, jnp.int32)
     if kernel.skips:
         if kernel.is_causal:
@@ -262,7 +265,7 @@ def _blocks(first: Array, end: Array, size: int) -> tuple[Array, Array]:
 
 
 def product(left: Array, right: Array, axes: tuple[int, int]) -> Array:
-    """Sums over one axis of each of two matrices, in single precision."""
+    """The product of two matrices over one axis of each, in single precision."""
     found: Array = lax.dot_general(
         left,
         right,
@@ -273,7 +276,7 @@ def product(left: Array, right: Array, axes: tuple[int, int]) -> Array:
 
 
 def scalars_of(numbers: Any, example: Array, head: Array) -> Scalars:
-    """The numbers of a head of an example, read from references to all of them."""
+    """The scalars of one head of one example, read from references to all scalars."""
     whole, real, examples, heads = numbers
     four, three = example * np.int32(4), example * np.int32(3)
     words = [whole[four + np.int32(i)] for i in range(4)]
@@ -288,7 +291,7 @@ def scalars_of(numbers: Any, example: Array, head: Array) -> Scalars:
 
 
 def padded(x: Array, multiples: dict[int, int], beyond: float = 0) -> Array:
-    """Zeros, or another number, behind, up to a multiple along some axes."""
+    """Pads axes at their end to multiples of given sizes, with 0 or another number."""
     missing = [-x.shape[a] % multiples.get(a, 1) for a in range(x.ndim)]
     if not any(missing):
         return x
@@ -296,7 +299,7 @@ def padded(x: Array, multiples: dict[int, int], beyond: float = 0) -> Array:
 
 
 def like(x: Any, shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
-    """A shape that varies over the same axes of a mesh as an array."""
+    """A shape and dtype, varying over the same mesh axes as ``x``."""
     if isinstance(x, jax.ShapeDtypeStruct):
         kind = x.manual_axis_type
     else:

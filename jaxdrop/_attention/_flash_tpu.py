@@ -1,12 +1,12 @@
 """Flash attention with dropout for TPUs: Pallas kernels on the Mosaic backend.
 
-Tiles are held as (keys, queries): sums over keys are then additions of whole registers,
-and the sums of each query are rows. A step of the grid computes one tile. Forward, the
-steps over keys come last, and add to an output that stays in fast memory. Backward is
-one kernel, so that each tile is drawn once: the gradient of a block of queries stays
-while its keys pass by, and the gradients of all keys and values of a head stay
-throughout, in single precision. :func:`_flash.can_compute` is False for
-sequences of keys that are too long for this.
+Tiles are (keys, queries): sums over keys are then additions of whole registers, and the
+sums of the queries are rows. A step of the grid computes one tile. In the forward pass
+the innermost steps are over keys, and add to an output in fast memory. The backward
+pass is one kernel, so that the mask of each tile is drawn once: fast memory holds the
+gradient of a block of queries during its steps over keys, and the gradients of all keys
+and values of a head during all steps of that head, in single precision.
+:func:`_flash.can_compute` is False for sequences of keys that are too long for this.
 
 References:
   Dao, `FlashAttention-2: faster attention with better parallelism and work partitioning
@@ -26,11 +26,11 @@ from jaxdrop._attention._flash_grid import Grid
 from jaxdrop._attention._flash_tile import Kernel, Numbers, Scalars
 from jaxdrop._typing import Array
 
-_CHUNK = 64  # keys of a tile whose weights are computed at once, in registers
+_CHUNK = 64  # keys of a tile whose weights are computed together, in registers
 
 
 Extra = dict[str, Array]
-"""Maybe ``bias`` and ``mask`` (int8), of four axes, each of length 1 or whole."""
+"""``bias`` and ``mask`` (int8), if given; their four axes are whole or of length 1."""
 
 
 def forward(
@@ -46,8 +46,8 @@ def forward(
     """Attends; arrays are ``(batch, heads, length, features)``, in whole blocks.
 
     Returns:
-      The output, and of each query the sum of its weights and its top logit, ``(batch,
-      heads, 1, queries)``.
+      The output, and for each query the sum of its weights and its largest logit,
+      ``(batch, heads, 1, queries)``.
     """
     batch, heads, _, features = query.shape
     length = kernel.block[0]
@@ -117,15 +117,14 @@ def backward(
     *,
     interpret: bool,
 ) -> tuple[Array, Array, Array]:
-    """The gradients of queries, keys and values, the first not multiplied by the scale.
+    """The gradients of queries, keys and values.
 
     Args:
-      kernel: what is known of the call.
-      numbers: its scalars.
-      arrays: query, key, value, the output's gradient, and of each query the inverse
-        sum of weights, the top logit, and the product of output and gradient, times the
-        probability of keeping.
-      extra: maybe bias and mask.
+      kernel: the static facts about the call.
+      numbers: the scalars of examples and heads.
+      arrays: query, key, value, the gradient of the output, and the three numbers of
+        each query from :func:`_flash._rows`.
+      extra: bias and mask, if given.
       interpret: whether to interpret the kernel.
     """
     query, key, _, *_ = arrays
@@ -283,7 +282,7 @@ def _bias_gradient(
 
 
 def _extra(names: tuple[str, ...], references: Any) -> dict[str, Array]:
-    """Tiles of bias and mask, turned to (keys, queries)."""
+    """Tiles of bias and mask, transposed to (keys, queries)."""
     return {
         name: at[...].astype(jnp.float32).T
         for name, at in zip(names, references, strict=True)
@@ -291,19 +290,19 @@ def _extra(names: tuple[str, ...], references: Any) -> dict[str, Array]:
 
 
 def _chunks(places: tile.Places) -> list[tuple[slice, tile.Places]]:
-    """A tile in parts that registers can hold, from the first key to the last."""
+    """The parts of a tile along its keys, small enough for registers."""
     keys = places.key.shape[0]
     parts = [slice(i, min(i + _CHUNK, keys)) for i in range(0, keys, _CHUNK)]
     return [(part, places._replace(key=places.key[part])) for part in parts]
 
 
 def available() -> bool:
-    """Whether kernels can be compiled here: for TPUs, anywhere."""
+    """Whether kernels can be compiled here: kernels for TPUs can, anywhere."""
     return True
 
 
 def laid_out(kernel: Kernel, x: Array, name: str) -> Array:
-    """An array as the kernels take it: heads first, and in whole blocks."""
+    """Moves heads to the front of an array, and pads it to whole blocks."""
     length, width = kernel.block
     if name in ("bias", "mask"):
         sizes = {2: length, 3: width}
@@ -313,18 +312,18 @@ def laid_out(kernel: Kernel, x: Array, name: str) -> Array:
 
 
 def laid_back(kernel: Kernel, x: Array, like: Array) -> Array:
-    """The way back, to the shape of an array."""
+    """Undoes :func:`laid_out`, for a result with the shape of ``like``."""
     del kernel
     return x[:, :, : like.shape[1]].swapaxes(1, 2)
 
 
 def row(kernel: Kernel, x: Array, beyond: float) -> Array:
-    """Numbers of each query as the kernels take them, and another beyond the last."""
+    """Pads one number for each query to whole blocks, with the number ``beyond``."""
     return tile.padded(x[:, :, None], {3: kernel.block[0]}, beyond)
 
 
 def _when(condition: Array | None) -> Callable[[Callable[[], None]], Any]:
-    """``pl.when``, or always."""
+    """``pl.when``, or unconditional for a condition of None."""
     if condition is None:
         return lambda body: body()
     return pl.when(condition)

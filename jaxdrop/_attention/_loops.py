@@ -1,7 +1,7 @@
-"""The loops around a tile: over rows, strips, blocks of queries and tiles of keys.
+"""The loops around a tile: over groups, strips, blocks of queries and tiles of keys.
 
-All of them are maps and sums, so that each can be differentiated in either direction,
-and its backward pass is a loop of the same kind.
+All of them are maps and sums, so that they can be differentiated in either mode, and
+the transpose of a loop is a loop of the same kind.
 """
 
 from collections.abc import Callable
@@ -20,13 +20,13 @@ from jaxdrop._typing import Array
 _T = TypeVar("_T")
 
 Visit = Callable[[bool, Operands], _T]
-"""From whether all its keys exist, and the operands of a tile, to what it adds."""
+"""From whether all keys of a tile exist, and its operands, to its part of the sums."""
 
 Merge = Callable[[_T], _T]
 """Adds up parts along the first axis."""
 
 _QUERIES, _KEYS = 0, 1
-_AXES = {  # of queries and of keys
+_AXES = {  # the axis of queries and the axis of keys of an operand, behind steps
     "query": (3, None),
     "d_query": (3, None),
     "top": (3, None),
@@ -39,54 +39,54 @@ _AXES = {  # of queries and of keys
     "mask": (3, 4),
 }
 _BEYOND = {"top": np.inf}
-"""What stands behind the last entry, where not 0: queries that do not exist weigh 0."""
+"""The padding of operands, where not 0: the weights of padded queries become 0."""
 
 
-def over_rows(visit: Callable[[Operands], _T], operands: Operands) -> _T:
-    """Maps over the two leading axes of all operands, steps over examples and heads."""
+def over_groups(visit: Callable[[Operands], _T], operands: Operands) -> _T:
+    """Maps over the two leading axes of operands: the steps over examples and heads."""
     return _each(partial(_each, visit), operands)
 
 
-def over_keys(plan: Plan, visit: Visit[_T], merge: Merge[_T], row: Operands) -> _T:
-    """Sums over all keys that the queries of a row see.
+def over_keys(plan: Plan, visit: Visit[_T], merge: Merge[_T], group: Operands) -> _T:
+    """Sums over all keys with which the plan compares the queries of a group.
 
     Args:
       plan: the plan of the call.
-      visit: what a tile adds.
+      visit: computes the part of a tile.
       merge: adds up parts.
-      row: the operands of a row.
+      group: the operands of a group.
 
     Returns:
       Arrays whose axis 3 is that of the queries.
     """
-    parts = [_run(plan, visit, merge, row, run) for run in plan.runs]
+    parts = [_run(plan, visit, merge, group, run) for run in plan.runs]
     return jax.tree.map(lambda *xs: jnp.concatenate(xs, 3), *parts)
 
 
 def _run(
-    plan: Plan, visit: Visit[_T], merge: Merge[_T], row: Operands, run: Strips
+    plan: Plan, visit: Visit[_T], merge: Merge[_T], group: Operands, run: Strips
 ) -> _T:
-    """Maps over strips of equal width that follow each other."""
+    """Maps over neighbouring strips of equal width, in one loop."""
     length, size = plan.pane
     first = np.asarray([[s.query * length, s.key * size] for s in run], np.uint32)
     last_key = first[:, 1] + np.uint32(run[0].width * size)
-    split = _strip(plan, row, run[0]) if len(run) == 1 else _strips(plan, row, run)
+    split = _strip(plan, group, run[0]) if len(run) == 1 else _strips(plan, group, run)
     split["first_query"], split["first_key"] = jnp.asarray(first.T)[..., None, None]
-    # Where tiles do not divide a strip, the last one ends in keys beyond it.
+    # If the tiles do not divide a strip evenly, the last one ends in padded keys.
     split["end_key"] = jnp.asarray(np.minimum(last_key, plan.keys))[:, None, None]
-    split["first_row"] = _moved(plan, row["first_row"], split["first_query"])
+    split["first_row"] = _moved(plan, group["first_row"], split["first_query"])
     whole = len(run) == 1 or bool((last_key <= plan.keys).all())
     parts = _each(partial(_blocks, plan, visit, merge, whole), split)
     queries = min(plan.queries - int(first[0, 0]), len(run) * length)
     return _join(parts, queries)
 
 
-def _strip(plan: Plan, row: Operands, strip: Strip) -> Operands:
-    """The queries and keys of one strip."""
-    by_query, by_key = _axes(row, _QUERIES), _axes(row, _KEYS)
+def _strip(plan: Plan, group: Operands, strip: Strip) -> Operands:
+    """The operands of a single strip, cut out without padding."""
+    by_query, by_key = _axes(group, _QUERIES), _axes(group, _KEYS)
     length, size = plan.pane
     taken = {}
-    for name, x in row.items():
+    for name, x in group.items():
         if name in by_query:
             x = _part(x, by_query[name], strip.query * length, length)
         if name in by_key:
@@ -95,13 +95,13 @@ def _strip(plan: Plan, row: Operands, strip: Strip) -> Operands:
     return taken
 
 
-def _strips(plan: Plan, row: Operands, run: Strips) -> Operands:
-    """Copies to each strip its queries and its keys."""
-    by_query, by_key = _axes(row, _QUERIES), _axes(row, _KEYS)
+def _strips(plan: Plan, group: Operands, run: Strips) -> Operands:
+    """The operands of several strips, stacked; each strip has a copy of its keys."""
+    by_query, by_key = _axes(group, _QUERIES), _axes(group, _KEYS)
     numbers, width = np.arange(len(run))[:, None], run[0].width
     keys = np.asarray([[strip.key] for strip in run]) + np.arange(width)
     taken = {}
-    for name, x in row.items():
+    for name, x in group.items():
         if name not in by_query and name not in by_key:
             taken[name] = x[None]
             continue
@@ -127,7 +127,7 @@ def _blocks(
 
     Args:
       plan: the plan of the call.
-      visit: what a tile adds.
+      visit: computes the part of a tile.
       merge: adds up parts.
       whole: whether all keys of the strip are known to exist. Static.
       strip: the operands of a strip.
@@ -154,7 +154,11 @@ def _each(
     operands: Operands,
     over: Callable[[Callable[[Operands], _T], Operands], _T] = lax.map,
 ) -> _T:
-    """Maps over the first axis; operands of length 1 there are shared by all steps."""
+    """Maps over the first axis of operands.
+
+    Operands whose first axis has length 1 are shared by all steps: they are closed over
+    and not looped over, so that they are not copied for each step.
+    """
     shared = {name: x[0] for name, x in operands.items() if x.shape[0] == 1}
     looped = {name: x for name, x in operands.items() if name not in shared}
     if not looped:
@@ -163,13 +167,13 @@ def _each(
 
 
 def _at_once(visit: Callable[[Operands], _T], operands: Operands) -> _T:
-    """Vectorizes over the two leading axes: the examples and key heads of a row."""
+    """Vectorizes over the two leading axes: the groups that are computed at once."""
     vectorized = partial(_each, over=lambda step, xs: jax.vmap(step)(xs))
     return vectorized(partial(vectorized, visit), operands)
 
 
 def _even(length: int, limit: int) -> tuple[int, int]:
-    """Into how many parts, none longer than a limit, and how long each is."""
+    """The number of equal parts that are not longer than a limit, and their length."""
     parts = -(-length // limit)
     return parts, -(-length // parts)
 
@@ -179,33 +183,33 @@ def _steps(count: int, size: int) -> Array:
 
 
 def _moved(plan: Plan, first_row: Array, by: Array) -> Array:
-    """The number of the first row of weights, some queries further on."""
+    """The number of the first row of weights, ``by`` queries later."""
     return first_row[None] + by if plan.drawn[2] > 1 else first_row[None]
 
 
-def _axes(row: Operands, which: int) -> dict[str, int]:
-    """Where the axis of queries or keys is, in the operands that vary along it."""
-    axes = {name: _AXES.get(name, (None, None))[which] for name in row}
+def _axes(operands: Operands, which: int) -> dict[str, int]:
+    """The axis of queries or keys of each operand that has one longer than 1."""
+    axes = {name: _AXES.get(name, (None, None))[which] for name in operands}
     return {
         name: axis
         for name, axis in axes.items()
-        if axis is not None and row[name].shape[axis] > 1
+        if axis is not None and operands[name].shape[axis] > 1
     }
 
 
-def _split_all(row: Operands, which: int, size: int) -> Operands:
-    """Cuts operands into equal parts along a new first axis, padding the last."""
-    axes = _axes(row, which)
+def _split_all(operands: Operands, which: int, size: int) -> Operands:
+    """Splits operands into equal parts along a new first axis, padding the last."""
+    axes = _axes(operands, which)
     return {
         name: _split(x, axes[name], size, _BEYOND.get(name, 0))
         if name in axes
         else x[None]
-        for name, x in row.items()
+        for name, x in operands.items()
     }
 
 
 def _part(x: Array, axis: int, start: int, size: int) -> Array:
-    """Some entries along an axis, as far as there are."""
+    """Entries along an axis, at most to its end."""
     return lax.slice_in_dim(x, start, min(start + size, x.shape[axis]), axis=axis)
 
 
@@ -219,7 +223,7 @@ def _split(x: Array, axis: int, size: int, beyond: float = 0) -> Array:
 
 
 def _join(parts: _T, length: int) -> _T:
-    """Undoes a cut along the axis of queries."""
+    """Undoes a split along the axis of queries, and removes the padding."""
 
     def join(x: Array) -> Array:
         x = jnp.moveaxis(x, 0, 3)

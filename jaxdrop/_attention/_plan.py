@@ -1,11 +1,12 @@
-"""In what order attention is computed: rows, strips, blocks, tiles, from the shapes.
+"""The plan of a call: its division into groups, strips, blocks and tiles.
 
-A row is what shares its keys: the query heads of one key head of one example. Where
-queries see only some of the keys, its matrix of weights is cut into strips of queries,
-each as wide as the keys that they see, in steps of square panes; the rest is never
-computed. A strip is cut into blocks of queries, and a block, where its keys are many,
-into tiles of keys. Only one tile of weights, of as many rows as fit, is held at a time.
-The plan decides how fast a result comes, never what it is.
+A group is one example and one key head, with all query heads that share it. If queries
+see only some of the keys, the weights of a group are divided into strips of queries,
+each with the keys that any of its queries sees; lengths of strips are counted in panes,
+squares of weights. Weights outside of strips are never computed. A strip is divided
+into blocks of queries, and a block, if it has many keys, into tiles of keys. Only one
+tile of weights, for as many groups as fit, is held at a time. The plan affects the
+speed, never the result. docs/design.md has a drawing.
 """
 
 import dataclasses
@@ -16,13 +17,13 @@ from typing import NamedTuple
 import jax
 
 _PANES_TO_A_SIDE = (2, 4)
-_MOST_RUNS = 4  # of strips: each is a program of its own
+_MOST_RUNS = 4  # runs of equal strips, each of which is compiled separately
 _SHORTEST_PANE = 512
-_LONGEST_ROW = 8192
-_TILE_KEYS = 2048  # of rows that are longer
-_TILE_ENTRIES = {  # weights held at once on a device
-    "cpu": 1 << 19,  # what fits into caches
-    "gpu": 1 << 24,  # what keeps an accelerator busy
+_WIDEST_BLOCK = 8192  # keys of a block that is not divided into tiles
+_TILE_KEYS = 2048  # keys of a tile of a wider block
+_TILE_ENTRIES = {  # weights that are held at once on a device
+    "cpu": 1 << 19,  # as many as fit into caches
+    "gpu": 1 << 24,  # enough to keep an accelerator busy
     "tpu": 1 << 24,
 }
 
@@ -31,11 +32,11 @@ Reach = tuple[int, int]
 
 
 class Strip(NamedTuple):
-    """Queries, and the keys that any of them sees, counted in panes.
+    """One pane of queries, with all panes of keys that any of them sees.
 
     Attributes:
-      query: the pane of the queries.
-      key: the first pane of the keys.
+      query: the index of the pane of queries.
+      key: the index of the first pane of keys.
       width: the number of panes of keys.
     """
 
@@ -49,7 +50,7 @@ Strips = tuple[Strip, ...]
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """Everything about a call that is known before it is traced.
+    """How the weights of a call are divided.
 
     Attributes:
       batch: the number of examples.
@@ -59,16 +60,17 @@ class Plan:
       keys: the number of keys.
       drawn: the shape of the dropout mask, (batch, heads, queries, keys), 1 where it is
         shared.
-      is_causal: whether a query sees no later keys.
-      window: how far a query sees to either side, or None.
-      rows: how many examples, and how many key heads, are computed at once.
-      pane: queries and keys of a pane.
+      is_causal: whether queries do not see later keys.
+      window: how many keys to the left and right a query sees, or None.
+      at_once: how many examples, and how many key heads, are computed at once.
+      pane: the numbers of queries and keys of a pane.
       strips: one for each pane of queries, in order.
-      block: how many queries and keys of the widest strip are computed at once.
-      stretches: whether blocks of narrower strips are longer, of as many weights.
-      holds: whether a tile of the mask is written to memory before it is used. The
-        compiler for TPUs would otherwise draw it inside of each product, again for
-        every tile of the product.
+      block: the numbers of queries and keys of a tile of the widest strip.
+      stretches: whether blocks of narrower strips have more queries, so that their
+        tiles have as many weights.
+      stores_mask: whether a tile of the mask is written to memory before it is used.
+        Otherwise the compiler for TPUs would fuse the hash into each product, and
+        compute it again for every tile of the product.
     """
 
     batch: int
@@ -79,21 +81,21 @@ class Plan:
     drawn: tuple[int, int, int, int]
     is_causal: bool
     window: Reach | None
-    rows: tuple[int, int]
+    at_once: tuple[int, int]
     pane: tuple[int, int]
     strips: Strips
     block: tuple[int, int]
     stretches: bool = False
-    holds: bool = False
+    stores_mask: bool = False
 
     @property
     def steps(self) -> tuple[int, int]:
-        """How many steps are made over the examples, and over the key heads."""
-        return self.batch // self.rows[0], self.key_heads // self.rows[1]
+        """The numbers of steps over the examples, and over the key heads."""
+        return self.batch // self.at_once[0], self.key_heads // self.at_once[1]
 
     @property
     def grid(self) -> tuple[int, int]:
-        """How many panes there are along both axes."""
+        """The numbers of panes along queries and along keys."""
         return -(-self.queries // self.pane[0]), -(-self.keys // self.pane[1])
 
     @property
@@ -103,7 +105,7 @@ class Plan:
 
     @property
     def runs(self) -> list[Strips]:
-        """The strips, those of equal width that follow each other together."""
+        """The strips, with neighbours of equal width together."""
         return _runs(self.strips)
 
     def dense(self) -> "Plan":
@@ -112,7 +114,7 @@ class Plan:
         return dataclasses.replace(self, pane=pane, strips=(Strip(0, 0, 1),))
 
     def block_of(self, queries: int, keys: int) -> tuple[int, int]:
-        """The most queries and keys of a strip that are computed at once."""
+        """The largest numbers of queries and keys of a tile of such a strip."""
         length, width = self.block
         if self.stretches and keys < width:
             length = length * width // keys
@@ -130,39 +132,41 @@ def make_plan(
     devices: int,
     block: tuple[int | None, int | None] = (None, None),
 ) -> Plan:
-    """Chooses rows, panes and blocks.
+    """Chooses panes, strips, blocks, and how many groups are computed at once.
 
     Args:
       weights: the shape of the weights, (batch, heads, queries, keys).
       key_heads: the number of heads of the keys.
       drawn: the shape of the dropout mask.
-      is_causal: whether a query sees no later keys.
-      window: how far a query sees to either side, or None.
+      is_causal: whether queries do not see later keys.
+      window: how many keys to the left and right a query sees, or None.
       platform: ``"cpu"``, ``"gpu"`` or ``"tpu"``.
-      devices: over how many devices the compiler may spread examples and heads.
-      block: queries and keys of a block, None to choose.
+      devices: over how many devices the compiler may shard examples and heads.
+      block: the numbers of queries and keys of a block, None to choose.
     """
     batch, heads, queries, keys = weights
     group = heads // key_heads
     longest = max(queries, keys)
     left, right = (min(reach, longest) for reach in window or (longest, longest))
     if window is not None:
-        window = (left, right)  # as far as there are keys: in one word
+        window = (left, right)  # not beyond all keys, so that it fits into one word
     shortest = min(_SHORTEST_PANE, max(block[0] or 0, block[1] or 0) or _SHORTEST_PANE)
     reach = (left, 0 if is_causal else right)
     pane, strips = _choose_strips(queries, keys, reach, shortest)
     widest = min(keys, max(map(_width, strips)) * pane[1])
-    width = block[1] or (widest if widest <= _LONGEST_ROW else _TILE_KEYS)
+    width = block[1] or (widest if widest <= _WIDEST_BLOCK else _TILE_KEYS)
     width = min(width, widest)
-    # Whatever axis is spread over devices must not be looped over.
+    # A loop over an axis that is sharded over devices would serialize the devices. It
+    # is not known here which axis is sharded, so that as many examples, and as many key
+    # heads, as there may be devices are computed at once.
     together = math.gcd(key_heads, devices)
-    symbolic = jax.export.is_symbolic_dim(batch)  # of any number: all at once
+    symbolic = jax.export.is_symbolic_dim(batch)  # then all examples are taken at once
     examples, least = batch, devices
     if not symbolic:
         examples = least = math.gcd(batch, devices)
     room = devices * _TILE_ENTRIES[platform] // (least * together * group * width)
     length = min(block[0] or max(16, room - room % 16), pane[0])
-    room //= 2  # products of many small matrices gain less from each other
+    room //= 2  # more groups at once gain less than larger tiles
     if length == pane[0] and room >= 2 * length:
         more = _divisor(key_heads // together, room // length)
         together *= more
@@ -177,22 +181,22 @@ def make_plan(
         drawn=drawn,
         is_causal=is_causal,
         window=window,
-        rows=(examples, together),
+        at_once=(examples, together),
         pane=pane,
         strips=strips,
         block=(length, width),
         stretches=block[0] is None,
-        holds=platform == "tpu",
+        stores_mask=platform == "tpu",
     )
 
 
 def _choose_strips(
     queries: int, keys: int, reach: Reach, shortest: int
 ) -> tuple[tuple[int, int], Strips]:
-    """The size of panes that leaves least to compute, and the strips.
+    """The size of panes with which the fewest weights are computed, and the strips.
 
-    Keys are copied once for each strip of many that they are in, so that a size with
-    many panes to a strip is out of the question.
+    Strips of one loop are stacked, with a copy of their keys for each of them, so that
+    sizes with many panes in a strip would cost too much memory.
     """
     longest = max(queries, keys)
     sizes = {-(-longest // count) for count in _PANES_TO_A_SIDE}
@@ -211,9 +215,10 @@ def _choose_strips(
 
 
 def _strips_of(queries: int, keys: int, reach: Reach, size: int) -> Strips:
-    """The keys that the queries of each pane of a size see.
+    """The strips for panes of a given size.
 
-    A query that sees nothing at all attends to everything alike, as softmax has it.
+    By the definition of softmax a query that sees no keys attends to all of them
+    equally, so that its strip has all keys.
     """
     left, right = reach
     strips = []
@@ -236,7 +241,7 @@ def _width(strip: Strip) -> int:
 
 
 def _divisor(number: int, limit: int) -> int:
-    """The largest divisor of a number that is no larger than a limit, at least 1."""
+    """The largest divisor of a number that is at most a limit, at least 1."""
     return max(
         d for d in range(1, number + 1) if number % d == 0 and d <= max(1, limit)
     )

@@ -1,8 +1,9 @@
-"""One tile of attention weights: which of them survive, and what they sum to.
+"""One tile of attention weights: its logits, its part of the mask, and its sums.
 
-A tile belongs to one key head of one example; its arrays have the axes (query heads of
-the key head, queries, keys), or features in place of keys. Positions are absolute: a
-tile draws its own part of the mask of all weights, wherever its edges are.
+A tile belongs to one group: one key head of one example. Its arrays have the axes
+(query heads of the key head, queries, keys), or features instead of keys. Positions are
+absolute, so that a tile draws its part of the mask of all weights by itself, for any
+block size.
 """
 
 import functools
@@ -23,13 +24,13 @@ from jaxdrop.prng import _threefry
 from jaxdrop.prng._bits import CounterHash
 
 MASKED = -0.7 * float(np.finfo(np.float32).max)
-"""The logit of what must not be attended to, that of ``jax.nn``.
+"""The logit of a masked key, the same as in ``jax.nn``.
 
-It is finite: a query that may attend to nothing attends to everything alike.
+It is finite, so that a query whose keys are all masked attends to all of them equally.
 """
 
 Operands = dict[str, Array]
-"""The arrays of a row, block or tile by name; see :data:`_loops._AXES`."""
+"""The arrays of a group, block or tile, by name; see :data:`_loops._AXES`."""
 
 
 @partial(
@@ -39,10 +40,10 @@ Operands = dict[str, Array]
 )
 @dataclass(frozen=True)
 class Drop:
-    """What is dropped: the key of the mask, and the probability of keeping.
+    """The key of the dropout mask, and the probability of keeping.
 
-    The key is held as its words: JAX 0.10.0 cannot differentiate a choice between
-    branches of which only one saves a key.
+    The key is stored as its words, since JAX 0.10.0 cannot differentiate ``lax.cond``
+    if only one of the branches saves a key.
     """
 
     words: Array
@@ -51,12 +52,14 @@ class Drop:
 
 
 class Sums(NamedTuple):
-    """Sums over keys, ``(…, query heads, queries)``, and features of the values.
+    """Sums over keys, for each query.
 
     Attributes:
-      values: values times the weights that survive, not divided by anything.
-      weights: all weights, relative to that of the largest logit.
-      top: the largest logit.
+      values: the sum of values times surviving weights, ``(…, query heads, queries,
+        features)``; neither normalised nor divided by the probability of keeping.
+      weights: the sum of all weights, ``exp(logit - top)``, dropped ones included,
+        ``(…, query heads, queries)``.
+      top: the largest logit, likewise.
     """
 
     values: Array
@@ -65,25 +68,29 @@ class Sums(NamedTuple):
 
 
 class Changes(NamedTuple):
-    """How :class:`Sums` change, the largest logit held fixed."""
+    """The changes of :class:`Sums`.
+
+    The largest logit is treated as a constant: it cancels in the output.
+    """
 
     values: Array
     weights: Array
 
 
 def sums(plan: Plan, drop: Drop, inside: bool, tile: Operands) -> Sums:
-    """What a tile adds to the output.
+    """The sums over the keys of a tile.
 
     Args:
       plan: the plan of the call.
-      drop: what is dropped.
+      drop: the key of the mask, and the probability of keeping.
       inside: whether all keys of the tile are known to exist. Static.
-      tile: ``query`` (scaled), ``key``, ``value``; maybe ``bias``, ``mask`` and
-        ``lengths``; and ``first_row``, ``first_query``, ``first_key`` and ``end_key``,
-        where it is, and where its strip ends.
+      tile: ``query`` (scaled), ``key``, ``value``; optionally ``bias``, ``mask`` and
+        ``lengths``; the position of the tile, ``first_row``, ``first_query`` and
+        ``first_key``; and ``end_key``, the end of its strip.
     """
     logits = logits_of(plan, inside, tile)
-    # Where a bias is minus infinity throughout, other tiles may have more to say.
+    # A bias may be minus infinity for all keys of this tile, but not for those of other
+    # tiles; the largest logit has to be finite all the same.
     top = jnp.maximum(logits.max(-1), float(np.finfo(logits.dtype).min))
     weights = jnp.exp(logits - top[..., None])
     kept = jnp.where(_survives(plan, drop, tile), weights, 0)
@@ -91,7 +98,7 @@ def sums(plan: Plan, drop: Drop, inside: bool, tile: Operands) -> Sums:
 
 
 def merge(parts: Sums) -> Sums:
-    """Adds up parts along the first axis."""
+    """Adds up parts along the first axis, relative to the largest logit of all."""
     if len(parts.top) == 1:
         return Sums(parts.values[0], parts.weights[0], parts.top[0])
     top = parts.top.max(0)
@@ -104,17 +111,17 @@ def merge(parts: Sums) -> Sums:
 
 
 def changes(plan: Plan, drop: Drop, inside: bool, tile: Operands) -> Changes:
-    """How a tile's sums change; linear in the operands whose names begin with ``d_``.
+    """The changes of the sums of a tile; linear in operands that begin with ``d_``.
 
     It is checkpointed: for the backward pass, which is its transpose, weights and mask
     are computed again and not kept.
 
     Args:
       plan: the plan of the call.
-      drop: what is dropped.
+      drop: the key of the mask, and the probability of keeping.
       inside: whether all keys of the tile are known to exist. Static.
       tile: as for :func:`sums`, and ``top``; and any of ``d_query``, ``d_bias``,
-        ``d_key`` and ``d_value``. The last two come with their last axes exchanged, so
+        ``d_key`` and ``d_value``. The last two have their last two axes swapped, so
         that their gradients are products in a layout that is twice as fast on a CPU.
     """
 
@@ -144,12 +151,12 @@ def changes(plan: Plan, drop: Drop, inside: bool, tile: Operands) -> Changes:
 def over_unattended(
     plan: Plan, drop: Drop, value: str, inside: bool, tile: Operands
 ) -> Changes:
-    """Sums over the keys that a query may not attend to, all of the same weight.
+    """Sums over the keys that a query may not attend to, with weights of 1.
 
     Args:
       plan: the plan of the call.
-      drop: what is dropped.
-      value: of what to sum, ``"value"`` or ``"d_value"``; linear in it. Static.
+      drop: the key of the mask, and the probability of keeping.
+      value: the operand to sum, ``"value"`` or ``"d_value"``; linear in it. Static.
       inside: whether all keys of the tile are known to exist. Static.
       tile: as for :func:`sums` or :func:`changes`.
     """
@@ -198,7 +205,7 @@ def logits_of(plan: Plan, inside: bool, tile: Operands) -> Array:
 
 
 def attended_in(plan: Plan, tile: Operands) -> Array | None:
-    """Which keys a query may attend to, or None where it is all."""
+    """Which keys a query may attend to, or None if it may attend to all."""
     query, key = _positions(tile)
     conditions = []
     if "mask" in tile:
@@ -214,7 +221,7 @@ def attended_in(plan: Plan, tile: Operands) -> Array | None:
 
 
 def _exists(tile: Operands) -> Array:
-    """Which keys of a tile are in its strip, and so in the array."""
+    """Which keys of a tile are in its strip, and not padding."""
     return _positions(tile)[1] < tile["end_key"]
 
 
@@ -225,10 +232,10 @@ def _positions(tile: Operands) -> tuple[Array, Array]:
 
 
 def _survives(plan: Plan, drop: Drop, tile: Operands) -> Array:
-    """The tile's part of ``_masks.bernoulli(key, plan.drawn)``.
+    """The part of ``masks.bernoulli(key, plan.drawn)`` that belongs to a tile.
 
-    Positions are computed where the mask is: from outside they would come as an array,
-    four times the size of the mask.
+    Positions are computed inside ``drawing``: passed from outside they would be an
+    array in memory, four times the size of the mask.
     """
 
     def drawing(words: Array, keep: Array) -> Array:
@@ -236,15 +243,15 @@ def _survives(plan: Plan, drop: Drop, tile: Operands) -> Array:
         return _masks.survives(bits, keep=keep)
 
     mask = _masks.hold(drawing, drop.words, drop.keep)
-    return lax.optimization_barrier(mask) if plan.holds else mask
+    return lax.optimization_barrier(mask) if plan.stores_mask else mask
 
 
 def counters_of(plan: Plan, tile: Operands) -> tuple[Array, Array]:
-    """The row-major position of each weight among all, as two uint32 words.
+    """The row-major position of each weight in the mask, as two uint32 words.
 
-    To the position of the first key of each row of weights an ``iota`` is added and
-    nothing else: a sum that does not change from tile to tile would be moved out of the
-    loop by XLA, and reading it there halves the speed of the hash on a CPU.
+    Only an ``iota`` is added to the position of the first key of each row. XLA would
+    move any other sum that is the same for all tiles out of the loop, and reading it
+    from memory halves the speed of the hash on a CPU.
     """
     _, heads, queries, keys = plan.drawn
     row = tile["first_row"]
@@ -271,10 +278,10 @@ def _iota(size: int, axis: int) -> Array:
 
 
 def _product(left: Array, right: Array, axis: int) -> Array:
-    """Sums over the last axis of the left array and one of the right, a matrix.
+    """The product over the last axis of the left array and one of a matrix.
 
-    Heads and queries are one axis in it: the product of two matrices is what compilers
-    lay out best.
+    Heads and queries are merged into one axis, since compilers choose better layouts
+    for the product of two matrices.
     """
     flat = left.reshape(-1, left.shape[-1])
     product = lax.dot_general(flat, right, (((1,), (axis,)), ((), ())))

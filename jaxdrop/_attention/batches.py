@@ -1,4 +1,4 @@
-"""Attention over any number of batch axes, as the modules of Flax call it."""
+"""Attention with any number of batch axes, as Flax's modules call it."""
 
 import contextlib
 import math
@@ -26,7 +26,7 @@ def attend_in_batches(
     precision: Any = None,
     deterministic: Flag = False,
 ) -> Array:
-    """Attends with all batch axes made one.
+    """Attends, with all batch axes merged into one.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.
@@ -34,12 +34,12 @@ def attend_in_batches(
       key_: keys, ``(*batch, keys, key heads, features)``.
       value: values, of the shape of ``key_``.
       rate: the probability of dropping a weight.
-      bias: what is added to the logits, broadcasting to ``(*batch, heads, queries,
-        keys)``.
-      mask: what may be attended to, not zero where it may, broadcasting as ``bias``.
-      is_causal: a query attends to no later keys. Static.
-      share_draws: one mask for all examples and heads. Static.
-      precision: of the products: a ``jax.lax.Precision`` or its name. Static.
+      bias: an array that is added to the logits; broadcasts to ``(*batch, heads,
+        queries, keys)``.
+      mask: an array that is not 0 where a query may attend; broadcasts as ``bias``.
+      is_causal: a query does not attend to later keys. Static.
+      share_draws: draw one mask for all examples and heads. Static.
+      precision: the precision of products: a ``jax.lax.Precision`` or its name. Static.
       deterministic: drop nothing; may be traced.
 
     Returns:
@@ -71,7 +71,7 @@ def attend_in_batches(
 
 
 def _one_batch(x: Array | None, batch: tuple[int, ...]) -> Array | None:
-    """Makes the batch axes one, or an axis of length 1 where all of them are."""
+    """Merges the batch axes into one, or into an axis of length 1 if all have it."""
     if x is None or x.ndim <= 3:
         return x
     if math.prod(x.shape[:-3]) > 1:
@@ -80,7 +80,7 @@ def _one_batch(x: Array | None, batch: tuple[int, ...]) -> Array | None:
 
 
 def _precision(precision: Any) -> contextlib.AbstractContextManager[None]:
-    """A context in which products have a precision, given as Flax's modules take it."""
+    """A context with a precision of products, given in the forms that Flax accepts."""
     if precision is None:
         return contextlib.nullcontext()
     if isinstance(precision, tuple) and len(set(precision)) == 1:

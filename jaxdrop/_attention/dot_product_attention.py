@@ -1,4 +1,4 @@
-"""Dropout on attention weights that are never held at once."""
+"""Attention with dropout on its weights, in memory linear in the sequence lengths."""
 
 import math
 from functools import partial
@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 from jaxdrop import _masks
 from jaxdrop._attention import _arguments, _dispatch
 from jaxdrop._attention._call import Call, Operands, wide_dtype
-from jaxdrop._checks import check_choice, check_rate, is_identity, require_key
+from jaxdrop._checks import check_rate, is_identity, require_key
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Axes, Flag, Key, Rate
 from jaxdrop.prng._bits import counter_hash, counter_key
@@ -42,57 +42,59 @@ def dot_product_attention(
 ) -> Array:
     """Attends with dropout on weights that are never held for all queries at once.
 
-    Each weight of the softmax is dropped on its own and the others are divided by
-    ``1 - rate``; rows are not normalised again. The usual rate is 0.1; the usual place
-    is every attention layer of a transformer that is trained for many epochs.
+    Each weight of the softmax is dropped independently and the others are divided by
+    ``1 - rate``; rows are not normalised again.
 
-    It computes what :func:`jax.nn.dot_product_attention` computes, to which it takes
-    the same arguments and into which it turns, operation for operation, where nothing
-    is dropped. Memory grows with the lengths of the sequences and not with their
-    product, forward and backward: weights and mask are computed in blocks, and again in
-    the backward pass. Most of what ``is_causal`` or ``local_window_size`` masks is left
-    out. All of it is differentiable in both directions, any number of times.
+    Arguments and results are those of :func:`jax.nn.dot_product_attention`, which is
+    called where nothing is dropped. Memory grows with the lengths of the sequences and
+    not with their product, forward and backward: weights and mask are computed in
+    blocks, and again in the backward pass. Most weights that ``is_causal`` or
+    ``local_window_size`` mask are not computed. The function can be differentiated in
+    forward and reverse mode, any number of times.
 
-    For a threefry key, JAX's default, or a key of ``jaxdrop.prng.light``, the mask is
-    ``jaxdrop.masks.bernoulli(key, (batch, heads, queries, keys), rate=rate)``: one for
-    each example and head, the same for every block size, sharding and device. Keys of
-    other generators are converted to threefry first, since a block draws its part
-    alone.
+    For a threefry key, JAX's default, or a key of :func:`jaxdrop.prng.light`, the mask
+    is ``jaxdrop.masks.bernoulli(key, (batch, heads, queries, keys), rate=rate)``: one
+    for each example and head, the same for every block size, sharding and device. Keys
+    of other generators are converted to threefry first, since each block draws its part
+    of the mask by itself.
+
+    Usage:
+      In every attention layer of a transformer that is trained for many epochs, at a
+      rate of 0.1.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.
       query: queries, ``([batch], queries, heads, features)``.
-      key_: keys, ``([batch], keys, key heads, features)``. The number of heads is a
-        multiple of that of the key heads.
+      key_: keys, ``([batch], keys, key heads, features)``. The number of query heads is
+        a multiple of the number of key heads.
       value: values, of the shape of ``key_``.
       rate: the probability of dropping a weight: a number or a scalar array. A traced
         rate does not recompile when it changes; outside [0, 1] it gives NaN.
-      bias: what is added to the logits, broadcasting to ``(batch, heads, queries,
-        keys)``.
+      bias: an array that is added to the logits; broadcasts to ``(batch, heads,
+        queries, keys)``.
       mask: a boolean array that broadcasts as ``bias``, True where a query may attend.
-        A query that may attend to nothing attends to all keys alike.
-      scale: what logits are multiplied by; by default 1 / sqrt(features).
-      is_causal: a query attends to no later keys. Static.
-      query_seq_lengths: the number of queries of each example, ``(batch,)``; outputs
-        beyond are zero.
+        A query that may not attend to any key attends to all keys equally.
+      scale: the factor of the logits; by default 1 / sqrt(features).
+      is_causal: a query does not attend to later keys. Static.
+      query_seq_lengths: the number of queries of each example, ``(batch,)``; outputs of
+        later positions are 0.
       key_value_seq_lengths: the number of keys of each example, ``(batch,)``.
       local_window_size: how many keys to the left and right of its own position a query
         attends to, as one number or two. Static.
       broadcast_dims: axes of the weights, ``([batch], heads, queries, keys)``, along
-        which one draw is shared. ``(0, 1)`` is what Flax calls ``broadcast_dropout``.
-        Static.
+        which one draw is shared. ``(0, 1)`` corresponds to Flax's
+        ``broadcast_dropout``. Static.
       block_size: how many queries, or how many queries and keys, of a head are computed
         at once; by default chosen from the shapes. It never changes the mask. Static.
-      implementation: ``"xla"`` or ``"cudnn"``, of
-        :func:`jax.nn.dot_product_attention`, used where nothing is dropped; or
-        ``"pallas"``, flash attention kernels with the same mask, also for short
-        sequences. By default they are chosen for sequences of 128 or more on TPUs and
-        NVIDIA GPUs, where JAX can compile them: not for several devices outside
-        ``jax.shard_map`` unless JAX names the devices, not in exports for GPUs. Where
-        they cannot be used, as for float16 on TPUs, the same values are computed
-        without them, also with ``"pallas"``. They
-        compute products in the dtype of the arrays with float32 sums. On a CPU they are
-        interpreted, which is slow. Static.
+      implementation: ``"xla"`` or ``"cudnn"``, the implementation of
+        :func:`jax.nn.dot_product_attention`, where nothing is dropped; or ``"pallas"``
+        to use flash attention kernels, with the same mask, for short sequences too. By
+        default kernels are used for sequences of 128 or more on TPUs and NVIDIA GPUs
+        where JAX can compile them: not for several devices outside ``jax.shard_map``
+        unless JAX knows these devices, and not in exports for GPUs. Where kernels do
+        not apply, as for float16 on TPUs, the same values are computed without them,
+        even with ``"pallas"``. Kernels compute products in the dtype of the arrays with
+        float32 sums. On a CPU they are interpreted, which is slow. Static.
       deterministic: drop nothing; may be traced.
 
     Returns:
@@ -124,63 +126,73 @@ def dot_product_attention(
       True
     """
     check_rate(rate, caller=_CALLER)
-    if implementation is not None:
-        check_choice(implementation, ("xla", "cudnn", "pallas"), name="implementation")
-    is_causal = _arguments.check_causal(is_causal)
-    window = _arguments.check_window(local_window_size)
-    block = _arguments.check_block(block_size)
     arrays = _arguments.check_arrays(query, key_, value, bias, mask)
-    factor = _arguments.check_scale(scale, arrays.query.shape[-1])
-    batch = arrays.weights[0]
-    query_lengths, key_lengths = (
-        _arguments.check_lengths(lengths, batch, name=name)
-        for name, lengths in (
-            ("query_seq_lengths", query_seq_lengths),
-            ("key_value_seq_lengths", key_value_seq_lengths),
-        )
+    options = _arguments.check_options(
+        arrays,
+        scale=scale,
+        is_causal=is_causal,
+        lengths=(query_seq_lengths, key_value_seq_lengths),
+        window=local_window_size,
+        broadcast_dims=broadcast_dims,
+        ndim=jnp.ndim(query),
+        block_size=block_size,
+        implementation=implementation,
     )
-    drawn = _arguments.drawn_shape(arrays.weights, broadcast_dims, jnp.ndim(query))
-    in_kernels = implementation == "pallas"
-    if in_kernels:
-        _arguments.check_kernel(arrays, block)
-        implementation = None
     if is_identity(rate, deterministic, caller=_CALLER):
-        return jax.nn.dot_product_attention(  # type: ignore[misc]
-            query,
-            key_,
-            value,
-            bias,
-            mask,
-            scale=scale,  # type: ignore[arg-type]
-            is_causal=is_causal,
-            query_seq_lengths=query_lengths,
-            key_value_seq_lengths=key_lengths,
-            local_window_size=window,
-            implementation=implementation,  # type: ignore[arg-type]
-        )
+        return _without_dropout(query, key_, value, bias, mask, scale, options)
     key = require_key(key, caller=_CALLER)
     if arrays.query.size == 0:
         return jnp.asarray(query)
     _arguments.check_known(arrays)
     key = counter_key(key)
-    shared = tuple(a != b for a, b in zip(arrays.weights, drawn, strict=True))
-    call = Call(
-        is_causal=is_causal,
-        window=window,
-        block=block,
-        shared=shared,
+    attention = partial(_attention, call=_call(arrays, options, key))
+    sharding = _masks.sharding_of(arrays.query)
+    if sharding is not None:  # the compiler shards the loops by itself
+        attention = jax.sharding.auto_axes(attention, out_sharding=sharding)
+    keep = _masks.keep_probability(rate, deterministic=deterministic)
+    lengths = options.query_lengths, options.key_lengths
+    output = attention(key, keep, arrays, options.scale, *lengths)
+    return jnp.reshape(output, jnp.shape(query))
+
+
+def _without_dropout(
+    query: Array,
+    key: Array,
+    value: Array,
+    bias: Array | None,
+    mask: Array | None,
+    scale: ArrayLike | None,
+    options: _arguments.Options,
+) -> Array:
+    """Attention of ``jax.nn``, with the arrays as they were given."""
+    return jax.nn.dot_product_attention(  # type: ignore[misc]
+        query,
+        key,
+        value,
+        bias,
+        mask,
+        scale=scale,  # type: ignore[arg-type]
+        is_causal=options.is_causal,
+        query_seq_lengths=options.query_lengths,
+        key_value_seq_lengths=options.key_lengths,
+        local_window_size=options.window,
+        implementation=options.implementation,
+    )
+
+
+def _call(arrays: _arguments.Arguments, options: _arguments.Options, key: Key) -> Call:
+    """The static facts about a call; draws along axes of length 1 are not shared."""
+    lengths = zip(options.shared, arrays.weights, strict=True)
+    return Call(
+        is_causal=options.is_causal,
+        window=options.window,
+        block=options.block,
+        shared=tuple(shared and size != 1 for shared, size in lengths),
         hash=counter_hash(key),
         precision=jax.config.jax_default_matmul_precision,  # type: ignore[attr-defined,unused-ignore]
         devices=_devices(),
-        in_kernels=in_kernels,
+        in_kernels=options.in_kernels,
     )
-    keep = _masks.keep_probability(rate, deterministic=deterministic)
-    attention = partial(_attention, call=call)
-    sharding = _masks.sharding_of(arrays.query)
-    if sharding is not None:  # the loops are the compiler's to spread
-        attention = jax.sharding.auto_axes(attention, out_sharding=sharding)
-    output = attention(key, keep, arrays, factor, query_lengths, key_lengths)
-    return jnp.reshape(output, jnp.shape(query))
 
 
 @site(
@@ -220,9 +232,9 @@ def _attention(
 
 
 def _devices() -> int:
-    """Over how many devices the compiler may spread arrays.
+    """The number of devices over which the compiler may shard arrays.
 
-    Inside ``jax.shard_map`` those of the axes that it maps hold one shard each.
+    Inside ``jax.shard_map`` these are the devices along axes that it does not map.
     """
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty:
@@ -233,10 +245,10 @@ def _devices() -> int:
 
 
 def _varying(operands: Operands) -> Operands:
-    """Operands that all vary over each mapped axis of a mesh that any of them does.
+    """Operands that are all marked as varying over the same mesh axes.
 
-    A key or a rate may differ between the shards of ``jax.shard_map`` whose queries do
-    not, and the other way round; loops want to know beforehand.
+    Inside ``jax.shard_map`` a key or a rate may differ between shards whose queries are
+    equal, or the reverse. The carry of a loop must have its type from the start.
     """
     axes = {n: jax.typeof(x).manual_axis_type.varying for n, x in operands.items()}
     every = frozenset().union(*axes.values())

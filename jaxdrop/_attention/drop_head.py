@@ -5,7 +5,13 @@ from typing import Any
 import jax.numpy as jnp
 
 from jaxdrop import _masks, prng
-from jaxdrop._checks import check_axis, check_dropout, is_identity, require_key
+from jaxdrop._checks import (
+    check_axis,
+    check_inexact,
+    check_rate,
+    is_identity,
+    require_key,
+)
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, Rate
 from jaxdrop.prng._bits import counted_bits, counter_key
@@ -22,24 +28,27 @@ def drop_head(
     head_axis: int = -2,
     deterministic: Flag = False,
 ) -> Array:
-    """Zeroes whole heads of attention, so that no head carries a layer alone.
+    """Zeroes whole heads of attention, so that a layer cannot rely on a single head.
 
-    Each example loses its own heads; those that are left are multiplied by the inverse
-    of the share that is left. The usual rate is 0.1 to 0.2; the usual place is the
-    output of attention, before the heads are joined and projected.
+    Heads are drawn for each example, and its remaining heads are divided by the share
+    of heads that remain.
 
     At least one head of an example survives, so that the mean over draws is exactly
     ``x``; only at a rate of 1 all of them are dropped. The paper divides by zero where
-    no head is left.
+    no head remains.
+
+    Usage:
+      On the output of attention, before the heads are joined and projected, at a rate
+      of 0.1 to 0.2.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.
       x: the outputs of heads, floating point or complex, whose last three axes are
         lengths, heads and features in some order: ``(*batch, queries, heads,
         features)`` by default.
-      rate: the probability of dropping a head, up to the one that survives: a number or
-        a scalar array. A traced rate does not recompile when it changes; outside [0, 1]
-        it gives NaN.
+      rate: the probability of dropping a head, unless it is the last of its example: a
+        number or a scalar array. A traced rate does not recompile when it changes;
+        outside [0, 1] it gives NaN.
       head_axis: the axis of the heads, one of the last three. Static.
       deterministic: return ``x`` untouched; may be traced.
 
@@ -49,7 +58,7 @@ def drop_head(
     Raises:
       ValueError: if ``rate`` or ``head_axis`` is out of range, a key is missing, or
         ``x`` has fewer than three axes.
-      TypeError: if ``x`` is not floating point, or ``rate`` no number.
+      TypeError: if ``x`` is not floating point, or ``rate`` is not a number.
 
     References:
       Zhou, Ge, Xu, Wei, Zhou, `Scheduled DropHead: a regularization method for
@@ -61,17 +70,18 @@ def drop_head(
       >>> y = jaxdrop.drop_head(jax.random.key(0), x, rate=0.5)
       >>> bool((y == y[:, :1, :, :1]).all())  # a head is kept or dropped as a whole
       True
-      >>> bool(jnp.allclose(y.mean(axis=2), 1))  # and what is left makes up for it
+      >>> bool(jnp.allclose(y.mean(axis=2), 1))  # the mean over heads is preserved
       True
     """
-    x = check_dropout(x, rate=rate, caller=_CALLER)
+    check_rate(rate, caller=_CALLER)
+    if is_identity(rate, deterministic, caller=_CALLER):
+        return x
+    x = check_inexact(x, caller=_CALLER)
     if x.ndim < 3 or check_axis(head_axis, x.ndim, name="head_axis") < x.ndim - 3:
         raise ValueError(
             f"{_CALLER}: head_axis must be one of the last three axes of x, got "
             f"{head_axis} and shape {x.shape}."
         )
-    if is_identity(rate, deterministic, caller=_CALLER):
-        return x
     key = require_key(key, caller=_CALLER)
     if x.size == 0:
         return x
@@ -87,7 +97,8 @@ def _drop_head(key: Key, x: Array, keep: Any, *, axis: int) -> Array:
         x.shape, shared, out_sharding=_masks.sharding_of(x)
     )
     keep = jnp.asarray(keep, jnp.float32)
-    # Twice the same, so that nothing is exchanged: spread as the heads are, and whole.
+    # The same bits twice, so that devices need not communicate: sharded like the heads,
+    # to select them, and for all heads of an example, to find the least and the share.
     key = counter_key(key)
     own = prng.random_bits(key, shape, out_sharding=sharding)
     whole = _masks.unspread(sharding, (axis,), ndim=x.ndim)

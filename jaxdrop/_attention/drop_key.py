@@ -1,4 +1,4 @@
-"""DropKey: dropping what a query may attend to (Li et al., 2023)."""
+"""DropKey: dropping keys of a query before the softmax (Li et al., 2023)."""
 
 from collections.abc import Sequence
 from numbers import Integral
@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxdrop import _masks, prng
-from jaxdrop._checks import check_rate, is_identity, require_key
+from jaxdrop._checks import check_rate, check_sharding, is_identity, require_key
+from jaxdrop._numbers import as_array
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, Rate
 
@@ -27,25 +28,28 @@ def drop_key(
 ) -> Array:
     """Draws a mask in which each query of an attention layer loses some of its keys.
 
-    It is dropout before the softmax, which spreads the weight that is lost over the
-    keys that are left, so that nothing is rescaled. Give the result as the ``mask`` of
-    :func:`jax.nn.dot_product_attention`, of Flax's attention modules or of
-    :func:`jaxdrop.dot_product_attention`. The usual rate is 0.1 to 0.3 in the first
-    layers and less in later ones; the usual place is a vision transformer.
+    It is dropout before the softmax, which redistributes the weight of dropped keys to
+    the remaining ones, so that nothing is rescaled. Pass the result as ``mask`` to
+    :func:`jax.nn.dot_product_attention`, to Flax's attention modules or to
+    :func:`jaxdrop.dot_product_attention`.
 
-    A query keeps at least one key of those that ``mask`` allows: of the keys it would
-    lose, the one that survives the highest rate. The paper adds a large negative number
-    to the logits instead, and a query that loses everything then attends to exactly
-    what it lost.
+    A query keeps at least one of the keys that ``mask`` allows: if it would lose all of
+    them, the one that survives the highest rate. In the paper a large negative number
+    is added to the logits instead, with which a query that loses all its keys attends
+    to all of them.
+
+    Usage:
+      In vision transformers, at a rate of 0.1 to 0.3 in the first layers and less in
+      later ones.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.
       shape: the shape of the attention weights, ``(…, queries, keys)``. Static; sizes
         may be symbolic in :mod:`jax.export`.
-      rate: the probability of dropping a key from what a query attends to: a number or
-        a scalar array. A traced rate outside [0, 1] drops nothing.
-      mask: what may be attended to, boolean, broadcasting to ``shape``; for example
-        causal. A query that may attend to nothing is left so.
+      rate: the probability that a query loses a key: a number or a scalar array. A
+        traced rate outside [0, 1] drops nothing.
+      mask: the keys that each query may attend to, boolean, broadcasting to ``shape``;
+        for example causal. The row of a query without such keys stays False.
       out_sharding: the sharding of the result on an explicit mesh; by default that of
         ``mask``. Static.
       deterministic: drop nothing; may be traced.
@@ -76,6 +80,7 @@ def drop_key(
     """
     check_rate(rate, caller=_CALLER)
     allowed = _check_mask(mask, shape)
+    check_sharding(out_sharding, caller=_CALLER)
     if out_sharding is not None:
         allowed = jax.sharding.reshard(allowed, out_sharding)
     if is_identity(rate, deterministic, caller=_CALLER):
@@ -108,7 +113,7 @@ def _check_mask(mask: Any, shape: Any) -> Array:
         )
     if mask is None:
         return jnp.ones(shape, bool)
-    mask = jnp.asarray(mask)
+    mask = jnp.asarray(as_array(mask, name=f"{_CALLER}: mask"))
     if mask.dtype != jnp.bool_:
         raise TypeError(
             f"{_CALLER}: mask must be boolean, True where attended to, got "

@@ -1,4 +1,4 @@
-"""Carries of recurrent cells: where the state is, and what a sequence starts from."""
+"""Carries of recurrent cells: where the state is, and how a sequence starts."""
 
 import inspect
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from jaxdrop._dropout._weights import is_inexact
 from jaxdrop._typing import Array, Key, Rate
 
 StateAt = Any
-"""Where a carry has its state: a key, a tuple of keys, a function; or None."""
+"""The place of the state in a carry: a key, a tuple of keys, a function; or None."""
 
 
 START = (
@@ -23,10 +23,10 @@ START = (
 
 
 class MaskedCarry(NamedTuple):
-    """The carry of a cell, and the masks of the sequence that it is in.
+    """The carry of a cell, and the masks of the sequence that it processes.
 
     Attributes:
-      cell: the carry of the cell within.
+      cell: the carry of the wrapped cell.
       inputs: the mask of the inputs, ``(*batch, features)``, or with an axis of gates
         before the features; None where nothing is dropped.
       state: the mask of the state, likewise.
@@ -38,10 +38,10 @@ class MaskedCarry(NamedTuple):
 
 
 class KeyedCarry(NamedTuple):
-    """The carry of a cell, and the keys of the steps to come.
+    """The carry of a cell, and the keys of its next steps.
 
     Attributes:
-      cell: the carry of the cell within.
+      cell: the carry of the wrapped cell.
       keys: a key for each example, ``(*batch,)``; None where nothing is drawn.
       step: how many steps each example has taken, int32, ``(*batch,)``.
     """
@@ -52,17 +52,17 @@ class KeyedCarry(NamedTuple):
 
 
 def innermost(carry: Any, /) -> Any:
-    """The carry of the cell within all cells of this library."""
+    """The carry of the innermost cell, without the wrappers of this library."""
     while isinstance(carry, MaskedCarry | KeyedCarry):
         carry = carry.cell
     return carry
 
 
 def comes_from_flax(function: Callable[..., Any], /) -> bool:
-    """Whether a method is one of Flax or of this library, transformed or not.
+    """Whether a method is defined by Flax or by this library, transformed or not.
 
-    A transformed method, such as that of ``nn.remat(nn.GRUCell)``, names the function
-    that it runs as ``__wrapped__``.
+    A transformed method, such as that of ``nn.remat(nn.GRUCell)``, has the original
+    function as ``__wrapped__``.
     """
     module: str = inspect.unwrap(function).__module__
     return module.partition(".")[0] in ("flax", "jaxdrop")
@@ -81,7 +81,7 @@ def find_state(
 
     Args:
       carry: the carry of a cell, perhaps inside those of this library.
-      where: what the caller says: a key or a tuple of keys, or a function that takes
+      where: given by the caller: a key or a tuple of keys, or a function that takes
         the carry and returns the state; or None.
       is_known: whether the carry is that of a cell of Flax, whose state is the last
         floating point array.
@@ -115,7 +115,7 @@ def _follow(tree: Any, where: Any) -> Any:
 
 
 def require_state(carry: Any, where: StateAt, /, *, is_known: bool, caller: str) -> int:
-    """:func:`find_state`, or an error that says what to pass."""
+    """:func:`find_state`, or an error that says which argument to pass."""
     at = find_state(carry, where, is_known=is_known, caller=caller)
     if at is None:
         raise ValueError(
@@ -128,10 +128,10 @@ def require_state(carry: Any, where: StateAt, /, *, is_known: bool, caller: str)
 
 
 def check_assumed(carry: Any, output: Any, at: int | None, /, *, caller: str) -> None:
-    """Raises if a cell returns as its output another array than its assumed state.
+    """Raises if the output of a cell is an array of its carry, but not the state.
 
-    A subclass of a cell of Flax may inherit ``initialize_carry``, and take what it
-    returns in another order.
+    A subclass of a cell of Flax may inherit ``initialize_carry`` and use the arrays of
+    its carry in another order.
 
     Args:
       carry: the carry after a step.
@@ -158,13 +158,13 @@ def _describe(carry: Any) -> str:
 
 
 def state_of(carry: Any, at: int, /) -> Array:
-    """The array of a carry at an index that :func:`find_state` gave."""
+    """The array of a carry at an index from :func:`find_state`."""
     state: Array = jax.tree.leaves(innermost(carry))[at]
     return state
 
 
 def drop_state(carry: Any, at: int, drop: Callable[[Array], Array], /) -> Any:
-    """A carry whose state is dropped."""
+    """A carry to whose state ``drop`` has been applied."""
     leaves, structure = jax.tree.flatten(carry)  # the innermost carry comes first
     leaves[at] = drop(leaves[at])
     return jax.tree.unflatten(structure, leaves)
@@ -191,20 +191,22 @@ def is_plain(
     flag: bool | Array,
     caller: str,
 ) -> bool:
-    """Whether a carry is one of the cell within, which does where nothing is drawn.
+    """Whether a carry is that of the wrapped cell, without masks and keys.
+
+    Such a carry is enough where nothing is drawn.
 
     Args:
       carry: the carry of a step.
-      kinds: the carries that the module makes.
+      kinds: the types of the carries that the module makes.
       rates: the rates of the module.
-      flag: its mode.
-      caller: its name.
+      flag: the mode of the module.
+      caller: the name of the module.
 
     Returns:
       False for a carry of ``kinds``.
 
     Raises:
-      ValueError: if the step draws, and the carry is of another kind.
+      ValueError: if the step draws, and the carry is of another type.
     """
     if isinstance(carry, kinds):
         return False

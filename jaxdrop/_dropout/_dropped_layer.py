@@ -1,4 +1,4 @@
-"""Layers with dropped weights: their masks, and their outputs in evaluation."""
+"""Layers whose weights are dropped: their masks, and their outputs in evaluation."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,9 +15,9 @@ from jaxdrop._dropout.drop_connect import drop_connect
 from jaxdrop._typing import Array, Key, Rate
 
 Product = Callable[..., Array]
-"""How a layer multiplies inputs and kernel: a matrix product, a convolution.
+"""The product of inputs and kernel in a layer: a matrix product or a convolution.
 
-A third argument is the dtype to compute in, by default that of the layer.
+An optional third argument is the dtype to compute in, by default that of the layer.
 """
 
 Elementwise = Callable[[Array], Array]
@@ -28,11 +28,11 @@ _NODES = 32
 def check_evaluation(
     evaluation: str, activation: Elementwise | None, /, *, caller: str
 ) -> None:
-    """Raises unless ``evaluation`` is offered and its requirements are met."""
+    """Raises unless ``evaluation`` is known and its requirements are met."""
     check_choice(evaluation, ("mean", "moments"), name=f"{caller}: evaluation")
     if evaluation == "moments" and activation is None:
         raise ValueError(
-            f'{caller}: evaluation="moments" is of the activation that follows: pass '
+            f'{caller}: evaluation="moments" needs the activation that follows: pass '
             "activation=, for example jax.nn.relu; without one the mean is exact."
         )
 
@@ -50,14 +50,14 @@ def dropped_layer(
     per_example: bool,
     evaluation: str,
 ) -> Array:
-    """``finish(product(x, kernel))``, with weights dropped in training.
+    """Computes ``finish(product(x, kernel))``, with weights dropped in training.
 
     Args:
       key: a PRNG key, or None where nothing is drawn.
       x: inputs, with the examples on the first axis.
       kernel: the weights.
       rate: the probability of dropping a weight.
-      deterministic: the mode.
+      deterministic: whether the layer is in evaluation.
       product: multiplies inputs and kernel, in the dtype to compute in.
       finish: adds the bias and applies the activation.
       per_example: draw a mask for each example, instead of one for all.
@@ -114,10 +114,10 @@ def _dropped_product(
 
 
 def _each_by_its_own(product: Product, x: Array) -> Product:
-    """A product with a kernel for each example, on each device with its own.
+    """A product with one kernel for each example, in which devices stay separate.
 
-    JAX convolves with many kernels by moving the examples to the channels, which it
-    cannot do with examples that are spread over an explicit mesh.
+    JAX implements a convolution with one kernel for each example by moving the examples
+    to the channels. It cannot do so if they are sharded over an explicit mesh.
     """
     batched = jax.vmap(product)
     if not _masks.is_spread(x, 0):
@@ -133,7 +133,7 @@ def _each_by_its_own(product: Product, x: Array) -> Product:
 
 
 def _for_each(x: Array, kernel: Array) -> Array:
-    """The kernel once for each example, spread over the mesh as they are."""
+    """One copy of the kernel for each example, sharded like the examples."""
     shape = (x.shape[0], *kernel.shape)
     sharding = _masks.sharding_of(x)
     if sharding is not None:
@@ -152,12 +152,12 @@ def _expected(
 ) -> Array:
     """The mean of ``finish`` over masks, by matching moments (Wan et al., 2013).
 
-    A sum over many dropped weights is nearly normal, with the mean of the plain layer
-    and the variance ``rate / (1 - rate) * product(x**2, kernel**2)``. The paper draws
-    from that normal distribution; here its mean is computed by Gauss-Hermite
-    quadrature, with no key and no sampling error: exact for polynomials, and within 1 %
-    of the standard deviation for a ReLU. At rate 1, where the variance is infinite, it
-    is the plain layer.
+    A sum over many dropped weights is approximately normal, with the mean of the plain
+    layer and the variance ``rate / (1 - rate) * product(x**2, kernel**2)``. The paper
+    draws from that normal distribution; here the mean of ``finish`` under it is
+    computed by Gauss-Hermite quadrature, without a key and without sampling error:
+    exact for polynomials, and within 1 % of the standard deviation for a ReLU. At rate
+    1, where the variance is infinite, the result is the output of the plain layer.
     """
     center = product(x, kernel)
     wide = _masks.wide_dtype(center)

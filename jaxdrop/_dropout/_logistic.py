@@ -1,4 +1,4 @@
-"""Logistic noise, through which a relaxed binary choice has a gradient."""
+"""Logistic noise, for differentiable relaxations of binary choices."""
 
 from typing import Any
 

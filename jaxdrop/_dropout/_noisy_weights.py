@@ -1,4 +1,4 @@
-"""Weights with learned noise: their log alpha, and layers of noisy weights."""
+"""Weights with learned noise: their log alpha, pruning, and layers that use them."""
 
 from collections.abc import Callable
 
@@ -26,14 +26,14 @@ def log_alpha(mean: Array, log_variance: Array, /) -> Array:
 
 
 def prune(mean: Array, log_variance: Array, /, *, threshold: Scalar) -> Array:
-    """The means of weights that are worth keeping, 0 for those that are noise."""
+    """The means of the weights, 0 for those whose log alpha reaches a threshold."""
     is_noise = log_alpha(mean, log_variance) >= threshold
     pruned = jnp.where(is_noise, jnp.zeros((), mean.dtype), mean)
     return jnp.where(jnp.isnan(threshold), jnp.asarray(jnp.nan, mean.dtype), pruned)
 
 
 def draw_output(key: Key, mean: Array, variance: Array, /) -> Array:
-    """Draws the outputs of a layer from their moments, which follow from its weights'.
+    """Draws the outputs of a layer from their means and variances.
 
     Args:
       key: a PRNG key.
@@ -49,7 +49,7 @@ def draw_output(key: Key, mean: Array, variance: Array, /) -> Array:
 
 @_masks.noisy
 def _output(mean: Array, noise: Array, variance: Array) -> Array:
-    positive = jnp.maximum(variance, 0)  # which fast convolutions do not guarantee
+    positive = jnp.maximum(variance, 0)  # fast convolutions may return less than 0
     deviation = jnp.sqrt(positive + jnp.asarray(_TINY, variance.dtype))
     return mean.astype(variance.dtype) + deviation * noise.astype(variance.dtype)
 
@@ -65,7 +65,7 @@ def variational_conv(
     threshold: Scalar,
     deterministic: bool | Array,
 ) -> Array:
-    """:func:`jaxdrop.variational_dense` for products other than that of matrices.
+    """:func:`jaxdrop.variational_dense` for other products, such as convolutions.
 
     Args:
       key: a PRNG key; may be None where nothing is drawn.
@@ -75,10 +75,11 @@ def variational_conv(
       product: multiplies inputs and weights, linear in both: a convolution. A third
         argument is the dtype to compute in, by default that of the layer.
       threshold: weights with a log alpha above this are 0 in evaluation.
-      deterministic: the mode.
+      deterministic: whether the layer is in evaluation.
 
     Returns:
-      The product with random weights, or in evaluation with those that are not pruned.
+      The product with random weights; in evaluation, with the means of those that are
+      not pruned.
     """
 
     def evaluated() -> Array:

@@ -1,9 +1,9 @@
 """Randomness of recurrent cells: masks of a sequence, keys of a step.
 
-A cell draws when a sequence starts, outside the loop over time, and carries what it
-drew along. So nothing advances a stream within the loop, and what an example gets does
-not depend on its padding. Every array here has the batch in front, since Flax's ``RNN``
-picks the carry of each example at its last step.
+A cell draws masks or keys when a sequence starts, outside the loop over time, and keeps
+them in its carry. So no stream of keys advances within the loop, and the masks of an
+example do not depend on its padding. Every array here has the batch in front, since
+Flax's ``RNN`` selects the carry of each example at its last step.
 """
 
 import math
@@ -29,8 +29,9 @@ from jaxdrop._typing import Array, Key, Rate
 class Drop:
     """Dropping by the mask of a sequence, as a pytree.
 
-    It reaches the products of a cell as an argument, so that a transformation between
-    the two, such as ``jit``, sees the mask of each call and not that of its first.
+    It is passed to the products of a cell as an argument. If they closed over the mask
+    instead, a transformation in between, such as ``jit``, would reuse the mask of the
+    first call in all later ones.
     """
 
     def __init__(self, mask: Array | None, rate: Rate, flag: bool | Array) -> None:
@@ -70,9 +71,10 @@ def draw_mask(
 
     Args:
       key: a PRNG key; None where nothing is drawn.
-      shape: of what is dropped at each step, ``(*batch, features)``.
-      rate: the drop probability.
-      flag: whether nothing is dropped after all.
+      shape: the shape of the array that is dropped at each step, ``(*batch,
+        features)``.
+      rate: the probability of dropping an entry.
+      flag: whether the cell is in evaluation, where nothing is dropped.
       num_gates: how many masks, on an axis before the features; None for one mask
         without that axis.
 
@@ -101,7 +103,7 @@ def apply_mask(
     flag: bool | Array,
     gate: int | None = None,
 ) -> Array:
-    """Drops what the sequence drops; of masks for gates, what ``gate`` does."""
+    """Drops entries by the mask of the sequence, or by its mask for a gate."""
     if flag is True or is_zero(rate):
         return x
     if mask is None:
@@ -115,7 +117,7 @@ def apply_mask(
 
 
 def start(carry: Any, key: Key | None, batch: tuple[int, ...], /) -> KeyedCarry:
-    """Gives each example of a batch a key of its own for the steps to come."""
+    """Gives each example of a batch its own key for all steps."""
     if key is None:
         return KeyedCarry(carry, None, None)
     keys = jax.random.split(key, math.prod(batch))
@@ -123,7 +125,7 @@ def start(carry: Any, key: Key | None, batch: tuple[int, ...], /) -> KeyedCarry:
 
 
 def advance(carry: KeyedCarry, new: Any, /) -> KeyedCarry:
-    """The carry of the next step, with ``new`` as the carry of the cell within."""
+    """The carry for the next step, with ``new`` as the carry of the wrapped cell."""
     return KeyedCarry(new, carry.keys, None if carry.step is None else carry.step + 1)
 
 
@@ -167,19 +169,20 @@ def zone_step(
     source: str,
     caller: str,
 ) -> tuple[KeyedCarry, Any]:
-    """Lets the arrays of a new carry keep part of the old one.
+    """Applies zoneout to the arrays of a new carry: units keep their old values.
 
     Args:
       carry: the carry before the step, and its keys.
-      new: the carry of the cell after it.
-      output: of the cell.
+      new: the carry of the wrapped cell after the step.
+      output: the output of the wrapped cell.
       memory_rate: the rate of the other arrays: the memory of an LSTM.
       state_rate: the rate of the state.
       flag: whether to take the expectation.
-      at: the index of the state; None if only the output can tell.
-      source: where the output comes from. ``"state"``: it is the state. ``"checked"``:
-        it should be, and is NaN where it is not. ``"unknown"``: it is if it is the same
-        array. ``"cell"``: it is kept as it is.
+      at: the index of the state; None to find it by comparison with the output.
+      source: how the output is treated. ``"state"``: it is a copy of the state.
+        ``"checked"``: it is expected to equal the state, and becomes NaN where it does
+        not. ``"unknown"``: it must be the array of the state itself. ``"cell"``: it is
+        returned as it is.
       caller: the name of the module.
 
     Returns:

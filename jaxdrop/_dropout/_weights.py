@@ -1,4 +1,4 @@
-"""Which weights of a tree are dropped, and from which keys."""
+"""The weights of a tree that are dropped, and the keys of their masks."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +13,7 @@ from jaxdrop._typing import Array, Key, PyTree, Where
 
 
 def is_array(params: PyTree, /) -> bool:
-    """Whether ``params`` is one array, and no tree of them."""
+    """Whether ``params`` is a single array, not a tree of arrays."""
     return jax.tree_util.all_leaves([params])
 
 
@@ -26,14 +26,20 @@ def check_where(where: Any, /, *, caller: str) -> None:
         )
 
 
-def check_like(params: PyTree, reference: PyTree, /, *, caller: str) -> None:
+def check_like(
+    params: PyTree,
+    reference: PyTree,
+    /,
+    *,
+    caller: str,
+    names: str = "params and reference",
+) -> None:
     """Raises unless the two trees have one structure."""
     ours: Any = jax.tree.structure(params)
     theirs: Any = jax.tree.structure(reference)
     if ours != theirs:
         raise ValueError(
-            f"{caller}: params and reference must have one structure, got {ours} and "
-            f"{theirs}."
+            f"{caller}: {names} must have the same structure, got {ours} and {theirs}."
         )
 
 
@@ -47,9 +53,9 @@ def map_weights(
 ) -> PyTree:
     """Maps ``function(key, leaf, *rest_leaves)`` over the weights that are selected.
 
-    A leaf's key is ``key`` folded with a hash of its path, so that its mask does not
-    change when other leaves come and go. Leaves that are not floating point, or that
-    ``where(path, leaf)`` does not select, stay as they are.
+    The key of a leaf is ``key`` folded with a hash of its path, so that its mask does
+    not change when other leaves are added or removed. Leaves that are not floating
+    point, or that ``where(path, leaf)`` does not select, are returned unchanged.
     """
     found = False
 
@@ -67,7 +73,7 @@ def map_weights(
         names: list[str] = []
         map_with_name(lambda path, _: names.append(path), params)
         raise ValueError(
-            f"where selects none of the arrays of floating point numbers among {names}."
+            f"where selects none of the floating point arrays among {names}."
         )
     return changed
 

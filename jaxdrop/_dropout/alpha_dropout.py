@@ -3,7 +3,13 @@
 from typing import Any
 
 from jaxdrop import _masks
-from jaxdrop._checks import check_axes, check_dropout, is_identity, require_key
+from jaxdrop._checks import (
+    check_axes,
+    check_inexact,
+    check_rate,
+    is_identity,
+    require_key,
+)
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Axes, Flag, Key, Rate
 
@@ -19,10 +25,12 @@ def alpha_dropout(
 ) -> Array:
     """Sets random entries to SELU's saturation, and keeps mean 0 and variance 1.
 
-    Ordinary dropout after SELU destroys the normalisation that SELU networks live on.
+    Ordinary dropout after SELU destroys the normalisation that SELU networks rely on.
     Here dropped entries become ``-scale * alpha``, about -1.758, and an affine map
-    restores mean and variance. The place is after each SELU; usual rates are 0.05 and
-    0.1. The affine map is computed in float32 or wider.
+    restores mean and variance. The affine map is computed in float32 or wider.
+
+    Usage:
+      After each SELU, at a rate of 0.05 to 0.1.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.
@@ -52,10 +60,11 @@ def alpha_dropout(
       >>> bool(abs(y.mean()) < 0.03), bool(abs(y.var() - 1) < 0.03)
       (True, True)
     """
-    x = check_dropout(x, rate=rate, caller="alpha_dropout", scalar=False)
+    check_rate(rate, caller="alpha_dropout", scalar=False)
     if is_identity(rate, deterministic, caller="alpha_dropout"):
         return x
-    key = require_key(key, caller="alpha_dropout")
+    x = check_inexact(x, caller="alpha_dropout")
+    key = require_key(key, caller="alpha_dropout", rate=rate)
     keep = _masks.keep_probability(rate, deterministic=deterministic)
     keep = _masks.align(keep, x.shape, caller="alpha_dropout")
     shared = check_axes(broadcast_dims, x.ndim, name="alpha_dropout: broadcast_dims")

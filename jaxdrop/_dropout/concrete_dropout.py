@@ -37,17 +37,20 @@ def concrete_dropout(
     and differentiable in ``logit_rate``. The lower the temperature the closer this is
     to :func:`jaxdrop.dropout` with the same key; its expectation is ``x`` in that limit
     only. Without :func:`jaxdrop.concrete_penalty` in the loss the rate tends to 0. The
-    place is the input of every layer; the usual start is a rate of 0.1. For
-    convolutions drop channels, ``broadcast_dims=(1, 2)`` with a temperature of 2/3. The
     noise and the factor are computed in float32 or wider.
+
+    Usage:
+      On the input of every layer, starting from a rate of 0.1. Before convolutions drop
+      whole channels, with ``broadcast_dims=(1, 2)`` and a temperature of 2/3.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.
       x: the data, floating point or complex, of any shape.
       logit_rate: ``log(rate / (1 - rate))``, unbounded and learned; a scalar, or an
         array that broadcasts against ``x``. Gradients reach it. Minus infinity keeps
-        everything, infinity nothing.
-      temperature: of the relaxation, positive; a traced one that is not gives NaN.
+        all entries, plus infinity keeps none.
+      temperature: the temperature of the relaxation, positive; a traced value that is
+        not positive gives NaN.
       broadcast_dims: axes along which one draw is shared. Static.
       deterministic: return ``x`` untouched; may be traced.
 
@@ -69,10 +72,9 @@ def concrete_dropout(
       >>> kept = lambda logit_rate: jnp.mean(
       ...     jaxdrop.concrete_dropout(jax.random.key(0), x, logit_rate) ** 2
       ... )
-      >>> bool(jax.grad(kept)(0.0) > 0)  # a higher rate, more noise
+      >>> bool(jax.grad(kept)(0.0) > 0)  # a higher rate gives more noise
       True
     """
-    x = check_inexact(x, caller="concrete_dropout")
     temperature = as_scalar(temperature, name="concrete_dropout: temperature")
     if not isinstance(temperature, jax.Array) and not temperature > 0:
         raise ValueError(
@@ -81,6 +83,7 @@ def concrete_dropout(
     flag = check_flag(deterministic, caller="concrete_dropout")
     if flag is True:
         return x
+    x = check_inexact(x, caller="concrete_dropout")
     key = require_key(key, caller="concrete_dropout", instead="deterministic=True")
     logits = jnp.asarray(
         as_array(logit_rate, name="concrete_dropout: logit_rate"), _masks.real_dtype(x)
@@ -96,7 +99,7 @@ def concrete_dropout(
 def _nan_unless_positive(value: Any, /) -> Any:
     """A number as it is; a JAX array with NaN where it is not above 0.
 
-    Traced values cannot raise, and must not pass in silence.
+    Traced values cannot raise an error, and must not be used without notice.
     """
     if not isinstance(value, jax.Array):
         return value
@@ -106,7 +109,7 @@ def _nan_unless_positive(value: Any, /) -> Any:
 
 
 def initial_logit(rate: float, /, *, caller: str) -> float:
-    """``log(rate / (1 - rate))`` of the rate that a module starts from."""
+    """``log(rate / (1 - rate))`` of the initial rate of a module."""
     if not 0 < rate < 1:
         raise ValueError(
             f"{caller}: init_rate must be between 0 and 1, which have no finite logit; "

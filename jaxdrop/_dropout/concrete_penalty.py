@@ -1,4 +1,4 @@
-"""The penalty that keeps a learned dropout rate up (Gal et al., 2017)."""
+"""The penalty of concrete dropout, without which rates tend to 0 (Gal et al., 2017)."""
 
 from typing import Any
 
@@ -27,16 +27,16 @@ def concrete_penalty(
     """Computes the penalty of a layer under concrete dropout.
 
     ``weight_regularizer * sum(kernel ** 2) / (1 - rate) - dropout_regularizer *
-    num_inputs * entropy(rate)``: the first term shrinks weights, more so at a high
-    rate, the second rewards an uncertain rate. For a Gaussian likelihood of precision
-    ``tau``, a prior length-scale ``l`` and ``n`` examples the paper sets
+    num_inputs * entropy(rate)``: the first term shrinks weights, the more the higher
+    the rate; the second favours rates close to 1/2. For a Gaussian likelihood of
+    precision ``tau``, a prior length-scale ``l`` and ``n`` examples the paper sets
     ``weight_regularizer = l**2 / (tau * n)`` and ``dropout_regularizer = 2 / (tau *
-    n)``, and half of the latter for a cross entropy; both belong to a loss that is a
-    mean over examples.
+    n)``, and half of the latter for a cross-entropy. Both are meant for a loss that is
+    a mean over examples.
 
     Args:
       logit_rate: ``log(rate / (1 - rate))``, a scalar. Gradients reach it.
-      params: the kernel of the layer, or a tree with its parameters, of which those
+      params: the kernel of the layer, or a tree of its parameters. Leaves of a tree
         with fewer than two axes, such as biases, are left out.
       weight_regularizer: the coefficient of the squared weights.
       dropout_regularizer: the coefficient of the entropy, for each input.
@@ -60,7 +60,7 @@ def concrete_penalty(
       >>> loss = lambda logit_rate: jaxdrop.concrete_penalty(
       ...     logit_rate, kernel, weight_regularizer=0.0, dropout_regularizer=1.0
       ... )
-      >>> bool(jax.grad(loss)(-2.0) < 0 < jax.grad(loss)(2.0))  # towards a rate of 1/2
+      >>> bool(jax.grad(loss)(-2.0) < 0 < jax.grad(loss)(2.0))  # the minimum is at 1/2
       True
     """
     if jnp.ndim(logit_rate) > 0:
@@ -106,7 +106,7 @@ def _concrete_penalty(
 ) -> Array:
     weights = sum((_squares(kernel) for kernel in kernels), start=jnp.float32(0))
     logit = jnp.asarray(logit_rate, weights.dtype)
-    near = jnp.clip(logit, -100, 100)  # beyond, the entropy is 0 and has no slope
+    near = jnp.clip(logit, -100, 100)  # beyond, the entropy and its gradient are 0
     rate, keep = jax.nn.sigmoid(near), jax.nn.sigmoid(-near)
     entropy = rate * jax.nn.softplus(-near) + keep * jax.nn.softplus(near)
     of_weights = jnp.asarray(weight_regularizer, weights.dtype)

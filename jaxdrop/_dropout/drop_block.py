@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from jaxdrop import _masks
-from jaxdrop._checks import check_dropout, is_identity, require_key
+from jaxdrop._checks import check_inexact, check_rate, is_identity, require_key
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, Rate
 
@@ -27,18 +27,20 @@ def drop_block(
     """Drops blocks of a feature map, so that neighbours cannot replace them.
 
     Neighbouring activations of a convolution carry nearly the same information, so that
-    dropping single entries removes little of it. The place is after the later
-    convolutions of a network, and on its skip connections; usual, and the paper's
-    choice, are blocks of 7 with a rate that grows from 0 to 0.1 over training, for
-    which a traced rate serves.
+    dropping single entries removes little of it.
 
     Every entry is dropped with probability ``rate``, also at the border, for any
     block size: blocks may start outside the map, each position with probability
     ``1 - (1 - rate) ** (1 / volume)``, and kept entries are divided by
-    ``1 - rate``. The paper (``seeds="valid"``) lets blocks start only where they fit,
-    with a probability that makes the mean rate too small and the border's far smaller,
-    and divides by the share that was kept; here by that of each example, so that
-    examples never influence each other.
+    ``1 - rate``. In the paper (``seeds="valid"``) blocks start only where they fit,
+    with a probability that makes the mean rate too low and the rate at the border much
+    lower, and kept entries are divided by the share of entries that was kept; here by
+    that of their own example, so that examples never influence each other.
+
+    Usage:
+      After the later convolutions of a network, and on its skip connections. Blocks of
+      7 with a rate that grows from 0 to 0.1 over training, as in the paper; a traced
+      rate can follow a schedule.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.
@@ -54,8 +56,8 @@ def drop_block(
         channels)``. For ``(batch, channels, height, width)``, as in PyTorch, it must be
         1: with -1 columns of pixels would be dropped. Static.
       shared_channels: drop the same blocks in all channels of an example. Static.
-      seeds: ``"padded"``, exact everywhere; or ``"valid"``, the paper's, for which
-        blocks must fit into the map. Static.
+      seeds: ``"padded"``, where the rate is exact everywhere; or ``"valid"``, as in the
+        paper, where blocks must fit into the map. Static.
       deterministic: return ``x`` untouched; may be traced.
 
     Returns:
@@ -78,7 +80,10 @@ def drop_block(
       >>> bool(abs(corner - 0.1) < 0.05), bool(abs(centre - 0.1) < 0.05)
       (True, True)
     """
-    x = check_dropout(x, rate=rate, caller="drop_block")
+    check_rate(rate, caller="drop_block")
+    if is_identity(rate, deterministic, caller="drop_block"):
+        return x
+    x = check_inexact(x, caller="drop_block")
     layout = _masks.layout_blocks(
         x.shape,
         block_size=block_size,
@@ -88,9 +93,7 @@ def drop_block(
         seeds=seeds,
         caller="drop_block",
     )
-    if is_identity(rate, deterministic, caller="drop_block"):
-        return x
-    key = require_key(key, caller="drop_block")
+    key = require_key(key, caller="drop_block", rate=rate)
     keep = _masks.keep_probability(rate, deterministic=deterministic)
     keep_seed = _masks.seed_survival(keep, x.shape, layout)
     return _drop_block(key, x, keep, keep_seed, layout=layout)

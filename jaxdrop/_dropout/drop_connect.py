@@ -20,15 +20,17 @@ def drop_connect(
 ) -> PyTree:
     """Zeroes random weights and rescales the rest.
 
-    Applied to the kernels of a layer before they are used: to one array, or to a tree
-    of parameters before the forward pass. The place is dense layers, and the recurrent
-    kernels of an LSTM, where one mask serves all time steps; the usual rate is 0.5.
-    Biases and the scales of normalisation layers are not dropped as a rule: select the
-    kernels with ``where``.
+    Applied to the kernel of a layer before it is used, or to a tree of parameters
+    before the forward pass.
 
-    Weights are rescaled in training (the paper scales in evaluation), so that
-    evaluation is the plain layer. Each leaf of a tree draws its mask from the key
-    and its path: other leaves coming and going do not change it.
+    Weights are rescaled in training (the paper scales in evaluation), so that in
+    evaluation the layer is the plain one. The mask of a leaf depends on the key and on
+    the path of the leaf; it does not change when other leaves are added or removed.
+
+    Usage:
+      On dense layers, and on the recurrent kernels of an LSTM, with one mask for all
+      time steps; usually at a rate of 0.5. Biases and the scales of normalisation
+      layers are usually not dropped: select the kernels with ``where``.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.
@@ -36,18 +38,18 @@ def drop_connect(
         modules. In a tree, leaves that are not floating point stay as they are.
       rate: the probability of dropping a weight, a scalar. A traced rate does not
         recompile when it changes; outside [0, 1] it gives NaN.
-      where: ``where(path, leaf)`` says which leaves of a tree to drop, by a path such
-        as ``"encoder/0/kernel"``; by default all.
+      where: a function ``where(path, leaf)`` that selects the leaves of a tree to drop;
+        a path is a string such as ``"encoder/0/kernel"``. By default all leaves.
       deterministic: return ``params`` untouched; may be traced.
 
     Returns:
-      ``params`` with masked leaves, of the same structure, shapes and dtypes. For one
-      array, the result of :func:`jaxdrop.dropout` for the same key.
+      ``params`` with masked leaves, of the same structure, shapes and dtypes. For a
+      single array, the result of :func:`jaxdrop.dropout` with the same key.
 
     Raises:
       ValueError: if ``rate`` is out of range, or a key is missing.
-      TypeError: if ``params`` is an array that is not floating point, or ``rate`` no
-        number.
+      TypeError: if ``params`` is an array that is not floating point, or ``rate`` is
+        not a number.
 
     References:
       Wan, Zeiler, Zhang, LeCun, Fergus, `Regularization of neural networks using
@@ -69,11 +71,11 @@ def drop_connect(
     """
     check_rate(rate, caller="drop_connect")
     check_where(where, caller="drop_connect")
-    if is_array(params):
-        params = check_inexact(params, caller="drop_connect")
     if is_identity(rate, deterministic, caller="drop_connect"):
         return params
-    key = require_key(key, caller="drop_connect")
+    if is_array(params):
+        params = check_inexact(params, caller="drop_connect")
+    key = require_key(key, caller="drop_connect", rate=rate)
     keep = _masks.keep_probability(rate, deterministic=deterministic)
     if is_array(params):
         return _drop_connect(key, params, keep)

@@ -3,7 +3,13 @@
 from typing import Any
 
 from jaxdrop import _masks
-from jaxdrop._checks import check_axes, check_dropout, is_identity, require_key
+from jaxdrop._checks import (
+    check_axes,
+    check_inexact,
+    check_rate,
+    is_identity,
+    require_key,
+)
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Axes, Flag, Key, Rate
 
@@ -19,15 +25,16 @@ def dropout(
 ) -> Array:
     """Zeroes random entries and rescales the rest, so that units cannot rely on others.
 
-    Usual rates are 0.5 for wide dense layers, 0.2 for inputs and 0.1 in transformers;
-    the usual place is after the activation of a dense layer. After a convolution drop
-    channels or blocks instead (:func:`jaxdrop.spatial_dropout`), after SELU use
-    :func:`jaxdrop.alpha_dropout`, and do not put it before batch normalisation, which
-    would see another variance in training than in evaluation (`Li et al., 2018
-    <https://arxiv.org/abs/1801.05134>`_).
-
-    For a threefry key, JAX's default, the mask is that of ``flax.nnx.Dropout`` and
+    For a threefry key, JAX's default, the mask equals that of ``flax.nnx.Dropout`` and
     ``flax.linen.Dropout`` bit for bit.
+
+    Usage:
+      After the activation of a dense layer, at a rate of 0.5 for wide layers, 0.2 for
+      inputs and 0.1 in transformers. After a convolution drop channels or blocks
+      instead (:func:`jaxdrop.spatial_dropout`, :func:`jaxdrop.drop_block`); after SELU
+      use :func:`jaxdrop.alpha_dropout`. Do not put it before batch normalisation, whose
+      inputs would have another variance in training than in evaluation (`Li et al.,
+      2018 <https://arxiv.org/abs/1801.05134>`_).
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.
@@ -60,10 +67,11 @@ def dropout(
       >>> jaxdrop.dropout(None, x, rate=0.5, deterministic=True) is x
       True
     """
-    x = check_dropout(x, rate=rate, caller="dropout", scalar=False)
+    check_rate(rate, caller="dropout", scalar=False)
     if is_identity(rate, deterministic, caller="dropout"):
         return x
-    key = require_key(key, caller="dropout")
+    x = check_inexact(x, caller="dropout")
+    key = require_key(key, caller="dropout", rate=rate)
     keep = _masks.keep_probability(rate, deterministic=deterministic)
     keep = _masks.align(keep, x.shape, caller="dropout")
     shared = check_axes(broadcast_dims, x.ndim, name="dropout: broadcast_dims")

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxdrop import _masks, prng
-from jaxdrop._checks import check_dropout, is_identity, require_key
+from jaxdrop._checks import check_inexact, check_rate, is_identity, require_key
 from jaxdrop._numbers import as_ids
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, Rate
@@ -25,11 +25,14 @@ def embedding_dropout(
     """Drops word types: every occurrence of an id in the batch, or none.
 
     Equivalent to dropping rows of the embedding table, at a cost that depends on the
-    batch and not on the vocabulary: the bits of an id are drawn at the counter ``id``,
-    so that the result is that of
-    ``dropout(key, table, rate=rate, broadcast_dims=(-1,))[ids]``. The place is right
-    after the look-up; usual rates are 0.1 for language models and 0.25 for classifiers.
-    Under ``jax.vmap`` over keys each example drops types of its own.
+    size of the batch and not on that of the vocabulary: the bits of an id are drawn at
+    the counter ``id``, so that the result equals
+    ``dropout(key, table, rate=rate, broadcast_dims=(-1,))[ids]``. Under ``jax.vmap``
+    over keys each example drops its own types.
+
+    Usage:
+      Directly after the look-up, at a rate of 0.1 for language models and 0.25 for
+      classifiers.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.
@@ -59,19 +62,20 @@ def embedding_dropout(
       >>> ids = jnp.array([[7, 3, 7, 7], [2, 7, 3, 5]])
       >>> table = jnp.ones((10, 16))
       >>> y = jaxdrop.embedding_dropout(jax.random.key(0), table[ids], ids, rate=0.5)
-      >>> bool((y[ids == 7].std(axis=0) == 0).all())  # all sevens, or none
+      >>> bool((y[ids == 7].std(axis=0) == 0).all())  # all occurrences of 7, or none
       True
     """
-    embedded = check_dropout(embedded, rate=rate, caller="embedding_dropout")
+    check_rate(rate, caller="embedding_dropout")
+    if is_identity(rate, deterministic, caller="embedding_dropout"):
+        return embedded
+    embedded = check_inexact(embedded, caller="embedding_dropout")
     ids = as_ids(ids, name="embedding_dropout: ids")
     if embedded.shape[: ids.ndim] != ids.shape:
         raise ValueError(
             f"embedding_dropout: embedded must have the shape of ids and more, got "
             f"{embedded.shape} for ids of shape {ids.shape}."
         )
-    if is_identity(rate, deterministic, caller="embedding_dropout"):
-        return embedded
-    key = require_key(key, caller="embedding_dropout")
+    key = require_key(key, caller="embedding_dropout", rate=rate)
     keep = _masks.keep_probability(rate, deterministic=deterministic)
     return _embedding_dropout(key, embedded, ids, keep)
 
@@ -79,7 +83,8 @@ def embedding_dropout(
 @site("jaxdrop.embedding_dropout", draws="mask", acts_on="tokens")
 def _embedding_dropout(key: Key, embedded: Array, ids: Array, keep: Any) -> Array:
     key = counter_key(key)
-    prng.random_bits(key, (0,))  # none: bits at chosen positions do not count as a use
+    # Marks the key as used, which bits at chosen positions do not.
+    prng.random_bits(key, (0,))
     sharding = _masks.unspread(_masks.sharding_of(embedded), (), ndim=ids.ndim)
     if sharding is not None:
         ids = jax.sharding.reshard(ids, sharding)
@@ -89,7 +94,7 @@ def _embedding_dropout(key: Key, embedded: Array, ids: Array, keep: Any) -> Arra
 
 
 def _counters(ids: Array) -> Array:
-    """Ids as positions; negative ones, which no table has, count from 2**32 down."""
+    """Ids as positions; negative ones, which no table has, count down from 2**32."""
     if ids.dtype.itemsize < 8:
         return ids.astype(jnp.uint32)
     return jnp.where(ids < 0, ids + (1 << 32), ids)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from jaxdrop import _masks
-from jaxdrop._checks import check_dropout, is_identity, require_key
+from jaxdrop._checks import check_inexact, check_rate, is_identity, require_key
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Axes, Flag, Key, Rate
 
@@ -20,9 +20,11 @@ def feature_alpha_dropout(
 ) -> Array:
     """Sets whole channels to SELU's saturation, and keeps mean 0 and variance 1.
 
-    The variant of :func:`jaxdrop.alpha_dropout` for channels, as
-    :func:`jaxdrop.spatial_dropout` is that of dropout. The place is after a convolution
-    and its SELU; usual rates are 0.05 and 0.1.
+    The variant of :func:`jaxdrop.alpha_dropout` for whole channels, as
+    :func:`jaxdrop.spatial_dropout` is the variant of :func:`jaxdrop.dropout`.
+
+    Usage:
+      After a convolution and its SELU, at a rate of 0.05 to 0.1.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.
@@ -57,16 +59,17 @@ def feature_alpha_dropout(
       >>> saturated.shape, bool(saturated.any()), bool(saturated.all())
       ((8, 32), True, False)
     """
-    x = check_dropout(x, rate=rate, caller="feature_alpha_dropout")
+    check_rate(rate, caller="feature_alpha_dropout")
+    if is_identity(rate, deterministic, caller="feature_alpha_dropout"):
+        return x
+    x = check_inexact(x, caller="feature_alpha_dropout")
     spatial = _masks.spatial_axes(
         x.shape,
         num_spatial_dims=num_spatial_dims,
         channel_axis=channel_axis,
         caller="feature_alpha_dropout",
     )
-    if is_identity(rate, deterministic, caller="feature_alpha_dropout"):
-        return x
-    key = require_key(key, caller="feature_alpha_dropout")
+    key = require_key(key, caller="feature_alpha_dropout", rate=rate)
     keep = _masks.keep_probability(rate, deterministic=deterministic)
     return _feature_alpha_dropout(key, x, keep, spatial=spatial)
 

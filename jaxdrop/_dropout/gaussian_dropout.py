@@ -6,7 +6,13 @@ import jax
 import numpy as np
 
 from jaxdrop import _masks, prng
-from jaxdrop._checks import check_axes, check_dropout, is_identity, require_key
+from jaxdrop._checks import (
+    check_axes,
+    check_inexact,
+    check_rate,
+    is_identity,
+    require_key,
+)
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Axes, Flag, Key, Rate
 
@@ -22,9 +28,11 @@ def gaussian_dropout(
 ) -> Array:
     """Multiplies by N(1, rate / (1 - rate)), the mean and variance of dropout.
 
-    No entry is zeroed, so that gradients reach every unit in every step. The
-    usual rates and the place are those of :func:`jaxdrop.dropout`. The noise is drawn
-    in float32 for every dtype of ``x``.
+    No entry is set to 0, so that gradients reach every unit in every step. The noise is
+    drawn in float32 for every dtype of ``x``.
+
+    Usage:
+      In place of :func:`jaxdrop.dropout`, after the same layers and at the same rates.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.
@@ -58,7 +66,7 @@ def gaussian_dropout(
       >>> bool(abs(y.mean() - 1) < 0.1), bool(abs(y.std() - 1) < 0.1)
       (True, True)
     """
-    x = check_dropout(x, rate=rate, caller="gaussian_dropout", scalar=False)
+    check_rate(rate, caller="gaussian_dropout", scalar=False)
     if not isinstance(rate, jax.Array) and np.any(np.asarray(rate) == 1):
         raise ValueError(
             f"gaussian_dropout: rate must be below 1, where the variance "
@@ -66,6 +74,7 @@ def gaussian_dropout(
         )
     if is_identity(rate, deterministic, caller="gaussian_dropout"):
         return x
+    x = check_inexact(x, caller="gaussian_dropout")
     key = require_key(key, caller="gaussian_dropout")
     keep = _masks.survival(rate, deterministic=deterministic)
     keep = _masks.align(keep, x.shape, caller="gaussian_dropout")

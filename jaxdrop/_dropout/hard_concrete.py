@@ -19,17 +19,19 @@ def hard_concrete(
 ) -> Array:
     """Draws gates in [0, 1] that are often exactly 0 or 1, and differentiable.
 
-    The place is as a factor of weights, units or channels, with
-    :func:`hard_concrete_penalty`, the expected number of gates that are open,
-    in the loss: gates that are not worth their price close for good. A usual start is a
-    ``log_alpha`` around 0, where a gate is open with probability 0.83; keep it within
-    ±5 in training, beyond which gates hardly learn.
+    With :func:`jaxdrop.hard_concrete_penalty` in the loss, the expected number of gates
+    that are not 0, gates that do not reduce the loss by more than they cost are closed.
+
+    Usage:
+      As factors of weights, units or channels, starting from a ``log_alpha`` around 0,
+      where a gate is open with probability 0.83. Keep it within ±5 in training; beyond,
+      gradients nearly vanish.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.
-      log_alpha: how open each gate tends to be, unbounded and learned, floating point.
-        Gradients reach it.
-      deterministic: return the gates of the mean noise; may be traced.
+      log_alpha: the location of each gate's distribution: the larger, the more likely
+        the gate is open. Unbounded and learned, floating point; gradients reach it.
+      deterministic: return the gates without noise; may be traced.
 
     Returns:
       Gates of the shape and dtype of ``log_alpha``.

@@ -16,10 +16,10 @@ _SHIFT = TEMPERATURE * math.log(-LOW / HIGH)
 
 
 def hard_concrete_penalty(log_alpha: PyTree, /) -> Array:
-    """The expected number of gates of :func:`hard_concrete` that are not 0.
+    """The expected number of gates of :func:`jaxdrop.hard_concrete` that are not 0.
 
-    Add it, times the cost of an open gate, to a loss that is a sum over the data set;
-    for a mean over examples divide it by their number.
+    Multiply it by the cost of an open gate, and add it to a loss that is a sum over the
+    training set; for a mean over examples divide it by their number.
 
     Args:
       log_alpha: an array, or a tree of arrays.

@@ -20,28 +20,31 @@ def layer_drop(
 ) -> Array:
     """Draws which layers of a stack are run, so that some can be left out later.
 
-    The flags go into a scan over layers, where ``lax.cond`` passes the input of a
-    dropped layer on. That layer is then not computed, forward or backward; but under
-    ``jax.vmap`` over keys ``cond`` becomes a select, and every layer is. A layer that
-    runs is not rescaled. The place is the layers of a transformer, with one decision
-    for the whole batch; the usual rate is 0.2, and 0.5 where many layers are to be
-    pruned. An array of rates, one for each layer, lets them grow with depth.
+    The flags are scanned over together with the layers; in a step, ``lax.cond`` returns
+    the input of a dropped layer unchanged. That layer is not computed, forward or
+    backward; but under ``jax.vmap`` over keys ``cond`` becomes a select, and all layers
+    are computed. Layers that run are not rescaled.
+
+    Usage:
+      On the layers of a transformer, with one decision for the whole batch; usually at
+      a rate of 0.2, or 0.5 where many layers are to be pruned. An array of rates, one
+      for each layer, lets them grow with depth.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.
       num_layers: how many layers there are. Static.
       rate: the probability of dropping a layer: a number, or an array
-        ``(num_layers,)``. A traced rate does not recompile when it changes; one that is
-        no probability keeps its layer.
+        ``(num_layers,)``. A traced rate does not recompile when it changes; where it is
+        outside [0, 1], the layer is kept.
       deterministic: keep all layers; may be traced.
 
     Returns:
-      A boolean array ``(num_layers,)``; ``True`` is kept.
+      A boolean array ``(num_layers,)``, ``True`` for layers that are kept.
 
     Raises:
       ValueError: if ``rate`` is out of range or of another length, ``num_layers`` is
         negative, or a key is missing.
-      TypeError: if ``rate`` is not a number, or ``num_layers`` not an integer.
+      TypeError: if ``rate`` is not a number, or ``num_layers`` is not an integer.
 
     References:
       Fan, Grave, Joulin, `Reducing transformer depth on demand with structured dropout

@@ -3,7 +3,13 @@
 from typing import Any
 
 from jaxdrop import _masks
-from jaxdrop._checks import check_axis, check_dropout, is_identity, require_key
+from jaxdrop._checks import (
+    check_axis,
+    check_inexact,
+    check_rate,
+    is_identity,
+    require_key,
+)
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, Rate
 
@@ -19,10 +25,13 @@ def locked_dropout(
 ) -> Array:
     """Drops features of a sequence for all its time steps together.
 
-    A fresh mask at every step lets a recurrent network average the noise away, or
-    forget. Also called variational dropout. The place is the input and the output of
-    recurrent layers, and between them; usual rates are 0.2 to 0.5. Dropout inside the
-    recurrence is for a cell, not for a function on the sequence.
+    Also called variational dropout. With a fresh mask at every step a recurrent network
+    can average the noise out over time, or loses its memory.
+
+    Usage:
+      On the input and the output of recurrent layers, and between them, at a rate of
+      0.2 to 0.5. To drop inside the recurrence use a cell:
+      ``jaxdrop.nnx.VariationalCell`` or ``jaxdrop.linen.VariationalCell``.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.
@@ -52,11 +61,12 @@ def locked_dropout(
       >>> bool((y == y[:, :1]).all())  # the same features at every step
       True
     """
-    x = check_dropout(x, rate=rate, caller="locked_dropout")
-    time = check_axis(time_axis, x.ndim, name="locked_dropout: time_axis")
+    check_rate(rate, caller="locked_dropout")
     if is_identity(rate, deterministic, caller="locked_dropout"):
         return x
-    key = require_key(key, caller="locked_dropout")
+    x = check_inexact(x, caller="locked_dropout")
+    time = check_axis(time_axis, x.ndim, name="locked_dropout: time_axis")
+    key = require_key(key, caller="locked_dropout", rate=rate)
     keep = _masks.keep_probability(rate, deterministic=deterministic)
     return _locked_dropout(key, x, keep, time=time)
 

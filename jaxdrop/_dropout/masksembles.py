@@ -5,6 +5,7 @@ from jax.typing import ArrayLike
 
 from jaxdrop._checks import check_axis, check_inexact
 from jaxdrop._masks import apply
+from jaxdrop._numbers import as_array
 from jaxdrop._sites import site
 from jaxdrop._typing import Array
 
@@ -12,17 +13,19 @@ from jaxdrop._typing import Array
 def masksembles(x: Array, masks: ArrayLike, /, *, axis: int = -1) -> Array:
     """Gives each part of the batch a mask of its own, in evaluation as in training.
 
-    The batch, axis 0, is taken as one part for each mask, in order: the first
-    ``batch / num_masks`` examples get the first mask, and so on. In training this
-    teaches each sub-network on its own examples; for a prediction with all of them,
+    The batch, axis 0, is split into one part for each mask, in order: the first
+    ``batch / num_masks`` examples get the first mask, and so on. In training each
+    sub-network so learns from its own examples. To predict with all sub-networks,
     repeat the batch once for each mask, ``jnp.tile(x, (num_masks, 1))``, and average.
-    Nothing is drawn and nothing is rescaled. Masks come from
-    :func:`jaxdrop.masks.masksembles`; the usual number is 4, and the usual scale 2. The
-    place is after the activation of each layer, or of the last few.
+    Nothing is drawn and nothing is rescaled.
+
+    Usage:
+      After the activation of each layer, or of the last few. Masks come from
+      :func:`jaxdrop.masks.masksembles`, usually 4 of them with a scale of 2.
 
     Args:
       x: activations, floating point or complex, ``(batch, …)``.
-      masks: booleans ``(num_masks, features)``; ``True`` is kept.
+      masks: booleans ``(num_masks, features)``, ``True`` for features that are kept.
       axis: the axis of the features. Static.
 
     Returns:
@@ -31,7 +34,7 @@ def masksembles(x: Array, masks: ArrayLike, /, *, axis: int = -1) -> Array:
     Raises:
       ValueError: if the number of masks does not divide the batch, or ``axis`` does not
         fit.
-      TypeError: if ``x`` is not floating point, or ``masks`` not boolean.
+      TypeError: if ``x`` is not floating point, or ``masks`` are not boolean.
 
     References:
       Durasov, Bagautdinov, Baque, Fua, `Masksembles for uncertainty estimation
@@ -46,7 +49,7 @@ def masksembles(x: Array, masks: ArrayLike, /, *, axis: int = -1) -> Array:
       (True, False)
     """
     x = check_inexact(x, caller="masksembles")
-    table = jnp.asarray(masks)
+    table = jnp.asarray(as_array(masks, name="masksembles: masks"))
     if table.dtype != bool:
         raise TypeError(f"masksembles: masks must be boolean, got {table.dtype}.")
     along = check_axis(axis, x.ndim, name="masksembles: axis")

@@ -1,4 +1,4 @@
-"""Mixout: swapping weights for the pretrained ones (Lee et al., 2020)."""
+"""Mixout: replacing weights by the pretrained ones (Lee et al., 2020)."""
 
 from functools import partial
 from typing import Any
@@ -23,28 +23,31 @@ def mixout(
     where: Where | None = None,
     deterministic: Flag = False,
 ) -> PyTree:
-    """Swaps random weights for those of a reference, and rescales the others' distance.
+    """Replaces random weights by reference ones, and rescales the others' distance.
 
-    Dropout pulls weights towards 0; this pulls those of a finetuned model towards the
-    pretrained model that it came from: it is dropout of ``params - reference``. The
-    mean over keys is ``params``, and the gradient of a weight that stays is scaled by
-    ``1 / (1 - rate)`` (the published code leaves this factor out, and repeats the mask
-    of one row for all; each weight draws for itself here). The place is all weights of
-    a large pretrained model but the new head; usual rates are 0.7 to 0.9.
+    Dropout pulls weights towards 0; mixout pulls the weights of a model that is
+    fine-tuned towards those of the pretrained model: it is dropout of ``params -
+    reference``. The mean over keys is ``params``, and the gradient of a weight that is
+    not replaced is scaled by ``1 / (1 - rate)``. (The published code leaves this factor
+    out, and uses the mask of one row for all rows; here each weight has its own draw.)
 
-    Each leaf draws its mask from the key and its path, like
-    :func:`jaxdrop.drop_connect`, whose masks these are.
+    The mask of a leaf depends on the key and on the path of the leaf; masks are those
+    of :func:`jaxdrop.drop_connect` with the same key.
+
+    Usage:
+      On all weights of a large pretrained model except the new head, at a rate of 0.7
+      to 0.9.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.
       params: an array, or a tree of arrays: Linen dicts, ``nnx.State``, Equinox
         modules. In a tree, leaves that are not floating point stay as they are.
       reference: the pretrained weights, of the structure and shapes of ``params``.
-      rate: the probability of swapping a weight, a scalar. A traced rate does not
+      rate: the probability of replacing a weight, a scalar. A traced rate does not
         recompile when it changes; outside [0, 1] it gives NaN. At 1 the result is
         ``reference``.
-      where: ``where(path, leaf)`` says which leaves of a tree to mix, by a path such as
-        ``"encoder/0/kernel"``; by default all.
+      where: a function ``where(path, leaf)`` that selects the leaves of a tree to mix;
+        a path is a string such as ``"encoder/0/kernel"``. By default all leaves.
       deterministic: return ``params`` untouched; may be traced.
 
     Returns:
@@ -53,8 +56,8 @@ def mixout(
     Raises:
       ValueError: if ``rate`` is out of range, a key is missing, or ``reference`` has
         another structure or shape.
-      TypeError: if ``params`` is an array that is not floating point, or ``rate`` no
-        number.
+      TypeError: if ``params`` is an array that is not floating point, or ``rate`` is
+        not a number.
 
     References:
       Lee, Cho, Kang, `Mixout: effective regularization to finetune large-scale
@@ -71,11 +74,11 @@ def mixout(
     check_rate(rate, caller="mixout")
     check_where(where, caller="mixout")
     check_like(params, reference, caller="mixout")
-    if is_array(params):
-        params = check_inexact(params, caller="mixout")
     if is_identity(rate, deterministic, caller="mixout"):
         return params
-    key = require_key(key, caller="mixout")
+    if is_array(params):
+        params = check_inexact(params, caller="mixout")
+    key = require_key(key, caller="mixout", rate=rate)
     keep = _masks.keep_probability(rate, deterministic=deterministic)
     mix = partial(_mix, keep=keep)
     if is_array(params):
@@ -87,7 +90,7 @@ def _mix(key: Key, weights: Array, reference: Any, *, keep: Any) -> Array:
     reference = jnp.asarray(as_array(reference, name="mixout: reference"))
     if reference.shape != weights.shape:
         raise ValueError(
-            f"mixout: weights and their reference must have one shape, got "
+            f"mixout: weights and their reference must have the same shape, got "
             f"{weights.shape} and {reference.shape}."
         )
     return _mixout(key, weights, reference, keep)

@@ -6,7 +6,7 @@ from typing import TypeVar
 import jax
 import jax.numpy as jnp
 
-from jaxdrop._checks import as_count, require_key
+from jaxdrop._checks import as_count, check_callable, require_key
 from jaxdrop._typing import Key
 
 _T = TypeVar("_T")
@@ -15,10 +15,12 @@ _T = TypeVar("_T")
 def multi_sample(key: Key, fn: Callable[[Key], _T], /, *, num_samples: int) -> _T:
     """Runs a head under several keys, so that a costly trunk is trained on many masks.
 
-    The outputs are stacked along a new first axis: take the loss of each and average
-    the losses, as the paper does. The average of the logits has another gradient. The
-    place is the head of a classifier, with ``fn`` from its dropout on; a usual number
-    is 4 to 8.
+    The outputs are stacked along a new first axis: compute the loss of each and average
+    the losses, as the paper does. The loss of the averaged logits has another gradient.
+
+    Usage:
+      On the head of a classifier, where ``fn`` is its dropout and all layers after it;
+      usually with 4 to 8 samples.
 
     Args:
       key: a PRNG key. Sample ``t`` runs under ``jax.random.fold_in(key, t)``, for any
@@ -45,6 +47,7 @@ def multi_sample(key: Key, fn: Callable[[Key], _T], /, *, num_samples: int) -> _
       >>> logits.shape
       (8, 4, 3)
     """
+    check_callable(fn, name="multi_sample: fn")
     key = require_key(key, caller="multi_sample")
     count = as_count(num_samples, name="multi_sample: num_samples")
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(count))

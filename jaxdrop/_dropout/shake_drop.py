@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from jaxdrop import _masks, prng
 from jaxdrop._checks import (
     check_axis,
-    check_dropout,
     check_flag,
+    check_inexact,
+    check_rate,
     is_zero,
     require_key,
     select,
@@ -29,17 +30,21 @@ def shake_drop(
 ) -> Array:
     """Multiplies the residual branch of random examples by noise, and its gradient too.
 
-    A branch that is not dropped stays as it is. One that is, is multiplied by a factor
-    uniform on [-1, 1] forward, and by one uniform on [0, 1] backward: the gradient is
-    not that of the output, on purpose. Nothing is rescaled; in evaluation the result is
-    the expectation, ``(1 - rate) * x``, and not ``x``. The place is the end of a
-    residual branch; usual rates grow linearly with depth up to 0.5. Forward and reverse
-    mode differentiate alike.
+    A branch that is selected is multiplied by a factor uniform on [-1, 1] in the
+    forward pass, and its gradient by another one, uniform on [0, 1], in the backward
+    pass: the gradient differs from that of the output, as published. Other branches
+    stay unchanged, and nothing is rescaled. In evaluation the result is the
+    expectation, ``(1 - rate) * x``, and not ``x``. Forward-mode and reverse-mode
+    differentiation agree.
+
+    Usage:
+      At the end of a residual branch, with rates that grow linearly with depth up to
+      0.5.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.
       x: the output of a residual branch, floating point or complex.
-      rate: the probability of shaking a branch, a scalar. A traced rate does not
+      rate: the probability of selecting a branch, a scalar. A traced rate does not
         recompile when it changes; outside [0, 1] it gives NaN.
       batch_axis: the axis of the examples, or ``None`` for one decision for all, for
         use under ``jax.vmap``. Static.
@@ -63,12 +68,13 @@ def shake_drop(
       >>> bool((y == 1).any()), bool((y < 0).any()), bool((abs(y) <= 1).all())
       (True, True, True)
     """
-    x = check_dropout(x, rate=rate, caller="shake_drop")
-    if batch_axis is not None:
-        batch_axis = check_axis(batch_axis, x.ndim, name="shake_drop: batch_axis")
+    check_rate(rate, caller="shake_drop")
     flag = check_flag(deterministic, caller="shake_drop")
     if is_zero(rate):
         return x
+    x = check_inexact(x, caller="shake_drop")
+    if batch_axis is not None:
+        batch_axis = check_axis(batch_axis, x.ndim, name="shake_drop: batch_axis")
     keep = _masks.keep_probability(rate)
     if flag is True:
         return _expectation(x, keep)

@@ -20,17 +20,20 @@ def shake_shake(
 ) -> Array:
     """Mixes two branches with random weights, and their gradients with others.
 
-    Forward each example gets ``alpha * a + (1 - alpha) * b``, backward gradients are
-    weighted with a ``beta`` of their own, both uniform on [0, 1]: the gradient is not
-    that of the output, on purpose. In evaluation the result is the expectation, the
-    mean of the branches. The place is a residual block with two branches,
-    ``x + shake_shake(key, first(x), second(x))``, usually every block of a network.
-    Forward and reverse mode differentiate alike.
+    In the forward pass each example gets ``alpha * a + (1 - alpha) * b``; in the
+    backward pass the gradients are weighted by ``beta`` and ``1 - beta`` instead. Both
+    are uniform on [0, 1] and independent: the gradient differs from that of the output,
+    as published. In evaluation the result is the expectation, the mean of the branches.
+    Forward-mode and reverse-mode differentiation agree.
+
+    Usage:
+      In residual blocks with two branches, ``x + shake_shake(key, first(x),
+      second(x))``, usually in every block of a network.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.
       a: the output of a branch, floating point or complex.
-      b: the output of another, of the shape and dtype of ``a``.
+      b: the output of the other branch, of the shape and dtype of ``a``.
       batch_axis: the axis of the examples, or ``None`` for one mixture for all, for
         use under ``jax.vmap``. Static.
       deterministic: return the mean of the branches; may be traced.
@@ -41,7 +44,7 @@ def shake_shake(
     Raises:
       ValueError: if ``batch_axis`` is out of range, the shapes differ, or a key is
         missing.
-      TypeError: if the branches are not floating point, or of two dtypes.
+      TypeError: if the branches are not floating point, or have different dtypes.
 
     References:
       Gastaldi, `Shake-Shake regularization <https://arxiv.org/abs/1705.07485>`_, 2017.
@@ -56,11 +59,13 @@ def shake_shake(
     a, b = (check_inexact(array, caller="shake_shake") for array in (a, b))
     if a.shape != b.shape:
         raise ValueError(
-            f"shake_shake: branches must have one shape, got {a.shape} and {b.shape}."
+            f"shake_shake: branches must have the same shape, got {a.shape} and "
+            f"{b.shape}."
         )
     if a.dtype != b.dtype:
         raise TypeError(
-            f"shake_shake: branches must have one dtype, got {a.dtype} and {b.dtype}."
+            f"shake_shake: branches must have the same dtype, got {a.dtype} and "
+            f"{b.dtype}."
         )
     if batch_axis is not None:
         batch_axis = check_axis(batch_axis, a.ndim, name="shake_shake: batch_axis")

@@ -3,7 +3,7 @@
 from typing import Any
 
 from jaxdrop import _masks
-from jaxdrop._checks import check_dropout, is_identity, require_key
+from jaxdrop._checks import check_inexact, check_rate, is_identity, require_key
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Axes, Flag, Key, Rate
 
@@ -18,12 +18,14 @@ def spatial_dropout(
     channel_axis: int = -1,
     deterministic: Flag = False,
 ) -> Array:
-    """Drops whole channels, so that neighbouring pixels cannot fill in for each other.
+    """Drops whole channels, so that neighbouring pixels cannot replace each other.
 
-    Neighbours in a feature map say nearly the same, and dropping them one by one
-    removes little. The usual place is after a convolution and its activation; usual
-    rates are 0.1 to 0.3. The meaning never depends on a guessed rank: which axes are
-    spatial is said by ``num_spatial_dims``.
+    Neighbours in a feature map carry nearly the same information, so that dropping
+    single entries removes little of it. The spatial axes are given by
+    ``num_spatial_dims`` and never guessed from the rank.
+
+    Usage:
+      After a convolution and its activation, at a rate of 0.1 to 0.3.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.
@@ -57,16 +59,17 @@ def spatial_dropout(
       >>> bool((y == y[:, :1, :1]).all())  # a channel is kept or dropped as a whole
       True
     """
-    x = check_dropout(x, rate=rate, caller="spatial_dropout")
+    check_rate(rate, caller="spatial_dropout")
+    if is_identity(rate, deterministic, caller="spatial_dropout"):
+        return x
+    x = check_inexact(x, caller="spatial_dropout")
     spatial = _masks.spatial_axes(
         x.shape,
         num_spatial_dims=num_spatial_dims,
         channel_axis=channel_axis,
         caller="spatial_dropout",
     )
-    if is_identity(rate, deterministic, caller="spatial_dropout"):
-        return x
-    key = require_key(key, caller="spatial_dropout")
+    key = require_key(key, caller="spatial_dropout", rate=rate)
     keep = _masks.keep_probability(rate, deterministic=deterministic)
     return _spatial_dropout(key, x, keep, spatial=spatial)
 

@@ -3,7 +3,14 @@
 from typing import Any
 
 from jaxdrop import _masks
-from jaxdrop._checks import check_axis, check_dropout, is_identity, require_key
+from jaxdrop._checks import (
+    check_axis,
+    check_inexact,
+    check_rate,
+    check_switch,
+    is_identity,
+    require_key,
+)
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Axes, Flag, Key, Rate
 
@@ -20,12 +27,15 @@ def stochastic_depth(
 ) -> Array:
     """Drops the residual branch of random examples, so that depth varies in training.
 
-    Also called drop path. The place is the end of a residual branch, just before it is
-    added: ``x + stochastic_depth(key, branch(x), rate=rate)``. Usual rates grow
-    linearly with depth, from 0 up to 0.1 for small and 0.5 for large networks. The
-    paper draws one decision for the whole batch and scales in evaluation instead of in
-    training; here, as in later practice, each example decides for itself and the branch
-    is scaled in training, so that evaluation is untouched.
+    Also called drop path. The paper draws one decision for the whole batch and scales
+    in evaluation instead of in training. Here, as in later practice, there is a
+    decision for each example, and the branch is scaled in training, so that evaluation
+    is the plain network.
+
+    Usage:
+      At the end of a residual branch, just before it is added: ``x +
+      stochastic_depth(key, branch(x), rate=rate)``. Rates usually grow linearly with
+      depth, from 0 up to 0.1 for small and 0.5 for large networks.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.
@@ -33,9 +43,9 @@ def stochastic_depth(
       rate: the probability of dropping a branch, a scalar. A traced rate does not
         recompile when it changes; outside [0, 1] it gives NaN.
       batch_axis: the axis of the examples, or ``None`` for one decision for the whole
-        array: the paper's mode, and for use under ``jax.vmap``. Static.
-      scale: divide surviving branches by ``1 - rate``. Without, the mean of the branch
-        in training is ``1 - rate`` times that in evaluation. Static.
+        array: as in the paper, or for use under ``jax.vmap``. Static.
+      scale: divide surviving branches by ``1 - rate``. With False, the mean of the
+        branch in training is ``1 - rate`` times that in evaluation. Static.
       deterministic: return ``x`` untouched; may be traced.
 
     Returns:
@@ -58,15 +68,17 @@ def stochastic_depth(
       >>> bool((y == y[:, :1, :1, :1]).all())  # examples as a whole
       True
     """
-    x = check_dropout(x, rate=rate, caller="stochastic_depth")
+    check_rate(rate, caller="stochastic_depth")
+    scale = check_switch(scale, name="stochastic_depth: scale")
+    if is_identity(rate, deterministic, caller="stochastic_depth"):
+        return x
+    x = check_inexact(x, caller="stochastic_depth")
     batch = (
         ()
         if batch_axis is None
         else (check_axis(batch_axis, x.ndim, name="stochastic_depth: batch_axis"),)
     )
-    if is_identity(rate, deterministic, caller="stochastic_depth"):
-        return x
-    key = require_key(key, caller="stochastic_depth")
+    key = require_key(key, caller="stochastic_depth", rate=rate)
     keep = _masks.keep_probability(rate, deterministic=deterministic)
     return _stochastic_depth(key, x, keep, batch=batch, scale=scale)
 

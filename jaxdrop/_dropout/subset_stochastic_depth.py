@@ -7,7 +7,16 @@ import jax
 import jax.numpy as jnp
 
 from jaxdrop import _masks
-from jaxdrop._checks import check_axis, check_flag, check_inexact, require_key
+from jaxdrop._checks import (
+    check_axis,
+    check_callable,
+    check_flag,
+    check_inexact,
+    check_rate,
+    is_identity,
+    is_number,
+    require_key,
+)
 from jaxdrop._numbers import as_array
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, PyTree, Rate
@@ -28,37 +37,39 @@ def subset_stochastic_depth(
     """Runs a residual branch on a random subset of the examples, and not on the rest.
 
     Unlike in :func:`jaxdrop.stochastic_depth`, dropped branches are not computed: the
-    work of the branch falls in proportion to the rate, forward and backward. The
-    place and the usual rates are the same,
-    ``x + subset_stochastic_depth(key, branch, x, rate=rate)``. The number of examples
-    is fixed, so that sizes are static, and kept outputs are scaled by its inverse
-    share; the mean over keys is that of the whole batch, if ``branch`` treats examples
-    independently. Batch normalisation in ``branch`` does not: it sees the statistics of
-    the subset alone, in its output and in its running averages, and those of a small
-    subset are noisy. At rate 1 ``branch`` is called for the effect on its state only;
-    ``jax.jit`` removes the rest of its work.
+    work of the branch falls in proportion to the rate, forward and backward. The number
+    of kept examples is fixed, so that sizes are static, and their outputs are divided
+    by their share of the batch. The mean over keys is the output for the whole batch if
+    ``branch`` treats examples independently. Batch normalisation in ``branch`` does
+    not: its output and its running averages are computed from the subset alone, and the
+    statistics of a small subset are noisy. At rate 1 ``branch`` is called only for its
+    effect on its state; ``jax.jit`` removes the rest of its work.
 
-    A batch that is spread over devices: on an automatic mesh every device gathers the
-    examples that are picked and computes all of them, and on an explicit mesh the batch
-    is refused. In ``jax.shard_map`` each device picks from its own examples and nothing
-    moves; give each a key of its own with :func:`jaxdrop.keys.shard`.
+    Where the batch is sharded over an automatic mesh, every device gathers the selected
+    examples and computes all of them; over an explicit mesh it raises. Inside
+    ``jax.shard_map`` each device selects from its own examples without communication;
+    give each its own key with :func:`jaxdrop.keys.shard`.
+
+    Usage:
+      ``x + subset_stochastic_depth(key, branch, x, rate=rate)``, in the same blocks and
+      at the same rates as :func:`jaxdrop.stochastic_depth`.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is dropped.
       branch: a function of ``x`` that keeps the batch axis in place.
       x: the data, an array or a tree of arrays that share the batch axis.
-      rate: the share of examples to be dropped, a Python number; the number kept is
-        rounded to whole examples, and is at least one below rate 1. Static.
+      rate: the share of examples to drop, a Python number. The number of kept examples
+        is rounded, and is at least one for rates below 1. Static.
       batch_axis: the axis of the examples, in ``x`` and in the output. Static.
       deterministic: run ``branch`` on all of ``x``. Static.
 
     Returns:
-      The output of ``branch``, 0 for examples on which it was not run.
+      The output of ``branch``, and 0 for examples on which it was not run.
 
     Raises:
       ValueError: if ``rate`` or ``batch_axis`` is out of range, batch sizes differ,
         ``branch`` changes the batch size, a key is missing, or the batch axis is
-        spread over an explicit mesh or of symbolic size.
+        sharded over an explicit mesh or has a symbolic size.
       TypeError: if ``rate`` or ``deterministic`` is traced, or the output of ``branch``
         is not floating point.
 
@@ -78,13 +89,17 @@ def subset_stochastic_depth(
       ((8, 4), [0.0, 16.0])
     """
     caller = "subset_stochastic_depth"
-    size = _batch_size(x, batch_axis)
+    check_callable(branch, name=f"{caller}: branch")
     flag = check_flag(deterministic, caller=caller)
     if isinstance(flag, jax.Array):
         raise TypeError(
             f"{caller}: deterministic decides a shape and must be a Python bool; for a "
             "traced one use jaxdrop.stochastic_depth."
         )
+    if is_number(rate) and is_identity(rate, flag, caller=caller):
+        check_rate(rate, caller=caller)
+        return branch(x)
+    size = _batch_size(x, batch_axis)
     kept = _masks.kept_count(
         size,
         rate=rate,
@@ -124,8 +139,8 @@ def _take(leaf: Array, rows: Array, batch_axis: int) -> Array:
     axis = check_axis(batch_axis, leaf.ndim, name=_BATCH_AXIS)
     if _masks.is_spread(leaf, axis):
         raise ValueError(
-            f"subset_stochastic_depth: batch_axis {axis} of x is spread over the mesh; "
-            "use jax.shard_map, where each device picks examples of its own."
+            f"subset_stochastic_depth: batch_axis {axis} of x is sharded over the "
+            "mesh; use jax.shard_map, where each device selects from its own examples."
         )
     return leaf.at[_at(rows, axis)].get(
         mode="promise_in_bounds",
@@ -136,7 +151,7 @@ def _take(leaf: Array, rows: Array, batch_axis: int) -> Array:
 
 
 def _put(out: Array, rows: Array, batch_axis: int, *, size: int) -> Array:
-    """Spreads the rows of ``out`` over a batch of zeros, scaled by their share."""
+    """Writes the rows of ``out``, divided by their share, into a batch of zeros."""
     axis = check_axis(batch_axis, out.ndim, name=_BATCH_AXIS)
     kept = rows.shape[0]
     if out.shape[axis] != kept:

@@ -1,7 +1,8 @@
-"""Token dropout: going on with fewer tokens (Liu et al., 2023)."""
+"""Token dropout: removing random tokens from a sequence (Liu et al., 2023)."""
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from jaxdrop import _masks
@@ -10,6 +11,7 @@ from jaxdrop._checks import (
     check_axis,
     check_flag,
     check_inexact,
+    is_zero,
     require_key,
 )
 from jaxdrop._sites import site
@@ -26,32 +28,34 @@ def token_dropout(
     token_axis: int = -2,
     deterministic: Flag = False,
 ) -> tuple[Array, Array]:
-    """Keeps a fixed number of random tokens, in order, and leaves the others out.
+    """Keeps a fixed number of random tokens, in order, and removes the others.
 
-    Also called patch dropout. The sequence becomes shorter, and with it the work of all
-    that follows. Nothing is rescaled. The place is after position embeddings are added
-    and before the first layer of a vision transformer; usual rates are 0.25 to 0.5, and
-    evaluation sees all tokens. The indices serve to pick labels, masks or positions of
-    the tokens that are left.
+    Also called patch dropout. The sequence becomes shorter, and all later layers do
+    less work. Nothing is rescaled. Use the indices to select labels, masks or positions
+    of the remaining tokens.
+
+    Usage:
+      After position embeddings are added and before the first layer of a vision
+      transformer, at a rate of 0.25 to 0.5; in evaluation with all tokens.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is dropped.
       x: tokens, floating point or complex, ``(*batch, tokens, features)``.
-      rate: the share of tokens to be dropped, a Python number; the number kept is
-        rounded to whole tokens, and is at least one below rate 1. Static.
+      rate: the share of tokens to drop, a Python number. The number of kept tokens is
+        rounded, and is at least one for rates below 1. Static.
       num_prefix_tokens: how many tokens at the start, such as a class token, are always
-        kept; ``rate`` is of the others. Static.
-      token_axis: the axis of the tokens; each position on the axes before it draws for
-        itself, those after it are features. Static.
+        kept; ``rate`` is the share of the others. Static.
+      token_axis: the axis of the tokens; the axes before it are batch axes, of which
+        each entry has its own draw, and those after it are features. Static.
       deterministic: keep all tokens. Static.
 
     Returns:
-      The tokens that were kept, and their int32 indices ``(*batch, kept)`` along the
-      token axis, in ascending order. In evaluation ``x`` and all indices.
+      The kept tokens, and their int32 indices ``(*batch, kept)`` along the token axis,
+      in ascending order. In evaluation ``x`` and all indices.
 
     Raises:
       ValueError: if ``rate``, ``num_prefix_tokens`` or ``token_axis`` is out of range,
-        a key is missing, or the token axis is spread over an explicit mesh or of
+        a key is missing, or the token axis is sharded over an explicit mesh or has a
         symbolic size.
       TypeError: if ``x`` is not floating point, or ``rate`` or ``deterministic`` is
         traced, or ``num_prefix_tokens`` is not an integer.
@@ -69,12 +73,14 @@ def token_dropout(
       >>> tokens.shape, indices.shape, bool((indices[:, 0] == 0).all())
       ((8, 99, 32), (8, 99), True)
     """
-    x = check_inexact(x, caller="token_dropout")
-    axis = check_axis(token_axis, x.ndim, name="token_dropout: token_axis")
+    flag = check_flag(deterministic, caller="token_dropout")
+    if not (flag is True or is_zero(rate)):
+        x = check_inexact(x, caller="token_dropout")
+    shape = np.shape(x)
+    axis = check_axis(token_axis, len(shape), name="token_dropout: token_axis")
     named = "token_dropout: num_prefix_tokens"
     prefix = as_count(num_prefix_tokens, name=named, least=None)
-    patches = _num_patches(x.shape[axis], prefix)
-    flag = check_flag(deterministic, caller="token_dropout")
+    patches = _num_patches(shape[axis], prefix)
     if isinstance(flag, jax.Array):
         raise TypeError(
             "token_dropout: deterministic decides a shape and must be a Python bool; "
@@ -89,15 +95,15 @@ def token_dropout(
         instead="jaxdrop.dropout with broadcast_dims=(-1,), which zeroes tokens",
     )
     if kept == patches:
-        indices = jnp.arange(x.shape[axis], dtype=jnp.int32)
-        return x, jnp.broadcast_to(indices, x.shape[: axis + 1])
+        indices = jnp.arange(shape[axis], dtype=jnp.int32)
+        return x, jnp.broadcast_to(indices, shape[: axis + 1])
     if _masks.is_spread(x, axis):
         raise ValueError(
-            f"token_dropout: token_axis {axis} of x is spread over the mesh; use "
-            "jax.shard_map, where each device picks tokens of its own, or "
+            f"token_dropout: token_axis {axis} of x is sharded over the mesh; use "
+            "jax.shard_map, where each device selects from its own tokens, or "
             "jaxdrop.dropout with broadcast_dims=(-1,), which zeroes tokens."
         )
-    key = require_key(key, caller="token_dropout")
+    key = require_key(key, caller="token_dropout", rate=rate)
     return _token_dropout(key, x, axis=axis, prefix=prefix, kept=kept)
 
 

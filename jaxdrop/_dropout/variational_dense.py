@@ -26,14 +26,16 @@ def variational_dense(
 ) -> Array:
     """Multiplies by random weights, each with a learned amount of noise.
 
-    A weight is drawn from N(mean, variance), so that ``variance / mean**2``, called
-    alpha, is the ``rate / (1 - rate)`` of its own Gaussian dropout. With
+    A weight is distributed as N(mean, variance); ``variance / mean**2``, called alpha,
+    is the ``rate / (1 - rate)`` of Gaussian dropout on this weight alone. With
     :func:`jaxdrop.variational_penalty` in the loss the alpha of useless weights grows
-    without bound, and they are pruned. The outputs are sampled instead of the
-    weights, from the mean and variance that follow: each example has noise of its own,
-    which reduces the variance of the gradient. The place is every dense layer; a
-    usual start is a ``log_variance`` of -10, with a penalty whose coefficient rises
-    from 0 to 1 over the first epochs.
+    without bound, and they are pruned. Instead of the weights the outputs are sampled,
+    from their own means and variances (local reparameterization): each example has its
+    own noise, which reduces the variance of the gradient.
+
+    Usage:
+      In every dense layer, usually starting from a ``log_variance`` of -10, with a
+      coefficient of the penalty that rises from 0 to 1 over the first epochs.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.
@@ -41,7 +43,7 @@ def variational_dense(
       mean: the means of the weights, of x's dtype, ``(inputs, outputs)``.
       log_variance: the logarithms of their variances, like ``mean``.
       threshold: weights with a log alpha above this are 0 in evaluation.
-      precision: of the products, see ``jax.lax.Precision``. Static.
+      precision: the precision of the products, see ``jax.lax.Precision``. Static.
       deterministic: multiply by the means of the weights that are not pruned; may be
         traced.
 
@@ -74,8 +76,8 @@ def variational_dense(
     )
     if mean.ndim != 2 or mean.shape != log_variance.shape:
         raise ValueError(
-            f"{caller}: mean and log_variance must have one shape (inputs, outputs), "
-            f"got {mean.shape} and {log_variance.shape}."
+            f"{caller}: mean and log_variance must have the same shape (inputs, "
+            f"outputs), got {mean.shape} and {log_variance.shape}."
         )
     if not x.ndim or x.shape[-1] != mean.shape[0]:
         raise ValueError(

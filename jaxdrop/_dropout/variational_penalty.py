@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxdrop._dropout._noisy_weights import log_alpha
+from jaxdrop._dropout._weights import check_like
 from jaxdrop._numbers import as_array
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, PyTree
@@ -12,14 +13,14 @@ _SCALE, _SHIFT, _SLOPE = 0.63576, 1.87320, 1.48695
 
 
 def variational_penalty(mean: PyTree, log_variance: PyTree, /) -> Array:
-    """How far noisy weights are from a log-uniform prior, summed over weights.
+    """The Kullback-Leibler divergence of noisy weights from a log-uniform prior.
 
-    The published approximation of the Kullback-Leibler divergence, which falls towards
-    0 as ``variance / mean**2`` grows: noise is cheap, and a weight that does not earn
-    its precision is drowned in it. It is positive and is added to a loss that is a sum
-    over the data set; for a mean over examples divide it by their number. The published
-    code clips ``log(variance / mean**2)`` to ±8, and learns nothing beyond; here the
-    gradient is that of the formula.
+    It is the published approximation, summed over weights. It is positive and falls
+    towards 0 as ``variance / mean**2`` grows, so that weights become noisy unless the
+    loss needs them precise. Add it to a loss that is a sum over the training set; for a
+    mean over examples divide it by their number. The published code clips
+    ``log(variance / mean**2)`` to ±8, where the gradient vanishes; here the gradient is
+    that of the formula.
 
     Args:
       mean: the means of the weights, an array or a tree of arrays.
@@ -44,6 +45,12 @@ def variational_penalty(mean: PyTree, log_variance: PyTree, /) -> Array:
       >>> of(-5.0) > of(0.0) > of(5.0) > 0
       True
     """
+    check_like(
+        mean,
+        log_variance,
+        caller="variational_penalty",
+        names="mean and log_variance",
+    )
     divergences = jax.tree.map(_checked, mean, log_variance)
     return sum(jax.tree.leaves(divergences), start=jnp.float32(0))
 
@@ -53,7 +60,7 @@ def _checked(mean: Array, log_variance: Array) -> Array:
     log_variance = jnp.asarray(as_array(log_variance, name="log_variance"))
     if mean.shape != log_variance.shape:
         raise ValueError(
-            "variational_penalty: mean and log_variance must have one shape, got "
+            "variational_penalty: mean and log_variance must have the same shape, got "
             f"{mean.shape} and {log_variance.shape}."
         )
     return _variational_penalty(mean, log_variance)

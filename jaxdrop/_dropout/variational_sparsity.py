@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdrop._dropout._noisy_weights import THRESHOLD, log_alpha
+from jaxdrop._dropout._weights import check_like
 from jaxdrop._numbers import as_array, as_scalar
 from jaxdrop._typing import Array, PyTree, Scalar
 
@@ -35,10 +36,21 @@ def variational_sparsity(
       0.667
     """
     threshold = as_scalar(threshold, name="variational_sparsity: threshold")
+    check_like(
+        mean,
+        log_variance,
+        caller="variational_sparsity",
+        names="mean and log_variance",
+    )
     total = max(sum(math.prod(jnp.shape(leaf)) for leaf in jax.tree.leaves(mean)), 1)
 
     def count(mean: Array, log_variance: Array) -> Array:
         given = as_array(mean, name="mean"), as_array(log_variance, name="log_variance")
+        if np.shape(mean) != np.shape(log_variance):
+            raise ValueError(
+                "variational_sparsity: mean and log_variance must have one shape, got "
+                f"{np.shape(mean)} and {np.shape(log_variance)}."
+            )
         noise = log_alpha(*map(jnp.asarray, given)) >= threshold
         rows = jnp.sum(jnp.atleast_1d(noise), axis=-1, dtype=jnp.uint32)
         return jnp.sum(rows.astype(jnp.float32))

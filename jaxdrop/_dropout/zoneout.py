@@ -6,9 +6,9 @@ import jax.numpy as jnp
 
 from jaxdrop import _masks
 from jaxdrop._checks import (
-    check_dropout,
     check_flag,
     check_inexact,
+    check_rate,
     is_zero,
     require_key,
     select,
@@ -28,13 +28,15 @@ def zoneout(
 ) -> Array:
     """Lets random units of a recurrent state keep their old value.
 
-    Where dropout would erase a unit's memory, zoneout preserves it, and gradients
-    travel unchanged through the step that was skipped. The place is the state of a
-    recurrent cell, after each step; usual rates are 0.05 for the hidden state of an
-    LSTM and 0.5 for its memory.
+    Where dropout would erase a unit's memory, zoneout preserves it, and gradients pass
+    unchanged through the step that the unit skips.
 
     In evaluation the result is the expectation, ``rate * old + (1 - rate) * new``, and
-    not ``new``: ``deterministic`` needs no key, but is not the identity.
+    not ``new``: with ``deterministic`` no key is needed, but it is not the identity.
+
+    Usage:
+      On the state of a recurrent cell, after each step; usually at a rate of 0.05 for
+      the hidden state of an LSTM and 0.5 for its memory.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.
@@ -50,8 +52,8 @@ def zoneout(
 
     Raises:
       ValueError: if ``rate`` is out of range, a key is missing, or the shapes differ.
-      TypeError: if the states are not floating point or of two dtypes, or ``rate`` is
-        no number.
+      TypeError: if the states are not floating point or have different dtypes, or
+        ``rate`` is not a number.
 
     References:
       Krueger, Maharaj, Kramár, Pezeshki, Ballas, Ke, Goyal, Bengio, Courville, Pal,
@@ -68,21 +70,22 @@ def zoneout(
       >>> set(expected.ravel().tolist())
       {0.75}
     """
-    new = check_dropout(new, rate=rate, caller="zoneout")
+    check_rate(rate, caller="zoneout")
+    flag = check_flag(deterministic, caller="zoneout")
+    if is_zero(rate):
+        return new
+    new = check_inexact(new, caller="zoneout")
     old = check_inexact(old, caller="zoneout")
     if new.shape != old.shape:
         raise ValueError(
-            f"zoneout: new and old must have one shape, got {new.shape} and "
+            f"zoneout: new and old must have the same shape, got {new.shape} and "
             f"{old.shape}."
         )
     if new.dtype != old.dtype:
         raise TypeError(
-            f"zoneout: new and old must have one dtype, got {new.dtype} and "
+            f"zoneout: new and old must have the same dtype, got {new.dtype} and "
             f"{old.dtype}."
         )
-    flag = check_flag(deterministic, caller="zoneout")
-    if is_zero(rate):
-        return new
     keep = _masks.keep_probability(rate)
     if flag is True:
         return _expectation(new, old, keep)

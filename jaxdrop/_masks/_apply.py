@@ -6,9 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxdrop._checks import check_inexact
+from jaxdrop._checks import check_broadcast, check_inexact, check_switch
 from jaxdrop._masks._noisy import noisy
-from jaxdrop._numbers import as_array
+from jaxdrop._numbers import as_array, as_real
 from jaxdrop._typing import Array
 
 SELU_SATURATION = -1.7580993408473766
@@ -34,7 +34,9 @@ def apply(x: Array, mask: Array, /, *, keep: Any, scale: bool = True) -> Array:
       An array with the shape and dtype of ``x``.
 
     Raises:
-      TypeError: if ``x`` is not floating point or complex, or ``keep`` not a number.
+      ValueError: if ``mask`` or ``keep`` does not broadcast to the shape of ``x``.
+      TypeError: if ``x`` is not floating point or complex, ``mask`` not numbers, or
+        ``keep`` not real.
 
     Examples:
       >>> import jax.numpy as jnp, jaxdrop
@@ -43,8 +45,14 @@ def apply(x: Array, mask: Array, /, *, keep: Any, scale: bool = True) -> Array:
       [2.0, 0.0, 6.0]
     """
     x = check_inexact(x, caller="apply")
-    keep = jnp.asarray(as_array(keep, name="apply: keep"), real_dtype(x))
-    return _apply(x, mask, keep if scale else jnp.where(jnp.isnan(keep), keep, 1))
+    share = as_real(keep, name="apply: keep")
+    kept = jnp.asarray(as_array(mask, name="apply: mask"))
+    check_broadcast(kept.shape, x.shape, name="apply: mask", of="x")
+    check_broadcast(np.shape(share), x.shape, name="apply: keep", of="x")
+    divisor = jnp.asarray(share, real_dtype(x))
+    if not check_switch(scale, name="apply: scale"):
+        divisor = jnp.where(jnp.isnan(divisor), divisor, 1)
+    return _apply(x, kept, divisor)
 
 
 @noisy

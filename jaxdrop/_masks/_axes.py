@@ -85,6 +85,6 @@ def sharding_of(x: Array, /) -> NamedSharding | None:
 
 
 def is_spread(x: Array, axis: int, /) -> bool:
-    """Whether an axis, counted from the front, is spread over an explicit mesh."""
+    """Whether an axis, counted from the front, is sharded over an explicit mesh."""
     sharding = sharding_of(x)
     return sharding is not None and sharding.spec[axis : axis + 1] not in ((), (None,))

@@ -16,7 +16,10 @@ from jaxdrop._checks import (
     check_choice,
     check_rate,
     check_shape,
+    check_sharding,
+    check_switch,
     is_number,
+    require_key,
 )
 from jaxdrop._masks._axes import spatial_axes, unspread
 from jaxdrop._masks._draw import RARE, draw, keep_probability
@@ -111,6 +114,8 @@ def blocks(
         seeds=seeds,
         caller="blocks",
     )
+    check_sharding(out_sharding, caller="blocks")
+    key = require_key(key, caller="blocks", instead="")
     keep_seed = seed_survival(keep_probability(rate), shape, layout)
     return draw_blocks(
         key, shape, layout, keep_seed=keep_seed, out_sharding=out_sharding
@@ -149,7 +154,8 @@ def layout_blocks(
             f'does not fit into {room}; use a smaller block_size or seeds="padded".'
         )
     channel = check_axis(channel_axis, len(shape), name=f"{caller}: channel_axis")
-    return Blocks(spatial, sides, channel, bool(shared_channels), seeds)
+    shared = check_switch(shared_channels, name=f"{caller}: shared_channels")
+    return Blocks(spatial, sides, channel, shared, seeds)
 
 
 def seed_survival(keep: Any, shape: tuple[int, ...], layout: Blocks, /) -> Seeds:

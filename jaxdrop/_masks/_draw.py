@@ -12,9 +12,17 @@ from jax import lax
 from jax.experimental.xla_metadata import set_xla_metadata
 
 from jaxdrop import prng
-from jaxdrop._checks import check_rate, check_shape, is_number, select
+from jaxdrop._checks import (
+    check_flag,
+    check_rate,
+    check_shape,
+    check_sharding,
+    is_number,
+    require_key,
+    select,
+)
 from jaxdrop._masks._axes import drawn_shape
-from jaxdrop._numbers import as_array, as_ids
+from jaxdrop._numbers import as_ids, as_real
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Axes, Flag, Key, Rate
 
@@ -55,6 +63,7 @@ def keep_probability(rate: Rate, /, *, deterministic: Flag = False) -> Any:
       0.75
     """
     check_rate(rate, caller="keep_probability", scalar=False)
+    deterministic = check_flag(deterministic, caller="keep_probability")
     keep: Any = _keep_of_number(rate) if is_number(rate) else _keep_of_array(rate)
     if isinstance(deterministic, jax.Array):
         return select(deterministic, jnp.float32(1), jnp.asarray(keep, jnp.float32))
@@ -127,6 +136,8 @@ def bernoulli(
     """
     check_rate(rate, caller="bernoulli", scalar=False)
     shape = check_shape(shape, caller="bernoulli")
+    check_sharding(out_sharding, caller="bernoulli")
+    key = require_key(key, caller="bernoulli", instead="")
     return draw(
         key,
         shape,
@@ -237,7 +248,8 @@ def survives(bits: Array, /, *, keep: Any) -> Array:
 
     Raises:
       TypeError: if ``bits`` are not uint32, or integers of the host.
-      ValueError: if integers of the host are out of range.
+      ValueError: if integers of the host are out of range, or ``keep`` does not
+        broadcast to the shape of ``bits``.
 
     Examples:
       >>> import jax, jax.numpy as jnp
@@ -250,12 +262,20 @@ def survives(bits: Array, /, *, keep: Any) -> Array:
     words = bits if isinstance(bits, jax.Array) else as_ids(bits, name="survives: bits")
     if words.dtype != jnp.uint32:
         raise TypeError(f"survives: bits must be uint32, got {words.dtype}.")
-    return (words >> jnp.uint32(9)) < threshold_of(keep)
+    threshold = threshold_of(keep)
+    rank = words.ndim - threshold.ndim
+    fits = zip(reversed(threshold.shape), reversed(words.shape), strict=False)
+    if rank < 0 or any(n != m and 1 not in (n, m) for n, m in fits):
+        raise ValueError(
+            f"survives: keep has shape {threshold.shape}, which does not broadcast "
+            f"against bits of shape {words.shape}."
+        )
+    return (words >> jnp.uint32(9)) < threshold.reshape((1,) * rank + threshold.shape)
 
 
 def threshold_of(keep: Any, /) -> Array:
     """The uint32 that bits, without their last nine, must be below to survive."""
-    keep = jnp.asarray(as_array(keep, name="keep"), jnp.float32)
+    keep = jnp.asarray(as_real(keep, name="keep"), jnp.float32)
     steps = jnp.where(jnp.isnan(keep), 1, keep) * LEVELS
     threshold: Array = jnp.ceil(steps).astype(jnp.uint32)
     return threshold

@@ -11,6 +11,7 @@ from jaxdrop._checks import (
     check_axis,
     check_rate,
     check_shape,
+    check_sharding,
     require_key,
 )
 from jaxdrop._masks._axes import unspread
@@ -66,6 +67,7 @@ def exact(
         raise TypeError(
             f"exact: num_dropped must be an integer, got {num_dropped.dtype}."
         )
+    check_sharding(out_sharding, caller="exact")
     return _exact(key, num_dropped, shape=shape, axis=along, out_sharding=out_sharding)
 
 

@@ -14,7 +14,6 @@ _POSITIONS = 10**6
 """About how many positions a mask may span."""
 
 
-@functools.lru_cache(maxsize=256)
 def masksembles(
     seed: int, features: int, num_masks: int, scale: float
 ) -> NDArray[np.bool_]:
@@ -51,13 +50,13 @@ def masksembles(
     """
     seed = as_count(seed, name="masksembles: seed", least=None, most=None)
     spanned = float(as_scalar(scale, name="masksembles: scale"))
+    features = as_count(features, name="masksembles: features", least=None)
+    num_masks = as_count(num_masks, name="masksembles: num_masks", least=None)
     if features < 1 or num_masks < 1 or not 1 <= spanned < np.inf:
         raise ValueError(
             "masksembles: features and num_masks must be positive and scale finite and "
             f"1 or more, got {features}, {num_masks} and {scale}."
         )
-    features = as_count(features, name="masksembles: features")
-    num_masks = as_count(num_masks, name="masksembles: num_masks")
     largest = _POSITIONS * num_masks / features
     if spanned > max(largest, 1):
         raise ValueError(

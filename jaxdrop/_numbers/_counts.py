@@ -1,4 +1,4 @@
-"""Counts of more than int32 holds."""
+"""Counts beyond the range of int32."""
 
 import math
 
@@ -14,10 +14,10 @@ _LOW_BITS = 20  # of a count in two parts
 
 
 def share_of_true(flags: Array, axes: tuple[int, ...], /) -> Array:
-    """Returns the share of true entries over ``axes`` in float32; NaN of none.
+    """Returns the share of true entries over ``axes`` in float32; NaN for no entries.
 
-    The count is exact for any size: what int32 does not hold is carried in two parts.
-    Only for symbolic sizes, of ``jax.export``, it is a sum in float32.
+    The count is exact for any size: beyond int32 it is carried in two parts. Only for
+    symbolic sizes, in ``jax.export``, it is a sum in float32.
     """
     sizes = [flags.shape[axis] for axis in axes]
     if any(map(jax.export.is_symbolic_dim, sizes)):

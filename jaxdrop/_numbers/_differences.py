@@ -1,4 +1,4 @@
-"""What only depends on the order of numbers, or on the differences between them."""
+"""Conversions that preserve the order of numbers, or the differences between them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,15 +23,15 @@ _FIRST_NORMAL = np.int32(0x00800000)  # the bits of the smallest normal float32
 
 
 def in_order(**arrays: Any) -> tuple[Array | np.ndarray, ...]:
-    """Returns floats that compare as the arguments do.
+    """Returns floats in the same order as the arguments.
 
     Args:
       **arrays: arrays that are compared with each other, by their names.
 
     Returns:
-      For each argument the numbers themselves if a float holds all of them exactly, or
-      they are floats on the device. Otherwise float32 numbers in the order of the
-      values of all arguments, with equal numbers for equal values, and NaN for NaN.
+      For each argument the numbers themselves, if all of them are exact as floats, or
+      are floats on the device. Otherwise float32 numbers in the order of the values of
+      all arguments, equal for equal values, and NaN for NaN.
     """
     host = on_host(arrays)
     if host is not None:
@@ -44,16 +44,17 @@ def in_order(**arrays: Any) -> tuple[Array | np.ndarray, ...]:
 
 
 def relative(**arrays: Any) -> tuple[Array | np.ndarray, ...]:
-    """Returns arrays whose differences are those of the arguments.
+    """Returns arrays with the same differences as the arguments.
 
     Args:
-      **arrays: arrays of one shape, or numbers, that are subtracted from each other, by
-        their names.
+      **arrays: arrays of the same shape, or numbers, that are subtracted from each
+        other, by their names.
 
     Returns:
-      The numbers themselves if a float holds all of them exactly, or they are floats on
-      the device. Otherwise less the first argument, subtracted in the precision of the
-      arguments; an entry of the first that is not finite is not subtracted.
+      The numbers themselves, if all of them are exact as floats, or are floats on the
+      device. Otherwise their differences from the first argument, computed in the
+      precision of the arguments; an entry of the first that is not finite is not
+      subtracted.
     """
     host = on_host(arrays)
     if host is None:
@@ -76,17 +77,17 @@ def relative(**arrays: Any) -> tuple[Array | np.ndarray, ...]:
         return tuple(map(as_jax_dtype, apart, arrays))
     except ValueError:
         raise ValueError(
-            f"{' and '.join(arrays)} differ by more than {default_float()} holds; "
+            f"{' and '.join(arrays)} differ by more than {default_float()} can hold; "
             "rescale them, or enable x64."
         ) from None
 
 
 def as_logits(value: Any, /, *, name: str) -> Array | np.ndarray:
-    """Returns logits for a softmax over the last axis, or raises by name.
+    """Returns logits for a softmax over the last axis, or raises with the name.
 
-    Numbers from the host that a float does not hold exactly are returned relative to
-    the largest of their row, subtracted in their own precision. Those that are too far
-    below it for a float are as low as a float can be.
+    Numbers from the host that are not exact as floats are returned relative to the
+    largest of their row, subtracted in their own precision. Differences that are too
+    large for a float become the lowest float.
     """
     host = on_host({name: value})
     if host is None:
@@ -103,15 +104,18 @@ def as_logits(value: Any, /, *, name: str) -> Array | np.ndarray:
 
 
 def _less(values: np.ndarray, origin: np.ndarray) -> np.ndarray:
-    """The difference from a finite origin; fractions may be too large for infinity."""
+    """``values - origin`` where values are finite; others are not changed.
+
+    Fractions may be too large to be compared with infinity after a conversion.
+    """
     finite = are_finite(values)
     return np.where(finite, np.where(finite, values, 0) - origin, values)
 
 
 def _ranked(arrays: Sequence[Any]) -> tuple[Any, ...]:
-    """Float32 numbers in the order of the entries: the first ones that are normal.
+    """Float32 numbers in the order of the entries: the smallest normal ones.
 
-    Floats above 0 are in the order of their bits, so there are enough for any ranks.
+    Positive floats have the order of their bits, so that there is one for each rank.
     """
     if isinstance(arrays[0], jax.Array):
         return _ranked_on_device(arrays)
@@ -129,7 +133,7 @@ def _by_rank(values: np.ndarray) -> np.ndarray:
 
 
 def _ranked_on_device(arrays: Sequence[Array]) -> tuple[Array, ...]:
-    """:func:`_ranked` of integers; their sizes may be symbolic, as in export."""
+    """:func:`_ranked` for integers on the device; sizes may be symbolic, in export."""
     values = jnp.concatenate([jnp.ravel(array) for array in arrays])
     order = jnp.argsort(values)
     ascending = values[order]
@@ -145,7 +149,7 @@ def _ranked_on_device(arrays: Sequence[Array]) -> tuple[Array, ...]:
 
 
 def _integer_difference(a: Any, b: Any) -> Array:
-    """The difference of integers as a float: exact while it is small, or rounded."""
+    """The difference of integers as a float, exact if it is small, else rounded."""
     a, b = jnp.asarray(a), jnp.asarray(b)
     apart = a.astype(default_float()) - b.astype(default_float())
     signed = jnp.int32 if a.dtype.itemsize == 4 else jnp.int64

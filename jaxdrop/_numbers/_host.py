@@ -1,4 +1,4 @@
-"""Numbers on the host: what they are read as, and the dtype in which JAX takes them."""
+"""Numbers on the host: reading them exactly, and converting them to dtypes of JAX."""
 
 from decimal import Decimal
 from fractions import Fraction
@@ -15,8 +15,8 @@ from jaxdrop._typing import Array
 def as_host(value: Any, name: str, /) -> np.ndarray:
     """Returns numbers from the host as a NumPy array in their own precision.
 
-    Decimals, fractions, and integers beyond 64 bits are an array of integers and
-    fractions, with floats for what is not finite.
+    Decimals, fractions, and integers beyond 64 bits become an array of Python integers
+    and fractions, with floats for NaN and infinity.
 
     Raises:
       TypeError: if ``value`` does not hold numbers.
@@ -42,7 +42,7 @@ def as_host(value: Any, name: str, /) -> np.ndarray:
 
 
 def on_host(arrays: dict[str, Any]) -> dict[str, np.ndarray] | None:
-    """All arrays on the host; None if one cannot be read, or floats hold them all."""
+    """All arrays on the host; None if one is not readable or all are exact floats."""
     if all(isinstance(value, jax.Array) for value in arrays.values()):
         return None
     found = {name: as_numbers(value, name) for name, value in arrays.items()}
@@ -53,7 +53,7 @@ def on_host(arrays: dict[str, Any]) -> dict[str, np.ndarray] | None:
             )
     if not all(map(_is_readable, found.values())):
         return None
-    if all(map(_is_held, found.values())):  # reads no floats of a device
+    if all(map(_is_held, found.values())):  # without reading floats on a device
         return None
     return {name: np.asarray(array) for name, array in found.items()}
 
@@ -65,8 +65,10 @@ def _is_readable(array: Array | np.ndarray) -> bool:
 
 
 def on_device(value: Any, name: str) -> Array | None:
-    """A JAX array, or what holds one, as a JAX array; None for what is on the host."""
+    """A JAX array, or an object with JAX arrays, as a JAX array; None for others."""
     if isinstance(value, jax.Array):
+        if jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+            raise _not_numbers(name, value)
         return value
     of_arrays = isinstance(value, list | tuple) and any(
         isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(value)
@@ -86,7 +88,7 @@ def as_numbers(value: Any, name: str, /) -> Array | np.ndarray:
 
 
 def _is_held(array: Array | np.ndarray) -> bool:
-    """True if JAX's default float holds every entry exactly."""
+    """Whether every entry is exact in JAX's default float."""
     if array.dtype == bool or not array.size:
         return True
     if is_object(array):
@@ -104,13 +106,13 @@ def _is_held(array: Array | np.ndarray) -> bool:
 
 
 def may_round(dtype: np.dtype) -> bool:
-    """True for integers that JAX's default float does not hold exactly."""
+    """Whether integers of a dtype may not be exact in JAX's default float."""
     wide = jnp.issubdtype(dtype, jnp.integer) and dtype.itemsize >= 4
     return wide and dtype.itemsize >= default_float().itemsize
 
 
 def in_common(arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
-    """Arrays in one dtype in which they compare and subtract without rounding."""
+    """Arrays in a common dtype in which they can be compared and subtracted exactly."""
     native = {name: _native(array) for name, array in arrays.items()}
     if not any(map(_is_beyond_float64, native.values())):
         wide = np.result_type(np.float64, *(a.dtype for a in native.values()))
@@ -119,7 +121,7 @@ def in_common(arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
 
 
 def _is_beyond_float64(array: np.ndarray) -> bool:
-    """True for objects, and for integers that float64 does not hold exactly."""
+    """Whether an array has objects, or integers that are not exact in float64."""
     if is_object(array):
         return True
     whole = array.dtype.kind in "iu" and array.size > 0
@@ -127,15 +129,15 @@ def _is_beyond_float64(array: np.ndarray) -> bool:
 
 
 def _native(array: np.ndarray) -> np.ndarray:
-    """An array of a dtype that NumPy itself has: bfloat16 becomes float32."""
+    """An array in a dtype of NumPy itself: bfloat16 becomes float32."""
     custom = array.dtype.kind == "V" or array.dtype.num >= 256
     return array.astype(np.float32) if custom else array
 
 
 def _fractions(array: np.ndarray) -> np.ndarray:
-    """Exact numbers: Python integers where the dtype is one of integers.
+    """Exact numbers: Python integers for integer dtypes, else fractions.
 
-    NaN and infinity remain floats, which Python compares with any number exactly.
+    NaN and infinity remain floats, which Python compares exactly with any number.
     """
     exact = np.empty(array.size, object)
     entries = array.ravel().tolist()
@@ -150,15 +152,15 @@ def _fraction(number: Any) -> Fraction | float:
 
 
 def are_finite(array: np.ndarray) -> np.ndarray:
-    """Which entries are finite, of objects too."""
+    """Which entries are finite, for arrays of objects as well."""
     if not is_object(array):
         return np.isfinite(array)
-    with np.errstate(invalid="ignore"):  # of an infinity and itself
+    with np.errstate(invalid="ignore"):  # infinity minus infinity
         return np.asarray(array - array == 0, bool)
 
 
 def _exact(array: np.ndarray, name: str, value: Any) -> np.ndarray:
-    """Objects as fractions, and as floats where they are not finite."""
+    """Objects as fractions, or as floats if they are not finite."""
     entries = [v.item() if isinstance(v, np.generic) else v for v in array.ravel()]
     if not all(isinstance(v, Real | Decimal) for v in entries):
         raise _not_numbers(name, value)
@@ -198,8 +200,8 @@ def as_jax_dtype(array: np.ndarray, name: str) -> np.ndarray:
     too_large = np.isfinite(wide) & (np.abs(wide) > largest)
     if too_large.any():
         raise ValueError(
-            f"{name} holds {wide[too_large].ravel()[0]:g}, and {default_float()} ends "
-            f"at {largest:g}; rescale it, or enable x64."
+            f"{name} holds {wide[too_large].ravel()[0]:g}, and the largest "
+            f"{default_float()} is {largest:g}; rescale it, or enable x64."
         )
     return wide.astype(default_float())
 

@@ -1,4 +1,4 @@
-"""Arrays, labels and scalars whose values matter."""
+"""Conversions that preserve values: arrays, labels, identifiers and scalars."""
 
 from typing import Any
 
@@ -23,15 +23,15 @@ _INT32 = np.iinfo(np.int32)
 
 
 def as_array(value: Any, /, *, name: str) -> Array | np.ndarray:
-    """Returns numbers in a dtype that JAX takes unchanged, or raises by name.
+    """Returns numbers in a dtype that JAX does not convert, or raises with the name.
 
     Args:
-      value: a JAX array, which is returned as it is, or numbers from the host.
-      name: the argument that errors name.
+      value: a JAX array, which is returned unchanged, or numbers from the host.
+      name: the name of the argument, for errors.
 
     Returns:
       A JAX array, or a NumPy array. Floats are at most as wide as JAX's default float.
-      Integers that JAX's default integer does not hold are floats.
+      Integers that do not fit into JAX's default integer become floats.
 
     Raises:
       TypeError: if ``value`` does not hold numbers.
@@ -43,11 +43,26 @@ def as_array(value: Any, /, *, name: str) -> Array | np.ndarray:
     return as_jax_dtype(as_host(value, name), name)
 
 
-def in_parts(value: Any, /, *, name: str) -> tuple[Array | np.ndarray, Any]:
-    """Returns the nearest floats, and what is left of numbers from the host.
+def as_real(value: Any, /, *, name: str) -> Array | np.ndarray:
+    """:func:`as_array`, and refuses complex numbers.
 
-    What is near a number is subtracted from both parts, one after the other, without
-    the error of rounding it: targets of the host less means on the device.
+    Raises:
+      TypeError: if ``value`` does not hold real numbers.
+      ValueError: as :func:`as_array`.
+    """
+    array = as_array(value, name=name)
+    if jnp.issubdtype(array.dtype, jnp.complexfloating):
+        raise TypeError(
+            f"{name} must hold real numbers, got an array of {array.dtype}."
+        )
+    return array
+
+
+def in_parts(value: Any, /, *, name: str) -> tuple[Array | np.ndarray, Any]:
+    """Returns numbers from the host as two parts: the nearest floats, and the rest.
+
+    For the difference from an array on the device subtract it from the first part and
+    add the second: ``(nearest - x) + rest`` has no error from rounding the numbers.
     """
     given = as_numbers(value, name)
     nearest = as_array(given, name=name)
@@ -61,7 +76,7 @@ def in_parts(value: Any, /, *, name: str) -> tuple[Array | np.ndarray, Any]:
 
 
 def as_labels(value: Any, /, *, name: str) -> Array | np.ndarray:
-    """Returns labels as int32, or bools as they are; -1 for what int32 does not hold.
+    """Returns labels as int32, -1 for those beyond int32; bools are not changed.
 
     Raises:
       TypeError: if ``value`` does not hold integers or bools.
@@ -83,11 +98,11 @@ def as_labels(value: Any, /, *, name: str) -> Array | np.ndarray:
 
 
 def as_ids(value: Any, /, *, name: str) -> Array:
-    """Returns identifiers: JAX integers as they are, host integers as uint32.
+    """Returns identifiers: JAX integers unchanged, host integers as uint32.
 
     Raises:
       TypeError: if ``value`` does not hold integers.
-      ValueError: if a number of the host is not in ``[-2**31, 2**32)``.
+      ValueError: if a number from the host is not in ``[-2**31, 2**32)``.
     """
     ids = as_numbers(value, name)
     whole = jnp.issubdtype(ids.dtype, jnp.integer)
@@ -105,10 +120,10 @@ def as_ids(value: Any, /, *, name: str) -> Array:
 
 
 def as_scalar(value: Any, /, *, name: str) -> Array | float:
-    """Returns a JAX scalar as it is, or another number as a Python float.
+    """Returns a JAX scalar unchanged, or another number as a Python float.
 
     Raises:
-      TypeError: if ``value`` is not a real number; a bool is not.
+      TypeError: if ``value`` is not a real number, or is a bool.
       ValueError: if it is an array with axes, or too large for a float.
     """
     if isinstance(value, bool | np.bool_ | str | bytes):

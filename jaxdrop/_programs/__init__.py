@@ -1,19 +1,19 @@
-"""Reading and building traced programs: all that is assumed of JAX's jaxprs.
+"""Reading and building traced programs: all assumptions about the jaxprs of JAX.
 
-JAX keeps the right to change jaxprs with any release. Whatever reads one does so
-through this package, and ``tests/programs`` pins each assumption against the installed
-JAX. What is not recognised is reported as :class:`Unknown`, never guessed.
+JAX may change jaxprs in any release. All code of this library that reads them does so
+through this package, and ``tests/programs`` checks each assumption against the
+installed JAX. Unrecognised structures are reported as :class:`Unknown`, never guessed.
 
 * ``program_of``, ``constants_of``, ``programs_in``: programs and their parts.
 * ``is_array``, ``is_key``, ``is_literal``, ``aval_of``, ``variables``: operands.
 * ``structure_of``: whether an equation is a ``Call``, a ``Choice``, a ``Loop`` or
   ``Unknown``, with its programs and the roles of its operands.
 * ``jitted_name``, ``argument_names``, ``inlinable``: calls of jitted functions.
-* ``scopes_of``, ``source_frames``: where an equation was written.
+* ``scopes_of``, ``source_frames``: where in the source an equation comes from.
 * ``forwarded``: which outputs of a program are unchanged inputs.
-* ``traced``, ``built``, ``run``: programs of functions, and new ones of the equations
-  of an old one.
-* ``VIEWS``, ``IDENTITIES``, ``LAYOUT``, ``ELEMENTWISE``, ``CHEAP``: what is known of
+* ``traced``, ``built``, ``run``: tracing functions, building programs from the
+  equations of others, running them.
+* ``VIEWS``, ``IDENTITIES``, ``LAYOUT``, ``ELEMENTWISE``, ``CHEAP``: properties of
   primitives.
 """
 

@@ -1,4 +1,4 @@
-"""Which outputs of a program are inputs that have come through unchanged."""
+"""Which outputs of a program are inputs that are passed through unchanged."""
 
 from typing import Any
 
@@ -7,16 +7,16 @@ from jaxdrop._programs._structure import Call, Choice, Loop, structure_of
 
 
 def forwarded(program: Any, /) -> list[int | None]:
-    """For each output the input that it is the same as, or None.
+    """For each output the index of the input that it equals, or None.
 
-    Followed through calls, choices and loops; None also where that is not known.
+    Inputs are followed through calls, choices and loops. None also if it is not known.
     """
     jaxpr = program_of(program)
     same: dict[Any, Any] = {v: v for v in jaxpr.invars}
     for equation in jaxpr.eqns:
         for var, place in zip(equation.outvars, _sources(equation), strict=True):
             source = None if place is None else equation.invars[place]
-            # A call may see its operands in other shapes, such as one device's part.
+            # The operands of a call may have other shapes in it: a shard of an array.
             if source is None or is_literal(source) or not _alike(source, var):
                 continue
             same[var] = same.get(source)
@@ -33,7 +33,7 @@ def _alike(source: Any, var: Any) -> bool:
 
 
 def _sources(equation: Equation) -> list[int | None]:
-    """For each output of an equation the operand that it is the same as, or None."""
+    """For each output of an equation the index of the operand it equals, or None."""
     structure = structure_of(equation)
     if isinstance(structure, Call):
         return forwarded(structure.program)
@@ -48,10 +48,10 @@ def _sources(equation: Equation) -> list[int | None]:
 
 
 def _sources_of_loop(loop: Loop) -> list[int | None]:
-    """A state that each step hands on, and arrays that are stacked as they are read.
+    """State that each step passes on, and arrays that are stacked as they are read.
 
-    The body has no constants of the condition, so that its inputs are counted from
-    behind them.
+    Constants of the condition are not inputs of the body, so that inputs of the body
+    are operands with an offset.
     """
     before = loop.constants.start
     found: list[int | None] = []

@@ -1,16 +1,17 @@
-"""What is known of primitives, by their names: the one table of them.
+"""Properties of primitives, by name.
 
-A name that is missing here costs no correctness: its outputs are taken to depend on all
-its inputs, to be worth computing once, and to have no form that is recognised.
+A primitive that is missing here is handled correctly, but not optimally: its outputs
+are assumed to depend on all its inputs and to be expensive, and its form is not
+recognised.
 """
 
 VIEWS = frozenset({"broadcast_in_dim", "reshape", "squeeze", "transpose"})
-"""The same entries in another shape, which costs nothing."""
+"""The same entries in another shape, without cost."""
 
 IDENTITIES = frozenset(
     {"copy", "copy_p", "name", "optimization_barrier", "xla_metadata_value"}
 )
-"""Each output is the operand in the same place; the rest is said to a compiler."""
+"""Each output equals the operand at its index; they only inform the compiler."""
 
 _COPIES = IDENTITIES.union(
     ("convert_element_type", "pcast", "pvary", "reduce_precision", "rev", "slice"),
@@ -32,9 +33,9 @@ ELEMENTWISE = frozenset(
         *("tanh", "xor"),
     }
 )
-"""Each entry of the output from the entries of the inputs in the same place."""
+"""Each entry of the output depends on the entries of the inputs at its position."""
 
 CHEAP = (VIEWS | _COPIES | ELEMENTWISE).union(
     ("bitcast_convert_type", "concatenate", "iota", "pad", "platform_index")
 )
-"""Costs no more than the memory it reads, and is fused into what comes after it."""
+"""Costs no more than the memory it reads, and is fused into its consumer."""

@@ -1,4 +1,4 @@
-"""Programs, equations and operands as JAX writes them down."""
+"""Programs, equations and operands in the form of JAX's jaxprs."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -16,7 +16,7 @@ _JIT = ("jit", "pjit")
 
 
 class Program(NamedTuple):
-    """A jaxpr and its constants, in the form that no release of JAX changes.
+    """A jaxpr and its constants, independent of the release of JAX.
 
     Attributes:
       jaxpr: the jaxpr.
@@ -28,23 +28,23 @@ class Program(NamedTuple):
 
 
 def traced(function: Callable[..., Any], /, *args: Any) -> tuple[Program, PyTree]:
-    """The program of a function, and the shapes of what it returns."""
+    """The program of a function, and the shapes of its results."""
     program, shapes = jax.make_jaxpr(function, return_shape=True)(*args)
     return Program(program.jaxpr, program.consts), shapes
 
 
 def program_of(program: Any, /) -> Any:
-    """The jaxpr itself, whether its constants are attached to it or not."""
+    """The jaxpr of a program, with or without attached constants."""
     return getattr(program, "jaxpr", program)
 
 
 def constants_of(program: Any, /) -> Sequence[Any]:
-    """The constants that are attached to a program; empty where they are not."""
+    """The constants that are attached to a program; empty if there are none."""
     return tuple(getattr(program, "consts", ()))
 
 
 def programs_in(equation: Equation, /) -> list[Any]:
-    """The programs among the parameters of an equation, those in tuples included."""
+    """The programs among the parameters of an equation, including those in tuples."""
     return [
         part
         for param in equation.params.values()
@@ -76,7 +76,7 @@ def variables(atoms: Sequence[Any], /) -> list[Any]:
 
 
 def is_array(atom: Any, /) -> bool:
-    """Whether a variable is a value, and not a reference to one that may change."""
+    """Whether a variable is an array, and not a mutable reference."""
     return isinstance(aval_of(atom), jax.core.ShapedArray)
 
 
@@ -100,7 +100,7 @@ def jitted_name(equation: Equation, /) -> str | None:
 
 
 def argument_names(equation: Equation, /) -> list[Any]:
-    """The names of the arguments of a call; empty where they are not known."""
+    """The names of the arguments of a call; empty if they are not known."""
     called = programs_in(equation)
     info = getattr(program_of(called[0]), "debug_info", None) if called else None
     names = list(getattr(info, "arg_names", None) or ())
@@ -110,7 +110,7 @@ def argument_names(equation: Equation, /) -> list[Any]:
 def inlinable(equation: Equation, /) -> Any:
     """The program of a jitted call that may be replaced by its equations, or None.
 
-    A call with shardings may not: they would be lost.
+    A call with shardings may not be replaced: its shardings would be dropped.
     """
     if equation.primitive.name not in _JIT:
         return None
@@ -127,7 +127,7 @@ def inlinable(equation: Equation, /) -> Any:
 
 
 def scopes_of(equation: Equation, /) -> str:
-    """The scopes around an equation inside its program, joined by slashes."""
+    """The name scopes around an equation inside its program, joined by slashes."""
     return str(getattr(equation.source_info, "name_stack", ""))
 
 
@@ -147,7 +147,7 @@ def built(
     equations: Sequence[Equation],
     constants: Sequence[tuple[Variable, Any]] = (),
 ) -> Program:
-    """A program made of variables and equations; the rest is as in ``like``."""
+    """A program of variables and equations; other fields are those of ``like``."""
     jaxpr = like.jaxpr.replace(
         constvars=[variable for variable, _ in constants],
         invars=list(inputs),
@@ -160,5 +160,6 @@ def built(
 
 def run(program: Program, /, *arrays: Any) -> list[Any]:
     """The outputs of a program."""
-    with jax.debug_nans(False):  # as when the program was traced, where JAX knows why
+    # As while tracing, intermediate values are not checked for NaN.
+    with jax.debug_nans(False):
         return jax.core.eval_jaxpr(program.jaxpr, program.consts, *arrays)

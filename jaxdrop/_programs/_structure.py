@@ -1,4 +1,4 @@
-"""How an equation runs the programs that it holds: called, chosen or repeated."""
+"""How an equation runs the programs in it: as a call, a choice or a loop."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
@@ -7,7 +7,7 @@ from jaxdrop._programs._reading import Equation, aval_of, program_of, programs_i
 
 
 class Call(NamedTuple):
-    """One program, run once with all operands.
+    """One program, run once, with all operands.
 
     Attributes:
       program: the program.
@@ -17,12 +17,11 @@ class Call(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """Several programs, of which the first operand chooses one for all the others.
+    """Several programs, of which the first operand selects one; the others are inputs.
 
     Attributes:
       branches: the programs.
-      by_platform: whether the platform chooses, so that only one of them is ever
-        compiled.
+      by_platform: whether the platform selects, so that only one of them is compiled.
     """
 
     branches: tuple[Any, ...]
@@ -32,17 +31,17 @@ class Choice(NamedTuple):
 class Loop(NamedTuple):
     """A program that is run step by step.
 
-    Its operands are constants, the state that is carried, and arrays of which each step
-    reads one entry; its outputs the state and, for each step, what is stacked.
+    Its operands are constants, the carried state, and arrays of which each step reads
+    one entry. Its outputs are the carried state, and results stacked over steps.
 
     Attributes:
-      body: the program of one step, of ``constants``, ``carry`` and ``read``.
-      condition: the program that says whether to go on, of ``tested`` and ``carry``;
-        None where the number of steps is known.
-      tested: which operands are constants of the condition.
-      constants: which operands are constants of the body.
-      carry: which operands are the state at the start.
-      read: which operands are read step by step.
+      body: the program of one step, with inputs ``constants``, ``carry`` and ``read``.
+      condition: the program that decides whether to continue, with inputs ``tested``
+        and ``carry``; None if the number of steps is known.
+      tested: the operands that are constants of the condition.
+      constants: the operands that are constants of the body.
+      carry: the operands that are the initial state.
+      read: the operands that are read step by step.
       length: the number of steps, or None.
     """
 
@@ -56,12 +55,12 @@ class Loop(NamedTuple):
 
     @property
     def num_carry(self) -> int:
-        """How many values are carried: the first outputs of the body."""
+        """The number of carried values, which are the first outputs of the body."""
         return int(self.carry.stop - self.carry.start)
 
 
 class Unknown(NamedTuple):
-    """Programs of which it is not known when, how often, and with what they are run.
+    """Programs of which it is not known when, how often, and on which inputs they run.
 
     Attributes:
       programs: the programs.
@@ -82,10 +81,9 @@ _CALLS = frozenset(
 
 
 def structure_of(equation: Equation, /) -> Structure | None:
-    """How an equation runs the programs it holds; None if it holds none.
+    """How an equation runs the programs in it; None if there are none.
 
-    A primitive that is not known, or whose parameters are not those that are known of
-    it, is :class:`Unknown`.
+    Unknown primitives, and known ones with unexpected parameters, are :class:`Unknown`.
     """
     programs = programs_in(equation)
     if not programs:
@@ -138,7 +136,7 @@ def _scan(equation: Equation) -> Loop | None:
 
 
 def _scan_counts(params: Mapping[str, Any]) -> tuple[int, int] | None:
-    """How many operands of a scan are constants, and how many are carried."""
+    """The numbers of operands of a scan that are constants, and that are carried."""
     if "num_consts" in params and "num_carry" in params:
         return params["num_consts"], params["num_carry"]
     groups = getattr(params.get("ft_in"), "unpack", None)
@@ -181,7 +179,7 @@ def _takes(program: Any, inputs: int, outputs: int) -> bool:
 
 
 def _fits(equation: Equation, loop: Loop) -> bool:
-    """Whether operands have the shapes that their roles in the body ask for."""
+    """Whether the shapes of operands match their roles in the body."""
     operands, body = equation.invars, program_of(loop.body)
     kept = [*operands[loop.constants], *operands[loop.carry]]
     inner = [_shape(atom) for atom in body.invars]

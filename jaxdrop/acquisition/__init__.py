@@ -1,17 +1,19 @@
-"""Acquisition: which points are worth a label, by what samples of a model say of them.
+"""Acquisition functions for active learning: which points of a pool to label next.
 
 Every function takes logits of samples, ``(samples, points, classes)``, such as
-``mc.samples(apply_fn, key, params, pool, num_samples=100, draws="shared")``, and gives
-one score per point: the higher, the more there is to learn. Shared draws matter for
-what points say jointly, in :func:`batch_bald` and :func:`epig`. The scores of single
-points also come without storing samples, from ``mc.predict``. For a binary model with
-one logit see :func:`jaxdrop.metrics.binary_logits`.
+``mc.samples(apply_fn, key, params, pool, num_samples=100, draws="shared")``, and
+returns one score for each point: the higher, the more informative its label. Scores
+that depend on several points at once, :func:`batch_bald` and :func:`epig`, need shared
+draws. The scores of single points can also be computed without storing samples, by
+``mc.predict``. For a binary model with one logit see
+:func:`jaxdrop.metrics.binary_logits`.
 
 * :func:`bald`: the mutual information of a label and the model.
 * :func:`max_entropy`: the entropy of the mean prediction.
 * :func:`variation_ratio`: the share of samples against the class with the most votes.
 * :func:`margin`: how close the two most probable classes are.
-* :func:`batch_bald`: points whose labels together tell the most, a :class:`Selection`.
+* :func:`batch_bald`: the points that are jointly most informative, a
+  :class:`Selection`.
 * :func:`epig`: the mutual information with the labels of target inputs.
 """
 

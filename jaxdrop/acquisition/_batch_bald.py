@@ -1,4 +1,4 @@
-"""Points that are chosen together."""
+"""BatchBALD: points that are jointly informative about the model."""
 
 from numbers import Integral
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from jax.lax import Precision
 from jax.typing import ArrayLike
 
 from jaxdrop._checks import as_count, require_key
-from jaxdrop._loops import settled
+from jaxdrop._loops import as_carry
 from jaxdrop._numbers import as_host
 from jaxdrop._typing import Array, Key
 from jaxdrop.acquisition._samples import as_log_probs, entropy_of_probs, over_points
@@ -24,9 +24,9 @@ class Selection(NamedTuple):
     """Points in the order in which they were chosen.
 
     Attributes:
-      indices: ``(num_points,)``: which points of the pool.
-      gains: ``(num_points,)``: what each adds to the information of those before it, in
-        nats; their sum is the joint mutual information of the labels and the model.
+      indices: ``(num_points,)``: the indices of the points in the pool.
+      gains: ``(num_points,)``: the information that each adds to the points before it,
+        in nats; their sum is the joint mutual information of the labels and the model.
     """
 
     indices: Array
@@ -42,31 +42,32 @@ def batch_bald(
     num_configurations: int = 1024,
     labelled: ArrayLike | None = None,
 ) -> Selection:
-    """Chooses points whose labels together tell the most about the model.
+    """Chooses the points whose labels are jointly most informative about the model.
 
-    The best points one by one are often copies of each other. Here each point is chosen
-    for what it adds to those before: ``I(y; w | y_1, ..., y_n)``, averaged over what
-    their labels may be. While there are few enough, all possible labels are gone
-    through; then they are drawn from the model, and weighed in log space, so that
-    hundreds of points do not underflow.
+    Points with the highest individual scores are often near-duplicates. Here points are
+    chosen one after the other, each for the information that it adds to those before:
+    ``I(y; w | y_1, ..., y_n)``, averaged over the labels of those. As long as there are
+    few enough, all their joint labels are enumerated; after that, joint labels are
+    drawn from the model. They are weighted in log space, so that the probabilities of
+    hundreds of labels do not underflow.
 
     Args:
-      key: a PRNG key for the labels that are drawn; may be ``None`` where all possible
-        ones are gone through, ``classes ** (num_points - 1) <= num_configurations``.
-      logits: ``(samples, points, classes)``: logits or log-probabilities of *shared*
-        draws: one function per sample for all points.
-      num_points: how many to choose. Static.
-      num_configurations: how many joint labels of the chosen points to hold. Memory is
-        this times the samples. Static.
-      labelled: ``(points,)``, bools: true for points that have a label already and are
-        not to be chosen; None if there are none.
+      key: a PRNG key for drawing labels; may be ``None`` if all of them are enumerated,
+        ``classes ** (num_points - 1) <= num_configurations``.
+      logits: ``(samples, points, classes)``: logits or log-probabilities from *shared*
+        draws: each sample is one function, evaluated at all points.
+      num_points: the number of points to choose. Static.
+      num_configurations: the largest number of joint labels of the chosen points.
+        Memory is proportional to it times the number of samples. Static.
+      labelled: ``(points,)``, bools: true for points that are labelled already and must
+        not be chosen; None if there are no such points.
 
     Returns:
-      The indices in the order of choice, and what each of them added. Where a JAX array
-      ``labelled`` leaves too few points, the index is -1 and the gain NaN.
+      The indices in the order in which they were chosen, and the gain of each. If a JAX
+      array ``labelled`` leaves too few points, indices are -1 and gains NaN.
 
     Raises:
-      ValueError: if there are fewer points than are to be chosen, a count is not
+      ValueError: if there are fewer points than ``num_points``, a count is not
         positive, shapes do not fit, or a key is missing.
       TypeError: if a count is not an integer, or ``labelled`` does not hold bools.
 
@@ -79,11 +80,13 @@ def batch_bald(
       >>> import jax, jax.numpy as jnp
       >>> from jaxdrop.acquisition import batch_bald
       >>> logits = 3 * jax.random.normal(jax.random.key(0), (50, 2, 3))
-      >>> copies = jnp.repeat(logits, 2, axis=1)  # points 0 and 1, and 2 and 3
+      >>> copies = jnp.repeat(logits, 2, axis=1)  # 0 and 1 are equal, 2 and 3 too
       >>> chosen = batch_bald(None, copies, num_points=2)
       >>> bool(chosen.indices[0] // 2 != chosen.indices[1] // 2)
       True
     """
+    if key is not None:
+        key = require_key(key, caller="batch_bald")
     if labelled is not None and not isinstance(labelled, jax.Array):
         labelled = as_host(labelled, "labelled")
         free = labelled.size - np.count_nonzero(labelled)
@@ -124,7 +127,7 @@ def _batch_bald(
             f"{num_points}."
         )
     greedy = _Greedy(log_probs, _free(labelled, pool))
-    exact = 1  # points chosen while all labels of those before fit
+    exact = 1  # the number of points before which all joint labels are enumerated
     while exact < num_points and classes**exact <= num_configurations:
         exact += 1
     greedy.choose()
@@ -138,7 +141,7 @@ def _batch_bald(
 
 
 def _free(labelled: ArrayLike | None, pool: int) -> Array:
-    """Which points of the pool may be chosen."""
+    """Marks the points of the pool that may be chosen."""
     if labelled is None:
         return jnp.ones(pool, bool)
     has_label = jnp.asarray(labelled)
@@ -156,19 +159,20 @@ def _free(labelled: ArrayLike | None, pool: int) -> Array:
 
 
 class _Greedy:
-    """The choice so far, and the joint labels that the chosen points may have.
+    """The points chosen so far, and their possible joint labels.
 
     Attributes:
       labels: ``(configurations, samples)``: the log-probability of each joint label
         under each sample.
-      weights: ``(configurations,)``: the probability of each, or its share of draws.
+      weights: ``(configurations,)``: the probability of each joint label, or its share
+        of the drawn ones.
     """
 
     def __init__(self, log_probs: Array, free: Array) -> None:
         samples = log_probs.shape[0]
         self.log_probs = log_probs
         self.probs = jnp.exp(log_probs)
-        self.doubt = entropy(log_probs).mean(0)  # H[y | w], which no label removes
+        self.doubt = entropy(log_probs).mean(0)  # H[y | w], the aleatoric part
         self.labels = jnp.zeros((1, samples), log_probs.dtype)
         self.weights = jnp.ones(1, log_probs.dtype)
         self.free = free
@@ -176,25 +180,25 @@ class _Greedy:
         self.gains: list[Array] = []
 
     def choose(self) -> None:
-        """Adds the point of the largest gain."""
+        """Adds the point with the largest gain."""
         index, gain = self._best(self.labels, self.weights, self.free)
         self.free = self.free.at[index].set(False)
         self.indices.append(index)
         self.gains.append(gain)
 
     def branch(self) -> None:
-        """Splits each joint label by the label of the point chosen last."""
+        """Extends each joint label by all labels of the point chosen last."""
         of_last = self.log_probs[:, self.indices[-1], :].T
         extended = self.labels[:, None, :] + of_last[None, :, :]
         self.labels = extended.reshape(-1, extended.shape[-1])
         self.weights = jnp.exp(log_mean_exp(self.labels.T))
 
     def selection(self) -> Selection:
-        """The choice."""
+        """The points chosen so far."""
         return Selection(jnp.stack(self.indices), jnp.stack(self.gains))
 
     def draw_on(self, key: Key, more: int, configurations: int) -> Selection:
-        """Chooses ``more`` points, with joint labels that are drawn from the model."""
+        """Chooses ``more`` points, with joint labels drawn from the model."""
         of_sample, of_labels = jax.random.split(key)
         order = jax.random.permutation(of_sample, len(self.log_probs))
         which = order[jnp.arange(configurations) % order.size]
@@ -219,7 +223,7 @@ class _Greedy:
             carry = (extended(labels, index), free.at[index].set(False))
             return carry, (index, gain)
 
-        start = settled(lambda carry: step(carry, None)[0], (labels, self.free))
+        start = as_carry(lambda carry: step(carry, None)[0], (labels, self.free))
         _, (indices, gains) = lax.scan(step, start, length=more)
         first = self.selection()
         return Selection(
@@ -228,7 +232,7 @@ class _Greedy:
         )
 
     def _best(self, labels: Array, weights: Array, free: Array) -> tuple[Array, Array]:
-        """The free point whose label says the most, given those of the chosen ones."""
+        """The free point with the largest gain, given labels of the chosen ones."""
         highest = labels.max(-1, keepdims=True)
         highest = jnp.where(jnp.isfinite(highest), highest, 0)
         beliefs = jnp.exp(labels - highest)

@@ -1,4 +1,4 @@
-"""Points that tell something about the predictions that matter."""
+"""EPIG: points that are informative about given predictions."""
 
 import jax.numpy as jnp
 from jax import lax
@@ -27,18 +27,20 @@ def epig(
     *,
     chunk_size: int | None = None,
 ) -> Array:
-    """How much a label tells about the predictions that matter.
+    """The expected information of a label about the predictions for target inputs.
 
-    The mutual information of a point's label and the label of a target input, averaged
-    over targets. Unlike BALD it does not care for weights that no target depends on.
+    The mutual information of the label of a point and the label of a target input,
+    averaged over targets. Unlike BALD it ignores uncertainty about weights on which no
+    target depends.
 
     Args:
       logits: ``(samples, points, classes)``: logits or log-probabilities of the pool.
-      target_logits: ``(samples, targets, classes)``: of the targets, from the same
-        functions: shared draws, under the same key.
-      chunk_size: how many pairs of a point and a target are held at once, each with
-        the joint probabilities of its labels, ``classes**2`` numbers. Fewer need less
-        memory, more may be faster; None for what fits into 64 MiB. Static.
+      target_logits: ``(samples, targets, classes)``: those of the targets, from the
+        same functions: shared draws with the same key.
+      chunk_size: the number of pairs of a point and a target that are held at once,
+        each with the joint probabilities of its labels, ``classes**2`` numbers. Fewer
+        need less memory, more may be faster; None for as many as fit into 64 MiB.
+        Static.
 
     Returns:
       The scores ``(points,)`` in nats, never negative.

@@ -12,7 +12,7 @@ from jaxdrop._typing import Array
 from jaxdrop.metrics._examples import as_float
 from jaxdrop.metrics._probabilities import check_classes
 
-POINTS_AT_A_TIME = 64  # of the pool, in what is quadratic in memory
+POINTS_AT_A_TIME = 64  # of the pool, which bounds the memory of intermediate arrays
 
 
 def over_points(

@@ -14,10 +14,10 @@ from jaxdrop.metrics._examples import poison
 
 @compiled()
 def bald(logits: ArrayLike, /) -> Array:
-    """The mutual information of a point's label and the model's weights.
+    """The mutual information of the label of a point and the weights of the model.
 
-    High where each sample is sure and the samples disagree; ambiguous points, where all
-    samples are unsure, score low.
+    High where each sample is confident and the samples disagree; low for ambiguous
+    points, where all samples are uncertain.
 
     Args:
       logits: ``(samples, points, classes)``: logits or log-probabilities.
@@ -47,7 +47,7 @@ def bald(logits: ArrayLike, /) -> Array:
 
 @compiled()
 def max_entropy(logits: ArrayLike, /) -> Array:
-    """The entropy of the mean prediction: all uncertainty, whatever its cause.
+    """The entropy of the mean prediction: total uncertainty, aleatoric and epistemic.
 
     Args:
       logits: ``(samples, points, classes)``: logits or log-probabilities.
@@ -76,7 +76,7 @@ def variation_ratio(logits: ArrayLike, /) -> Array:
       logits: ``(samples, points, classes)``: logits or log-probabilities.
 
     Returns:
-      The scores ``(points,)``, from 0 to below 1.
+      The scores ``(points,)``, at least 0 and below 1.
 
     References:
       Freeman, `Elementary applied statistics`, 1965. Gal, Islam, Ghahramani, `Deep
@@ -98,7 +98,7 @@ def variation_ratio(logits: ArrayLike, /) -> Array:
 
 @compiled()
 def margin(logits: ArrayLike, /) -> Array:
-    """One less the lead of the most probable class over the second.
+    """One minus the difference of the two largest mean probabilities.
 
     Args:
       logits: ``(samples, points, classes)``: logits or log-probabilities, of at least
@@ -108,7 +108,7 @@ def margin(logits: ArrayLike, /) -> Array:
       The scores ``(points,)``: 1 where two classes tie, 0 where one is certain.
 
     Raises:
-      ValueError: if there is one class.
+      ValueError: if there is only one class.
 
     References:
       Scheffer, Decomain, Wrobel, `Active hidden Markov models for information

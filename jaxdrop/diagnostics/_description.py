@@ -33,11 +33,18 @@ def describe_mask(params: PyTree, mask: PyTree | Callable[[PyTree], PyTree], /) 
       x  dense/kernel  (3, 4)  12
       x selects 12 of 16 entries, 1 of 2 arrays
     """
-    whole = jax.tree.map(
-        lambda chosen, part: jax.tree.map(lambda _: bool(chosen), part),
-        mask(params) if _is_function(mask) else mask,
-        params,
-    )
+    flags = mask(params) if _is_function(mask) else mask
+    try:
+        whole = jax.tree.map(
+            lambda chosen, part: jax.tree.map(lambda _: bool(chosen), part),
+            flags,
+            params,
+        )
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "describe_mask: mask must be a tree of bools of the structure of params, "
+            f"or a prefix of it ({error})."
+        ) from None
     rows: list[tuple[bool, str, str, int]] = []
 
     def add(name: str, leaf: Any, chosen: bool) -> None:

@@ -10,11 +10,12 @@ from jax import lax
 from jaxdrop._checks import (
     as_count,
     check_axis,
+    check_callable,
     check_inexact,
     check_rate,
     require_key,
 )
-from jaxdrop._loops import settled
+from jaxdrop._loops import as_carry
 from jaxdrop._numbers import as_array, as_scalar
 from jaxdrop._typing import Array, Key, PyTree, Rate
 from jaxdrop._weights import squared, widened
@@ -83,6 +84,8 @@ def weight_scaling_gap(
       True
     """
     num_samples = as_count(num_samples, name="weight_scaling_gap: num_samples", least=2)
+    check_callable(stochastic, name="weight_scaling_gap: stochastic")
+    check_callable(deterministic, name="weight_scaling_gap: deterministic")
     key = require_key(key, caller="weight_scaling_gap", instead="")
     single = deterministic(*args)
     zeros = jax.tree.map(lambda y: jnp.zeros_like(widened(jnp.asarray(y))), single)
@@ -91,7 +94,7 @@ def weight_scaling_gap(
         sample = stochastic(jax.random.fold_in(key, index), *args)
         return _with_sample(moments, sample, index)
 
-    start = settled(lambda moments: add(jnp.int32(0), moments), (zeros, zeros))
+    start = as_carry(lambda moments: add(jnp.int32(0), moments), (zeros, zeros))
     mean, moment = lax.fori_loop(0, num_samples, add, start)
     stderr = jax.tree.map(
         lambda m: jnp.sqrt(m / float(num_samples - 1) / float(num_samples)), moment

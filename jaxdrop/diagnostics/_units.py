@@ -9,8 +9,8 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
-from jaxdrop._checks import as_count, check_axis, check_inexact
-from jaxdrop._numbers import as_array, as_numbers, share_of_true
+from jaxdrop._checks import as_count, check_axis, check_callable, check_inexact
+from jaxdrop._numbers import as_array, as_numbers, as_real, share_of_true
 from jaxdrop._strengths import as_strength
 from jaxdrop._typing import Array, Axes, PyTree, Scalar
 
@@ -149,11 +149,17 @@ def unit_importance(
     units = check_axis(axis, activities.ndim, name="axis")
     if chunk_size is not None:
         chunk_size = as_count(chunk_size, name="unit_importance: chunk_size")
+    check_callable(function, name="unit_importance: function")
     whole = function(activities)
     position = lax.broadcasted_iota(jnp.int32, activities.shape, units)
     line = [1] * activities.ndim
     line[units] = -1
-    filling = jnp.asarray(as_array(fill, name="fill")).astype(activities.dtype)
+    filling = jnp.asarray(_filling(fill, activities)).astype(activities.dtype)
+    if filling.shape not in ((), (activities.shape[units],)):
+        raise ValueError(
+            f"unit_importance: fill must be a scalar or of shape "
+            f"({activities.shape[units]},), got {filling.shape}."
+        )
     filling = filling.reshape(line) if filling.ndim else filling
 
     def without(unit: Array) -> Any:
@@ -162,6 +168,12 @@ def unit_importance(
 
     number = activities.shape[units]
     return lax.map(without, jnp.arange(number), batch_size=chunk_size or number)
+
+
+def _filling(fill: Any, activities: Array) -> Any:
+    """What units are replaced by, real where the activities are."""
+    door = as_array if jnp.iscomplexobj(activities) else as_real
+    return door(fill, name="unit_importance: fill")
 
 
 def _is_inactive(leaf: Any, threshold: Array | float) -> Array:

@@ -1,8 +1,8 @@
 """Noise on data: on pixels, on whole examples and their labels, on embeddings.
 
-Pure functions of a key and a batch, which run inside the jitted step or in front of it.
-All but mixup and cutmix, which mix the examples of a batch, treat one example under
-``vmap`` over keys as they treat each example of a batch.
+Pure functions of a key and a batch, for use inside a jitted training step or before it.
+Under ``vmap`` over keys they treat each example like an example of a batch; except
+mixup and cutmix, which mix the examples of a batch.
 
 - :func:`cutmix`: pastes boxes of other images, and mixes labels by area.
 - :func:`cutout`: erases squares of fixed size at random places.

@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 
 from jaxdrop import _masks
 from jaxdrop._checks import check_axis
-from jaxdrop._numbers import as_array, as_host
+from jaxdrop._numbers import as_array, as_host, as_numbers
 from jaxdrop._typing import Array, Axes
 
 
@@ -19,9 +19,9 @@ class Layout(NamedTuple):
     """The roles of the axes of a batch of images.
 
     Attributes:
-      shape: of the whole array.
+      shape: the shape of the whole array.
       spatial: the axes that a box spans.
-      batch: the axes of which each entry has a box of its own.
+      batch: the batch axes; each of their entries has its own box.
     """
 
     shape: tuple[int, ...]
@@ -42,7 +42,7 @@ class Layout(NamedTuple):
 def layout(
     shape: tuple[int, ...], /, *, num_spatial_dims: int, channel_axis: int, caller: str
 ) -> Layout:
-    """Tells spatial axes from batch axes, as :func:`jaxdrop.spatial_dropout` does."""
+    """Splits axes into spatial and batch axes, like :func:`jaxdrop.spatial_dropout`."""
     spatial = _masks.spatial_axes(
         shape,
         num_spatial_dims=num_spatial_dims,
@@ -60,13 +60,13 @@ def as_fill(fill: ArrayLike, x: Array, /, *, caller: str) -> Array:
 
     It must broadcast against ``x``, whose dtype must hold it.
     """
-    values: Any = fill
+    values: Any = as_numbers(fill, f"{caller}: fill")
     if not isinstance(values, jax.Array):
         whole = jnp.issubdtype(x.dtype, jnp.integer)
         name = f"{caller}: fill"
         values = as_host(values, name) if whole else as_array(values, name=name)
     shape = values.shape
-    sides = zip(shape[::-1], x.shape[::-1], strict=False)  # as far as fill has axes
+    sides = zip(shape[::-1], x.shape[::-1], strict=False)  # fill may have fewer axes
     if len(shape) > x.ndim or any(side not in (1, full) for side, full in sides):
         raise ValueError(
             f"{caller}: fill of shape {shape} does not broadcast against x of shape "
@@ -84,7 +84,7 @@ def _check_held(values: np.ndarray, x: Array, *, caller: str) -> None:
     limits: Any
     if jnp.issubdtype(x.dtype, jnp.integer):
         limits, kind = np.iinfo(x.dtype), "whole numbers"
-        with np.errstate(invalid="ignore"):  # of infinity
+        with np.errstate(invalid="ignore"):  # infinity % 1 is invalid
             whole = values % 1 == 0
         held = (values >= limits.min) & (values <= limits.max) & whole
     elif jnp.issubdtype(x.dtype, jnp.floating):
@@ -103,16 +103,16 @@ def _check_held(values: np.ndarray, x: Array, *, caller: str) -> None:
 def covered(
     images: Layout, starts: Sequence[Array], stops: Sequence[Array], /
 ) -> Array:
-    """Which pixels lie in a box.
+    """Marks the pixels that lie in a box.
 
     Args:
       images: the layout of the images.
-      starts: for each spatial axis, the first positions covered, ``(*batch,)``; with
-        axes in front for several boxes an image.
-      stops: the positions after the last, in the same way.
+      starts: for each spatial axis, the first covered positions, ``(*batch,)``, or
+        ``(*boxes, *batch)`` for several boxes in each image.
+      stops: the positions after the last covered ones, likewise.
 
     Returns:
-      A boolean array that broadcasts to the images, after the axes in front.
+      A boolean array ``(*boxes, ...)`` whose last axes broadcast to the images.
     """
     inside = jnp.ones((), bool)
     for axis, start, stop in zip(images.spatial, starts, stops, strict=True):
@@ -134,7 +134,7 @@ def around(center: Array, side: Array | int, /) -> tuple[Array, Array]:
 
 
 def within_int32(side: int, /) -> int:
-    """A side that int32 can add to a position; longer ones cover every image alike."""
+    """A side that can be added to a position in int32; longer ones cover any image."""
     return min(side, 2**30)
 
 
@@ -144,7 +144,7 @@ def positions(share: Array, count: Array | int, /) -> Array:
 
 
 def _over_images(images: Layout, per_image: Array) -> Array:
-    """Numbers of shape ``(*front, *batch)`` with axes of length 1 for the pixels."""
+    """Numbers ``(*front, *batch)`` reshaped to broadcast against the images."""
     front = per_image.shape[: per_image.ndim - len(images.batch)]
     whole = [
         images.shape[axis] if axis in images.batch else 1

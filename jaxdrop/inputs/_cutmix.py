@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxdrop import prng
 from jaxdrop._checks import (
     check_flag,
+    check_switch,
     is_zero,
     require_key,
     select,
@@ -36,33 +37,37 @@ def cutmix(
     channel_axis: int = -1,
     deterministic: Flag = False,
 ) -> tuple[Array, PyTree]:
-    """Pastes a box of a random other image into each, and mixes labels by its area.
+    """Pastes a box of another random image into each image, and mixes labels by area.
 
-    A share from Beta(alpha, alpha) gives the box, of the image's proportions and with
-    a uniform center; the labels are mixed by the share of pixels that is really left,
-    once the box has been cut off at the border. In images of one row or column a box
-    is as wide as they are. A loss for them is
-    ``optax.softmax_cross_entropy``, without further label smoothing. Where the batch is
-    spread over devices, they exchange it; inside ``jax.shard_map`` each mixes its own.
+    The size of the box follows from a share drawn from Beta(alpha, alpha); it has the
+    proportions of the image and a uniform center. Labels are mixed by the share of
+    pixels that the box really covers, after it has been cut off at the border. In
+    images of one row or column a box spans that side. A batch that is sharded over
+    devices is exchanged between them; inside ``jax.shard_map`` each device mixes its
+    own examples.
+
+    Usage:
+      On images in front of a network, with ``alpha=1``. The mixed labels are soft: use
+      ``optax.softmax_cross_entropy``, without further label smoothing.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.
       x: a batch of images, floating point, ``(batch, height, width, channels)``.
-      labels: shares of classes (one-hot labels are), ``(batch, num_classes)``, or any
-        tree of floating point arrays with the batch in front.
+      labels: shares of classes, such as one-hot labels, ``(batch, num_classes)``, or
+        any tree of floating point arrays with the batch in front.
       alpha: the strength: a number of at least 0, or a JAX scalar, traced or not, which
-        gives NaN where it is negative or not finite; 1, the published value, makes all
-        shares equally likely, 0 mixes nothing.
-      per_example: draw a box for each image, not one for the batch as the authors'
-        code does. Static.
+        gives NaN where it is negative or not finite. With 1, the published value, all
+        shares are equally likely; with 0 nothing is mixed.
+      per_example: draw a box for each image, instead of one for the whole batch as in
+        the authors' code. Static.
       channel_axis: the axis of the channels. Static.
       deterministic: return ``x`` and ``labels`` untouched; may be traced.
 
     Returns:
-      Images with a patch and mixed labels, with the shapes and dtypes they had.
+      Images with a pasted box and mixed labels, of the same shapes and dtypes.
 
     Raises:
-      ValueError: if ``alpha`` is negative, a key is missing, batches differ, or ``x``
+      ValueError: if ``alpha`` is negative, a key is missing, batch sizes differ, ``x``
         does not have four axes, or its images have a single pixel.
       TypeError: if ``x`` or a label is not floating point.
 
@@ -77,7 +82,7 @@ def cutmix(
       >>> x = jnp.arange(4.0)[:, None, None, None] * jnp.ones((4, 32, 32, 3))
       >>> x, labels = inputs.cutmix(jax.random.key(0), x, jnp.eye(4))
       >>> own = (x == jnp.arange(4.0)[:, None, None, None]).mean(axis=(1, 2, 3))
-      >>> bool(jnp.allclose(jnp.diagonal(labels), own))  # the share that is left
+      >>> bool(jnp.allclose(jnp.diagonal(labels), own))  # the share of own pixels
       True
     """
     alpha = as_strength(alpha, caller="cutmix", name="alpha")
@@ -90,11 +95,17 @@ def cutmix(
     images = layout(
         x.shape, num_spatial_dims=2, channel_axis=channel_axis, caller="cutmix"
     )
+    if images.batch != (0,):
+        raise ValueError(
+            "cutmix: channel_axis must not be 0, the axis of the batch whose images "
+            f"are mixed, got {channel_axis}."
+        )
     if math.prod(images.sides) == 1:
         raise ValueError(
             f"cutmix cannot cut a box out of images of a single pixel, got x of shape "
             f"{x.shape}; use jaxdrop.inputs.mixup, or check channel_axis."
         )
+    per_example = check_switch(per_example, name="cutmix: per_example")
     flag = check_flag(deterministic, caller="cutmix")
     if flag is True or is_zero(alpha):
         return x, labels
@@ -119,11 +130,11 @@ def _cutmix(
     per_example: bool,
 ) -> tuple[Array, PyTree]:
     of_share, of_place, of_partner = jax.random.split(key, 3)
-    batch = x.shape[0]  # symbolic in export, for which there is no len
+    batch = x.shape[0]  # may be symbolic in jax.export, where len raises
     number = batch if per_example else 1
     share = symmetric_beta(of_share, (number,), alpha=alpha)
     starts, stops, area = [], [], jnp.ones((number,), jnp.float32)
-    thin = 1 in images.sides  # a box that is less than one pixel wide is none
+    thin = 1 in images.sides  # a box cannot be narrower than one pixel
     part = 1 - share if thin else jnp.sqrt(1 - share)
     for place, side in zip(
         prng.uniform(of_place, (2, number)), images.sides, strict=True

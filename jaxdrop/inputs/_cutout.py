@@ -34,12 +34,15 @@ def cutout(
     channel_axis: int = -1,
     deterministic: Flag = False,
 ) -> Array:
-    """Erases squares at random places, so that no single part must be seen.
+    """Erases squares at random places, so that a network cannot rely on a single part.
 
-    The center of a hole is uniform over the pixels, and what lies beyond the border is
-    not erased, as published; all channels lose the same pixels. Unlike in the authors'
-    code an odd ``size`` is not rounded down. It is usually applied to the standardized
-    images in front of a network, with a side of a quarter to a half of the image's.
+    The center of a hole is uniform over the pixels, and holes are cut off at the
+    border, as published; all channels lose the same pixels. Unlike in the authors' code
+    an odd ``size`` is not rounded down.
+
+    Usage:
+      On standardized images in front of a network, with a side of a quarter to a half
+      of that of the image.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.
@@ -49,7 +52,7 @@ def cutout(
       fill: the values in the holes; they broadcast against ``x``, whose dtype must
         hold them. 0 is the mean of standardized data.
       num_spatial_dims: how many axes a hole spans: 1, 2 or 3. They are the last ones
-        other than ``channel_axis``; what is before them is batch. Static.
+        other than ``channel_axis``; the axes before them are batch axes. Static.
       channel_axis: the axis of the channels. Static.
       deterministic: return ``x`` untouched; may be traced.
 
@@ -70,7 +73,7 @@ def cutout(
       >>> from jaxdrop import inputs
       >>> x = jnp.ones((8, 32, 32, 3))
       >>> y = inputs.cutout(jax.random.key(0), x, size=16)
-      >>> bool((y == y[..., :1]).all())  # all channels alike
+      >>> bool((y == y[..., :1]).all())  # the same pixels in all channels
       True
       >>> bool(((y == 0).sum(axis=(1, 2, 3)) <= 16 * 16 * 3).all())
       True

@@ -10,6 +10,7 @@ from jaxdrop._checks import (
     require_key,
     select,
 )
+from jaxdrop._numbers import as_array
 from jaxdrop._sites import site
 from jaxdrop._strengths import as_strength
 from jaxdrop._typing import Array, Flag, Key, Scalar
@@ -27,17 +28,21 @@ def embedding_noise(
 ) -> Array:
     """Adds uniform noise to embedded tokens, for fine-tuning on instructions (NEFTune).
 
-    No entry moves by more than ``alpha / sqrt(length * features)``. The length is that
-    of each sequence itself: with a mask, padding does not change the strength of the
-    noise, as it does where the padded length is taken.
+    No entry changes by more than ``alpha / sqrt(length * features)``. The length is
+    that of each sequence without its padding, so that the strength of the noise does
+    not depend on how far a batch is padded.
+
+    Usage:
+      On the output of the embedding while a language model is fine-tuned, with an
+      ``alpha`` of 5 to 15.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.
       embedded: floating point, ``(*batch, length, features)``.
-      alpha: the strength, usually 5 to 15: a number of at least 0, or a JAX scalar,
-        traced or not, which gives NaN where it is negative or not finite.
+      alpha: the strength: a number of at least 0, or a JAX scalar, traced or not, which
+        gives NaN where it is negative or not finite.
       mask: False at padding, of shape ``(*batch, length)``. Padding gets no noise and
-        does not count as length. By default every position is real.
+        is not counted in the length. By default there is no padding.
       deterministic: return ``embedded`` untouched; may be traced.
 
     Returns:
@@ -66,7 +71,10 @@ def embedding_noise(
             "embedding_noise takes real embeddings (*batch, length, features), got "
             f"{embedded.dtype} of shape {embedded.shape}."
         )
-    real = jnp.ones(embedded.shape[:-1], bool) if mask is None else jnp.asarray(mask)
+    if mask is None:
+        real = jnp.ones(embedded.shape[:-1], bool)
+    else:
+        real = jnp.asarray(as_array(mask, name="embedding_noise: mask"))
     if real.shape != embedded.shape[:-1]:
         raise ValueError(
             f"embedding_noise: a mask of shape {embedded.shape[:-1]} is needed, got "
@@ -84,7 +92,7 @@ def embedding_noise(
 def _embedding_noise(key: Key, embedded: Array, alpha: Scalar, real: Array) -> Array:
     wide = widened(embedded)
     length = jnp.sum(real, axis=-1, dtype=jnp.int32, keepdims=True)[..., None]
-    # The entries of a long sequence are more than an int32 can count.
+    # A long sequence may have more entries than an int32 can count.
     features = jnp.asarray(embedded.shape[-1], wide.dtype)
     entries = jnp.maximum(length, 1).astype(wide.dtype) * features
     reach = jnp.asarray(alpha).astype(wide.dtype) / jnp.sqrt(entries)

@@ -1,4 +1,4 @@
-"""Pairs of examples, the weights of their mixtures, and the labels that follow."""
+"""Mixtures of pairs of examples: pairs, shares, mixed data and labels."""
 
 import math
 
@@ -14,10 +14,10 @@ from jaxdrop._weights import widened
 
 
 def symmetric_beta(key: Key, shape: tuple[int, ...], /, *, alpha: Scalar) -> Array:
-    """Draws from Beta(alpha, alpha), exactly, from two uniform numbers each.
+    """Draws exactly from Beta(alpha, alpha), with two uniform numbers for each draw.
 
-    No draw is ever rejected, so that ``alpha`` may be traced. At ``alpha = 0``, the
-    limit of which is a fair coin between 0 and 1, the result is 1.
+    There is no rejection loop, so that ``alpha`` may be traced. At ``alpha = 0`` the
+    result is 1. (The limit distribution there is a fair coin between 0 and 1.)
 
     Args:
       key: a PRNG key.
@@ -25,14 +25,14 @@ def symmetric_beta(key: Key, shape: tuple[int, ...], /, *, alpha: Scalar) -> Arr
       alpha: both parameters of the distribution, a scalar of at least 0.
 
     Returns:
-      float32 numbers in [0, 1], accurate relatively near 0; NaN where a traced alpha
-      is negative or NaN.
+      float32 numbers in [0, 1], with a small relative error near 0 too; NaN where a
+      traced alpha is negative or NaN.
 
     References:
       Bailey, `Polar generation of random variates with the t-distribution
-      <https://doi.org/10.2307/2153537>`_, Mathematics of Computation
-      1994: with ``2 * alpha`` degrees of freedom, and a beta variate is
-      ``(1 + t / sqrt(2 * alpha + t**2)) / 2``.
+      <https://doi.org/10.2307/2153537>`_, Mathematics of Computation 1994. For ``t``
+      with ``2 * alpha`` degrees of freedom, ``(1 + t / sqrt(2 * alpha + t**2)) / 2``
+      has the distribution Beta(alpha, alpha).
     """
     radius, angle = prng.uniform(key, (2, *shape))
     alpha = jnp.asarray(alpha).astype(jnp.float32)
@@ -47,26 +47,26 @@ def symmetric_beta(key: Key, shape: tuple[int, ...], /, *, alpha: Scalar) -> Arr
 
 
 def partners(key: Key, batch: int, /) -> Array:
-    """A random permutation: the example with which each is mixed."""
+    """A random permutation: for each example, the one with which it is mixed."""
     return jnp.argsort(prng.random_bits(key, (batch,)))
 
 
 def mixed(x: Array, partner: Array, share: Array, /) -> Array:
-    """``share`` of each example and the rest of its partner's, in x's dtype.
+    """``share * x[i] + (1 - share) * x[partner[i]]``, in the dtype of ``x``.
 
     Args:
       x: ``(batch, ...)``, floating point.
       partner: a permutation of the batch.
       share: the share of each example, ``(batch,)`` or ``(1,)``.
     """
-    # Examples are moved in their own dtype: half the bytes for half precision.
+    # Partners are gathered before widening: half the bytes for half precision.
     wide, other = widened(x), widened(of_partners(x, partner))
     weight = share.reshape(-1, *(1 for _ in x.shape[1:])).astype(wide.dtype)
     return (weight * wide + (1 - weight) * other).astype(x.dtype)
 
 
 def of_partners(x: Array, partner: Array, /) -> Array:
-    """The partner of each example; devices exchange them where the batch is spread."""
+    """The partner of each example; gathered across devices if the batch is sharded."""
     return x.at[partner].get(
         mode="promise_in_bounds",
         unique_indices=True,
@@ -75,7 +75,7 @@ def of_partners(x: Array, partner: Array, /) -> Array:
 
 
 def check_batch(x: Array, labels: PyTree, /, *, caller: str) -> tuple[Array, PyTree]:
-    """Returns data and soft labels as arrays of one batch, or raises."""
+    """Returns data and soft labels as arrays of the same batch size, or raises."""
     x = check_inexact(x, caller=caller)
     if not x.ndim:
         raise ValueError(f"{caller} mixes the examples of a batch, got a scalar.")
@@ -89,8 +89,8 @@ def check_batch(x: Array, labels: PyTree, /, *, caller: str) -> tuple[Array, PyT
             )
         if label.shape[:1] != x.shape[:1]:
             raise ValueError(
-                f"{caller}: labels {label.shape} and x {x.shape} are not of one batch: "
-                "their first axes differ."
+                f"{caller}: labels {label.shape} and x {x.shape} must have the same "
+                "batch size; their first axes differ."
             )
         return label
 

@@ -4,6 +4,7 @@ import jax
 
 from jaxdrop._checks import (
     check_flag,
+    check_switch,
     is_zero,
     require_key,
     select,
@@ -24,30 +25,34 @@ def mixup(
     per_example: bool = False,
     deterministic: Flag = False,
 ) -> tuple[Array, PyTree]:
-    """Mixes each example, and its labels, with those of a random other example.
+    """Mixes each example, and its labels, with those of another random example.
 
     ``share * x[i] + (1 - share) * x[j]`` with a share from Beta(alpha, alpha) and ``j``
-    from a random permutation of the batch. Mixed labels are soft; a loss for them is
-    ``optax.softmax_cross_entropy``, without further label smoothing. Where the batch is
-    spread over devices, they exchange it; inside ``jax.shard_map`` each mixes its own.
+    from a random permutation of the batch. A batch that is sharded over devices is
+    exchanged between them; inside ``jax.shard_map`` each device mixes its own examples.
+
+    Usage:
+      On a batch in front of a network, with an ``alpha`` of 0.1 to 0.4. The mixed
+      labels are soft: use ``optax.softmax_cross_entropy``, without further label
+      smoothing.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.
       x: a batch of examples, floating point, ``(batch, ...)``.
-      labels: shares of classes (one-hot labels are), ``(batch, num_classes)``, or any
-        tree of floating point arrays with the batch in front.
+      labels: shares of classes, such as one-hot labels, ``(batch, num_classes)``, or
+        any tree of floating point arrays with the batch in front.
       alpha: the strength: a number of at least 0, or a JAX scalar, traced or not, which
-        gives NaN where it is negative or not finite; 0.1 to 0.4 is usual, 1 makes all
-        shares equally likely, 0 mixes nothing.
-      per_example: draw a share for each example, not one for the batch as the authors'
-        code does. Static.
+        gives NaN where it is negative or not finite. With 1 all shares are equally
+        likely; with 0 nothing is mixed.
+      per_example: draw a share for each example, instead of one for the whole batch as
+        in the authors' code. Static.
       deterministic: return ``x`` and ``labels`` untouched; may be traced.
 
     Returns:
-      Mixed examples and mixed labels, with the shapes and dtypes they had.
+      Mixed examples and mixed labels, of the same shapes and dtypes.
 
     Raises:
-      ValueError: if ``alpha`` is negative, a key is missing, or batches differ.
+      ValueError: if ``alpha`` is negative, a key is missing, or batch sizes differ.
       TypeError: if ``x`` or a label is not floating point.
 
     References:
@@ -64,6 +69,7 @@ def mixup(
     """
     alpha = as_strength(alpha, caller="mixup", name="alpha")
     x, labels = check_batch(x, labels, caller="mixup")
+    per_example = check_switch(per_example, name="mixup: per_example")
     flag = check_flag(deterministic, caller="mixup")
     if flag is True or is_zero(alpha):
         return x, labels
@@ -76,7 +82,7 @@ def _mixup(
     key: Key, x: Array, labels: PyTree, alpha: Scalar, per_example: bool
 ) -> tuple[Array, PyTree]:
     of_share, of_partner = jax.random.split(key)
-    batch = x.shape[0]  # symbolic in export, for which there is no len
+    batch = x.shape[0]  # may be symbolic in jax.export, where len raises
     share = symmetric_beta(of_share, (batch if per_example else 1,), alpha=alpha)
     partner = partners(of_partner, batch)
     mixed_x = mixed(x, partner, share)

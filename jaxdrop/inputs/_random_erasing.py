@@ -11,7 +11,8 @@ from jax.typing import ArrayLike
 from jaxdrop import _masks, prng
 from jaxdrop._checks import (
     check_choice,
-    check_dropout,
+    check_inexact,
+    check_rate,
     check_real,
     is_identity,
     require_key,
@@ -43,12 +44,14 @@ def random_erasing(
 ) -> Array:
     """Erases one box of random size, shape and place in some of the images.
 
-    As published, except that ratios are drawn evenly on a logarithmic scale, so that
-    high boxes are as frequent as wide ones; and that ten boxes are drawn at once, of
-    which the first that fits is taken, where the paper draws until one fits. If none
-    does, as in thin images, the first keeps its area and gets the nearest ratio with
-    which it fits. A box has at least one pixel. It is usually applied in front of a
-    network, at a rate of 0.25 to 0.5.
+    It differs from the paper in two ways. Ratios are uniform on a logarithmic scale, so
+    that tall boxes are as frequent as wide ones. And where the paper draws until a box
+    fits into the image, here ten boxes are drawn at once and the first that fits is
+    used; if none fits, as in narrow images, the first box keeps its area and gets the
+    nearest ratio with which it fits. A box has at least one pixel.
+
+    Usage:
+      On images in front of a network, at a rate of 0.25 to 0.5.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.
@@ -66,8 +69,8 @@ def random_erasing(
       An array with the shape and dtype of ``x``.
 
     Raises:
-      ValueError: if ``rate``, ``area`` or ``aspect`` are out of range, ``fill`` does
-        not broadcast, a key is missing, or ``x`` has too few axes.
+      ValueError: if ``rate``, ``area`` or ``aspect`` is out of range, ``fill`` does not
+        broadcast, a key is missing, or ``x`` has too few axes.
       TypeError: if ``x`` is not real floating point, or ``rate`` is not a number.
 
     References:
@@ -83,7 +86,8 @@ def random_erasing(
       >>> bool((share > 0.01).all()), bool((share < 0.45).all())
       (True, True)
     """
-    x = check_dropout(x, rate=rate, caller="random_erasing")
+    check_rate(rate, caller="random_erasing")
+    x = check_inexact(x, caller="random_erasing")
     check_real(x, caller="random_erasing")
     if isinstance(fill, str):
         check_choice(fill, ("normal",), name="fill")
@@ -95,7 +99,7 @@ def random_erasing(
     ):
         raise ValueError(
             "random_erasing: area must be two shares of the image in (0, 1] and aspect "
-            f"two positive ratios, smallest first; got {area} and {aspect}."
+            f"two positive ratios, the smaller first; got {area} and {aspect}."
         )
     images = layout(
         x.shape, num_spatial_dims=2, channel_axis=channel_axis, caller="random_erasing"
@@ -155,7 +159,7 @@ def _first_that_fits(
     area: tuple[float, float],
     aspect: tuple[float, float],
 ) -> tuple[list[Array], list[Array]]:
-    """Of several random boxes for each image the first that fits."""
+    """Draws several boxes for each image, and selects the first that fits."""
     shares = prng.uniform(key, (4, _NUM_ATTEMPTS, *images.batch_shape))
     area_shares = area[0] + shares[0] * (area[1] - area[0])
     low, high = math.log(aspect[0]), math.log(aspect[1])
@@ -179,9 +183,9 @@ def _first_that_fits(
 
 
 def _sides(images: Layout, area: Array, ratio: Array) -> list[Array]:
-    """Height and width, of at least one pixel, from a share of the area and a ratio."""
+    """Height and width of a box, at least one pixel, from its share and its ratio."""
     height, width = (jnp.asarray(side, area.dtype) for side in images.sides)
-    pixels = height * width * area  # in floats: int32 does not hold all products
+    pixels = height * width * area  # in floating point: int32 might overflow
     return [
         jnp.maximum(jnp.round(jnp.sqrt(side)), 1).astype(jnp.int32)
         for side in (pixels * ratio, pixels / ratio)
@@ -189,7 +193,7 @@ def _sides(images: Layout, area: Array, ratio: Array) -> list[Array]:
 
 
 def _nearest_that_fits(images: Layout, area: Array, ratio: Array) -> Array:
-    """The ratio nearest to the given one at which no side is longer than the image."""
+    """The nearest ratio at which neither side is longer than the image."""
     height, width = (jnp.asarray(side, area.dtype) for side in images.sides)
     shape = height / width
     return jnp.clip(ratio, shape * area, shape / area)

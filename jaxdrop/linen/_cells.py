@@ -37,7 +37,7 @@ class RecurrentModule(StochasticModule, nn.RNNCellBase):
         """The key of a sequence; it is drawn only where it is needed."""
         if flag is True or all(is_zero(rate) for rate in rates):
             return None
-        key = rng if self.scope is None else self.draw_key(None)
+        key = rng if self.scope is None else self._draw_key(None)
         return require_key(key, caller=type(self).__name__)
 
     @nn.nowrap
@@ -77,6 +77,11 @@ class RecurrentDropoutLSTMCell(RecurrentModule):
     holds is neither erased nor rescaled, however long the sequence is. One mask serves
     a sequence, or each step draws its own. The usual rate is 0.25 to 0.5. Parameters
     and other attributes are those of ``flax.linen.LSTMCell``.
+
+    Inside ``jax.shard_map`` the scan of ``nn.RNN`` refuses the first carry of any cell,
+    which is the same on every device. Start from one that varies, for example from
+    ``jax.lax.pcast(zeros, "data", to="varying")``: pass what
+    ``initialize_carry(..., carry=start)`` returns as ``initial_carry``.
 
     Attributes:
       features: the number of units.
@@ -143,7 +148,7 @@ class RecurrentDropoutLSTMCell(RecurrentModule):
             c = self.carry_init(of_memory, shape, self.param_dtype)
             carry = c, self.carry_init(of_state, shape, self.param_dtype)
         carry = check_start(carry, batch, caller=type(self).__name__)
-        flag = self.mode(None)
+        flag = self._mode(None)
         key = self._start_key(of_masks, flag, self.rate)
         if self.per_step:
             return start(carry, key, batch)
@@ -161,7 +166,7 @@ class RecurrentDropoutLSTMCell(RecurrentModule):
         Returns:
           The next carry, and the new state.
         """
-        flag, kinds, rates = self.mode(None), (MaskedCarry, KeyedCarry), (self.rate,)
+        flag, kinds, rates = self._mode(None), (MaskedCarry, KeyedCarry), (self.rate,)
         caller = type(self).__name__
         is_bare = is_plain(carry, kinds, rates=rates, flag=flag, caller=caller)
         c, h = carry if is_bare else carry.cell
@@ -203,8 +208,13 @@ class ZoneoutCell(RecurrentModule):
 
     :func:`jaxdrop.zoneout` on the arrays of the carry, with masks of its own at each
     step. In evaluation the state is the expectation of old and new. The output is the
-    state that results. The usual rates are
-    0.05 for the state and 0.5 for the memory of an LSTM.
+    state that results. The usual rates are 0.05 for the state and 0.5 for the memory of
+    an LSTM.
+
+    Inside ``jax.shard_map`` the scan of ``nn.RNN`` refuses the first carry of any cell,
+    which is the same on every device. Start from one that varies, for example from
+    ``jax.lax.pcast(zeros, "data", to="varying")``: pass what
+    ``initialize_carry(..., carry=start)`` returns as ``initial_carry``.
 
     Attributes:
       cell: a cell such as ``nn.LSTMCell``, or a :class:`VariationalCell`.
@@ -268,7 +278,7 @@ class ZoneoutCell(RecurrentModule):
         """
         of_cell, of_keys = jax.random.split(rng)
         carry = self._start_cell(self.cell, of_cell, input_shape, carry=carry)
-        flag = self.mode(None)
+        flag = self._mode(None)
         key = self._start_key(of_keys, flag, self.memory_rate, self.state_rate)
         return start(carry, key, tuple(input_shape[: -self.num_feature_axes]))
 
@@ -282,7 +292,7 @@ class ZoneoutCell(RecurrentModule):
         Returns:
           The next carry, and the output of the cell.
         """
-        caller, flag = type(self).__name__, self.mode(None)
+        caller, flag = type(self).__name__, self._mode(None)
         rates = self.memory_rate, self.state_rate
         is_bare = is_plain(carry, (KeyedCarry,), rates=rates, flag=flag, caller=caller)
         keyed = KeyedCarry(carry, None, None) if is_bare else carry

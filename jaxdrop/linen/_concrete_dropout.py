@@ -1,10 +1,11 @@
 """A learned dropout rate around a layer, as a Linen module."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxdrop._checks import as_axes
 from jaxdrop._dropout.concrete_dropout import concrete_dropout, initial_logit
 from jaxdrop._dropout.concrete_penalty import concrete_penalty
 from jaxdrop._typing import Array, Flag, Key, Scalar
@@ -51,32 +52,32 @@ class ConcreteDropout(StochasticModule):
     num_inputs: int | None = None
     init_rate: float = 0.1
     temperature: Scalar = 0.1
-    broadcast_dims: Sequence[int] = ()
+    broadcast_dims: int | Iterable[int] = ()
 
     def setup(self) -> None:
         logit = initial_logit(self.init_rate, caller="ConcreteDropout")
         self.logit_rate = self.param("logit_rate", lambda _: jnp.float32(logit))
 
     def __call__(
-        self, x: Array, deterministic: Flag | None = None, rng: Key | None = None
+        self, inputs: Array, deterministic: Flag | None = None, rng: Key | None = None
     ) -> Array:
         """Applies dropout and the layer.
 
         Args:
-          x: inputs of the layer.
+          inputs: those of the layer.
           deterministic: the mode, unless it is an attribute; may be traced.
           rng: the key of this call; by default the next one of the collection.
 
         Returns:
           The output of the layer.
         """
-        flag = self.mode(deterministic)
+        flag = self._mode(deterministic)
         dropped = concrete_dropout(
-            None if flag is True else self.draw_key(rng),
-            x,
+            None if flag is True else self._draw_key(rng),
+            inputs,
             self.logit_rate,
             temperature=self.temperature,
-            broadcast_dims=tuple(self.broadcast_dims),
+            broadcast_dims=as_axes(self.broadcast_dims),
             deterministic=flag,
         )
         y = self.layer(dropped)

@@ -24,7 +24,7 @@ class NoisyConv:
     of a Linen module's signature.
     """
 
-    def parameters(self: Any, x: Array) -> tuple[Array, Array | None]:
+    def _parameters(self: Any, x: Array) -> tuple[Array, Array | None]:
         """The kernel, and the bias if there is one, as ``flax.linen.Conv`` has them."""
         inputs = x.shape[-1] // self.feature_group_count
         shape = (*_sides(self.kernel_size), inputs, self.features)
@@ -122,7 +122,7 @@ class DropConnectConv(NoisyConv, StochasticModule):
     @nn.compact
     def __call__(
         self,
-        x: Array,
+        inputs: Array,
         deterministic: Flag | None = None,
         rng: Key | None = None,
         *,
@@ -131,7 +131,7 @@ class DropConnectConv(NoisyConv, StochasticModule):
         """Applies the layer.
 
         Args:
-          x: inputs, ``(*batch, *spatial, in_features)``.
+          inputs: ``(*batch, *spatial, in_features)``.
           deterministic: the mode, unless it is an attribute; may be traced.
           rng: the key of this call; by default the next one of the collection.
           rate: the rate of this call, in place of the attribute; may be traced.
@@ -139,7 +139,7 @@ class DropConnectConv(NoisyConv, StochasticModule):
         Returns:
           Outputs, ``(*batch, *spatial, features)``.
         """
-        kernel, bias = self.parameters(x)
+        kernel, bias = self._parameters(inputs)
         rate = self.rate if rate is None else as_number(rate)
         key, flag = self._settle(deterministic, rng, rate)
 
@@ -149,7 +149,7 @@ class DropConnectConv(NoisyConv, StochasticModule):
 
         return dropped_layer(
             key,
-            x,
+            inputs,
             kernel,
             rate=rate,
             deterministic=flag,
@@ -217,29 +217,29 @@ class VariationalConv(NoisyConv, StochasticModule):
 
     @nn.compact
     def __call__(
-        self, x: Array, deterministic: Flag | None = None, rng: Key | None = None
+        self, inputs: Array, deterministic: Flag | None = None, rng: Key | None = None
     ) -> Array:
         """Applies the layer.
 
         Args:
-          x: inputs, ``(*batch, *spatial, in_features)``.
+          inputs: ``(*batch, *spatial, in_features)``.
           deterministic: the mode, unless it is an attribute; may be traced.
           rng: the key of this call; by default the next one of the collection.
 
         Returns:
           Outputs, ``(*batch, *spatial, features)``.
         """
-        kernel, bias = self.parameters(x)
+        kernel, bias = self._parameters(inputs)
         log_variance = self.param(
             "kernel_log_variance",
             nn.initializers.constant(self.log_variance_init),
             kernel.shape,
             self.param_dtype,
         )
-        flag = self.mode(deterministic)
+        flag = self._mode(deterministic)
         y = variational_conv(
-            None if flag is True else self.draw_key(rng),
-            x,
+            None if flag is True else self._draw_key(rng),
+            inputs,
             kernel,
             log_variance,
             product=self._product,
@@ -257,6 +257,7 @@ class VariationalConv(NoisyConv, StochasticModule):
         """The share of weights that evaluation leaves out."""
         return variational_sparsity(*self._weights(), threshold=self.threshold)
 
+    @nn.nowrap
     def _weights(self) -> tuple[Array, Array]:
         names = ("kernel", "kernel_log_variance")
         weights: list[Array] = [self.get_variable("params", name) for name in names]

@@ -73,7 +73,7 @@ class DropConnectDense(NoisyDense, StochasticModule):
     @nn.compact
     def __call__(
         self,
-        x: Array,
+        inputs: Array,
         deterministic: Flag | None = None,
         rng: Key | None = None,
         *,
@@ -82,7 +82,7 @@ class DropConnectDense(NoisyDense, StochasticModule):
         """Applies the layer.
 
         Args:
-          x: inputs, ``(*batch, in_features)``.
+          inputs: ``(*batch, in_features)``.
           deterministic: the mode, unless it is an attribute; may be traced.
           rng: the key of this call; by default the next one of the collection.
           rate: the rate of this call, in place of the attribute; may be traced.
@@ -90,7 +90,7 @@ class DropConnectDense(NoisyDense, StochasticModule):
         Returns:
           Outputs, ``(*batch, features)``.
         """
-        kernel, bias = self.parameters(x.shape[-1])
+        kernel, bias = self._parameters(inputs.shape[-1])
         rate = self.rate if rate is None else as_number(rate)
         key, flag = self._settle(deterministic, rng, rate)
 
@@ -100,7 +100,7 @@ class DropConnectDense(NoisyDense, StochasticModule):
 
         return dropped_layer(
             key,
-            x,
+            inputs,
             kernel,
             rate=rate,
             deterministic=flag,

@@ -1,6 +1,6 @@
 """The dropout family as Linen modules: one short class per technique."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from jaxdrop._checks import as_axes
 from jaxdrop._dropout.alpha_dropout import alpha_dropout
@@ -44,11 +44,11 @@ class Dropout(Dropping):
     """
 
     rate: Rate
-    broadcast_dims: Sequence[int] = ()
+    broadcast_dims: int | Iterable[int] = ()
     deterministic: bool | None = None
     rng_collection: str = "dropout"
 
-    def regularize(
+    def _regularize(
         self, key: Key | None, x: Array, rate: Rate, deterministic: bool | Array
     ) -> Array:
         return dropout(
@@ -76,9 +76,9 @@ class GaussianDropout(DropoutModule):
       True
     """
 
-    broadcast_dims: Sequence[int] = ()
+    broadcast_dims: int | Iterable[int] = ()
 
-    def regularize(
+    def _regularize(
         self, key: Key | None, x: Array, rate: Rate, deterministic: bool | Array
     ) -> Array:
         return gaussian_dropout(
@@ -106,9 +106,9 @@ class AlphaDropout(DropoutModule):
       True
     """
 
-    broadcast_dims: Sequence[int] = ()
+    broadcast_dims: int | Iterable[int] = ()
 
-    def regularize(
+    def _regularize(
         self, key: Key | None, x: Array, rate: Rate, deterministic: bool | Array
     ) -> Array:
         return alpha_dropout(
@@ -142,7 +142,7 @@ class StochasticDepth(DropoutModule):
     batch_axis: int | None = 0
     scale: bool = True
 
-    def regularize(
+    def _regularize(
         self, key: Key | None, x: Array, rate: Rate, deterministic: bool | Array
     ) -> Array:
         return stochastic_depth(
@@ -173,7 +173,7 @@ class LockedDropout(DropoutModule):
 
     time_axis: int = -2
 
-    def regularize(
+    def _regularize(
         self, key: Key | None, x: Array, rate: Rate, deterministic: bool | Array
     ) -> Array:
         return locked_dropout(
@@ -201,7 +201,9 @@ class ShakeDrop(DropoutModule):
 
     batch_axis: int | None = 0
 
-    def regularize(
+    _draws_at_one = True  # the branch is shaken
+
+    def _regularize(
         self, key: Key | None, x: Array, rate: Rate, deterministic: bool | Array
     ) -> Array:
         return shake_drop(

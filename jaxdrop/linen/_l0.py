@@ -66,27 +66,29 @@ class L0Dense(NoisyDense, StochasticModule):
 
     @nn.compact
     def __call__(
-        self, x: Array, deterministic: Flag | None = None, rng: Key | None = None
+        self, inputs: Array, deterministic: Flag | None = None, rng: Key | None = None
     ) -> Array:
         """Applies the layer.
 
         Args:
-          x: inputs, ``(*batch, in_features)``.
+          inputs: ``(*batch, in_features)``.
           deterministic: the mode, unless it is an attribute; may be traced.
           rng: the key of this call; by default the next one of the collection.
 
         Returns:
           Outputs, ``(*batch, features)``.
         """
-        kernel, bias = self.parameters(x.shape[-1])
-        log_alpha = self.param("log_alpha", self._start, x.shape[-1:], self.param_dtype)
-        flag = self.mode(deterministic)
-        key = None if flag is True else self.draw_key(rng)
+        kernel, bias = self._parameters(inputs.shape[-1])
+        log_alpha = self.param(
+            "log_alpha", self._start, inputs.shape[-1:], self.param_dtype
+        )
+        flag = self._mode(deterministic)
+        key = None if flag is True else self._draw_key(rng)
         if self.per_example and key is not None:
-            log_alpha = jnp.broadcast_to(log_alpha, x.shape)
+            log_alpha = jnp.broadcast_to(log_alpha, inputs.shape)
         gates = hard_concrete(key, log_alpha, deterministic=flag)
         sow_penalty(self, self.penalty)
-        return add_bias(self._product(apply_gates(x, gates), kernel), bias)
+        return add_bias(self._product(apply_gates(inputs, gates), kernel), bias)
 
     def penalty(self) -> Array:
         """How many weights are expected to be used."""
@@ -97,10 +99,12 @@ class L0Dense(NoisyDense, StochasticModule):
         gates = hard_concrete(None, self._log_alpha(), deterministic=True)
         return (gates == 0).mean(dtype=jnp.float32)
 
+    @nn.nowrap
     def _log_alpha(self) -> Array:
         log_alpha: Array = self.get_variable("params", "log_alpha")
         return log_alpha
 
+    @nn.nowrap
     def _start(self, key: Key, shape: tuple[int, ...], dtype: Any) -> Array:
         center = -initial_logit(self.init_rate, caller="L0Dense")
         return center + 0.01 * jax.random.normal(key, shape, dtype)

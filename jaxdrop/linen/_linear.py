@@ -16,7 +16,7 @@ class NoisyDense:
     ``param_dtype``, ``precision``, ``kernel_init`` and ``bias_init``.
     """
 
-    def parameters(self: Any, in_features: int) -> tuple[Array, Array | None]:
+    def _parameters(self: Any, in_features: int) -> tuple[Array, Array | None]:
         """The kernel, and the bias if there is one."""
         shape = (in_features, self.features)
         kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)

@@ -7,7 +7,15 @@ import jax
 import numpy as np
 from flax import linen as nn
 
-from jaxdrop._checks import as_number, as_static, check_flag, check_rate, is_zero
+from jaxdrop._checks import (
+    as_axes,
+    as_number,
+    as_static,
+    check_flag,
+    check_rate,
+    is_one,
+    is_zero,
+)
 from jaxdrop._names import check_keywords
 from jaxdrop._typing import Array, Flag, Key, Rate
 
@@ -21,9 +29,11 @@ JAX's caches depend on the context, so that functions traced without it are trac
 def tidy(module: Any, /) -> None:
     """Makes the fields of a module hashable, and its scalars Python numbers."""
     for field in dataclasses.fields(module):
-        value = getattr(module, field.name, None)
+        value: Any = getattr(module, field.name, None)
         simple = as_number(value)
-        if isinstance(value, list) or (
+        if field.name == "broadcast_dims":
+            simple = as_axes(value)
+        elif isinstance(value, list) or (
             isinstance(value, np.ndarray) and not field.name.endswith("rate")
         ):
             simple = as_static(value)
@@ -31,12 +41,25 @@ def tidy(module: Any, /) -> None:
             object.__setattr__(module, field.name, simple)
 
 
+_HOOKS = ("_mode", "_draw_key", "_regularize")
+"""Methods for those who write modules."""
+
+
 class Stochastic(nn.Module):
     """The behaviour of a module with fields ``deterministic`` and ``rng_collection``.
 
     The fields are declared by the classes that inherit this, since their order is part
-    of a Linen module's signature.
+    of a Linen module's signature. Flax does not see hooks, so that interceptors,
+    intermediates and tables show the calls that they show of Flax's own modules.
     """
+
+    _draws_at_one = False
+    """Whether a key is needed at rate 1, where most techniques drop everything."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        for name in vars(cls).keys() & set(_HOOKS):
+            nn.nowrap(vars(cls)[name])
+        super().__init_subclass__(**kwargs)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         known = cls.__dataclass_fields__
@@ -48,27 +71,31 @@ class Stochastic(nn.Module):
         tidy(self)
         super().__post_init__()
 
-    def mode(self, deterministic: Flag | None) -> bool | Array:
+    @nn.nowrap
+    def _mode(self, deterministic: Flag | None) -> bool | Array:
         """The mode, given as an attribute or at call time, but not both."""
         if switched_on.value:
             return False
         flag = nn.merge_param("deterministic", self.deterministic, deterministic)
         return check_flag(flag, caller=type(self).__name__)
 
-    def draw_key(self, rng: Key | None) -> Key:
+    @nn.nowrap
+    def _draw_key(self, rng: Key | None) -> Key:
         """The key given at call time, or else the next one of the collection."""
         if rng is not None:
             return rng
         key: Key = self.make_rng(self.rng_collection)
         return key
 
+    @nn.nowrap
     def _settle(
         self, deterministic: Flag | None, rng: Key | None, rate: Rate
     ) -> tuple[Key | None, bool | Array]:
         """The key and mode of a call; a key is drawn only where it is needed."""
-        flag = self.mode(deterministic)
-        unused = flag is True or is_zero(rate)
-        return None if unused else self.draw_key(rng), flag
+        flag = self._mode(deterministic)
+        certain = is_one(rate) and not self._draws_at_one
+        unused = flag is True or is_zero(rate) or certain
+        return None if unused else self._draw_key(rng), flag
 
 
 class Rated(Stochastic):
@@ -85,28 +112,30 @@ class Dropping(Rated):
 
     def __call__(
         self,
-        x: Array,
+        inputs: Array,
         deterministic: Flag | None = None,
         rng: Key | None = None,
         *,
         rate: Rate | None = None,
     ) -> Array:
-        """Regularizes ``x``.
+        """Regularizes ``inputs``.
 
         Args:
-          x: the data.
+          inputs: the data; in evaluation and at rate 0 it is returned as it is,
+            whatever it is.
           deterministic: the mode, unless it is an attribute; may be traced.
           rng: the key of this call; by default the next one of the collection.
           rate: the rate of this call, in place of the attribute; may be traced.
 
         Returns:
-          An array with the shape and dtype of ``x``.
+          An array with the shape and dtype of ``inputs``.
         """
         chosen: Any = self.rate if rate is None else as_number(rate)
         key, flag = self._settle(deterministic, rng, chosen)
-        return self.regularize(key, x, chosen, flag)
+        return self._regularize(key, inputs, chosen, flag)
 
-    def regularize(
+    @nn.nowrap
+    def _regularize(
         self, key: Key | None, x: Array, rate: Rate, deterministic: bool | Array
     ) -> Array:
         """Applies the technique; every subclass overrides this."""
@@ -120,13 +149,16 @@ class StochasticModule(Stochastic, kw_only=True):
       deterministic: the mode; to be given here or at call time, not both.
       rng_collection: where keys come from, as in ``rngs={"dropout": key}``.
 
+    A subclass takes its mode from ``self._mode(deterministic)`` and its keys from
+    ``self._draw_key(rng)``; both take what the call was given, or None.
+
     Examples:
       >>> import jax, jax.numpy as jnp, jaxdrop
       >>> class Noise(jaxdrop.linen.StochasticModule):
       ...     def __call__(self, x, deterministic=None):
-      ...         if self.mode(deterministic):
+      ...         if self._mode(deterministic):
       ...             return x
-      ...         return x + jax.random.normal(self.draw_key(None), x.shape)
+      ...         return x + jax.random.normal(self._draw_key(None), x.shape)
       >>> noise, x = Noise(), jnp.zeros((4, 8))
       >>> y = noise.apply({}, x, False, rngs={"dropout": jax.random.key(0)})
       >>> bool((y != x).all()), noise.apply({}, x, True) is x
@@ -138,7 +170,7 @@ class StochasticModule(Stochastic, kw_only=True):
 
 
 class DropoutModule(Dropping, StochasticModule):
-    """The base of modules that drop at a rate; a subclass defines ``regularize``.
+    """The base of modules that drop at a rate; a subclass defines ``_regularize``.
 
     Attributes:
       rate: the drop probability.
@@ -146,7 +178,7 @@ class DropoutModule(Dropping, StochasticModule):
     Examples:
       >>> import jax, jax.numpy as jnp, jaxdrop
       >>> class DropRows(jaxdrop.linen.DropoutModule):
-      ...     def regularize(self, key, x, rate, deterministic):
+      ...     def _regularize(self, key, x, rate, deterministic):
       ...         return jaxdrop.dropout(key, x, rate=rate, broadcast_dims=(-1,),
       ...                                deterministic=deterministic)
       >>> drop, x = DropRows(0.5, deterministic=False), jnp.ones((8, 4))

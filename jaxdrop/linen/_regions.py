@@ -36,7 +36,7 @@ class FeatureAlphaDropout(DropoutModule):
     num_spatial_dims: int | None = None
     channel_axis: int = -1
 
-    def regularize(
+    def _regularize(
         self, key: Key | None, x: Array, rate: Rate, deterministic: bool | Array
     ) -> Array:
         return feature_alpha_dropout(
@@ -70,7 +70,7 @@ class SpatialDropout(DropoutModule):
     num_spatial_dims: int | None = None
     channel_axis: int = -1
 
-    def regularize(
+    def _regularize(
         self, key: Key | None, x: Array, rate: Rate, deterministic: bool | Array
     ) -> Array:
         return spatial_dropout(
@@ -110,7 +110,7 @@ class DropBlock(DropoutModule):
     shared_channels: bool = False
     seeds: str = "padded"
 
-    def regularize(
+    def _regularize(
         self, key: Key | None, x: Array, rate: Rate, deterministic: bool | Array
     ) -> Array:
         return drop_block(

@@ -88,7 +88,7 @@ class TokenDropout(Rated, StochasticModule):
 
     def __call__(
         self,
-        x: Array,
+        inputs: Array,
         deterministic: bool | None = None,
         rng: Key | None = None,
         *,
@@ -97,7 +97,7 @@ class TokenDropout(Rated, StochasticModule):
         """Drops tokens.
 
         Args:
-          x: tokens, ``(*batch, tokens, features)``.
+          inputs: tokens, ``(*batch, tokens, features)``.
           deterministic: the mode, unless it is an attribute.
           rng: the key of this call; by default the next one of the collection.
           rate: the rate of this call, in place of the attribute, a Python number.
@@ -109,7 +109,7 @@ class TokenDropout(Rated, StochasticModule):
         key, flag = self._settle(deterministic, rng, rate)
         tokens, indices = token_dropout(
             key,
-            x,
+            inputs,
             rate=rate,
             num_prefix_tokens=self.num_prefix_tokens,
             token_axis=self.token_axis,
@@ -145,7 +145,7 @@ class SubsetStochasticDepth(Rated, StochasticModule):
 
     def __call__(
         self,
-        x: Any,
+        inputs: Any,
         deterministic: bool | None = None,
         rng: Key | None = None,
         *,
@@ -154,7 +154,7 @@ class SubsetStochasticDepth(Rated, StochasticModule):
         """Runs the branch.
 
         Args:
-          x: the data, an array or a tree of arrays that share the batch axis.
+          inputs: the data, an array or a tree of arrays that share the batch axis.
           deterministic: the mode, unless it is an attribute.
           rng: the key of this call; by default the next one of the collection.
           rate: the rate of this call, in place of the attribute, a Python number.
@@ -167,7 +167,7 @@ class SubsetStochasticDepth(Rated, StochasticModule):
         return subset_stochastic_depth(
             key,
             self.branch,
-            x,
+            inputs,
             rate=rate,
             batch_axis=self.batch_axis,
             deterministic=flag,
@@ -210,8 +210,8 @@ class ShakeShake(StochasticModule):
         Returns:
           An array with the shape and dtype of ``a``.
         """
-        flag = self.mode(deterministic)
-        key = None if flag is True else self.draw_key(rng)
+        flag = self._mode(deterministic)
+        key = None if flag is True else self._draw_key(rng)
         return shake_shake(key, a, b, batch_axis=self.batch_axis, deterministic=flag)
 
 
@@ -239,15 +239,15 @@ class Masksembles(nn.Module):
     seed: int = 0
     axis: int = -1
 
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, inputs: Array) -> Array:
         """Masks each part of the batch.
 
         Args:
-          x: activations, ``(batch, …)``.
+          inputs: activations, ``(batch, …)``.
 
         Returns:
-          An array with the shape and dtype of ``x``.
+          An array with the shape and dtype of ``inputs``.
         """
-        features = x.shape[self.axis]
+        features = inputs.shape[self.axis]
         table = _masks.masksembles(self.seed, features, self.num_masks, self.scale)
-        return masksembles(x, table, axis=self.axis)
+        return masksembles(inputs, table, axis=self.axis)

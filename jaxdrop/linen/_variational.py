@@ -59,32 +59,32 @@ class VariationalDense(NoisyDense, StochasticModule):
 
     @nn.compact
     def __call__(
-        self, x: Array, deterministic: Flag | None = None, rng: Key | None = None
+        self, inputs: Array, deterministic: Flag | None = None, rng: Key | None = None
     ) -> Array:
         """Applies the layer.
 
         Args:
-          x: inputs, ``(*batch, in_features)``.
+          inputs: ``(*batch, in_features)``.
           deterministic: the mode, unless it is an attribute; may be traced.
           rng: the key of this call; by default the next one of the collection.
 
         Returns:
           Outputs, ``(*batch, features)``.
         """
-        kernel, bias = self.parameters(x.shape[-1])
+        kernel, bias = self._parameters(inputs.shape[-1])
         log_variance = self.param(
             "kernel_log_variance",
             nn.initializers.constant(self.log_variance_init),
             kernel.shape,
             self.param_dtype,
         )
-        flag = self.mode(deterministic)
-        x, mean, log_variance = nn.dtypes.promote_dtype(
-            x, kernel, log_variance, dtype=self.dtype
+        flag = self._mode(deterministic)
+        inputs, mean, log_variance = nn.dtypes.promote_dtype(
+            inputs, kernel, log_variance, dtype=self.dtype
         )
         y = variational_dense(
-            None if flag is True else self.draw_key(rng),
-            x,
+            None if flag is True else self._draw_key(rng),
+            inputs,
             mean,
             log_variance,
             threshold=self.threshold,
@@ -102,6 +102,7 @@ class VariationalDense(NoisyDense, StochasticModule):
         """The share of weights that evaluation leaves out."""
         return variational_sparsity(*self._weights(), threshold=self.threshold)
 
+    @nn.nowrap
     def _weights(self) -> tuple[Array, Array]:
         names = ("kernel", "kernel_log_variance")
         weights: list[Array] = [self.get_variable("params", name) for name in names]

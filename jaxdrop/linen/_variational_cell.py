@@ -116,7 +116,7 @@ class VariationalCell(RecurrentModule):
         of_cell, of_masks = jax.random.split(rng)
         carry = self._start_cell(self.cell, of_cell, input_shape, carry=carry)
         shape = state_of(carry, self._find_state(carry)).shape
-        flag = self.mode(None)
+        flag = self._mode(None)
         key = self._start_key(of_masks, flag, self.input_rate, self.state_rate)
         of_inputs, of_state = (None, None) if key is None else jax.random.split(key)
         gates = len(gates_of(self.cell)) if self.per_gate else None
@@ -140,7 +140,7 @@ class VariationalCell(RecurrentModule):
         Returns:
           The next carry, and the output of the cell.
         """
-        rates, flag = (self.input_rate, self.state_rate), self.mode(None)
+        rates, flag = (self.input_rate, self.state_rate), self._mode(None)
         caller = type(self).__name__
         if is_plain(carry, (MaskedCarry,), rates=rates, flag=flag, caller=caller):
             return self.cell(carry, inputs)

@@ -1,15 +1,15 @@
 """Monte-Carlo dropout: the mean and the uncertainty of a random function.
 
-A function ``(key, *args) -> outputs`` is sampled, of any framework: Flax, Equinox,
-plain JAX. Samples are reduced as they are drawn, so memory does not grow with their
-number, and statistics come with their standard errors.
+The functions ``(key, *args) -> outputs`` to sample may come from any framework: Flax,
+Equinox, plain JAX. Samples are reduced as they are drawn, so that memory does not grow
+with their number, and statistics have standard errors.
 
 - :func:`predict`: samples a function and reduces its outputs.
 - :func:`samples`: the samples themselves.
 - :func:`function_draw`: one function, the same for all inputs.
-- :func:`joint`: the mean and covariance over all rows, a :class:`Joint`.
-- :class:`Prediction`: the result of :func:`predict`, with a :class:`State` to go on
-  from.
+- :func:`joint`: the mean and covariance of all rows, a :class:`Joint`.
+- :class:`Prediction`: the result of :func:`predict`, with a :class:`State` from which
+  sampling can be continued.
 
 Reducers, each a :class:`Reducer`:
 

@@ -1,4 +1,4 @@
-"""Class probabilities and votes of samples, and the disagreement of samples."""
+"""Class probabilities, votes and disagreement of samples."""
 
 from typing import NamedTuple
 
@@ -45,9 +45,9 @@ class Categorical(NamedTuple):
 
     Attributes:
       probs: the moments of the probabilities.
-      log_sum: the logarithm of their sum, which is finite where they underflow.
+      log_sum: the logarithm of their sum, which is finite even if they underflow.
       log_total: the sum of their logarithms.
-      entropy: the moments of the samples' own entropies.
+      entropy: the moments of the entropies of single samples.
       groups: sums of probabilities and entropies by group, for the standard errors.
     """
 
@@ -59,7 +59,7 @@ class Categorical(NamedTuple):
 
 
 class Votes(NamedTuple):
-    """The number of samples, of votes for each class, and of samples with a NaN."""
+    """The numbers of samples, of votes for each class, and of samples with a NaN."""
 
     number: Array
     votes: Array
@@ -72,25 +72,25 @@ def categorical(
     """Predictive distribution, entropies and mutual information of samples of logits.
 
     Computed in one pass without storing samples: probabilities are summed in log space,
-    entropies one by one.
+    and the entropies of samples are added up.
 
     * ``mean``, ``log_mean``: the predictive distribution and its logarithm,
-      ``(*batch, classes)``. The logarithm is the argument of
+      ``(*batch, classes)``. Pass the logarithm to
       :func:`jaxdrop.metrics.negative_log_likelihood`.
     * ``var``: the variance of each probability over samples.
     * ``predictive_entropy``: the entropy of ``mean``: the total uncertainty, in nats.
     * ``expected_entropy``: the mean entropy of the samples: the aleatoric part.
     * ``mutual_information``: their difference, the epistemic part (BALD): the
-      information that the weights give about the label. Never negative.
-    * ``reverse_mutual_information``: ``sum_c p_c (log p_c - mean_t log p_tc)``; added
-      to the mutual information it is the expected pairwise divergence of samples.
+      information about the label in the weights. Never negative.
+    * ``reverse_mutual_information``: ``sum_c p_c (log p_c - mean_t log p_tc)``; its sum
+      with the mutual information is the expected pairwise divergence of samples.
     * ``max_prob``, ``variation_ratio`` (``1 - max_prob``), ``margin`` (the largest
       probability minus the second largest).
 
     Args:
       debias: ``"analytic"`` adds ``1/(2T) sum_c var_c / mean_c``, the first-order
-        bias correction of the predictive entropy, and so of the mutual information,
-        of ``T`` samples: about a tenth at ten samples. Static.
+        bias correction for ``T`` samples, to the predictive entropy and so to the
+        mutual information: about a tenth for ten samples. Static.
       num_groups: the number of groups of samples for the jackknife, which gives the
         standard errors of statistics that are not means. Each group takes as much
         memory as ``mean``. With 0 these errors are not computed. Static.
@@ -102,8 +102,8 @@ def categorical(
       ``var`` and ``reverse_mutual_information``.
 
     Raises:
-      ValueError: for logits without a batch axis or with a single class. A model of two
-        classes with one logit returns ``jaxdrop.metrics.binary_logits(logit)``.
+      ValueError: for logits without a batch axis or with a single class. A binary model
+        with one logit has to return ``jaxdrop.metrics.binary_logits(logit)``.
 
     References:
       Houlsby, Huszár, Ghahramani, Lengyel, `Bayesian active learning for classification
@@ -201,7 +201,7 @@ def _errors(state: Categorical) -> Stats:
     errors: Stats = {}
     if state.groups.number.size:
         errors = jackknife_errors(state.groups, _of_means)
-        # Leaving out one of two samples leaves one, which has no disagreement.
+        # Without one of two samples there is a single one left, with no disagreement.
         unknown = state.probs.number <= 2
         error = errors["mutual_information"]
         errors["mutual_information"] = unless(unknown, error)
@@ -314,7 +314,7 @@ def _check_classes(shape: tuple[int, ...]) -> None:
     if len(shape) < 2 or shape[-1] < 2:
         raise ValueError(
             "class logits need a last axis of classes, two or more, and a batch axis "
-            f"before it, got outputs of shape {shape}. Where two classes have one "
+            f"before it, got outputs of shape {shape}. If two classes have a single "
             "logit, return jaxdrop.metrics.binary_logits(logit); for a single example, "
             "return logits[None]."
         )

@@ -10,12 +10,11 @@ Flags = list[bool]
 
 
 def depends(program: Any, inputs: Sequence[bool], /) -> Flags:
-    """Says for each output of a program whether it depends on an input that is marked.
+    """Returns for each output of a program whether it depends on a marked input.
 
-    Loops are followed until nothing changes, calls are entered, and a branch that is
-    chosen by a marked value is marked; an equation that is not known to be any of these
-    passes its marks on to all its outputs. So does one that may write to a reference,
-    which is marked itself.
+    Loops are iterated until nothing changes, calls are followed, and a choice by a
+    marked value marks its outputs. Any other equation with a marked input marks all its
+    outputs; if it has mutable references, it marks these as well.
     """
     jaxpr = _programs.program_of(program)
     marked = {v for v, flag in zip(jaxpr.invars, inputs, strict=True) if flag}
@@ -31,7 +30,7 @@ def depends(program: Any, inputs: Sequence[bool], /) -> Flags:
 
 
 def flags_of(atoms: Sequence[Any], marked: Collection[Any], /) -> Flags:
-    """Which of an equation's operands are marked; a literal never is."""
+    """Which operands of an equation are marked; literals never are."""
     return [not _programs.is_literal(a) and a in marked for a in atoms]
 
 

@@ -1,7 +1,7 @@
-"""The identity, whose reverse-mode gradient raises an error.
+"""The identity function, whose reverse-mode gradient raises an error.
 
-A primitive, since nothing else in JAX can be batched and differentiated in forward mode
-and yet refuse to be transposed.
+It is a primitive, since no other construct of JAX can be batched and differentiated in
+forward mode, but raises when it is transposed.
 """
 
 from typing import NoReturn
@@ -14,7 +14,7 @@ from jaxdrop._typing import Array
 
 
 def forward_only(x: Array, /) -> Array:
-    """Returns a result of sampling until a tolerance is reached."""
+    """Returns ``x``, a result of sampling until a tolerance is reached."""
     if not jnp.issubdtype(x.dtype, jnp.floating):
         return x
     same: Array = _FORWARD_ONLY.bind(x)
@@ -24,8 +24,8 @@ def forward_only(x: Array, /) -> Array:
 def _refuse(cotangent: object, x: object) -> NoReturn:
     del cotangent, x
     raise ValueError(
-        "mc.predict with tol= has no reverse-mode gradient, as the number of samples "
-        "is not known before; use a fixed num_samples and tol=None."
+        "mc.predict with tol= has no reverse-mode gradient, because the number of "
+        "samples is not known in advance; use a fixed num_samples and tol=None."
     )
 
 

@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxdrop._checks import as_count
+from jaxdrop._checks import as_count, check_callable
 from jaxdrop._typing import Array, Key, PyTree
 from jaxdrop.mc._moments import covariance
 from jaxdrop.mc._predict import predict
 from jaxdrop.mc._reducer import Reducer
 from jaxdrop.mc._rows import BatchAxis, rowwise
-from jaxdrop.mc._sampling import Plan, as_given, flattened, fold, sampler
+from jaxdrop.mc._sampling import SamplingPlan, as_given, flattened, fold, sampler
 
 
 class Joint(NamedTuple):
@@ -40,7 +40,7 @@ def samples(
     """Samples of a random function, stacked along a new first axis.
 
     These are the samples that :func:`predict` reduces. The memory of the result grows
-    with their number; that of drawing them does not.
+    with their number; the memory for drawing them does not.
 
     Args:
       apply_fn: ``(key, *args) -> outputs``, any tree of arrays. Static.
@@ -49,7 +49,7 @@ def samples(
       num_samples: the number of samples to draw. Static.
       draws: ``"independent"`` or ``"shared"``, as in :func:`predict`. Static.
       batch_axis: with shared draws, the axis of the rows in the last argument, or a
-        tuple with an axis or None per argument. Static.
+        tuple with an axis or None for each argument. Static.
       chunk_size: the number of samples that are drawn at a time. Static.
 
     Returns:
@@ -82,7 +82,7 @@ def samples(
         drawn,
         forget,
         (),
-        Plan(chunk_size, keep_samples=True),
+        SamplingPlan(chunk_size, keep_samples=True),
         first=zero,
         size=num_samples,
         stop=zero + num_samples,
@@ -93,7 +93,7 @@ def samples(
 def function_draw(
     apply_fn: Callable[..., PyTree], key: Key, /, *, batch_axis: BatchAxis = 0
 ) -> Callable[..., PyTree]:
-    """One function, drawn once: the same for every input and every call.
+    """One function, drawn once, and the same for all inputs and calls.
 
     For Thompson sampling, and for plots of samples as curves. Sample ``t`` of
     :func:`predict` with shared draws is the function drawn with ``fold_in(key, t)``.
@@ -105,8 +105,8 @@ def function_draw(
         None per argument. Static.
 
     Returns:
-      A deterministic function ``(*args) -> outputs``, in which each row is passed as a
-      batch of one.
+      A deterministic function ``(*args) -> outputs``, which passes each row as a batch
+      of one.
 
     References:
       Gal, Ghahramani, `Dropout as a Bayesian approximation
@@ -121,6 +121,7 @@ def function_draw(
       >>> bool((f(x) == f(x)[:1]).all()), bool((f(x[:2]) == f(x)[:2]).all())
       (True, True)
     """
+    check_callable(apply_fn, name="mc.function_draw: apply_fn")
     key = as_given(key, caller="mc.function_draw")
     return lambda *args: rowwise(apply_fn, args, batch_axis)(key)
 
@@ -137,8 +138,9 @@ def joint(
 ) -> Joint:
     """The mean and covariance of a random function's outputs for several inputs.
 
-    All inputs share each draw: otherwise the covariance of two inputs would be 0. Not
-    meant for functions that mix the rows of a batch, since each row is passed alone.
+    All inputs share each draw, without which the covariance of two inputs would be 0.
+    It is not meant for functions that mix the rows of a batch: each row is passed
+    alone.
 
     Args:
       apply_fn: ``(key, *args) -> outputs``, one array ``(N, *output)``. Static.

@@ -1,4 +1,4 @@
-"""Samples that are normal distributions: their mixture, and its variances."""
+"""Mixtures of normal distributions, for samples that are means and variances."""
 
 import math
 from typing import Any, NamedTuple
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxdrop._checks import as_count, check_choice
+from jaxdrop._checks import as_count, check_broadcast, check_choice
 from jaxdrop._numbers import as_array, in_parts
 from jaxdrop._strengths import as_strength
 from jaxdrop._typing import Array, PyTree
@@ -65,17 +65,17 @@ def gaussian_mixture(
     * ``mean``: the mean of the mixture.
     * ``aleatoric``: the mean of the variances: the noise that the model predicts.
     * ``epistemic``: the variance of the means, due to the weights.
-    * ``total``: their sum. Variances add up, standard deviations do not.
-    * ``log_density``: the logarithm of the mixture's density at ``targets``, if given;
-      minus its mean is the negative log-likelihood of the prediction.
+    * ``total``: their sum. (Variances can be added, standard deviations cannot.)
+    * ``log_density``: the logarithm of the density of the mixture at ``targets``, if
+      given; its negative mean is the negative log-likelihood of the prediction.
 
     Args:
       spread: the meaning of the second output: ``"variance"``, ``"log_variance"`` or
         ``"std"``. Static.
-      noise: the variance of the noise, where the outputs are means alone: Gal and
-        Ghahramani's ``1 / tau``.
+      noise: the variance of the noise, if the outputs are means only: ``1 / tau`` of
+        Gal and Ghahramani.
       targets: the observed values, in the shape of the means.
-      event_dims: the number of trailing axes that form one observation with one joint
+      event_dims: the number of trailing axes that form one observation, with a joint
         density. Static.
       ddof: the epistemic sum of squares is divided by the number of samples minus this.
         Static.
@@ -83,8 +83,8 @@ def gaussian_mixture(
 
     Returns:
       A reducer with these statistics, and the standard errors of ``mean``,
-      ``aleatoric`` and ``log_density``. A variance of 0 is a point, with a density of 0
-      elsewhere; negative variances and deviations give NaN.
+      ``aleatoric`` and ``log_density``. A variance of 0 is a point mass, with a density
+      of 0 elsewhere; negative variances and standard deviations give NaN.
 
     References:
       Kendall, Gal, `What uncertainties do we need in Bayesian deep learning for
@@ -213,11 +213,11 @@ def _errors(state: GaussianMixture) -> Stats:
 
 
 class _Normal(NamedTuple):
-    """Normal distributions; the scale in the forms that are exact in each use.
+    """Normal distributions, with their scale in three forms, each exact for its use.
 
     Attributes:
       mean: their means.
-      variance: their variances; NaN where the model's are negative.
+      variance: their variances; NaN where those of the model are negative.
       std: their standard deviations, which underflow later than the variances.
       log_variance: the logarithms of the variances.
     """
@@ -232,19 +232,20 @@ def _normal(outputs: PyTree, noise: ArrayLike | None, spread: str) -> _Normal:
     """The distribution of one sample."""
     if noise is not None:
         if len(jax.tree.leaves(outputs)) != 1 or not hasattr(outputs, "dtype"):
-            raise ValueError("with noise= the outputs are means alone, one array.")
+            raise ValueError("with noise= the outputs must be means alone, one array.")
+        check_broadcast(jnp.shape(noise), outputs.shape, name="noise", of="the outputs")
         variance = jnp.asarray(noise, float_of(outputs.dtype))
         outputs = outputs, jnp.broadcast_to(variance, outputs.shape)
         spread = "variance"
     if not isinstance(outputs, tuple | list) or len(outputs) != 2:
         raise ValueError(
             "gaussian_mixture takes outputs (mean, spread), or means alone with "
-            f"noise=, got {type(outputs).__name__}; name a part of them with of=."
+            f"noise=, got {type(outputs).__name__}; select a part of them with of=."
         )
     mean, scale = outputs
     if mean.shape != scale.shape:
         raise ValueError(
-            f"mean and {spread} must have one shape, got {mean.shape} and "
+            f"mean and {spread} must have the same shape, got {mean.shape} and "
             f"{scale.shape}."
         )
     scale = scale.astype(float_of(scale.dtype))
@@ -263,7 +264,7 @@ def _log_density(
 ) -> Array:
     """The log-density of each sample at the targets, summed over an observation.
 
-    A deviation of 0 is a point: its density is 0 everywhere else.
+    A standard deviation of 0 is a point mass: its density is 0 everywhere else.
     """
     dtype = drawn.mean.dtype
     target, rest = (jnp.asarray(part).astype(dtype)[None] for part in (targets, rest))

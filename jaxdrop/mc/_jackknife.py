@@ -1,4 +1,4 @@
-"""Standard errors of any statistic of means, from a few groups of samples."""
+"""Standard errors of functions of means, by the jackknife over groups of samples."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -15,7 +15,7 @@ class Groups(NamedTuple):
     """Sums over samples that are assigned to groups in turn.
 
     Attributes:
-      number: ``(groups,)``: the number of samples of each.
+      number: ``(groups,)``: the number of samples of each group.
       sums: a tree of ``(groups, ...)`` arrays.
     """
 
@@ -30,13 +30,13 @@ def no_groups(num_groups: int, sums: PyTree, /) -> Groups:
 
 
 def deal(groups: Groups, start: Array, samples: PyTree, valid: Array, /) -> Groups:
-    """Adds valid samples, from number ``start`` on, to one group after another.
+    """Adds valid samples, numbered from ``start``, to one group after another.
 
     Args:
       groups: the groups so far.
-      start: the number of samples before.
-      samples: a tree of ``(k, ...)`` arrays, 0 where a sample does not count.
-      valid: ``(k,)``: which samples count.
+      start: the number of the first sample.
+      samples: a tree of ``(k, ...)`` arrays, 0 where a sample is not valid.
+      valid: ``(k,)``: which samples are valid.
     """
     place = start + jnp.arange(valid.size, dtype=jnp.int32)
     index = place % groups.number.size
@@ -51,9 +51,9 @@ def deal(groups: Groups, start: Array, samples: PyTree, valid: Array, /) -> Grou
 
 
 def merge_groups(a: Groups, b: Groups, start: Array, /) -> Groups:
-    """Adds groups that were filled from 0 on as if they had been from ``start`` on.
+    """Adds groups whose samples were numbered from 0 as if numbered from ``start``.
 
-    So the group of a sample depends on its number only, wherever it was drawn.
+    So the group of a sample depends on its number only, not on the device that drew it.
     """
     if not a.number.size:
         return a
@@ -67,7 +67,7 @@ def jackknife_errors(groups: Groups, statistics: Callable[[PyTree], Stats], /) -
 
     Args:
       groups: sums over groups of samples, which may be empty or of unequal sizes.
-      statistics: from a tree of means to statistics of them.
+      statistics: a function of a tree of means that returns statistics of them.
 
     Returns:
       The standard errors by name; NaN where fewer than two groups have samples.
@@ -108,7 +108,7 @@ def jackknife_errors(groups: Groups, statistics: Callable[[PyTree], Stats], /) -
 
 
 def _sharding_of(samples: Array, /) -> PartitionSpec | None:
-    """How an array that ``(k, ...)`` samples are written into is sharded, if it is."""
+    """The sharding of an array into which ``(k, ...)`` samples are written, or None."""
     spec = jax.typeof(samples).sharding.spec
     if not any(spec):
         return None

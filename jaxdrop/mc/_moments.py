@@ -1,4 +1,4 @@
-"""Means, variances and covariances, by a numerically stable update."""
+"""Means, variances and covariances, by numerically stable updates."""
 
 import math
 from typing import Any, NamedTuple
@@ -26,7 +26,7 @@ from jaxdrop.mc._reducer import (
 
 
 class Moments(NamedTuple):
-    """The number of samples, their mean, and their summed squares about it."""
+    """The number of samples, their mean, and the sum of squared deviations from it."""
 
     number: Array
     mean: Array
@@ -34,7 +34,7 @@ class Moments(NamedTuple):
 
 
 class Comoments(NamedTuple):
-    """The number of samples, their mean, and their summed outer products about it."""
+    """The number of samples, their mean, and the outer products of deviations."""
 
     number: Array
     mean: Array
@@ -44,17 +44,17 @@ class Comoments(NamedTuple):
 def moments(*, ddof: int = 1, of: Of = None) -> Reducer:
     """Means and variances of every array of the outputs.
 
-    Computed from sums about a running mean, merged by the formula of Chan et al.: in
-    float32 the variance of samples with mean 10,000 and variance 1 is accurate, where
-    the mean of the squares minus the square of the mean gives 0.
+    Computed from deviations from a running mean, merged by the formula of Chan et al.:
+    in float32 the variance of samples with mean 10,000 and variance 1 is accurate,
+    where the mean of the squares minus the square of the mean would give 0.
 
     Args:
       ddof: sums of squares are divided by the number of samples minus this. Static.
       of: the part of the outputs: a key or attribute, an index, or a function. Static.
 
     Returns:
-      A reducer with the statistics ``mean`` and ``var``, which is NaN unless there
-      are more samples than ``ddof``, and the standard error of ``mean``.
+      A reducer with the statistics ``mean`` and ``var``, and the standard error of
+      ``mean``. ``var`` is NaN unless there are more samples than ``ddof``.
 
     References:
       Welford, `Note on a method for calculating corrected sums of squares and products
@@ -87,11 +87,12 @@ def moments(*, ddof: int = 1, of: Of = None) -> Reducer:
 
 
 def covariance(*, num_axes: int | None = 1, ddof: int = 1, of: Of = None) -> Reducer:
-    """The covariance of the outputs' last axes, for every array of the outputs.
+    """The covariance over the last axes, for every array of the outputs.
 
     Args:
       num_axes: the number of trailing axes that vary jointly, or None for all; they are
-        flattened into one of length ``D``, and the axes before are batch axes. Static.
+        flattened into one of length ``D``, and the axes before them are batch axes.
+        Static.
       ddof: sums are divided by the number of samples minus this. Static.
       of: the part of the outputs: a key or attribute, an index, or a function. Static.
 

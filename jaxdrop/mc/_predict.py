@@ -1,4 +1,4 @@
-"""Monte-Carlo prediction: many passes of a random function in the memory of one."""
+"""Monte-Carlo prediction: statistics of many passes of a random function."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,8 +11,8 @@ from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 from jax.typing import ArrayLike
 
-from jaxdrop._checks import as_count, check_choice
-from jaxdrop._loops import settled
+from jaxdrop._checks import as_count, check_choice, check_switch
+from jaxdrop._loops import as_carry
 from jaxdrop._strengths import as_strength
 from jaxdrop._typing import Array, Key, PyTree
 from jaxdrop.mc._categorical import categorical
@@ -21,7 +21,7 @@ from jaxdrop.mc._gaussian_mixture import gaussian_mixture
 from jaxdrop.mc._moments import moments
 from jaxdrop.mc._reducer import Reducer, Stats, along, named
 from jaxdrop.mc._rows import BatchAxis
-from jaxdrop.mc._sampling import Plan, Sampler, flattened, fold, sampler
+from jaxdrop.mc._sampling import Sampler, SamplingPlan, flattened, fold, sampler
 
 _PRESETS = ("auto", "classification", "regression")
 
@@ -46,14 +46,15 @@ class Prediction:
     """Statistics of samples.
 
     Attributes:
-      stats: the statistics by name; with several reducers, by their names first.
+      stats: the statistics by name; with several reducers, a dict for each of them.
       stderr: the Monte-Carlo standard errors of some of them, under the same names: the
         standard deviation over repetitions with other samples.
-      count: the number of samples, those of earlier calls included.
-      converged: whether the tolerance was reached; None if none was asked for.
+      count: the number of samples, including those of earlier calls.
+      converged: whether the tolerance was reached; None without a tolerance.
       state: the state from which ``predict`` can continue.
       samples: the samples of this call, ``(num_samples, *output)``, if
-        ``keep_samples`` is set; NaN, or 0 for integers, after sampling has stopped.
+        ``keep_samples`` is set. Entries after the last sample drawn are NaN, or 0 for
+        integers.
     """
 
     stats: Stats
@@ -89,7 +90,7 @@ def predict(
     of devices, and also if sampling was stopped and resumed. The part of the function
     that does not depend on the key is run once. The memory is that of one chunk.
 
-    Nothing is compiled here, except on a mesh: call it inside ``jax.jit``, with the
+    The function is not jitted, except on a mesh: call it inside ``jax.jit``, with the
     weights among the arguments, so that one program serves all weights::
 
         @jax.jit
@@ -97,38 +98,38 @@ def predict(
             return mc.predict(apply_fn, key, params, x, num_samples=50)
 
     Args:
-      apply_fn: ``(key, *args) -> outputs``, any tree of arrays. The key is its only
-        source of randomness, and dropout is on. Static.
-      key: a PRNG key. With keys whose bits change when they are batched (``rbg``) the
-        samples of a chunk are drawn one after another.
+      apply_fn: ``(key, *args) -> outputs``, any tree of arrays. The key must be its
+        only source of randomness, and dropout must be active. Static.
+      key: a PRNG key. For keys whose bits change under ``vmap`` (``rbg``) the samples
+        of a chunk are drawn one after the other.
       *args: the function's other arguments: weights, inputs. Arrays in them are
-        traced, other leaves are passed on as they are.
+        traced, other leaves are passed unchanged.
       num_samples: the number of samples to draw; with a tolerance, the largest. Static.
       reducers: the statistics. ``"auto"``: :func:`moments` of every output;
         ``"classification"``: :func:`categorical`, of logits; ``"regression"``:
         :func:`gaussian_mixture` of a pair (mean, variance), or :func:`moments` of an
         array of means; a reducer; or a dict of reducers by name. Static.
-      draws: ``"independent"``: the function is called on the whole batch, and its rows
-        are as independent as the function makes them. ``"shared"``: each row is passed
-        as a batch of one under the sample's key, so that all rows of all batches are
-        evaluated by the same function; for joint distributions of rows. Static.
+      draws: ``"independent"``: the function is called on the whole batch, and decides
+        whether rows have separate masks. ``"shared"``: each row is passed as a batch of
+        one with the key of the sample, so that the same function is evaluated at all
+        rows of all batches; for joint distributions of rows. Static.
       batch_axis: with shared draws, the axis of the rows in the last argument, or a
-        tuple with an axis or None per argument. Static.
+        tuple with an axis or None for each argument. Static.
       chunk_size: the number of samples that are drawn at a time. Larger is faster, as
-        long as memory suffices. Static.
+        long as they fit into memory. Static.
       mesh: devices over which the samples are distributed; other axes of the mesh
         remain for the data. Static.
-      axis_name: the axis of the mesh for the samples. Without a mesh, an axis that
-        exists where this is called, inside ``jax.shard_map``. Static.
-      tol: stop as soon as no standard error of ``tol_stat`` is larger. It
+      axis_name: the axis of the mesh for the samples. Without a mesh, an axis over
+        which a surrounding ``jax.shard_map`` maps. Static.
+      tol: stop as soon as all standard errors of ``tol_stat`` are at most this. It
         cannot be combined with reverse-mode gradients.
       tol_stat: a statistic with a standard error; ``"name/stat"`` with several
         reducers. Static.
       min_samples: the least number of samples before stopping. Static.
       check_every: the number of samples between checks of the error. Static.
-      state: that of an earlier prediction with the same key, to continue with its next
-        sample.
-      keep_samples: return the samples as well, whose memory grows with their number.
+      state: the state of an earlier prediction with the same key, to continue with its
+        next sample.
+      keep_samples: return the samples as well, in memory that grows with their number.
         Static.
 
     Returns:
@@ -167,7 +168,8 @@ def predict(
         axis_name = _axis_of(mesh, axis_name)
     if tol is not None:
         tol = as_strength(tol, caller="mc.predict", name="tol")
-    plan = Plan(chunk_size, keep_samples, axis_name)
+    keep_samples = check_switch(keep_samples, name="mc.predict: keep_samples")
+    plan = SamplingPlan(chunk_size, keep_samples, axis_name)
 
     arrays, function = flattened(apply_fn, args, draws=draws, batch_axis=batch_axis)
     run = partial(_run, function, reducers, plan, goal)
@@ -187,14 +189,14 @@ class _Goal(NamedTuple):
 def _run(
     function: Callable[..., PyTree],
     reducers: str | Reducer | Mapping[str, Reducer],
-    plan: Plan,
+    plan: SamplingPlan,
     goal: _Goal,
     key: Key,
     arrays: Sequence[Array],
     state: State | None,
     tol: Array | None,
 ) -> Prediction:
-    """Predicts on one device, or on one of several."""
+    """Predicts on one device; on a mesh, on each of its devices."""
     drawn = sampler(function, key, arrays, caller="mc.predict")
     reducer = _reducer(reducers, drawn.shapes)
     state = _started(reducer, drawn, state)
@@ -205,7 +207,7 @@ def _run(
 
 
 def _on_mesh(
-    run: Callable[..., Prediction], mesh: Mesh, plan: Plan
+    run: Callable[..., Prediction], mesh: Mesh, plan: SamplingPlan
 ) -> Callable[..., Prediction]:
     """Runs a prediction on every device along the plan's axis of a mesh."""
     everywhere = PartitionSpec()
@@ -217,7 +219,7 @@ def _on_mesh(
         axis_names={plan.axis_name},
         check_vma=False,
     )
-    # Only under jit may a part of the mesh be left to the data.
+    # Other axes of the mesh can be left to the data under jit only.
     jitted: Callable[..., Prediction] = jax.jit(spread)
     return jitted
 
@@ -226,7 +228,7 @@ def _draw_all(
     step: Callable[..., tuple[PyTree, PyTree]],
     reducer: Reducer,
     state: State,
-    plan: Plan,
+    plan: SamplingPlan,
     goal: _Goal,
 ) -> Prediction:
     """Draws a fixed number of samples."""
@@ -241,7 +243,7 @@ def _draw_until(
     step: Callable[..., tuple[PyTree, PyTree]],
     reducer: Reducer,
     state: State,
-    plan: Plan,
+    plan: SamplingPlan,
     goal: _Goal,
     tol: Array,
     shapes: PyTree,
@@ -267,7 +269,7 @@ def _draw_until(
         count = jnp.minimum(state.count + size, stop)
         return State(count, sums), jax.tree.map(write, buffer, samples)
 
-    start = settled(more, (state, buffer))
+    start = as_carry(more, (state, buffer))
     state, samples = lax.while_loop(unfinished, more, start)
     drawn = state.count - begin
     seen = jnp.arange(room, dtype=jnp.int32) < drawn
@@ -294,14 +296,14 @@ def _prediction(
 
 
 def _started(reducer: Reducer, drawn: Sampler, state: State | None) -> State:
-    """The state to continue from, which must be of the same reducers and outputs."""
+    """The state to continue from, which must have the same reducers and outputs."""
     fresh = State(jnp.zeros((), jnp.int32), reducer.init(drawn.shapes))
     if state is None:
         return fresh
     if _kind(state) != _kind(fresh):
         raise ValueError(
-            "state is of other reducers or outputs than this prediction's; it must "
-            "come from mc.predict with the same function and reducers."
+            "state is of other reducers or outputs than this prediction; it must come "
+            "from mc.predict with the same function and reducers."
         )
     return state
 
@@ -326,7 +328,7 @@ def _reducer(
 
 
 def _largest_error(reducer: Reducer, state: State, tol_stat: str) -> Array:
-    """The largest standard error of a statistic; NaN while there is none."""
+    """The largest standard error of a statistic; NaN if it is not known yet."""
     errors: Any = reducer.stderr(state.sums)
     known = sorted(_names(errors))
     if tol_stat not in known:
@@ -341,7 +343,7 @@ def _largest_error(reducer: Reducer, state: State, tol_stat: str) -> Array:
 
 
 def _names(errors: Stats) -> Iterator[str]:
-    """``"mean"`` for a reducer's statistics, ``"name/mean"`` for several reducers'."""
+    """Names of statistics: ``"mean"``, or ``"name/mean"`` with several reducers."""
     for name, error in errors.items():
         yield name
         if isinstance(error, dict):

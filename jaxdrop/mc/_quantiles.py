@@ -1,4 +1,4 @@
-"""Quantiles of samples: exact for few, approximate in fixed memory for many."""
+"""Quantiles of samples: exact for few, and for many approximate, in fixed memory."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -24,12 +24,12 @@ from jaxdrop.mc._reducer import (
 
 
 class Sketch(NamedTuple):
-    """Recent samples as they are, and older ones as points of equal weight.
+    """Recent samples, and a summary of older ones by points of equal weight.
 
     Attributes:
       recent: ``(capacity, ...)``: samples, of which the first ``filled`` are valid.
       filled: the number of recent samples.
-      points: ``(capacity, ...)``: ascending, a summary of ``folded`` samples.
+      points: ``(capacity, ...)``: ascending points that summarise ``folded`` samples.
       folded: the number of summarised samples.
       missing: the number of samples that were NaN.
     """
@@ -46,20 +46,20 @@ def quantiles(
 ) -> Reducer:
     """Quantiles of every array of the outputs.
 
-    Up to ``capacity`` samples they are exact, equal to those of ``numpy.quantile``.
-    With more, the older ones are replaced by ``capacity`` points of equal weight, so
-    that the level of a quantile is off by at most a few parts in ``capacity``.
+    For up to ``capacity`` samples they are exact, equal to those of ``numpy.quantile``.
+    With more samples the older ones are replaced by ``capacity`` points of equal
+    weight; the error in the level of a quantile is at most a few parts in ``capacity``.
 
     Args:
       levels: the levels of the quantiles, between 0 and 1. Static.
-      capacity: the number of samples that are kept. The memory is that of twice as many
-        outputs. Static.
+      capacity: the number of samples that are stored. The memory is twice that of as
+        many outputs. Static.
       of: the part of the outputs: a key or attribute, an index, or a function. Static.
 
     Returns:
       A reducer with the statistic ``quantiles``, ``(levels, *output)``, NaN where a
-      sample was NaN, and its standard error, from the quantiles at levels one standard
-      error above and below.
+      sample is NaN, and its standard error: half the difference of the quantiles at
+      levels one standard error above and below.
 
     References:
       Woodruff, `Confidence intervals for medians and other position measures
@@ -125,7 +125,7 @@ def quantiles(
         count = (state.filled + state.folded).astype(q.dtype)
         step = jnp.sqrt(q * (1 - q) / count)
         low, high = (at(state, jnp.clip(q + s, 0, 1)) for s in (-step, step))
-        ends = (q == 0) | (q == 1)  # whose errors samples do not estimate
+        ends = (q == 0) | (q == 1)  # their errors cannot be estimated from samples
         error = unless(count <= 1, (high - low) / 2)
         return {"quantiles": unless(along(ends, error), error)}
 
@@ -145,7 +145,7 @@ def _checked_levels(levels: Sequence[float]) -> tuple[float, ...]:
 
 
 def _append(state: Sketch, samples: Array, valid: Array) -> Sketch:
-    """Adds at most ``capacity`` samples, making room first if they do not fit."""
+    """Adds at most ``capacity`` samples, after summarising all others if necessary."""
     capacity = len(state.recent)
     number = count_of(valid)
     state = lax.cond(state.filled + number > capacity, _fold, lambda s: s, state)
@@ -170,13 +170,13 @@ def _fold(state: Sketch) -> Sketch:
 
 
 def _points(state: Sketch) -> tuple[Array, Array]:
-    """The points, and their weights."""
+    """The summarising points, and their weights."""
     share = state.folded.astype(state.points.dtype) / len(state.points)
     return state.points, jnp.full(len(state.points), share)
 
 
 def _recent(state: Sketch) -> tuple[Array, Array]:
-    """The samples, and their weights: 1, or 0 for an empty place."""
+    """The recent samples, and their weights: 1, or 0 for unused entries."""
     return state.recent, _is_filled(state).astype(state.recent.dtype)
 
 
@@ -186,7 +186,7 @@ def _is_filled(state: Sketch) -> Array:
 
 
 def _both(a: tuple[Array, Array], b: tuple[Array, Array]) -> tuple[Array, Array]:
-    """Weighted values in ascending order along the first axis, empty places last."""
+    """Weighted values in ascending order along the first axis, unused entries last."""
     values = jnp.concatenate([a[0], b[0]])
     weights = jnp.concatenate([a[1], b[1]])
     weights = jnp.broadcast_to(along(weights, values), values.shape)
@@ -196,7 +196,7 @@ def _both(a: tuple[Array, Array], b: tuple[Array, Array]) -> tuple[Array, Array]
 
 
 def _evenly(values: Array, weights: Array, number: int) -> Array:
-    """The values at ``number`` levels in the middles of equal shares."""
+    """The quantiles at the midpoints of ``number`` equal intervals of levels."""
 
     def of_one(values: Array, weights: Array) -> Array:
         middles = (jnp.arange(number, dtype=values.dtype) + 0.5) / number
@@ -208,7 +208,7 @@ def _evenly(values: Array, weights: Array, number: int) -> Array:
 
 
 def _interpolate(values: Array, weights: Array, levels: Array) -> Array:
-    """Quantiles of weighted values; of equal weights, as ``numpy.quantile``."""
+    """Quantiles of weighted values; for equal weights, those of ``numpy.quantile``."""
 
     def of_one(values: Array, weights: Array) -> Array:
         present = weights > 0

@@ -1,4 +1,4 @@
-"""Reducers: statistics of samples that are read once and not stored."""
+"""Reducers: statistics of samples, without storing the samples."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
@@ -12,7 +12,7 @@ from jaxdrop._typing import Array, PyTree
 Stats: TypeAlias = dict[str, Any]
 
 Of: TypeAlias = str | int | Callable[[PyTree], PyTree] | None
-"""Which part of the outputs: a key or an attribute, an index, a function, or all."""
+"""A part of the outputs: a key or an attribute, an index, a function; None for all."""
 
 
 class Reducer(NamedTuple):
@@ -22,14 +22,15 @@ class Reducer(NamedTuple):
     and sampling can be stopped and resumed.
 
     Attributes:
-      init: from the outputs of one sample, as shapes, to the state of no samples.
-      update: from a state, outputs with a leading axis of ``k`` samples, and a boolean
-        ``(k,)`` that says which of them are valid, to the state that includes them.
-        Samples that are not valid may hold anything.
-      merge: from two states to the state of all their samples.
-      finalize: from a state to its statistics by name.
-      stderr: from a state to the Monte-Carlo standard errors of some of them, under the
-        same names.
+      init: takes the outputs of one sample, as shapes, and returns the state of no
+        samples.
+      update: takes a state, outputs with a leading axis of ``k`` samples, and booleans
+        ``(k,)`` that mark the valid ones; returns the state that includes these. The
+        values of samples that are not valid are arbitrary.
+      merge: takes two states and returns the state of the samples of both.
+      finalize: takes a state and returns statistics by name.
+      stderr: takes a state and returns the Monte-Carlo standard errors of some of the
+        statistics, under the same names.
     """
 
     init: Callable[[PyTree], PyTree]
@@ -43,9 +44,9 @@ def leafwise(reducer: Reducer, kind: type, /, *, of: Of = None) -> Reducer:
     """Applies a reducer of one array to every array of the outputs.
 
     Args:
-      reducer: of outputs that are one array.
-      kind: the NamedTuple that is its state.
-      of: the part of the outputs to be reduced.
+      reducer: a reducer of a single array.
+      kind: the type of its state, a NamedTuple.
+      of: the part of the outputs to reduce.
 
     Returns:
       A reducer whose statistics have the tree of the outputs.
@@ -82,12 +83,12 @@ def leafwise(reducer: Reducer, kind: type, /, *, of: Of = None) -> Reducer:
 def merging(
     of_samples: Callable[[Array, Array], PyTree], merge: Callable[[Any, Any], PyTree]
 ) -> Callable[[PyTree, PyTree, Array], PyTree]:
-    """An update that summarises the new samples, and merges the summary."""
+    """An update that computes the state of new samples, and merges it."""
     return lambda state, samples, valid: merge(state, of_samples(samples, valid))
 
 
 def named(reducers: Mapping[str, Reducer], /) -> Reducer:
-    """Several reducers as one; the statistics of each are found under its name."""
+    """Several reducers as one, with the statistics of each under its name."""
     if not reducers:
         raise ValueError("reducers must name at least one reducer, got {}.")
     for name, reducer in reducers.items():
@@ -116,21 +117,29 @@ def named(reducers: Mapping[str, Reducer], /) -> Reducer:
 
 def part(outputs: PyTree, of: Of, /) -> PyTree:
     """The part of the outputs that a reducer reads."""
-    if of is None:
-        chosen = outputs
-    elif callable(of):
-        chosen = of(outputs)
-    elif isinstance(of, str) and not isinstance(outputs, Mapping):
-        chosen = getattr(outputs, of)
-    else:
-        chosen = outputs[of]
+    chosen = of(outputs) if callable(of) else _named_part(outputs, of)
     if not jax.tree.leaves(chosen):
         raise ValueError(f"the outputs hold no arrays to reduce (of={of!r}).")
     return chosen
 
 
+def _named_part(outputs: PyTree, of: Any, /) -> PyTree:
+    """The part of a name or at an index, or everything."""
+    if of is None:
+        return outputs
+    try:
+        if isinstance(of, str) and not isinstance(outputs, Mapping):
+            return getattr(outputs, of)
+        return outputs[of]
+    except (AttributeError, IndexError, KeyError, TypeError):
+        raise ValueError(
+            f"of must be a name or an index of a part of the outputs, or a function of "
+            f"them, got {of!r} for outputs {outputs}."
+        ) from None
+
+
 def float_of(dtype: Any, /) -> np.dtype:
-    """The dtype to accumulate in: float32, or the dtype itself where that is wider."""
+    """The dtype to accumulate in: float32, or the dtype itself if it is wider."""
     dtype = np.dtype(dtype)
     if jnp.issubdtype(dtype, jnp.complexfloating):
         raise TypeError(f"reducers take real outputs, got {dtype}.")
@@ -154,7 +163,7 @@ def keep_valid(samples: Array, valid: Array, /) -> Array:
 
 
 def count_of(valid: Array, /) -> Array:
-    """The number of valid samples, as an integer: float32 is exact to 2^24 only."""
+    """The number of valid samples, as an integer: float32 is exact up to 2**24 only."""
     return valid.astype(jnp.int32).sum(dtype=jnp.int32)
 
 
@@ -165,7 +174,7 @@ def ratio(count: Array, total: Array, dtype: Any, /) -> Array:
 
 
 def safe_sqrt(values: Array, /) -> Array:
-    """A square root whose gradient at 0 is 0, and not NaN."""
+    """A square root whose gradient at 0 is 0 instead of NaN."""
     some = values > 0
     root = jnp.sqrt(jnp.where(some, values, 1))
     return jnp.where(some, root, 0 * values)
@@ -174,8 +183,8 @@ def safe_sqrt(values: Array, /) -> Array:
 def unless(unknown: Array, values: Array, /) -> Array:
     """``values``, or NaN where they are unknown.
 
-    NaN comes from a division by 0, so that ``jax_debug_nans`` does not raise where all
-    values are known, as it would for a NaN constant that is not selected.
+    NaN comes from a division by 0. A NaN constant would let ``jax_debug_nans`` raise
+    even if all values are known.
     """
     known = jnp.logical_not(unknown).astype(values.dtype)
     return values + jnp.zeros_like(known) / known

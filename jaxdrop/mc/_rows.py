@@ -1,4 +1,4 @@
-"""One function draw for all inputs: every row has the same masks."""
+"""Functions whose draw is shared by all inputs: every row has the same masks."""
 
 import operator
 from collections.abc import Callable
@@ -16,18 +16,18 @@ BatchAxis = int | tuple[int | None, ...]
 def rowwise(
     apply_fn: Callable[..., PyTree], args: tuple[Any, ...], batch_axis: BatchAxis, /
 ) -> Callable[[Key], PyTree]:
-    """Returns ``key -> outputs`` in which each row is passed as a batch of one.
+    """Returns a function ``key -> outputs`` that passes each row as a batch of one.
 
-    A mask has the shape of its data, so a batch of one under one key has one mask,
-    however many rows there are. (A matrix product may round differently for
-    other numbers of rows.) The outputs are in the layout in which ``apply_fn`` gives
-    them for the whole batch.
+    A mask has the shape of its data, so that a batch of one has the same mask for the
+    same key, however many rows there are. (A matrix product may round differently for
+    other numbers of rows.) The outputs have the layout that ``apply_fn`` returns for
+    the whole batch.
 
     Args:
       apply_fn: ``(key, *args) -> outputs``.
-      args: its arguments, of which ``batch_axis`` says which are batches.
-      batch_axis: the axis of the rows in the last argument; or one entry per argument,
-        None for arguments that all rows share.
+      args: its arguments; ``batch_axis`` determines which of them are batches.
+      batch_axis: the axis of the rows in the last argument; or one entry for each
+        argument, None for arguments that all rows share.
     """
     axes = _axes(batch_axis, args)
 
@@ -79,7 +79,7 @@ def _output_axes(
     args: tuple[Any, ...],
     axes: tuple[int | None, ...],
 ) -> PyTree:
-    """The axis of each output that grows with the number of rows."""
+    """The axis of each output whose size is the number of rows."""
 
     def shapes(number: int) -> PyTree:
         def resized(*args: Any) -> PyTree:
@@ -107,7 +107,7 @@ def _output_axes(
 
 
 def _repeat(x: Any, axis: int, number: int) -> Any:
-    """A batch of ``number`` rows like the first of ``x``, which may have none."""
+    """A batch of ``number`` rows of zeros, shaped like those of ``x``."""
     shape = list(np.shape(x))
     if not -len(shape) <= axis < len(shape):
         raise ValueError(f"batch_axis {axis} is out of bounds for shape {np.shape(x)}.")

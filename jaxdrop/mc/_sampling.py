@@ -9,8 +9,8 @@ import numpy as np
 from jax import lax
 
 from jaxdrop import _programs
-from jaxdrop._checks import check_choice, require_key
-from jaxdrop._loops import settled
+from jaxdrop._checks import check_callable, check_choice, require_key
+from jaxdrop._loops import as_carry
 from jaxdrop._typing import Array, Key, PyTree
 from jaxdrop.mc._reducer import Reducer
 from jaxdrop.mc._rows import BatchAxis, rowwise
@@ -18,12 +18,12 @@ from jaxdrop.mc._trunk import is_stochastic, split
 
 
 class Sampler(NamedTuple):
-    """A function of a sample's number, whose deterministic part has been run.
+    """A function of the number of a sample, whose deterministic part has been run.
 
     Attributes:
-      sample: returns the outputs of the sample of a number.
+      sample: returns the outputs of the sample with a number.
       shapes: the shapes and dtypes of the outputs.
-      one_by_one: whether the key's generator gives other bits when keys are batched.
+      one_by_one: whether the bits of the key's generator change under ``vmap``.
     """
 
     sample: Callable[[Array], PyTree]
@@ -47,13 +47,14 @@ def flattened(
     draws: str,
     batch_axis: BatchAxis,
 ) -> tuple[list[Array], Callable[..., PyTree]]:
-    """The arrays in a function's arguments, and the function of a key and these arrays.
+    """The arrays in the arguments, and the function of a key and these arrays.
 
     Leaves that are not arrays, such as flags and activation functions, are not traced.
     """
+    check_callable(apply_fn, name="apply_fn")
     check_choice(draws, ("independent", "shared"), name="draws")
     leaves, tree = jax.tree.flatten(args)
-    is_array = [isinstance(x, jax.Array | np.ndarray | np.generic) for x in leaves]
+    is_array = [_is_array(x) for x in leaves]
     places = [place for place, flag in enumerate(is_array) if flag]
 
     def function(key: Key, *arrays: Array) -> PyTree:
@@ -68,6 +69,13 @@ def flattened(
     return [leaves[place] for place in places], function
 
 
+def _is_array(leaf: Any) -> bool:
+    """True for what can be traced: not for text, dates or objects of NumPy."""
+    if isinstance(leaf, np.ndarray | np.generic):
+        return jnp.issubdtype(leaf.dtype, jnp.number) or leaf.dtype == bool
+    return isinstance(leaf, jax.Array)
+
+
 def sampler(
     function: Callable[..., PyTree],
     key: Key,
@@ -80,9 +88,9 @@ def sampler(
 
     Args:
       function: ``(key, *arrays) -> outputs``.
-      key: the key from which those of the samples are derived.
+      key: the key from which the keys of the samples are derived.
       arrays: its other arguments.
-      caller: the public function on whose behalf errors are raised.
+      caller: the public function, for errors.
     """
     key = as_given(key, caller=caller)
     program, shapes = _programs.traced(function, key, *arrays)
@@ -98,7 +106,7 @@ def sampler(
     def sample(number: Array) -> PyTree:
         flat = _programs.run(head, jax.random.fold_in(key, number), *kept)
         arrays = [
-            # constants that the function returns are Python numbers in the program
+            # a constant result may be a Python number in the program
             out if isinstance(out, jax.Array) else jnp.asarray(out, leaf.dtype)
             for out, leaf in zip(flat, leaves, strict=True)
         ]
@@ -107,13 +115,13 @@ def sampler(
     return Sampler(sample, shapes, "rbg" in str(jax.random.key_impl(key)))
 
 
-class Plan(NamedTuple):
+class SamplingPlan(NamedTuple):
     """How samples are drawn.
 
     Attributes:
       chunk_size: the number of samples that are drawn, and held in memory, at a time.
-      keep_samples: return the samples, too.
-      axis_name: the mesh axis that samples are spread over, or None.
+      keep_samples: whether to return the samples as well.
+      axis_name: the mesh axis over which samples are distributed, or None.
     """
 
     chunk_size: int
@@ -125,20 +133,20 @@ def fold(
     drawn: Sampler,
     reducer: Reducer,
     sums: PyTree,
-    plan: Plan,
+    plan: SamplingPlan,
     /,
     *,
     first: Array,
     size: int,
     stop: Array,
 ) -> tuple[PyTree, PyTree]:
-    """Draws samples ``first`` to ``first + size``, and none from ``stop`` on.
+    """Draws and reduces samples ``first`` to ``first + size``, none from ``stop`` on.
 
     Args:
       drawn: the samples.
       reducer: the reducer of the samples.
-      sums: the reducer's state so far.
-      plan: how to draw them.
+      sums: the state of the reducer so far.
+      plan: how to draw the samples.
       first: the number of the first sample.
       size: the largest number of samples. Static.
       stop: the number of the first sample that is not drawn.
@@ -156,13 +164,13 @@ def _fold_here(
     drawn: Sampler,
     reducer: Reducer,
     sums: PyTree,
-    plan: Plan,
+    plan: SamplingPlan,
     first: Array,
     size: int,
     stop: Array,
 ) -> tuple[PyTree, PyTree]:
     rounds = -(-size // plan.chunk_size)
-    chunk = -(-size // rounds)  # nearly equal, so that the last has little padding
+    chunk = -(-size // rounds)  # equal chunks, so that the last has little padding
 
     def step(sums: PyTree, turn: Array) -> tuple[PyTree, PyTree]:
         numbers = first + turn * chunk + jnp.arange(chunk, dtype=jnp.int32)
@@ -170,7 +178,7 @@ def _fold_here(
         sums = reducer.update(sums, outputs, numbers < stop)
         return sums, outputs if plan.keep_samples else None
 
-    sums = settled(lambda sums: step(sums, jnp.zeros((), jnp.int32))[0], sums)
+    sums = as_carry(lambda sums: step(sums, jnp.zeros((), jnp.int32))[0], sums)
     sums, samples = lax.scan(step, sums, jnp.arange(rounds, dtype=jnp.int32))
     flat = lambda x: x.reshape(rounds * chunk, *x.shape[2:])[:size]
     return sums, jax.tree.map(flat, samples)
@@ -180,14 +188,20 @@ def _fold_on_devices(
     drawn: Sampler,
     reducer: Reducer,
     sums: PyTree,
-    plan: Plan,
+    plan: SamplingPlan,
     first: Array,
     size: int,
     stop: Array,
 ) -> tuple[PyTree, PyTree]:
-    """Each device draws an equal share of samples; all devices merge all states."""
+    """Draws an equal share of samples on each device; all devices merge all states."""
     axis = plan.axis_name
-    devices, here = lax.axis_size(axis), lax.axis_index(axis)
+    try:
+        devices, here = lax.axis_size(axis), lax.axis_index(axis)
+    except (NameError, TypeError, ValueError):
+        raise ValueError(
+            f"axis_name {axis!r} is not an axis that is mapped here; call it inside "
+            "jax.shard_map over a mesh with that axis, or pass mesh=."
+        ) from None
     share = -(-size // devices)
     none = reducer.init(drawn.shapes)
     local, samples = _fold_here(
@@ -208,7 +222,7 @@ def _fold_on_devices(
 
     states = jax.tree.map(gathered, local)
     first_state = jax.tree.map(lambda x: x[0], states)
-    sums = settled(lambda sums: reducer.merge(sums, first_state), sums)
+    sums = as_carry(lambda sums: reducer.merge(sums, first_state), sums)
     sums, _ = lax.scan(
         lambda merged, one: (reducer.merge(merged, one), None), sums, states
     )
@@ -217,7 +231,7 @@ def _fold_on_devices(
 
 
 def as_given(key: Key, *, caller: str) -> Key:
-    """A checked key, typed or raw as it was given."""
+    """A checked key, typed or raw like the given one."""
     typed = require_key(key, caller=caller, instead="")
     raw = not jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
     return jax.random.key_data(typed) if raw else typed

@@ -1,8 +1,8 @@
-"""Splitting a program into a trunk, which no key reaches, and a head.
+"""Splitting a program into a trunk, which does not depend on the key, and a head.
 
-The trunk is the same for every sample and runs once. Values that are cheap to compute
-again, and large to store, stay in the head: the counters of a generator, a bias that is
-broadcast to the shape of a feature map.
+The trunk is the same for every sample and runs once. Values that are cheap to recompute
+but large to store stay in the head, such as the counters of a generator, or a bias that
+is broadcast to the shape of a feature map.
 """
 
 from collections.abc import Sequence
@@ -69,11 +69,11 @@ def _all_head(program: Program) -> Split:
 
 
 class _Flat:
-    """A program as one list of equations, in which mixed calls have been opened.
+    """A program as one list of equations, in which mixed calls have been inlined.
 
-    A jitted function of which one part depends on the key, and another is worth
-    running once, is replaced by its equations. All other calls stay as they are, so
-    that a technique is still seen by its name.
+    A mixed call is one of a jitted function of which one part depends on the key and
+    another is worth running once. All other calls are kept, so that techniques can
+    still be found by their names.
     """
 
     def __init__(self, program: Program) -> None:
@@ -81,8 +81,8 @@ class _Flat:
         self.constants: list[tuple[Variable, Any]] = []
         self.inputs = [_programs.fresh_variable(v) for v in program.jaxpr.invars]
         self.marked: set[Variable] = {self.inputs[0]}
-        self.reached: set[int] = set()  # the equations that the key reaches
-        self.outputs = self._open(program, self.inputs)
+        self.reached: set[int] = set()  # the equations that depend on the key
+        self.outputs = self._inline(program, self.inputs)
 
     @property
     def is_pure(self) -> bool:
@@ -90,7 +90,7 @@ class _Flat:
         atoms = (v for e in self.equations for v in (*e.invars, *e.outvars))
         return all(_programs.is_array(atom) for atom in atoms)
 
-    def _open(self, program: Any, inputs: Sequence[Any]) -> list[Any]:
+    def _inline(self, program: Any, inputs: Sequence[Any]) -> list[Any]:
         jaxpr = _programs.program_of(program)
         constants = _programs.constants_of(program)
         names: dict[Any, Any] = dict(zip(jaxpr.invars, inputs, strict=True))
@@ -105,7 +105,7 @@ class _Flat:
             operands = [renamed(a) for a in equation.invars]
             flags = flags_of(operands, self.marked)
             if _is_mixed(equation, flags):
-                results = self._open(_programs.inlinable(equation), operands)
+                results = self._inline(_programs.inlinable(equation), operands)
             else:
                 results = [_programs.fresh_variable(v) for v in equation.outvars]
                 renewed = equation.replace(invars=operands, outvars=results)
@@ -131,7 +131,7 @@ def _head(flat: _Flat) -> tuple[list[Equation], list[Variable]]:
 
 
 def _light(flat: _Flat) -> set[int]:
-    """Equations that no key reaches, cheaper to run again than to store."""
+    """Equations without the key that are cheaper to run again than to store."""
     light: set[int] = set()
     free: set[Variable] = set()  # computed from scalars alone, such as counters
     for equation in flat.equations:
@@ -147,7 +147,7 @@ def _light(flat: _Flat) -> set[int]:
 
 
 def _ancestors(flat: _Flat, kept: Sequence[Variable]) -> list[Equation]:
-    """The equations that the kept values need, and those with an effect."""
+    """The equations that compute the kept values, and those with an effect."""
     needed = set(kept)
     chosen = []
     for equation in reversed(flat.equations):
@@ -160,7 +160,7 @@ def _ancestors(flat: _Flat, kept: Sequence[Variable]) -> list[Equation]:
 
 
 def _is_mixed(equation: Equation, flags: Flags) -> bool:
-    """Whether a call that the key reaches holds work that it does not reach."""
+    """Whether a call that depends on the key has work that does not depend on it."""
     called = _programs.inlinable(equation) if any(flags) else None
     return called is not None and _has_work_to_share(called, flags)
 

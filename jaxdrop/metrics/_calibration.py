@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from jaxdrop._checks import check_switch
 from jaxdrop._typing import Array
 from jaxdrop.metrics._bins import (
     CalibrationBins,
@@ -304,6 +305,7 @@ def classwise_calibration_error(
     """
     if threshold is not None:
         threshold = as_level(threshold, name="threshold", ends="01")
+    adaptive = check_switch(adaptive, name="adaptive")
     return _classwise(
         probs, labels, probs, threshold, weights, num_bins=num_bins, adaptive=adaptive
     )

@@ -6,7 +6,7 @@ its argument: JAX would wrap or round them before a metric could see them.
 
 import functools
 import inspect
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
 import jax
@@ -49,26 +49,42 @@ def compiled(
         def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
             bound = signature.bind(*args, **kwargs)
             given = bound.arguments
+            compared = (*ordered, *differing)
+            others = [name for name in given if name not in compared]
+            _enter(given, others, static, optional)
             if ordered:
                 kept = in_order(**{name: given[name] for name in ordered})
                 given.update(zip(ordered, kept, strict=True))
             if differing:
                 kept = relative(**{name: given[name] for name in differing})
                 given.update(zip(differing, kept, strict=True))
-            for name, value in given.items():
-                if name in static:
-                    _check_static(value, name=name)
-                elif name == "probs":
-                    given[name] = as_probs(value, given.get("weights"))
-                elif value is not None or name not in optional:
-                    door: Callable[..., Any] = _DOORS.get(name, as_array)
-                    given[name] = door(value, name=name)
+            _enter(given, [n for n in given if n in compared], static, optional)
             result: _R = jitted(*bound.args, **bound.kwargs)
             return result
 
         return call
 
     return decorate
+
+
+def _enter(
+    given: dict[str, Any],
+    names: list[str],
+    static: Collection[str],
+    optional: Collection[str],
+) -> None:
+    """Replaces arguments by what is compiled with, or raises naming one of them."""
+    for name in names:
+        value = given[name]
+        if name in static:
+            _check_static(value, name=name)
+        elif name == "key":  # no number
+            continue
+        elif name == "probs":
+            given[name] = as_probs(value, given.get("weights"))
+        elif value is not None or name not in optional:
+            door: Callable[..., Any] = _DOORS.get(name, as_array)
+            given[name] = door(value, name=name)
 
 
 def _check_static(value: Any, /, *, name: str) -> None:

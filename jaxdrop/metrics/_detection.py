@@ -80,7 +80,8 @@ def average_precision(
     """
     hits, alarms, positive = _at_thresholds(scores, labels, weights)
     precision = hits / (hits + alarms)
-    return weighted(precision, positive).sum() / positive.sum()
+    area = weighted(precision, positive).sum() / positive.sum()
+    return poison(area, ~jnp.isnan(hits.sum() + alarms.sum()))
 
 
 def fpr_at_tpr(

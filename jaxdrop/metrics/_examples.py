@@ -10,7 +10,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jaxdrop._checks import is_number
-from jaxdrop._numbers import as_labels
+from jaxdrop._numbers import as_labels, as_numbers
 from jaxdrop._typing import Array
 from jaxdrop._weights import power_of_two
 from jaxdrop.metrics._probabilities import SLACK, check_classes
@@ -131,8 +131,10 @@ def as_level(level: ArrayLike, /, *, name: str, ends: str = "") -> ArrayLike:
     The ends 0 and 1 are allowed if they are in ``ends``.
     """
     zero, one = "0" in ends, "1" in ends
-    shape = np.shape(level)
-    if shape and isinstance(level, np.ndarray | jax.Array):
+    shape: tuple[int, ...] = ()
+    if isinstance(level, np.ndarray | jax.Array):
+        shape = as_numbers(level, name).shape
+    if shape:
         raise ValueError(
             f"{name} must be one number, got an array of shape {shape}; use jax.vmap "
             "for several."

@@ -9,7 +9,7 @@ import numpy as np
 from jax.scipy import stats
 from jax.typing import ArrayLike
 
-from jaxdrop._checks import as_count, check_axis
+from jaxdrop._checks import as_count, check_axis, check_switch
 from jaxdrop._numbers import as_numbers, relative
 from jaxdrop._typing import Array
 from jaxdrop._weights import power_of_two
@@ -111,6 +111,7 @@ def crps_samples(
       0.25
     """
     samples, targets = _apart(samples, targets, axis)
+    fair = check_switch(fair, name="fair")
     return _crps_samples(samples, targets, axis=axis, fair=fair, weights=weights)
 
 

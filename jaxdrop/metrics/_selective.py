@@ -97,8 +97,8 @@ def risk_coverage(
     confidence, losses, counts = as_examples(
         weights, confidence=confidence, losses=losses
     )
-    coverage, risk, _ = _curve(confidence, losses, counts)
-    return RiskCoverage(coverage, risk)
+    mass, risk, _ = _curve(confidence, losses, counts)
+    return RiskCoverage(_share(mass), risk)
 
 
 @compiled("kind", ordered=("confidence",))
@@ -187,21 +187,32 @@ def accuracy_rejection(
         weights, confidence=confidence, correct=correct
     )
     correct = poison(correct, (correct >= 0) & (correct <= 1))
-    coverage, risk, _ = _curve(confidence, 1 - correct, counts)
-    return AccuracyRejection(1 - coverage[::-1], 1 - risk[::-1])
+    mass, risk, _ = _curve(confidence, 1 - correct, counts)
+    rejected = (mass[-1:] - mass) / mass[-1:]  # of 1 - coverage, 0 may be rounded
+    return AccuracyRejection(rejected[::-1], 1 - risk[::-1])
 
 
 def _area(
     confidence: Array, losses: Array, weights: Array, *, generalized: bool = False
 ) -> Array:
-    coverage, risk, step = _curve(confidence, losses, weights)
+    mass, risk, step = _curve(confidence, losses, weights)
+    coverage = _share(mass)
     return weighted(risk * coverage if generalized else risk, step).sum() / step.sum()
+
+
+def _share(mass: Array) -> Array:
+    """Cumulative weights as shares of the last one, whose share is 1 exactly.
+
+    Compilers divide by multiplying with a rounded inverse.
+    """
+    total = mass[-1:]
+    return jnp.where((mass == total) & (total > 0), 1, mass / total)
 
 
 def _curve(
     confidence: Array, losses: Array, weights: Array
 ) -> tuple[Array, Array, Array]:
-    """Coverage and risk by decreasing confidence, and the weight of each point."""
+    """Weight answered and risk by decreasing confidence, and the weight of a point."""
     losses = poison(losses, ~jnp.isnan(confidence))
     ranking = rank(-confidence)
     order = ranking.order
@@ -213,4 +224,4 @@ def _curve(
     run = mass_through - mass_before
     into = (mass - mass_before) / jnp.where(run > 0, run, 1)
     total = cost_before + into * (cost_through - cost_before)
-    return mass / weights.sum(), total / mass, step
+    return mass, total / mass, step

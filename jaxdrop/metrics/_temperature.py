@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
-from jaxdrop._loops import settled
+from jaxdrop._loops import as_carry
 from jaxdrop._typing import Array
 from jaxdrop._weights import power_of_two
 from jaxdrop.metrics._compiled import compiled
@@ -85,7 +85,7 @@ def temperature_scaling(
         return jnp.where(above, low, middle), jnp.where(above, middle, high)
 
     limit = jnp.asarray(_LIMIT, table.dtype)
-    ends = settled(lambda ends: halve(0, ends), (-limit, limit))
+    ends = as_carry(lambda ends: halve(0, ends), (-limit, limit))
     low, high = lax.fori_loop(0, _STEPS, halve, ends)
     found = unit * jnp.exp((low + high) / 2)
     found = jnp.where(low == -limit, 0, jnp.where(high == limit, jnp.inf, found))

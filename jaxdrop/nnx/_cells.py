@@ -49,7 +49,7 @@ class RecurrentModule(StochasticModule, nnx.RNNCellBase):
         caller = type(self).__name__
         if not self._draws_from(rngs):
             return None if unused else require_key(self._own_key(), caller=caller), rngs
-        key = require_key(self.draw_key(rngs), caller=caller)
+        key = require_key(self._draw_key(rngs), caller=caller)
         of_masks, of_memory = jax.random.split(key)
         return None if unused else of_masks, nnx.Rngs(of_memory)
 
@@ -67,7 +67,7 @@ class RecurrentModule(StochasticModule, nnx.RNNCellBase):
                 "stream, and what nnx.RNN makes of nnx.Rngs, is for the memory alone; "
                 "or use model.eval()."
             )
-        return self.draw_key()
+        return self._draw_key()
 
     def _start_cell(
         self,
@@ -119,6 +119,11 @@ class RecurrentDropoutLSTMCell(RecurrentModule, nnx.OptimizedLSTMCell):
     holds is neither erased nor rescaled, however long the sequence is. One mask serves
     a sequence, or each step draws its own. The usual rate is 0.25 to 0.5. Parameters
     and other arguments are those of ``flax.nnx.OptimizedLSTMCell``.
+
+    Inside ``jax.shard_map`` the scan of ``nnx.RNN`` refuses the first carry of any
+    cell, which is the same on every device. Start from one that varies, for example
+    from ``jax.lax.pcast(zeros, "data", to="varying")``: pass what
+    ``initialize_carry(..., carry=start)`` returns as ``initial_carry``.
 
     Args:
       in_features: the number of input features.
@@ -199,7 +204,7 @@ class RecurrentDropoutLSTMCell(RecurrentModule, nnx.OptimizedLSTMCell):
         Returns:
           A :class:`MaskedCarry`, or a :class:`KeyedCarry` with ``per_step``.
         """
-        flag, rate = self.mode(None), self._rate("rate")
+        flag, rate = self._mode(None), self._rate("rate")
         key, rngs = self._sources(rngs, flag, rate)
         batch = tuple(input_shape[:-1])
         if carry is None:
@@ -222,7 +227,7 @@ class RecurrentDropoutLSTMCell(RecurrentModule, nnx.OptimizedLSTMCell):
         Returns:
           The next carry, and the new state.
         """
-        flag, rate = self.mode(None), self._rate("rate")
+        flag, rate = self._mode(None), self._rate("rate")
         kinds, caller = (MaskedCarry, KeyedCarry), type(self).__name__
         is_bare = is_plain(carry, kinds, rates=(rate,), flag=flag, caller=caller)
         c, h = carry if is_bare else carry.cell
@@ -245,8 +250,13 @@ class ZoneoutCell(RecurrentModule):
 
     :func:`jaxdrop.zoneout` on the arrays of the carry, with masks of its own at each
     step. In evaluation the state is the expectation of old and new. The output is the
-    state that results. The usual rates are
-    0.05 for the state and 0.5 for the memory of an LSTM.
+    state that results. The usual rates are 0.05 for the state and 0.5 for the memory of
+    an LSTM.
+
+    Inside ``jax.shard_map`` the scan of ``nnx.RNN`` refuses the first carry of any
+    cell, which is the same on every device. Start from one that varies, for example
+    from ``jax.lax.pcast(zeros, "data", to="varying")``: pass what
+    ``initialize_carry(..., carry=start)`` returns as ``initial_carry``.
 
     Args:
       cell: a cell such as ``nnx.LSTMCell``, or a :class:`VariationalCell`.
@@ -320,7 +330,7 @@ class ZoneoutCell(RecurrentModule):
           A :class:`KeyedCarry`.
         """
         rates = self._rate("memory_rate"), self._rate("state_rate")
-        key, rngs = self._sources(rngs, self.mode(None), *rates)
+        key, rngs = self._sources(rngs, self._mode(None), *rates)
         carry = self._start_cell(self.cell, input_shape, rngs, *args, carry=carry)
         return start(carry, key, tuple(input_shape[: -self.num_feature_axes]))
 
@@ -334,7 +344,7 @@ class ZoneoutCell(RecurrentModule):
         Returns:
           The next carry, and the output of the cell.
         """
-        caller, flag = type(self).__name__, self.mode(None)
+        caller, flag = type(self).__name__, self._mode(None)
         rates = self._rate("memory_rate"), self._rate("state_rate")
         is_bare = is_plain(carry, (KeyedCarry,), rates=rates, flag=flag, caller=caller)
         keyed = KeyedCarry(carry, None, None) if is_bare else carry

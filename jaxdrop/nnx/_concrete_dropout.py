@@ -1,12 +1,12 @@
 """A learned dropout rate around a layer, as an NNX module."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, Unpack
 
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxdrop._checks import as_axes, as_static
+from jaxdrop._checks import as_axes
 from jaxdrop._dropout.concrete_dropout import concrete_dropout, initial_logit
 from jaxdrop._dropout.concrete_penalty import concrete_penalty
 from jaxdrop._typing import Array, Flag, Scalar
@@ -57,7 +57,7 @@ class ConcreteDropout(StochasticModule):
         num_inputs: int | None = None,
         init_rate: float = 0.1,
         temperature: Scalar = 0.1,
-        broadcast_dims: Sequence[int] = (),
+        broadcast_dims: int | Iterable[int] = (),
         **mode: Unpack[Mode],
     ) -> None:
         super().__init__(**mode)
@@ -66,7 +66,7 @@ class ConcreteDropout(StochasticModule):
         self.dropout_regularizer = dropout_regularizer
         self.num_inputs = num_inputs
         self.temperature = temperature
-        self.broadcast_dims = as_axes(as_static(broadcast_dims))
+        self.broadcast_dims = as_axes(broadcast_dims)
         logit = initial_logit(init_rate, caller="ConcreteDropout")
         self.logit_rate = nnx.Param(jnp.float32(logit))
 
@@ -77,7 +77,7 @@ class ConcreteDropout(StochasticModule):
 
     def __call__(
         self,
-        x: Array,
+        inputs: Array,
         *,
         deterministic: Flag | None = None,
         rngs: KeySource | None = None,
@@ -85,17 +85,17 @@ class ConcreteDropout(StochasticModule):
         """Applies dropout and the layer.
 
         Args:
-          x: inputs of the layer.
+          inputs: those of the layer.
           deterministic: the mode of this call; may be traced.
           rngs: where this call takes its key: ``nnx.Rngs``, a stream, or a key.
 
         Returns:
           The output of the layer.
         """
-        flag = self.mode(deterministic)
+        flag = self._mode(deterministic)
         dropped = concrete_dropout(
-            None if flag is True else self.draw_key(rngs),
-            x,
+            None if flag is True else self._draw_key(rngs),
+            inputs,
             self.logit_rate[...],
             temperature=value_of(self.temperature),
             broadcast_dims=self.broadcast_dims,

@@ -127,7 +127,7 @@ class DropConnectConv(NoisyConv):
 
     def __call__(  # type: ignore[override]
         self,
-        x: Array,
+        inputs: Array,
         *,
         deterministic: Flag | None = None,
         rngs: KeySource | None = None,
@@ -136,7 +136,7 @@ class DropConnectConv(NoisyConv):
         """Applies the layer; arguments override the attributes of their names.
 
         Args:
-          x: inputs, ``(*batch, *spatial, in_features)``.
+          inputs: ``(*batch, *spatial, in_features)``.
           deterministic: the mode of this call; may be traced.
           rngs: where this call takes its key: ``nnx.Rngs``, a stream, or a key.
           rate: the rate of this call; may be traced.
@@ -148,7 +148,7 @@ class DropConnectConv(NoisyConv):
         key, chosen, flag = self._settle(deterministic, rngs, chosen)
         return dropped_layer(
             key,
-            x,
+            inputs,
             self.kernel[...],
             rate=chosen,
             deterministic=flag,
@@ -208,7 +208,7 @@ class VariationalConv(NoisyConv):
 
     def __call__(  # type: ignore[override]
         self,
-        x: Array,
+        inputs: Array,
         *,
         deterministic: Flag | None = None,
         rngs: KeySource | None = None,
@@ -216,17 +216,17 @@ class VariationalConv(NoisyConv):
         """Applies the layer; arguments override the attributes of their names.
 
         Args:
-          x: inputs, ``(*batch, *spatial, in_features)``.
+          inputs: ``(*batch, *spatial, in_features)``.
           deterministic: the mode of this call; may be traced.
           rngs: where this call takes its key: ``nnx.Rngs``, a stream, or a key.
 
         Returns:
           Outputs, ``(*batch, *spatial, out_features)``.
         """
-        flag = self.mode(deterministic)
+        flag = self._mode(deterministic)
         y = variational_conv(
-            None if flag is True else self.draw_key(rngs),
-            x,
+            None if flag is True else self._draw_key(rngs),
+            inputs,
             self.kernel[...],
             self.kernel_log_variance[...],
             product=self._product,

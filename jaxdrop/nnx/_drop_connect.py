@@ -95,7 +95,7 @@ class DropConnectLinear(NoisyLinear):
 
     def __call__(
         self,
-        x: Array,
+        inputs: Array,
         *,
         deterministic: Flag | None = None,
         rngs: KeySource | None = None,
@@ -104,7 +104,7 @@ class DropConnectLinear(NoisyLinear):
         """Applies the layer; arguments override the attributes of their names.
 
         Args:
-          x: inputs, ``(*batch, in_features)``.
+          inputs: ``(*batch, in_features)``.
           deterministic: the mode of this call; may be traced.
           rngs: where this call takes its key: ``nnx.Rngs``, a stream, or a key.
           rate: the rate of this call; may be traced.
@@ -116,7 +116,7 @@ class DropConnectLinear(NoisyLinear):
         key, chosen, flag = self._settle(deterministic, rngs, chosen)
         return dropped_layer(
             key,
-            x,
+            inputs,
             self.kernel[...],
             rate=chosen,
             deterministic=flag,

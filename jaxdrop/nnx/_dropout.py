@@ -1,9 +1,9 @@
 """The dropout family as NNX modules: one short class per technique."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Unpack
 
-from jaxdrop._checks import as_axes, as_static
+from jaxdrop._checks import as_axes
 from jaxdrop._dropout.alpha_dropout import alpha_dropout
 from jaxdrop._dropout.dropout import dropout
 from jaxdrop._dropout.gaussian_dropout import gaussian_dropout
@@ -53,13 +53,13 @@ class Dropout(DropoutModule):
         self,
         rate: RateLike | Rate,
         *,
-        broadcast_dims: Sequence[int] = (),
+        broadcast_dims: int | Iterable[int] = (),
         **mode: Unpack[Mode],
     ) -> None:
         super().__init__(rate, **mode)
-        self.broadcast_dims = as_axes(as_static(broadcast_dims))
+        self.broadcast_dims = as_axes(broadcast_dims)
 
-    def regularize(
+    def _regularize(
         self, key: Key | None, x: Array, rate: RateLike, deterministic: bool | Array
     ) -> Array:
         return dropout(
@@ -92,13 +92,13 @@ class GaussianDropout(DropoutModule):
         self,
         rate: RateLike | Rate,
         *,
-        broadcast_dims: Sequence[int] = (),
+        broadcast_dims: int | Iterable[int] = (),
         **mode: Unpack[Mode],
     ) -> None:
         super().__init__(rate, **mode)
-        self.broadcast_dims = as_axes(as_static(broadcast_dims))
+        self.broadcast_dims = as_axes(broadcast_dims)
 
-    def regularize(
+    def _regularize(
         self, key: Key | None, x: Array, rate: RateLike, deterministic: bool | Array
     ) -> Array:
         return gaussian_dropout(
@@ -131,13 +131,13 @@ class AlphaDropout(DropoutModule):
         self,
         rate: RateLike | Rate,
         *,
-        broadcast_dims: Sequence[int] = (),
+        broadcast_dims: int | Iterable[int] = (),
         **mode: Unpack[Mode],
     ) -> None:
         super().__init__(rate, **mode)
-        self.broadcast_dims = as_axes(as_static(broadcast_dims))
+        self.broadcast_dims = as_axes(broadcast_dims)
 
-    def regularize(
+    def _regularize(
         self, key: Key | None, x: Array, rate: RateLike, deterministic: bool | Array
     ) -> Array:
         return alpha_dropout(
@@ -181,7 +181,7 @@ class StochasticDepth(DropoutModule):
         self.batch_axis = batch_axis
         self.scale = scale
 
-    def regularize(
+    def _regularize(
         self, key: Key | None, x: Array, rate: RateLike, deterministic: bool | Array
     ) -> Array:
         return stochastic_depth(
@@ -217,7 +217,7 @@ class LockedDropout(DropoutModule):
         super().__init__(rate, **mode)
         self.time_axis = time_axis
 
-    def regularize(
+    def _regularize(
         self, key: Key | None, x: Array, rate: RateLike, deterministic: bool | Array
     ) -> Array:
         return locked_dropout(
@@ -246,6 +246,8 @@ class ShakeDrop(DropoutModule):
       True
     """
 
+    _draws_at_one = True  # the branch is shaken
+
     def __init__(
         self,
         rate: RateLike | Rate,
@@ -256,7 +258,7 @@ class ShakeDrop(DropoutModule):
         super().__init__(rate, **mode)
         self.batch_axis = batch_axis
 
-    def regularize(
+    def _regularize(
         self, key: Key | None, x: Array, rate: RateLike, deterministic: bool | Array
     ) -> Array:
         return shake_drop(

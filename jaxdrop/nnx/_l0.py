@@ -88,7 +88,7 @@ class L0Linear(NoisyLinear):
 
     def __call__(
         self,
-        x: Array,
+        inputs: Array,
         *,
         deterministic: Flag | None = None,
         rngs: KeySource | None = None,
@@ -96,20 +96,22 @@ class L0Linear(NoisyLinear):
         """Applies the layer; arguments override the attributes of their names.
 
         Args:
-          x: inputs, ``(*batch, in_features)``.
+          inputs: ``(*batch, in_features)``.
           deterministic: the mode of this call; may be traced.
           rngs: where this call takes its key: ``nnx.Rngs``, a stream, or a key.
 
         Returns:
           Outputs, ``(*batch, out_features)``.
         """
-        flag = self.mode(deterministic)
-        key = None if flag is True else self.draw_key(rngs)
+        flag = self._mode(deterministic)
+        key = None if flag is True else self._draw_key(rngs)
         log_alpha = self.log_alpha[...]
         if self.per_example and key is not None:
-            log_alpha = jnp.broadcast_to(log_alpha, x.shape)
+            log_alpha = jnp.broadcast_to(log_alpha, inputs.shape)
         gates = hard_concrete(key, log_alpha, deterministic=flag)
-        return self._add_bias(self._product(apply_gates(x, gates), self.kernel[...]))
+        return self._add_bias(
+            self._product(apply_gates(inputs, gates), self.kernel[...])
+        )
 
     def penalty(self) -> Array:
         """How many weights are expected to be used."""

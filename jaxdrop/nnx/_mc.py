@@ -151,7 +151,7 @@ def _forcing(kind: Any) -> Any:
         "__qualname__": kind.__qualname__,
     }
     if issubclass(kind, StochasticModule):
-        body["mode"] = lambda self, deterministic: False
+        body["_mode"] = lambda self, deterministic: False
     else:
         noting = issubclass(kind, nnx.BatchNorm)
         body["__call__"] = (_noting if noting else _dropping)(kind.__call__)

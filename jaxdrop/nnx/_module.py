@@ -8,14 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jaxdrop._checks import check_flag, is_zero
+from jaxdrop._checks import check_flag, is_one, is_zero
 from jaxdrop._names import check_keywords
 from jaxdrop._typing import Array, Flag, Key
 from jaxdrop._typing import Rate as RateLike
-from jaxdrop.nnx._methods import expand_options, untabulated
 from jaxdrop.nnx._rate import Rate as Rate
 from jaxdrop.nnx._rate import hold_rate, rate_of
 from jaxdrop.nnx._rate import value_of as value_of
+from jaxdrop.nnx._signatures import expand_options
 
 KeySource = nnx.Rngs | nnx.RngStream | jax.Array
 """Where a call takes its key from: ``nnx.Rngs``, one of its streams, or a key."""
@@ -27,10 +27,6 @@ class Mode(TypedDict, total=False):
     deterministic: bool | None
     rng_collection: str
     rngs: nnx.Rngs | nnx.RngStream | None
-
-
-_HOOKS = {"mode", "draw_key", "regularize"}
-"""Methods for those who write modules, which ``nnx.tabulate`` cannot compile."""
 
 
 class StochasticModule(nnx.Module):
@@ -45,7 +41,8 @@ class StochasticModule(nnx.Module):
     is lost, and every call draws the same masks, unless the state of the model is
     returned, or a key is an argument: ``model(x, rngs=key)``.
 
-    A subclass reads :meth:`mode` and takes its keys from :meth:`draw_key`.
+    A subclass takes its mode from ``self._mode(deterministic)`` and its keys from
+    ``self._draw_key(rngs)``; both take what the call was given, or None.
 
     Args:
       deterministic: start in evaluation mode; ``None`` where each call says.
@@ -57,15 +54,18 @@ class StochasticModule(nnx.Module):
       >>> from flax import nnx
       >>> class Noise(jaxdrop.nnx.StochasticModule):
       ...     def __call__(self, x):
-      ...         if self.mode(None):
+      ...         if self._mode(None):
       ...             return x
-      ...         return x + jax.random.normal(self.draw_key(), x.shape)
+      ...         return x + jax.random.normal(self._draw_key(), x.shape)
       >>> noise, x = Noise(rngs=nnx.Rngs(0)), jnp.zeros((4, 8))
       >>> bool((noise(x) != x).all())
       True
       >>> nnx.view(noise, deterministic=True)(x) is x
       True
     """
+
+    _draws_at_one = False
+    """Whether a key is needed at rate 1, where most techniques drop everything."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         if kwargs:
@@ -82,9 +82,6 @@ class StochasticModule(nnx.Module):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        for name in _HOOKS & vars(cls).keys():
-            if inspect.isfunction(vars(cls)[name]):
-                setattr(cls, name, untabulated(vars(cls)[name]))
         cls.__signature__ = expand_options(cls)  # type: ignore[attr-defined]
 
     def __init__(
@@ -108,8 +105,7 @@ class StochasticModule(nnx.Module):
                 f"None, got {type(rngs).__name__}; a key is given at call time."
             )
 
-    @untabulated
-    def mode(self, deterministic: Flag | None) -> bool | Array:
+    def _mode(self, deterministic: Flag | None) -> bool | Array:
         """The mode of a call: its argument, or else the attribute."""
         flag = self.deterministic if deterministic is None else deterministic
         if flag is None:
@@ -120,8 +116,7 @@ class StochasticModule(nnx.Module):
             )
         return check_flag(flag, caller=type(self).__name__)
 
-    @untabulated
-    def draw_key(self, rngs: KeySource | None = None) -> Key:
+    def _draw_key(self, rngs: KeySource | None = None) -> Key:
         """The next key of the stream, or of the source given at call time."""
         source = self.rngs if rngs is None else rngs
         if source is None:
@@ -151,10 +146,11 @@ class StochasticModule(nnx.Module):
         rate: RateLike | Rate,
     ) -> tuple[Key | None, RateLike, bool | Array]:
         """The key, rate and mode of a call; a key is drawn only where it is needed."""
-        flag = self.mode(deterministic)
+        flag = self._mode(deterministic)
         value = rate_of(rate, caller=type(self).__name__)
-        unused = flag is True or is_zero(value)
-        return None if unused else self.draw_key(rngs), value, flag
+        certain = is_one(value) and not self._draws_at_one
+        unused = flag is True or is_zero(value) or certain
+        return None if unused else self._draw_key(rngs), value, flag
 
     def set_view(self, deterministic: bool | None = None) -> None:
         """Hook of ``nnx.view``.
@@ -183,7 +179,7 @@ class RatedModule(StochasticModule):
 
 
 class DropoutModule(RatedModule):
-    """The base of modules that drop at a rate; a subclass defines ``regularize``.
+    """The base of modules that drop at a rate; a subclass defines ``_regularize``.
 
     Args:
       rate: the drop probability: a number, an array, or a :class:`Rate`.
@@ -193,7 +189,7 @@ class DropoutModule(RatedModule):
       >>> import jax.numpy as jnp, jaxdrop
       >>> from flax import nnx
       >>> class DropRows(jaxdrop.nnx.DropoutModule):
-      ...     def regularize(self, key, x, rate, deterministic):
+      ...     def _regularize(self, key, x, rate, deterministic):
       ...         return jaxdrop.dropout(key, x, rate=rate, broadcast_dims=(-1,),
       ...                                deterministic=deterministic)
       >>> y = DropRows(0.5, rngs=nnx.Rngs(0))(jnp.ones((8, 4)))
@@ -203,29 +199,29 @@ class DropoutModule(RatedModule):
 
     def __call__(
         self,
-        x: Array,
+        inputs: Array,
         *,
         deterministic: Flag | None = None,
         rngs: KeySource | None = None,
         rate: RateLike | None = None,
     ) -> Array:
-        """Regularizes ``x``; arguments override the attributes of their names.
+        """Regularizes ``inputs``; arguments override the attributes of their names.
 
         Args:
-          x: the data.
+          inputs: the data; in evaluation and at rate 0 it is returned as it is,
+            whatever it is.
           deterministic: the mode of this call; may be traced.
           rngs: where this call takes its key: ``nnx.Rngs``, a stream, or a key.
           rate: the rate of this call; may be traced.
 
         Returns:
-          An array with the shape and dtype of ``x``.
+          An array with the shape and dtype of ``inputs``.
         """
         chosen = self.rate if rate is None else rate
         key, chosen, flag = self._settle(deterministic, rngs, chosen)
-        return self.regularize(key, x, chosen, flag)
+        return self._regularize(key, inputs, chosen, flag)
 
-    @untabulated
-    def regularize(
+    def _regularize(
         self, key: Key | None, x: Array, rate: RateLike, deterministic: bool | Array
     ) -> Array:
         """Applies the technique; every subclass overrides this."""

@@ -49,7 +49,7 @@ class FeatureAlphaDropout(DropoutModule):
         self.num_spatial_dims = num_spatial_dims
         self.channel_axis = channel_axis
 
-    def regularize(
+    def _regularize(
         self, key: Key | None, x: Array, rate: RateLike, deterministic: bool | Array
     ) -> Array:
         return feature_alpha_dropout(
@@ -93,7 +93,7 @@ class SpatialDropout(DropoutModule):
         self.num_spatial_dims = num_spatial_dims
         self.channel_axis = channel_axis
 
-    def regularize(
+    def _regularize(
         self, key: Key | None, x: Array, rate: RateLike, deterministic: bool | Array
     ) -> Array:
         return spatial_dropout(
@@ -146,7 +146,7 @@ class DropBlock(DropoutModule):
         self.shared_channels = shared_channels
         self.seeds = seeds
 
-    def regularize(
+    def _regularize(
         self, key: Key | None, x: Array, rate: RateLike, deterministic: bool | Array
     ) -> Array:
         return drop_block(

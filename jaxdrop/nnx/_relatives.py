@@ -13,8 +13,8 @@ from jaxdrop._dropout.subset_stochastic_depth import subset_stochastic_depth
 from jaxdrop._dropout.token_dropout import token_dropout
 from jaxdrop._typing import Array, Flag
 from jaxdrop._typing import Rate as RateLike
-from jaxdrop.nnx._methods import expand_options
 from jaxdrop.nnx._module import KeySource, Mode, RatedModule, StochasticModule
+from jaxdrop.nnx._signatures import expand_options
 
 
 class EmbeddingDropout(RatedModule):
@@ -98,7 +98,7 @@ class TokenDropout(RatedModule):
 
     def __call__(
         self,
-        x: Array,
+        inputs: Array,
         *,
         deterministic: bool | None = None,
         rngs: KeySource | None = None,
@@ -107,7 +107,7 @@ class TokenDropout(RatedModule):
         """Drops tokens; arguments override the attributes of their names.
 
         Args:
-          x: tokens, ``(*batch, tokens, features)``.
+          inputs: tokens, ``(*batch, tokens, features)``.
           deterministic: the mode of this call.
           rngs: where this call takes its key: ``nnx.Rngs``, a stream, or a key.
           rate: the rate of this call, a Python number.
@@ -119,7 +119,7 @@ class TokenDropout(RatedModule):
         key, chosen, flag = self._settle(deterministic, rngs, chosen)
         tokens, indices = token_dropout(
             key,
-            x,
+            inputs,
             rate=chosen,
             num_prefix_tokens=self.num_prefix_tokens,
             token_axis=self.token_axis,
@@ -164,7 +164,7 @@ class SubsetStochasticDepth(RatedModule):
 
     def __call__(
         self,
-        x: Any,
+        inputs: Any,
         *,
         deterministic: bool | None = None,
         rngs: KeySource | None = None,
@@ -173,7 +173,7 @@ class SubsetStochasticDepth(RatedModule):
         """Runs the branch; arguments override the attributes of their names.
 
         Args:
-          x: the data, an array or a tree of arrays that share the batch axis.
+          inputs: the data, an array or a tree of arrays that share the batch axis.
           deterministic: the mode of this call.
           rngs: where this call takes its key: ``nnx.Rngs``, a stream, or a key.
           rate: the rate of this call, a Python number.
@@ -186,7 +186,7 @@ class SubsetStochasticDepth(RatedModule):
         return subset_stochastic_depth(
             key,
             self.branch,
-            x,
+            inputs,
             rate=chosen,
             batch_axis=self.batch_axis,
             deterministic=flag,
@@ -234,8 +234,8 @@ class ShakeShake(StochasticModule):
         Returns:
           An array with the shape and dtype of ``a``.
         """
-        flag = self.mode(deterministic)
-        key = None if flag is True else self.draw_key(rngs)
+        flag = self._mode(deterministic)
+        key = None if flag is True else self._draw_key(rngs)
         return shake_shake(key, a, b, batch_axis=self.batch_axis, deterministic=flag)
 
 
@@ -272,18 +272,18 @@ class Masksembles(nnx.Module):
         self.seed = seed
         self.axis = axis
 
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, inputs: Array) -> Array:
         """Masks each part of the batch.
 
         Args:
-          x: activations, ``(batch, …)``.
+          inputs: activations, ``(batch, …)``.
 
         Returns:
-          An array with the shape and dtype of ``x``.
+          An array with the shape and dtype of ``inputs``.
         """
-        features = x.shape[self.axis]
+        features = inputs.shape[self.axis]
         table = _masks.masksembles(self.seed, features, self.num_masks, self.scale)
-        return masksembles(x, table, axis=self.axis)
+        return masksembles(inputs, table, axis=self.axis)
 
 
 Masksembles.__signature__ = expand_options(Masksembles)  # type: ignore[attr-defined]

@@ -82,7 +82,7 @@ class VariationalLinear(NoisyLinear):
 
     def __call__(
         self,
-        x: Array,
+        inputs: Array,
         *,
         deterministic: Flag | None = None,
         rngs: KeySource | None = None,
@@ -90,20 +90,20 @@ class VariationalLinear(NoisyLinear):
         """Applies the layer; arguments override the attributes of their names.
 
         Args:
-          x: inputs, ``(*batch, in_features)``.
+          inputs: ``(*batch, in_features)``.
           deterministic: the mode of this call; may be traced.
           rngs: where this call takes its key: ``nnx.Rngs``, a stream, or a key.
 
         Returns:
           Outputs, ``(*batch, out_features)``.
         """
-        flag = self.mode(deterministic)
-        x, mean, log_variance = nnx.nn.dtypes.promote_dtype(
-            (x, self.kernel[...], self.kernel_log_variance[...]), dtype=self.dtype
+        flag = self._mode(deterministic)
+        inputs, mean, log_variance = nnx.nn.dtypes.promote_dtype(
+            (inputs, self.kernel[...], self.kernel_log_variance[...]), dtype=self.dtype
         )
         y = variational_dense(
-            None if flag is True else self.draw_key(rngs),
-            x,
+            None if flag is True else self._draw_key(rngs),
+            inputs,
             mean,
             log_variance,
             threshold=value_of(self.threshold),

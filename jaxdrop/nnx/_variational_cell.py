@@ -123,7 +123,7 @@ class VariationalCell(RecurrentModule):
         Returns:
           A :class:`MaskedCarry`.
         """
-        flag = self.mode(None)
+        flag = self._mode(None)
         input_rate, state_rate = self._rate("input_rate"), self._rate("state_rate")
         key, rngs = self._sources(rngs, flag, input_rate, state_rate)
         carry = self._start_cell(self.cell, input_shape, rngs, *args, carry=carry)
@@ -148,7 +148,7 @@ class VariationalCell(RecurrentModule):
         Returns:
           The next carry, and the output of the cell.
         """
-        caller, flag = type(self).__name__, self.mode(None)
+        caller, flag = type(self).__name__, self._mode(None)
         rates = self._rate("input_rate"), self._rate("state_rate")
         if is_plain(carry, (MaskedCarry,), rates=rates, flag=flag, caller=caller):
             return self.cell(carry, inputs)

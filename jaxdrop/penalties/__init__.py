@@ -2,21 +2,22 @@
 
 Each returns a scalar, accumulated in float32 or wider, with finite gradients at zero.
 Coefficients are numbers or JAX scalars, which may be traced and scheduled; a JAX scalar
-that is negative or not finite gives NaN. A penalty that selects no leaf raises.
+that is negative or not finite gives NaN. A penalty raises if it selects no leaves.
 
 Of parameters:
 
-- :func:`l1`, :func:`l2`, :func:`elastic_net`: sums of moduli, of squares, of both.
-- :func:`group_lasso`: sums of the norms of units, to remove units as a whole.
+- :func:`l1`, :func:`l2`, :func:`elastic_net`: sums of absolute values, of squares, of
+  both.
+- :func:`group_lasso`: the sum of the norms of units, to remove whole units.
 - :func:`orthogonal`: the distance of the units of a layer from orthonormal ones.
 - :func:`spectral`: the squares of the largest singular values.
 - :func:`toward_reference`: the squared distance from given parameters (L2-SP).
-- :func:`by_path`: splits a penalty of parameters into those of its leaves.
+- :func:`by_path`: the contribution of each leaf to a penalty.
 
 Of activations:
 
-- :func:`activity_l1`, :func:`activity_l2`: sums of moduli, of squares.
-- :func:`temporal`: the size and the change in time of recurrent states (AR, TAR).
+- :func:`activity_l1`, :func:`activity_l2`: sums of absolute values, of squares.
+- :func:`temporal`: the size of recurrent states and their change in time (AR, TAR).
 
 Of outputs:
 

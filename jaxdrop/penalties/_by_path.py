@@ -1,9 +1,10 @@
-"""A penalty's value for each leaf alone."""
+"""The contribution of each leaf to a penalty."""
 
 from collections.abc import Callable
 
 import jax
 
+from jaxdrop._checks import check_callable
 from jaxdrop._paths import path_name
 from jaxdrop._typing import Array, PyTree
 from jaxdrop._weights import is_inexact
@@ -14,17 +15,17 @@ def by_path(penalty: Callable[[PyTree], Array], params: PyTree, /) -> dict[str, 
     """Splits a penalty of parameters into the contribution of each leaf, for a log.
 
     Args:
-      penalty: from a tree to a scalar, for example
+      penalty: a function of a tree that returns a scalar, for example
         ``functools.partial(penalties.l2, coefficient=1e-4)``.
       params: any tree of arrays.
 
     Returns:
-      The penalty of each leaf alone under its path. The values add up to the penalty of
-      the tree, and leaves that are not selected have 0.
+      A dict from the path of each leaf to the penalty of this leaf alone. The values
+      add up to the penalty of the tree; those of leaves that are not selected are 0.
 
     Raises:
-      ValueError: if ``penalty`` raises one for the whole tree, for example since it
-        selects no leaf.
+      ValueError: if ``penalty`` raises it for the whole tree, for example because it
+        selects no leaves.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -34,7 +35,8 @@ def by_path(penalty: Callable[[PyTree], Array], params: PyTree, /) -> dict[str, 
       >>> {path: float(value) for path, value in parts.items()}
       {'dense/bias': 3.0, 'dense/kernel': 6.0}
     """
-    jax.eval_shape(lambda: penalty(params))  # raises if nothing at all is selected
+    check_callable(penalty, name="by_path: penalty")
+    jax.eval_shape(lambda: penalty(params))  # raises if no leaf is selected
     flat, treedef = jax.tree_util.tree_flatten_with_path(params)
     alone = [None] * len(flat)
     parts = {}

@@ -1,9 +1,10 @@
-"""Penalties of activations: of their size, and of how fast they change in time."""
+"""Penalties of activations: of their size, and of their change in time."""
 
 import jax.numpy as jnp
 from jax import lax
 
 from jaxdrop._checks import check_axis, check_inexact
+from jaxdrop._numbers import as_array
 from jaxdrop._strengths import as_strength
 from jaxdrop._typing import Array, PyTree, Scalar
 from jaxdrop._weights import Selection, moduli, squared, widened
@@ -18,14 +19,14 @@ def activity_l1(
     batch_axis: int | None = 0,
     allow_empty: bool = False,
 ) -> Array:
-    """Adds up the moduli of activations, as a mean over the examples of the batch.
+    """Adds up the absolute values of activations, as a mean over the batch.
 
     Args:
       activities: an array with a batch axis, or a tree of such arrays, for example
-        those that ``sow`` has collected.
+        intermediates that were collected by ``sow``.
       coefficient: a number of at least 0, or a JAX scalar, traced or not, which gives
         NaN where it is negative or not finite.
-      batch_axis: the axis of the examples; None to add up everything, as is needed
+      batch_axis: the axis of the examples; None for the sum over all entries, for use
         under ``vmap``. Static.
       allow_empty: return 0, instead of raising, if there are no activities.
 
@@ -62,7 +63,7 @@ def activity_l2(
     batch_axis: int | None = 0,
     allow_empty: bool = False,
 ) -> Array:
-    """Adds up the squares of activations, as a mean over the examples of the batch.
+    """Adds up the squares of activations, as a mean over the batch.
 
     Args:
       activities: as in :func:`activity_l1`.
@@ -105,26 +106,26 @@ def temporal(
     time_axis: int = -2,
     mask: Array | None = None,
 ) -> Array:
-    """Keeps the states of a recurrent layer small and slow (AR and TAR).
+    """Penalizes recurrent states that are large or change fast (AR and TAR).
 
-    ``alpha * mean(dropped**2) + beta * mean((h[t + 1] - h[t])**2)``, means over all
-    entries: the size is taken after dropout, the change before it.
+    ``alpha * mean(dropped**2) + beta * mean((h[t + 1] - h[t])**2)``, with means over
+    all entries: the size is that after dropout, the change that before dropout.
 
     Args:
       hidden: states before dropout, ``(*batch, time, features)``.
       dropped: the same states after dropout; by default ``hidden``.
       alpha: the coefficient of the size: a number of at least 0, or a JAX scalar.
-      beta: the coefficient of the change, in the same way.
+      beta: the coefficient of the change, likewise.
       time_axis: the axis of the steps; the last axis holds features. Static.
-      mask: False at padding, of the shape of ``hidden`` without its last axis. Padding
-        counts in no mean, nor does a change into or out of it.
+      mask: False at padding, of the shape of ``hidden`` without its last axis. Neither
+        padding nor a change into or out of it is included in a mean.
 
     Returns:
       A scalar, accumulated in float32, or in float64 where ``hidden`` is.
 
     Raises:
-      ValueError: if a coefficient is negative, the axis does not exist or is the last,
-        or shapes do not agree.
+      ValueError: if a coefficient is negative, the axis does not exist or is the last
+        one, or shapes do not agree.
 
     References:
       Merity, McCann, Socher, `Revisiting activation regularization for language RNNs
@@ -144,11 +145,14 @@ def temporal(
     time = check_axis(time_axis, hidden.ndim, name="time_axis")
     if time == hidden.ndim - 1:
         raise ValueError("temporal: the last axis holds features, not time.")
-    real = jnp.ones(hidden.shape[:-1], bool) if mask is None else jnp.asarray(mask)
+    if mask is None:
+        real = jnp.ones(hidden.shape[:-1], bool)
+    else:
+        real = jnp.asarray(as_array(mask, name="temporal: mask"))
     if dropped.shape != hidden.shape or real.shape != hidden.shape[:-1]:
         raise ValueError(
-            f"temporal: hidden {hidden.shape}, dropped {dropped.shape} and mask "
-            f"{real.shape} do not agree; the mask lacks the last axis."
+            f"temporal: shapes of hidden {hidden.shape}, dropped {dropped.shape} and "
+            f"mask {real.shape} do not agree; the mask must not have the last axis."
         )
     real = real.astype(bool)[..., None]
     size = _mean_square(dropped, real)
@@ -171,14 +175,14 @@ def _after(x: Array, time: int) -> Array:
 
 
 def _mean_square(x: Array, real: Array) -> Array:
-    """The mean of the squares of the entries that are real; 0 if there are none."""
+    """The mean of the squares of entries that are not padding; 0 if there are none."""
     squares = jnp.where(real, squared(jnp.where(real, x, 0)), 0)
     count = _count(real, x.shape[-1], squares.dtype)
     return jnp.sum(squares) / jnp.maximum(count, 1)
 
 
 def _count(real: Array, num_features: int, dtype: jnp.dtype) -> Array:
-    """The number of entries of real positions, which int32 may not hold, as a float."""
+    """The number of entries that are not padding, as a float: int32 may overflow."""
     rows = jnp.sum(real, axis=(-2, -1), dtype=jnp.int32)
     return jnp.sum(rows.astype(dtype)) * as_float(num_features)
 

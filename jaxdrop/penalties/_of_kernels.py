@@ -1,11 +1,11 @@
-"""Penalties of kernels as matrices: of the angles of units and of spectral norms."""
+"""Penalties of kernels as matrices: orthogonality and spectral norms."""
 
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
 from jaxdrop._checks import as_count
-from jaxdrop._loops import settled
+from jaxdrop._loops import as_carry
 from jaxdrop._typing import Array, Axes, PyTree, Scalar, Where
 from jaxdrop._weights import (
     Patterns,
@@ -31,16 +31,16 @@ def orthogonal(
     stacked: Patterns = (),
     allow_empty: bool = False,
 ) -> Array:
-    """Pushes the units of a layer to be orthonormal: ``||W'W - I||**2``, Frobenius.
+    """Penalizes units that are not orthonormal: ``||W'W - I||**2``, Frobenius norm.
 
-    ``W`` has one column for each unit. Where there are more units than inputs they
-    cannot be orthonormal; then the rows are asked to be, ``||WW' - I||**2``, so that 0
-    can always be reached.
+    ``W`` has one column for each unit. If there are more units than inputs, they cannot
+    be orthonormal; then the rows are penalized, ``||WW' - I||**2``, so that the penalty
+    can always reach 0.
 
     Args:
       params: parameters; see :func:`l1`.
       coefficient: as in :func:`l1`.
-      axis: the axes that lead into a unit, as in :func:`group_lasso`.
+      axis: the input axes of a unit, as in :func:`group_lasso`.
       where: as in :func:`group_lasso`.
       stacked: as in :func:`group_lasso`.
       allow_empty: as in :func:`l1`.
@@ -92,21 +92,23 @@ def spectral(
 ) -> Array:
     """Adds up the squares of the largest singular values of all kernels.
 
-    A layer stretches no difference of inputs by more than that value. The published
-    factor of one half is left to the coefficient. Gradients treat the singular vector
-    as a constant, which is exact for first derivatives and not for second ones.
+    The largest singular value is the Lipschitz constant of a linear layer. The
+    published factor of one half is not included; use the coefficient. Gradients treat
+    the singular vector as a constant, which is exact for first derivatives, but not for
+    second ones.
 
-    Without ``num_iterations`` the singular vector comes from an eigendecomposition, or
-    on a TPU, for which that hardly compiles, from squaring the Gram matrix repeatedly:
-    32 products of matrices, as many steps of power iteration as float32 can tell apart.
+    Without ``num_iterations`` the singular vector comes from an eigendecomposition. On
+    a TPU, for which that takes long to compile, it comes from repeated squaring of the
+    Gram matrix: 32 matrix products, equal to as many steps of power iteration as
+    float32 can resolve.
 
     Args:
       params: parameters; see :func:`l1`.
       coefficient: as in :func:`l1`.
-      num_iterations: how many steps of power iteration, from a fixed start, find the
-        singular vector; the value found is never too large. None for the exact value,
-        which takes seconds for kernels of many thousand units. Static.
-      axis: the axes that lead into a unit, as in :func:`group_lasso`.
+      num_iterations: how many steps of power iteration, from a fixed start, are used to
+        find the singular vector; the estimate is never too large. None for the exact
+        value, which takes seconds for kernels of many thousand units. Static.
+      axis: the input axes of a unit, as in :func:`group_lasso`.
       where: as in :func:`group_lasso`.
       stacked: as in :func:`group_lasso`.
       allow_empty: as in :func:`l1`.
@@ -115,7 +117,7 @@ def spectral(
       A scalar, accumulated in float32, or in float64 where a leaf is.
 
     Raises:
-      ValueError: if ``coefficient`` is negative, ``num_iterations`` less than 1, an
+      ValueError: if ``coefficient`` is negative, ``num_iterations`` is less than 1, an
         axis does not exist, or no leaf is selected.
 
     References:
@@ -163,7 +165,7 @@ def _top_direction(tall: Array, num_iterations: int | None) -> Array:
             gram, tpu=_top_by_squaring, default=_top_by_decomposition
         )
         return exact
-    # optax.power_iteration divides by the norm of a zero matrix.
+    # Not optax.power_iteration, which gives NaN for a matrix of zeros.
     start = np.random.default_rng(0).standard_normal(tall.shape[1])
 
     def step(_: int, direction: Array) -> Array:
@@ -172,7 +174,7 @@ def _top_direction(tall: Array, num_iterations: int | None) -> Array:
         return image / jnp.where(length > 0, length, 1).astype(image.dtype)
 
     unit = jnp.asarray(start / np.linalg.norm(start), tall.dtype)
-    first = settled(lambda direction: step(0, direction), unit)
+    first = as_carry(lambda direction: step(0, direction), unit)
     found: Array = lax.fori_loop(0, num_iterations, step, first)
     return found
 
@@ -183,15 +185,16 @@ def _top_by_decomposition(gram: Array) -> Array:
 
 
 def _top_by_squaring(gram: Array) -> Array:
-    """The eigenvector of the largest eigenvalue, of length 1, by matrix products alone.
+    """The eigenvector of the largest eigenvalue, of length 1, by matrix products only.
 
-    After ``k`` squarings the smaller of two eigenvalues has lost by their ratio to the
-    power of ``2**k``; what has not died out then differs by less than a rounding error.
+    After ``k`` squarings the ratio of two eigenvalues has been raised to the power of
+    ``2**k``. Eigenvalues whose share is not negligible then differ from the largest one
+    by less than a rounding error.
     """
     num_squarings = np.finfo(gram.dtype).nmant + 9
 
     def square(_: int, power: Array) -> Array:
-        power = (power + power.conj().T) / 2  # rounding errors must not build up
+        power = (power + power.conj().T) / 2  # keeps rounding errors from growing
         return _over_trace(_product(power, power))
 
     power = lax.fori_loop(0, num_squarings, square, _over_trace(gram))

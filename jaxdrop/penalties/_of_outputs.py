@@ -1,4 +1,4 @@
-"""Penalties of outputs: of confidence, of inconsistency, of sensitivity to inputs."""
+"""Penalties of outputs: confidence, inconsistency, and sensitivity to inputs."""
 
 import math
 from collections.abc import Callable
@@ -13,6 +13,7 @@ from jaxdrop import prng
 from jaxdrop._checks import (
     as_count,
     check_axis,
+    check_callable,
     check_inexact,
     check_rate,
     check_real,
@@ -34,12 +35,12 @@ from jaxdrop.penalties._sums import (
 def smoothed_cross_entropy(
     logits: Array, labels: Array, /, *, alpha: Rate, weights: ArrayLike | None = None
 ) -> Array:
-    """Computes the cross-entropy with smoothed labels, without an array of labels.
+    """Computes the cross-entropy with smoothed labels, without a one-hot array.
 
-    The loss of targets ``(1 - alpha) * one_hot(labels) + alpha / num_classes``. With
-    integer labels it is ``logsumexp(z) - (1 - alpha) * z[label] - alpha * mean(z)``, so
-    that no array of one-hot labels is ever made. Labels that mixup or cutmix has mixed
-    are soft already: use ``optax.softmax_cross_entropy`` for them.
+    The cross-entropy for targets ``(1 - alpha) * one_hot(labels) + alpha /
+    num_classes``. For integer labels it is ``logsumexp(z) - (1 - alpha) * z[label] -
+    alpha * mean(z)``, which needs no array of one-hot labels. Labels from mixup or
+    cutmix are soft already: use ``optax.softmax_cross_entropy`` for them.
 
     Args:
       logits: ``(*batch, num_classes)``, floating point, with two classes or more. For
@@ -47,18 +48,20 @@ def smoothed_cross_entropy(
       labels: integers of any width, of shape ``batch``. A label outside
         ``[0, num_classes)``, such as -1 for padding, makes the loss NaN unless its
         weight is 0.
-      alpha: the share of the targets that is spread evenly over all classes, in [0, 1];
-        0.1 is usual. A JAX scalar is data and may be traced; NaN out of range.
-      weights: of each example, numbers of at least 0 or bools, of shape ``batch``.
+      alpha: the share of the targets that is distributed evenly over all classes, in
+        [0, 1]; usually 0.1. It may be a traced JAX scalar, which gives NaN out of
+        range.
+      weights: the weights of the examples, numbers of at least 0 or bools, of shape
+        ``batch``.
 
     Returns:
-      The weighted mean over the batch, a scalar, in float32 or wider, 0 if all weights
-      are 0; under ``vmap`` the loss of each example.
+      The weighted mean over the batch, a scalar, in float32 or wider; 0 if all weights
+      are 0. Under ``vmap`` the loss of each example.
 
     Raises:
       ValueError: if ``alpha`` or a weight is out of range, shapes do not agree, or
         there is only one class.
-      TypeError: if ``labels`` are not integers or ``logits`` not floating point.
+      TypeError: if ``labels`` are not integers or ``logits`` are not floating point.
 
     References:
       Szegedy, Vanhoucke, Ioffe, Shlens, Wojna, `Rethinking the inception architecture
@@ -88,7 +91,7 @@ def smoothed_cross_entropy(
         )
     examples = batch_weights(weights, labels.shape, caller="smoothed_cross_entropy")
     wide = without_unweighted(widened(logits), examples)
-    # A shift of all classes changes nothing but the digits that are left.
+    # Subtracting the largest logit does not change the loss, but rounds less.
     most = lax.stop_gradient(jnp.max(wide, axis=-1, keepdims=True))
     wide = wide - jnp.where(jnp.isfinite(most), most, 0)
     share = jnp.asarray(alpha).astype(wide.dtype)
@@ -111,8 +114,8 @@ def confidence(
 ) -> Array:
     """Penalizes confident predictions: negative entropy, ``sum(p * log(p))``.
 
-    It is at least ``-log(num_classes)``, where all classes are equally likely, and at
-    most 0. A class with a logit of minus infinity does not count.
+    It is between ``-log(num_classes)``, where all classes are equally likely, and 0. A
+    class with a logit of minus infinity is ignored.
 
     Args:
       logits: ``(*batch, num_classes)``, floating point, with a batch axis and two
@@ -120,15 +123,16 @@ def confidence(
         ``jaxdrop.metrics.binary_logits``; for one example, ``logits[None]``.
       coefficient: a number of at least 0, or a JAX scalar, traced or not, which gives
         NaN where it is negative or not finite.
-      weights: of each example, numbers of at least 0 or bools, of shape ``batch``.
+      weights: the weights of the examples, numbers of at least 0 or bools, of shape
+        ``batch``.
 
     Returns:
       The weighted mean over the batch, a scalar, in float32 or wider; 0 if all weights
       are 0.
 
     Raises:
-      ValueError: if ``coefficient`` or a weight is negative, shapes do not agree, or
-        there is only one class or no batch axis.
+      ValueError: if ``coefficient`` or a weight is negative, shapes do not agree, there
+        is only one class, or a batch axis is missing.
       TypeError: if ``logits`` are not floating point.
 
     References:
@@ -163,20 +167,21 @@ def consistency(
 ) -> Array:
     """Penalizes passes through a network that disagree about the same example (R-Drop).
 
-    The mean of ``KL(p_i || p_j)`` over all ordered pairs of passes. With two it is the
-    published ``(KL(p || q) + KL(q || p)) / 2``. It is computed as the sum over classes
-    of the covariance of ``p`` and ``log p`` over the passes: one term a pass, and none
-    that cancels where the passes nearly agree.
+    The mean of ``KL(p_i || p_j)`` over all ordered pairs of passes. For two passes it
+    is the published ``(KL(p || q) + KL(q || p)) / 2``. It is computed as the sum over
+    classes of the covariance of ``p`` and ``log p`` over the passes, which has one term
+    for each pass, and no cancellation where the passes nearly agree.
 
     Args:
-      logits: of several passes with their own masks, ``(num_passes, *batch,
-        num_classes)``, for example from ``jax.vmap`` over keys, with a batch axis and
-        two classes or more. For the single logit of a binary model use
+      logits: the logits of several passes, each with its own masks, ``(num_passes,
+        *batch, num_classes)``, for example from ``jax.vmap`` over keys, with a batch
+        axis and two classes or more. For the single logit of a binary model use
         ``jaxdrop.metrics.binary_logits``; for one example, ``logits[:, None]``.
       coefficient: a number of at least 0, or a JAX scalar, which gives NaN where it is
-        negative or not finite; 1 to 5 is usual.
+        negative or not finite; usually 1 to 5.
       pass_axis: the axis of the passes. Static.
-      weights: of each example, numbers of at least 0 or bools, of shape ``batch``.
+      weights: the weights of the examples, numbers of at least 0 or bools, of shape
+        ``batch``.
 
     Returns:
       The weighted mean over the batch, a scalar of at least 0, in float32 or wider; 0
@@ -184,7 +189,8 @@ def consistency(
 
     Raises:
       ValueError: if there are fewer than two passes, ``coefficient`` or a weight is
-        negative, shapes do not agree, or there is only one class or no batch axis.
+        negative, shapes do not agree, there is only one class, or a batch axis is
+        missing.
       TypeError: if ``logits`` are not floating point.
 
     References:
@@ -239,25 +245,25 @@ def jacobian(
 ) -> Array:
     """Penalizes the sensitivity of outputs to inputs: ``||d function / d x||**2``.
 
-    The squared Frobenius norm of each example's Jacobian, as a mean over the batch. By
-    default it is estimated without bias from random directions on the sphere of
-    outputs, at the cost of one backward pass each. The published factor of one half is
-    left to the coefficient.
+    The squared Frobenius norm of the Jacobian of each example, as a mean over the
+    batch. By default it is an unbiased estimate from random directions in the space of
+    outputs, at the cost of one backward pass for each. The published factor of one half
+    is not included; use the coefficient.
 
     Args:
-      key: a PRNG key; may be None if ``num_projections`` is.
-      function: from a batch to outputs, ``(batch, *inputs)`` to ``(batch, *outputs)``,
-        in which examples do not influence each other.
+      key: a PRNG key; may be None if ``num_projections`` is None.
+      function: a function of a batch, ``(batch, *inputs)`` to ``(batch, *outputs)``, in
+        which examples do not influence each other.
       x: a batch of inputs, floating point.
       coefficient: a number of at least 0, or a JAX scalar, traced or not.
-      num_projections: how many directions are drawn for each example; None for the
-        exact norm, at the cost of one backward pass for each output. Static.
+      num_projections: the number of directions that are drawn for each example; None
+        for the exact norm, at the cost of one backward pass for each output. Static.
 
     Returns:
       A scalar, in float32 or wider.
 
     Raises:
-      ValueError: if ``coefficient`` is negative, ``num_projections`` less than 1, a
+      ValueError: if ``coefficient`` is negative, ``num_projections`` is less than 1, a
         key is missing, or ``function`` does not map a batch to a batch.
       TypeError: if ``x`` is not floating point.
 
@@ -275,6 +281,7 @@ def jacobian(
       30.0
     """
     coefficient = as_strength(coefficient, caller="jacobian", name="coefficient")
+    check_callable(function, name="jacobian: function")
     x = check_inexact(x, caller="jacobian")
     if num_projections is not None:
         key = require_key(key, caller="jacobian")
@@ -314,11 +321,11 @@ _ONE_LOGIT = (
 
 
 def _check_logits(logits: Array, *, caller: str, batch_axes: int = 1) -> Array:
-    """Logits as an array of real numbers with an axis of classes, or an error.
+    """Returns logits as an array of real numbers with an axis of classes, or raises.
 
-    A softmax over one class, or over a batch whose axis of classes has been squeezed
-    away, gives certainty or nonsense without an error; so at least ``batch_axes`` axes
-    must stand in front of the classes.
+    A softmax over a single class always gives 1, and a softmax over the batch, where
+    the axis of classes has been squeezed away, is meaningless. Neither raises, so at
+    least ``batch_axes`` axes are required in front of the classes.
     """
     if isinstance(logits, np.ndarray):
         logits = as_logits(logits, name=f"{caller}: logits")

@@ -32,15 +32,16 @@ def l1(
     where: Where | None = None,
     allow_empty: bool = False,
 ) -> Array:
-    """Adds up the moduli of all weights: ``coefficient * sum(|w|)``.
+    """Adds up the absolute values of all weights: ``coefficient * sum(|w|)``.
 
-    Its subgradient at 0 is 0, and gradient descent on it leaves weights small but
-    hardly ever 0; for exact zeros use :func:`jaxdrop.constraints.soft_threshold`.
+    Its subgradient at 0 is 0, and gradient descent makes weights small, but rarely
+    exactly 0; for exact zeros use :func:`jaxdrop.constraints.soft_threshold`.
 
     Args:
       params: any tree of arrays; for NNX ``nnx.state(model, nnx.Param)``, since a
-        module also holds statistics. Leaves that are not arrays of floating or complex
-        numbers are left out; a Python number in a tree is a setting, not a weight.
+        module also holds statistics. Leaves other than arrays of floating or complex
+        numbers are ignored, among them Python numbers, which are settings and not
+        weights.
       coefficient: a number of at least 0, or a JAX scalar, traced or not, which gives
         NaN where it is negative or not finite.
       where: selects leaves by path and value, for example
@@ -84,9 +85,9 @@ def l2(
 ) -> Array:
     """Adds up the squares of all weights: ``coefficient * sum(w**2)``, without a half.
 
-    The factor is that of Keras and of Gal and Ghahramani's formula; the gradient is
-    ``2 * coefficient * w``. With plain gradient descent it equals
-    ``optax.add_decayed_weights(d)`` at ``coefficient = d / 2``; with adaptive
+    As in Keras, and in the formula of Gal and Ghahramani, there is no factor of one
+    half; the gradient is ``2 * coefficient * w``. With plain gradient descent it equals
+    ``optax.add_decayed_weights(d)`` for ``coefficient = d / 2``; with adaptive
     optimizers it does not, and ``optax.adamw`` is the better choice.
 
     Args:
@@ -130,11 +131,12 @@ def elastic_net(
     where: Where | None = None,
     allow_empty: bool = False,
 ) -> Array:
-    """Adds up both moduli and squares: ``l1 * sum(|w|) + l2 * sum(w**2)``.
+    """Adds up absolute values and squares: ``l1 * sum(|w|) + l2 * sum(w**2)``.
 
     Args:
       params: as in :func:`l1`.
-      l1: the coefficient of the moduli: a number of at least 0, or a JAX scalar.
+      l1: the coefficient of the absolute values: a number of at least 0, or a JAX
+        scalar.
       l2: the coefficient of the squares, without a half, as in :func:`l2`.
       where: as in :func:`l1`.
       allow_empty: as in :func:`l1`.
@@ -191,9 +193,9 @@ def group_lasso(
       params: as in :func:`l1`.
       coefficient: as in :func:`l1`.
       axis: the axes that one group spans, or a function of path and leaf that returns
-        them. None for the weights that lead into a unit in Flax's layout: all axes but
-        the last, and the first in the ``query``, ``key`` and ``value`` kernels of
-        attention. Of a dense kernel, 0 removes outputs and 1 removes inputs.
+        them. None for the incoming weights of a unit in Flax's layout: all axes but the
+        last, and only the first in the ``query``, ``key`` and ``value`` kernels of
+        attention. For a dense kernel, axis 0 removes outputs and axis 1 removes inputs.
       where: selects leaves by path and value; by default the weights, without biases,
         scales and embeddings, that :func:`jaxdrop.constraints.decay_mask` marks.
       stacked: patterns of paths (``"ScanBlock_0/*"``) whose leaves stack layers along
@@ -244,25 +246,26 @@ def toward_reference(
 ) -> Array:
     """Pulls weights toward given ones: ``coefficient * sum((w - reference)**2)``.
 
-    Fine-tuning with the pretrained weights as the reference is L2-SP. Its second term,
-    for parameters that are new, is :func:`l2` with the opposite ``where``. There is no
-    factor of one half, as in :func:`l2`; no gradient reaches the reference.
+    In fine-tuning, with the pretrained weights as the reference, it is the first term
+    of L2-SP. The second term, for new parameters, is :func:`l2` with the opposite
+    ``where``. As in :func:`l2`, there is no factor of one half; gradients do not reach
+    the reference.
 
     Args:
       params: as in :func:`l1`.
-      reference: a tree with leaves of the same paths and shapes; it may have others,
-        and may be of another kind (a dict for an ``nnx.State``).
+      reference: a tree with leaves of the same paths and shapes. It may have more
+        leaves, and may be of another type (a dict for an ``nnx.State``).
       coefficient: as in :func:`l1`.
       where: as in :func:`l1`.
       allow_empty: as in :func:`l1`.
 
     Returns:
-      A scalar, accumulated in float32, or in float64 where a leaf is. Where weights and
+      A scalar, accumulated in float32, or in float64 where a leaf is. If weights and
       reference are NumPy arrays, they are subtracted in their own precision.
 
     Raises:
-      ValueError: if ``coefficient`` is negative, no leaf is selected, or a selected
-        leaf has no reference of its path and shape.
+      ValueError: if ``coefficient`` is negative, no leaf is selected, or the reference
+        lacks a selected leaf or has another shape for it.
 
     References:
       Li, Grandvalet, Davoine, `Explicit inductive bias for transfer learning with
@@ -305,7 +308,7 @@ def toward_reference(
 
 
 def _apart(reference: np.ndarray, weights: np.ndarray) -> tuple[Array, Array]:
-    """Arrays of the host with the same difference, subtracted before it is rounded."""
+    """JAX arrays whose difference is that of the given ones, subtracted on the host."""
     goal: Any = as_array(reference, name="toward_reference: reference")
     leaf: Any = weights
     if weights.dtype.kind == "f" and reference.dtype.kind in "fiu":

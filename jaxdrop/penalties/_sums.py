@@ -1,4 +1,4 @@
-"""How penalties add up: over selected leaves, over examples, in float32 or wider."""
+"""Sums over selected leaves, and means over examples, in float32 or wider."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ _one_leaf_alone = ContextVar("_one_leaf_alone", default=False)
 
 @contextmanager
 def one_leaf_alone() -> Iterator[None]:
-    """Lets penalties select nothing, since the other leaves have been taken away."""
+    """A context in which penalties may select no leaves, since most are left out."""
     token = _one_leaf_alone.set(True)
     try:
         yield
@@ -39,14 +39,14 @@ def over_leaves(
     """``coefficient`` times the sum of a penalty over the selected leaves of a tree.
 
     Args:
-      penalty: from path and leaf to a scalar, in float32 or wider.
+      penalty: a function of path and leaf that returns a scalar in float32 or wider.
       tree: the arrays.
-      leaves: which of them are penalized; where its patterns say that a leaf stacks
-        layers, each layer is penalized alone.
-      coefficient: a number, which is checked, or a JAX scalar, which is data.
+      leaves: the selection of leaves. The layers of leaves that match its patterns for
+        stacked layers are penalized one by one.
+      coefficient: a number, which is checked, or a JAX scalar, which is not.
 
     Returns:
-      A scalar; 0 in float32 for a selection that may be and is empty.
+      A scalar; 0 in float32 if the selection is empty and may be so.
     """
     strength = as_strength(coefficient, caller=leaves.caller, name="coefficient")
     if _one_leaf_alone.get():
@@ -64,7 +64,7 @@ def over_leaves(
 
 
 def scaled_sum(terms: list[Array], strength: ArrayLike, /) -> Array:
-    """``strength``, checked, times the sum of scalars, in their widest dtype."""
+    """``strength`` times the sum of scalars, in the widest of their dtypes."""
     wide = any(term.dtype == jnp.float64 for term in terms)
     dtype = jnp.float64 if wide else jnp.float32
     total = sum((term.astype(dtype) for term in terms), jnp.zeros((), dtype))
@@ -74,9 +74,9 @@ def scaled_sum(terms: list[Array], strength: ArrayLike, /) -> Array:
 def batch_weights(
     weights: ArrayLike | None, batch: tuple[int, ...], /, *, caller: str
 ) -> Array | None:
-    """The weights of the examples as numbers, checked to have the batch's shape.
+    """The weights of the examples as an array, which must have the shape of the batch.
 
-    Numbers of the host that are out of range raise; JAX arrays become NaN there.
+    Numbers from the host that are out of range raise; entries of JAX arrays become NaN.
     """
     if weights is None:
         return None
@@ -97,26 +97,26 @@ def batch_weights(
 
 
 def without_unweighted(values: Array, weights: Array | None, /) -> Array:
-    """``values``, ``(*batch, n)``, with 0 where the weight is 0, whatever is there."""
+    """``values``, ``(*batch, n)``, with 0 where weights are 0, even in place of NaN."""
     if weights is None:
         return values
     return jnp.where(weights[..., None] != 0, values, 0)
 
 
 def weighted_mean(values: Array, weights: Array | None, /) -> Array:
-    """The mean of ``values`` over the batch, weighted; 0 if all weights are 0.
+    """The weighted mean of ``values`` over the batch; 0 if all weights are 0.
 
-    A penalty of a batch that holds padding only adds nothing to the loss.
+    So a batch of nothing but padding does not change the loss.
     """
     if weights is None:
         return jnp.sum(values) / as_float(max(values.size, 1))
     share = weights.astype(values.dtype)
-    share = share / power_of_two(jnp.max(share, initial=0))  # no overflow of the sum
+    share = share / power_of_two(jnp.max(share, initial=0))  # the sum cannot overflow
     total = jnp.sum(share)
     weighted = jnp.where(share != 0, values, 0) * share
     return jnp.sum(weighted) / jnp.where(total == 0, 1, total)
 
 
 def as_float(size: int, /) -> ArrayLike:
-    """A size in floating point, in which products of sizes do not wrap."""
-    return float(size) if isinstance(size, int) else size  # symbolic in export
+    """A size as a float, so that products of sizes do not overflow."""
+    return float(size) if isinstance(size, int) else size  # may be symbolic in export

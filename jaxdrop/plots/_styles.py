@@ -21,8 +21,8 @@ def styles(names: Sequence[str], /) -> dict[str, dict[str, Any]]:
 
     All plots of this package draw named series in these styles. The six colours differ
     for people with protanopia and deuteranopia too, on white and on dark pages. The
-    first 24 series differ in the pair of colour and line style, and the first 42 in
-    that of colour and marker. A series called ``none`` is grey and dashed wherever it
+    first 24 series differ in the pair of colour and line style, and the first 42 in the
+    pair of colour and marker. A series called ``none`` is grey and dashed wherever it
     stands, and does not take a colour from the others.
 
     Args:

@@ -1,11 +1,11 @@
-"""Random bits, computed in the loop that consumes them: JAX's own, or a light hash.
+"""Random bits that XLA fuses into the loop that uses them: JAX's own, or a light hash.
 
-- :func:`light`: converts keys, so that what is drawn from them costs little.
-- :func:`fuse`: converts keys for other libraries, with equal bits drawn faster on CPUs.
+- :func:`light`: converts keys to a cheaper generator.
+- :func:`fuse`: converts keys for other libraries: equal bits, drawn faster on CPUs.
 - :data:`light_hash`, :data:`fused_threefry`: the generators, as key implementations.
 - :func:`random_bits`: 32 random bits for each entry.
 - :func:`bits_at`: the bits of chosen positions only.
-- :func:`uniform`, :func:`normal`: float32 draws, as those of ``jax.random``.
+- :func:`uniform`, :func:`normal`: float32 draws, equal to those of ``jax.random``.
 """
 
 from jaxdrop.prng._bits import bits_at as bits_at

@@ -1,4 +1,4 @@
-"""Random bits: one dispatch, on the implementation of the key."""
+"""Random bits, by the implementation of the key."""
 
 import math
 from collections.abc import Callable
@@ -10,7 +10,7 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
-from jaxdrop._checks import require_key
+from jaxdrop._checks import check_shape, check_sharding, require_key
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Key
 from jaxdrop.prng import _light, _threefry
@@ -18,7 +18,7 @@ from jaxdrop.prng._fused import fused_threefry
 from jaxdrop.prng._light import light_hash
 
 CounterHash = Callable[[Any, Array, Array], Array]
-"""The two words of a key, and high and low words of positions, to 32 bits each."""
+"""From the two words of a key, and the high and low words of positions, to 32 bits."""
 
 
 def random_bits(
@@ -26,10 +26,9 @@ def random_bits(
 ) -> Array:
     """Draws 32 random bits per entry: ``jax.random.bits``, fused with its consumer.
 
-    For a threefry key, JAX's default, the bits are those of
-    ``jax.random.bits(key, shape, "uint32")`` one for one, and so they are for a key of
-    :data:`light_hash`. Keys of other generators (rbg, philox) draw through
-    ``jax.random.bits`` itself.
+    For a threefry key, JAX's default, and for a key of :data:`light_hash`, the bits
+    equal those of ``jax.random.bits(key, shape, "uint32")``. For keys of other
+    generators (rbg, philox) ``jax.random.bits`` itself is called.
 
     Args:
       key: one PRNG key, typed or raw.
@@ -51,7 +50,9 @@ def random_bits(
       True
     """
     key = require_key(key, caller="random_bits", instead="")
-    return _random_bits(key, shape=tuple(shape), out_sharding=out_sharding)
+    shape = check_shape(shape, caller="random_bits")
+    check_sharding(out_sharding, caller="random_bits")
+    return _random_bits(key, shape=shape, out_sharding=out_sharding)
 
 
 @site(
@@ -68,10 +69,10 @@ def _random_bits(key: Key, *, shape: tuple[int, ...], out_sharding: Any) -> Arra
 
 
 def counted_bits(key: Key, shape: tuple[int, ...], *, out_sharding: Any) -> Array:
-    """:func:`random_bits` of a :func:`counter_key`, not counted as a use of the key."""
+    """:func:`random_bits` of a :func:`counter_key`, without marking it as used."""
     high, low = _threefry.counters(shape, out_sharding=out_sharding)
     bits = counter_hash(key)(jax.random.key_data(key), high, low)
-    if low.shape != shape:  # one entry, or none: nothing was counted
+    if low.shape != shape:  # for one entry or none, counters are scalars
         bits = lax.broadcast_in_dim(bits, shape, (), out_sharding=out_sharding)
     return bits
 
@@ -82,16 +83,16 @@ def bits_at(
     """Draws the bits of chosen positions only, without drawing the rest.
 
     ``bits_at(key, i)`` is ``random_bits(key, shape).ravel()[i]`` for any shape with
-    more than ``i`` entries. A tile of an attention matrix, the token ids of a batch or
-    one shard of a mask so draw their part alone.
+    more than ``i`` entries. With it a tile of an attention matrix, the token ids of a
+    batch or one shard of a mask draw their part by themselves.
 
     Args:
       key: one PRNG key. For a generator without counters (rbg, for example), a
         threefry key is derived first.
-      counters: row-major positions, integers of any shape, not negative. Of a 32-bit
-        JAX array, the low 32 bits of the positions.
-      high: the high 32 bits of the positions, a scalar or of the shape of ``counters``;
-        default: those of ``counters`` where they are 64-bit integers, or else 0.
+      counters: row-major positions, integers of any shape, not negative. A 32-bit JAX
+        array holds the low 32 bits of the positions.
+      high: the high 32 bits of the positions, a scalar or of the shape of ``counters``.
+        By default those of ``counters`` if they are 64-bit integers, else 0.
 
     Returns:
       A uint32 array of the shape of ``counters``.
@@ -100,7 +101,7 @@ def bits_at(
       TypeError: if ``key`` is not a PRNG key, or ``counters`` or ``high`` are not
         integers.
       ValueError: if ``key`` is missing, or an array of keys; if ``counters`` or
-        ``high`` are out of range; if the shape of ``high`` is another one.
+        ``high`` are out of range; or if the shape of ``high`` does not fit.
 
     Examples:
       >>> import jax, jax.numpy as jnp, jaxdrop
@@ -120,7 +121,7 @@ def bits_at(
     if not isinstance(own_high, jax.Array) and own_high.any():
         raise ValueError(
             f"bits_at: counters must be below 2**32 where high is given, got "
-            f"{counters!r}; leave high out, and counters may be wider."
+            f"{counters!r}; without high, counters may be wider."
         )
     if given.shape not in ((), low.shape):
         raise ValueError(
@@ -137,7 +138,7 @@ def _bits_at(key: Key, low: Array, high: Array) -> Array:
 
 
 def has_counters(key: Key) -> bool:
-    """Whether the stream of a key is a counter stream that is computed here."""
+    """Whether the bits of a key are hashes of counters, which this library computes."""
     impl = jax.random.key_impl(key)
     if impl in (fused_threefry, light_hash):
         return True
@@ -146,7 +147,7 @@ def has_counters(key: Key) -> bool:
 
 
 def counter_key(key: Key) -> Key:
-    """The key that :func:`bits_at` draws with: ``key``, or a threefry key from it."""
+    """The key that :func:`bits_at` uses: ``key``, or a threefry key derived from it."""
     if has_counters(key):
         return key
     words = jax.random.bits(key, (2,), jnp.uint32)
@@ -154,7 +155,7 @@ def counter_key(key: Key) -> Key:
 
 
 def counter_hash(key: Key) -> CounterHash:
-    """The hash of a :func:`counter_key`, elementwise, for use in kernels too."""
+    """The elementwise hash of a :func:`counter_key`, which kernels can call, too."""
     if jax.random.key_impl(key) == light_hash:
         return _light.hash_counters
     return _threefry.hash_counters
@@ -179,7 +180,7 @@ def uniform(key: Key, shape: tuple[int, ...], /, *, out_sharding: Any = None) ->
       True
     """
     bits = random_bits(key, shape, out_sharding=out_sharding)
-    one = jnp.uint32(0x3F800000)  # the bits of 1.0, whose mantissa is filled
+    one = jnp.uint32(0x3F800000)  # the bits of 1.0; random bits become its mantissa
     fraction = lax.bitcast_convert_type((bits >> jnp.uint32(9)) | one, jnp.float32)
     return fraction - jnp.float32(1)
 
@@ -209,13 +210,13 @@ def normal(key: Key, shape: tuple[int, ...], /, *, out_sharding: Any = None) -> 
 
 
 def _consume(key: Key) -> None:
-    """Lets ``jax_debug_key_reuse`` know of a draw, by drawing nothing the usual way."""
+    """Marks a key as used for ``jax_debug_key_reuse``, by an empty draw."""
     if jax.config.jax_debug_key_reuse:  # type: ignore[attr-defined,unused-ignore]
         jax.random.bits(key, (0,), jnp.uint32)
 
 
 def _position_words(positions: ArrayLike, *, name: str) -> tuple[Any, Any]:
-    """The low and high words of positions; host integers are split on the host."""
+    """The low and high words of positions; those of host integers are NumPy arrays."""
     array = positions if isinstance(positions, jax.Array) else np.asarray(positions)
     if not jnp.issubdtype(array.dtype, jnp.integer):
         kind = "" if array.dtype == object else f" of dtype {array.dtype}"

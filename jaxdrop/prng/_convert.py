@@ -1,4 +1,4 @@
-"""Keys of JAX's generators as keys of ours, wherever keys are held."""
+"""Conversion of keys, alone or in dicts and NNX objects, to our generators."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -18,15 +18,15 @@ def fuse(keys: Any, /) -> Any:
     """Converts default keys into ones of :data:`fused_threefry`, with equal bits.
 
     Args:
-      keys: as for :func:`light`. Keys of other generators than threefry are returned
-        as they are.
+      keys: as in :func:`light`. Keys of other generators than threefry are returned
+        unchanged.
 
     Returns:
-      The same with fused keys.
+      An object like ``keys``, with fused keys.
 
     Raises:
-      TypeError: if ``keys`` is none of these.
-      ValueError: if ``keys`` is None or holds no key.
+      TypeError: if ``keys`` has another type.
+      ValueError: if ``keys`` is None or contains no keys.
 
     Examples:
       >>> import jax, jaxdrop
@@ -41,30 +41,31 @@ def fuse(keys: Any, /) -> Any:
 def light(keys: Any, /) -> Any:
     """Converts keys into ones of :data:`light_hash`, a cheaper generator of bits.
 
-    What is drawn from a light key costs three multiplications an entry in place of the
-    twenty rounds of threefry, and differs from what the default key draws. Everything
-    else is as for other keys: a mask is a function of key, shape and rate, and
-    ``split``, ``fold_in`` and :mod:`jaxdrop.keys` give the words that they give for
-    JAX's own keys, as light keys. Any library that draws with ``jax.random`` can use
-    them. It is not a cryptographic generator.
+    Drawing from a light key costs three multiplications for each entry instead of the
+    twenty rounds of threefry; the bits are not those of the default generator.
+    Everything else is as for other keys: a mask is a function of key, shape and rate,
+    and ``split``, ``fold_in`` and :mod:`jaxdrop.keys` return light keys with the same
+    words as for JAX's own keys. Any library that draws with ``jax.random`` can use
+    them. The generator is not cryptographic.
 
-    Convert where keys are used, inside the training step. What is stored and saved are
-    then JAX's own keys: neither orbax nor ``jax.export`` can write a key of an
+    Convert keys where they are used, inside the training step, so that JAX's own keys
+    are stored and saved: neither orbax nor ``jax.export`` can write a key of an
     implementation that JAX does not know by name.
 
     Args:
       keys: a key or an array of keys, typed or raw; or a dict of them, such as the
-        ``rngs`` of Linen; or ``nnx.Rngs``, a stream of them, or an NNX module. Keys of
-        other generators (rbg, philox) are hashed to two words by threefry. Light keys
-        stay as they are.
+        ``rngs`` of Linen; or ``nnx.Rngs``, one of its streams, or an NNX module. Keys
+        of other generators (rbg, philox) are hashed to two words by threefry. Light
+        keys are returned unchanged.
 
     Returns:
-      The same with light keys. Of an NNX object, a copy that shares all variables but
-      the keys: parameters are the same, and counts of draws go on in the original.
+      An object like ``keys``, with light keys. For an NNX object, a copy that shares
+      all variables except the keys: parameters are the same, and draws are counted in
+      the original.
 
     Raises:
-      TypeError: if ``keys`` is none of these.
-      ValueError: if ``keys`` is None or holds no key.
+      TypeError: if ``keys`` has another type.
+      ValueError: if ``keys`` is None or contains no keys.
 
     References:
       Wellons, `Prospecting for hash functions
@@ -85,7 +86,7 @@ def light(keys: Any, /) -> Any:
       >>> layer = linen.Dropout(0.5, deterministic=False)
       >>> y = layer.apply({}, x, rngs=jaxdrop.prng.light({"dropout": key}))
 
-      For an NNX model whose modules hold their streams of keys:
+      For an NNX model whose modules have their own streams of keys:
 
       >>> from flax import nnx
       >>> model = nnx.Sequential(nnx.Dropout(0.5, rngs=nnx.Rngs(0)), nnx.relu)
@@ -115,9 +116,10 @@ def _light(key: Key) -> Key:
 
 
 def _two_words(words: Array) -> Array:
-    """Absorbs the words of a key, two by two, as keys of threefry.
+    """Hashes all words of a key to two, taking them two by two as keys of threefry.
 
-    Two alone can be equal for different keys, and xor of an rbg key's halves is 0.
+    Two of the words alone may be equal for different keys, and so may the xor of the
+    two halves, which for an rbg key is always 0.
     """
     padded = jnp.pad(words, [(0, 0)] * (words.ndim - 1) + [(0, words.shape[-1] % 2)])
     first = second = jnp.zeros(words.shape[:-1], jnp.uint32)
@@ -141,9 +143,9 @@ def _convert(keys: Any, one: Callable[[Key], Key], *, caller: str) -> Any:
 
 
 def _convert_nnx(nnx: Any, node: Any, one: Callable[[Key], Key], *, caller: str) -> Any:
-    """A copy that shares all variables but the keys of its streams."""
+    """A copy that shares all variables except the keys of its streams."""
     copy = nnx.clone(node, variables=False)
-    converted: dict[int, Any] = {}  # what was shared stays shared
+    converted: dict[int, Any] = {}  # by identity, so that shared keys stay shared
     for _, stream in list(nnx.iter_graph(copy)):
         if isinstance(stream, nnx.RngStream):
             variable = stream.key
@@ -159,7 +161,7 @@ def _convert_nnx(nnx: Any, node: Any, one: Callable[[Key], Key], *, caller: str)
 
 
 def _checked(keys: Any, *, caller: str) -> Key:
-    """One key or an array of keys, typed or raw, or an error."""
+    """Returns one key or an array of keys, typed or raw, or raises."""
     if isinstance(keys, np.ndarray) and keys.dtype == np.uint32:
         keys = jnp.asarray(keys)
     if not isinstance(keys, jax.Array):

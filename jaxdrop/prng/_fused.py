@@ -1,4 +1,4 @@
-"""The fused generator as a JAX key implementation, for other libraries' dropout."""
+"""Fused threefry as a key implementation of JAX, for the dropout of other libraries."""
 
 import jax.extend.random as jex_random
 from jax.extend.random import define_prng_impl
@@ -18,8 +18,8 @@ fused_threefry = define_prng_impl(
 )
 """``jax.random.key(0, impl=fused_threefry)``: JAX's own bits, fused with their use.
 
-Any library that draws with ``jax.random`` draws the same numbers from such a key as
-from the default one, several times faster on a CPU. A key of this kind cannot be saved
-by orbax or rebuilt by name, since JAX has no public registry of generators: keep the
-default key in checkpoints, and convert it with :func:`fuse` where it is used.
+Any library that draws with ``jax.random`` gets the same numbers from such a key as from
+the default one, several times faster on a CPU. Such a key cannot be saved by orbax or
+rebuilt by name, since JAX has no public registry of generators: keep the default key in
+checkpoints, and convert it with :func:`fuse` where it is used.
 """

@@ -1,4 +1,4 @@
-"""A light counter-based generator: three multiplications an entry.
+"""A light counter-based generator: three multiplications for each entry.
 
 A position is hashed by three rounds of xorshift and multiplication, with another word
 of the key in each round, and the state after the first round is added to the result:
@@ -8,14 +8,15 @@ of the key in each round, and the state after the first round is added to the re
     y = y ^ c;        y ^= y >> 15;  y *= 0x31848BAB
     y = y + x;        y ^= y >> 14
 
-Shifts and multipliers are those of ``triple32``, a search result for unkeyed hashes of
-little bias. Without the last sum every key would permute the 32-bit words: 2**32
-positions would give each word once, and a test of collisions sees that in a million
-words. (The sum of a permutation and its argument, as by Davies and Meyer, is none.)
-Three words stand in three rounds since streams whose keys differ in one word alone
-would otherwise hold the same words at other positions.
+Shifts and multipliers are those of ``triple32``, which was found by a search for
+unkeyed hashes with little bias. Without the last sum the hash would be a permutation of
+the 32-bit words for every key: 2**32 positions would give each word exactly once, and a
+collision test detects this after a million words. The sum of a permutation and its
+argument, the construction of Davies and Meyer, is not a permutation. Each round has its
+own word of the key; otherwise the streams of two keys that differ in one word only
+would contain the same words at other positions.
 
-This is a hash for masks and noise, not for secrets.
+The hash is meant for masks and noise. It is not cryptographic.
 
 References:
   Wellons, `Prospecting for hash functions
@@ -58,8 +59,8 @@ def hash_counters(words: Array, high: Array, low: Array) -> Array:
 def schedule(words: Array, high: Array) -> tuple[Array, Array, Array]:
     """The words of the three rounds, from a key and the high words of positions.
 
-    ``(a, b)`` is a bijection of the key, so that no two keys share two of the three
-    words: keys made from small seeds are as far apart as those that were split.
+    ``(a, b)`` is a bijection of the key, so that two different keys share at most one
+    of the three words: keys from small seeds are as different as keys from a split.
     """
     first, second = words[0], words[1]
     a = first ^ _mix(second + (high + jnp.uint32(1)) * jnp.uint32(_GOLDEN))
@@ -81,9 +82,9 @@ def _xorshift(x: Array, distance: int) -> Array:
 
 
 def random_bits(key: Array, bit_width: int, shape: tuple[int, ...]) -> Array:
-    """What ``jax.random`` asks of a generator: bits of a width, from raw key words.
+    """Implements ``random_bits`` of a JAX generator, for raw key words.
 
-    Narrow bits are the high ones of a word; 64 bits are two consecutive words.
+    8 and 16 bits are the high ones of a word; 64 bits are two consecutive words.
     """
     _threefry.require_counters(shape)
     high, low = _threefry.counters(shape, out_sharding=None)
@@ -115,6 +116,6 @@ light_hash = define_prng_impl(
 )
 """``jax.random.key(0, impl=light_hash)``: cheap bits, and the keys of threefry.
 
-Splitting and folding give the same words as for JAX's own keys; only what is drawn
-differs. :func:`light` converts keys where they are used, and says more.
+``split`` and ``fold_in`` give the same words as for JAX's own keys; only the drawn bits
+differ. See :func:`light`, which converts keys where they are used.
 """

@@ -1,8 +1,8 @@
-"""Threefry 2x32 as plain elementwise operations, the same bits as ``jax.random``.
+"""Threefry 2x32 as plain elementwise operations, with the same bits as ``jax.random``.
 
-``jax.random`` hashes one counter per entry. Its CPU program does so in a rolled loop
-that writes every word to memory; the same hash, written as elementwise operations on
-an ``iota``, is fused by XLA into the loop of whoever consumes the bits.
+``jax.random`` hashes one counter for each entry. On CPUs it does so in a rolled loop
+that writes every word to memory. The same hash, written as elementwise operations on an
+``iota``, is fused by XLA into the loop that uses the bits.
 
 References:
   Salmon, Moraes, Dror, Shaw, `Parallel random numbers: as easy as 1, 2, 3
@@ -34,7 +34,7 @@ def threefry2x32(
       low: the low words of the counters, uint32, of the same shape or scalar.
 
     Returns:
-      Two uint32 words per counter.
+      Two uint32 words for each counter.
     """
     first, second = key[0], key[1]
     schedule = (first, second, first ^ second ^ jnp.uint32(_PARITY))
@@ -49,7 +49,7 @@ def threefry2x32(
 
 
 def hash_counters(words: Array, high: Array, low: Array) -> Array:
-    """The 32 bits of each position that ``jax.random.bits`` draws.
+    """The 32 bits that ``jax.random.bits`` draws at each position.
 
     Args:
       words: the two words of the key, uint32, ``(2,)``.
@@ -57,7 +57,7 @@ def hash_counters(words: Array, high: Array, low: Array) -> Array:
       low: the low words of the positions, uint32, of the same shape or scalar.
 
     Returns:
-      One uint32 word per position.
+      One uint32 word for each position.
     """
     x, y = threefry2x32(words, high, low)
     return x ^ y
@@ -67,9 +67,9 @@ def counters(shape: tuple[int, ...], *, out_sharding: Any) -> tuple[Array, Array
     """The row-major position of each entry of an array, as two uint32 words.
 
     Args:
-      shape: the shape of the array; no axis longer than 2**32. A shape with symbolic
-        dimensions (``jax.export``) is taken to have at most 2**32 entries.
-      out_sharding: how the counters are spread over an explicit mesh, or None.
+      shape: the shape of the array; no axis may be longer than 2**32. A shape with
+        symbolic dimensions (``jax.export``) is assumed to have at most 2**32 entries.
+      out_sharding: the sharding of the counters over an explicit mesh, or None.
 
     Returns:
       High words and low words. Both are scalars for an empty shape, and the high word
@@ -92,20 +92,20 @@ def counters(shape: tuple[int, ...], *, out_sharding: Any) -> tuple[Array, Array
 
 
 def has_counters(shape: tuple[int, ...]) -> bool:
-    """Whether :func:`counters` can number an array of this shape."""
+    """Whether :func:`counters` can number the entries of an array of this shape."""
     if _is_symbolic(shape):
         return True
     return max(shape, default=0) <= _WORD and math.prod(shape) <= _WORD * _WORD
 
 
 def _word(stride: int) -> Array:
-    """A stride as a word; a symbolic one is computed when the program runs."""
+    """A stride as a word; a symbolic one is computed by the program."""
     known = isinstance(stride, Integral)
     return jnp.uint32(stride) if known else jnp.asarray(stride).astype(jnp.uint32)
 
 
 def _is_symbolic(shape: tuple[Any, ...]) -> bool:
-    """Whether a size is known to the exported program only."""
+    """Whether a size is symbolic, as in ``jax.export``."""
     return not all(isinstance(size, Integral) for size in shape)
 
 
@@ -116,7 +116,7 @@ def _rotate_left(x: Array, distance: int) -> Array:
 def add_product(
     high: Array, low: Array, index: Array, stride: int
 ) -> tuple[Array, Array]:
-    """``(high, low) + index * stride`` in 64 bits, of which ``stride`` is static."""
+    """``(high, low) + index * stride`` in 64 bits, for a static ``stride``."""
     product_high, product_low = _multiply_wide(index, stride % _WORD)
     total = low + product_low
     carry = (total < product_low).astype(jnp.uint32)
@@ -137,7 +137,7 @@ def _multiply_wide(index: Array, factor: int) -> tuple[Array, Array]:
 
 
 def require_counters(shape: tuple[int, ...]) -> None:
-    """Raises if :func:`counters` cannot number an array of this shape."""
+    """Raises if :func:`counters` cannot number the entries of such an array."""
     if not has_counters(shape):
         raise ValueError(
             f"an array of random bits may have axes of at most 2**32, and 2**64 "
@@ -146,7 +146,7 @@ def require_counters(shape: tuple[int, ...]) -> None:
 
 
 def random_bits(key: Array, bit_width: int, shape: tuple[int, ...]) -> Array:
-    """What ``jax.random`` asks of a generator: bits of a width, from raw key words."""
+    """Implements ``random_bits`` of a JAX generator, for raw key words."""
     require_counters(shape)
     high, low = counters(shape, out_sharding=None)
     x, y = (jnp.broadcast_to(word, shape) for word in threefry2x32(key, high, low))

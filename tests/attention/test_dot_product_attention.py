@@ -201,7 +201,11 @@ def wrong(**changes):
         ({"rate": "0.1"}, TypeError, "rate must be a number"),
         ({"rate": jnp.ones(3)}, ValueError, "rate must be a scalar"),
         ({"query": jnp.ones((24, 4))}, ValueError, "query must have the axes"),
-        ({"query": jnp.ones((2, 24, 4))}, ValueError, "key_ must have the axes"),
+        (
+            {"query": jnp.ones((2, 24, 4))},
+            ValueError,
+            "key_ must have as many axes as query",
+        ),
         (
             {"key_": jnp.ones((2, 0, 2, 4)), "value": jnp.ones((2, 0, 2, 4))},
             *(ValueError, "there must be keys"),

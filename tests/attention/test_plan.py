@@ -79,8 +79,28 @@ def test_blocks_fit_what_is_held_at_once():
     limit = _plan._TILE_ENTRIES["cpu"]
     for queries, keys in ((128, 128), (2048, 2048), (300, 70000), (131072, 131072)):
         plan = plan_of(queries, keys, block=(None, None), heads=8)
-        assert np.prod(plan.rows) * np.prod(plan.block) <= limit
+        assert np.prod(plan.at_once) * np.prod(plan.block) <= limit
         assert min(plan.block) >= 16
+
+
+@pytest.mark.parametrize("platform", ["cpu", "gpu"])
+@pytest.mark.parametrize("group", [1, 4, 8])
+def test_groups_of_heads_fit_what_is_held_at_once(group, platform):
+    """The query heads of a key head are computed together, and count together."""
+    weights = (4, 8, 4096, 4096)
+    plan = _plan.make_plan(
+        weights,
+        key_heads=8 // group,
+        drawn=weights,
+        is_causal=False,
+        window=None,
+        platform=platform,
+        devices=1,
+    )
+    held = np.prod(plan.at_once) * plan.group * np.prod(plan.block)
+    assert plan.group == group and plan.block[0] >= 16
+    assert held <= _plan._TILE_ENTRIES[platform]
+    assert held > _plan._TILE_ENTRIES[platform] / 4
 
 
 def test_blocks_of_narrow_strips_are_longer_unless_they_are_given():
@@ -119,7 +139,7 @@ def test_rows_keep_whole_what_devices_may_share():
         platform="cpu",
         devices=8,
     )
-    assert plan.rows == (4, 2) and plan.steps == (3, 1)
+    assert plan.at_once == (4, 2) and plan.steps == (3, 1)
 
 
 def test_positions_beyond_one_word_are_those_of_python():
@@ -134,7 +154,7 @@ def test_positions_beyond_one_word_are_those_of_python():
         drawn=shape,
         is_causal=False,
         window=None,
-        rows=(1, 1),
+        at_once=(1, 1),
         pane=(32768, 32768),
         strips=(_plan.Strip(0, 0, 1),),
         block=(16, 32),

@@ -246,6 +246,19 @@ def test_draws_for_several_platforms_are_one_site_where_they_are_equal(transform
             assert "same key" not in result.kinds
 
 
+def test_a_choice_costs_what_its_most_expensive_branch_does():
+    """One of its branches runs: costs are not those of all of them together."""
+
+    def technique(key, x):
+        some = lambda: jaxdrop.prng.uniform(key, (7,)).sum()
+        many = lambda: jaxdrop.prng.uniform(key, (9, 2)).sum()
+        return lax.cond(x.sum() > 0, some, many) + x
+
+    technique.__name__ = "jaxdrop.dropout"
+    site = only_site(lambda k, x: jax.jit(technique)(k, x), KEY, X)
+    assert (site.mask_shape, site.random_bits) == ((9, 2), 32 * 18)
+
+
 def test_masks_drawn_twice_with_one_key_are_two_sites():
     mask = lambda k, x: jaxdrop.masks.bernoulli(k, x.shape, rate=0.5)
     result = audit(lambda k, x: mask(k, x) ^ mask(k, 2 * x), KEY, X)

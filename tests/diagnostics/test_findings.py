@@ -185,6 +185,8 @@ def test_single_entries_of_feature_maps(conv, drop):
     assert kinds(lambda k, x: head(drop(k, pooled(x))), KEY, IMAGES) == {"convolution"}
     channels = lambda k, x: jaxdrop.spatial_dropout(k, x, rate=0.5)
     assert not kinds(lambda k, x: head(channels(k, pooled(x))), KEY, IMAGES)
+    blocks = lambda k, x: jaxdrop.drop_block(k, x, rate=0.3, block_size=2)
+    assert not kinds(lambda k, x: head(blocks(k, maps(x))), KEY, IMAGES)
     shared = lambda k, x: jaxdrop.dropout(k, x, rate=0.5, broadcast_dims=(1, 2))
     assert not kinds(lambda k, x: head(shared(k, pooled(x))), KEY, IMAGES)
     flat = lambda k, x: drop(k, pooled(x).reshape(len(x), -1)).sum(-1)
@@ -235,6 +237,22 @@ def test_a_fresh_mask_for_a_state_at_every_step():
     xs = jnp.ones((5, 4, 8))
     assert kinds(functools.partial(recurrence, fresh=True), KEY, xs) == {"recurrent"}
     assert not kinds(functools.partial(recurrence, fresh=False), KEY, xs)  # as in Gal
+
+
+@pytest.mark.parametrize("distance", [1, 2, 4])
+def test_noise_that_reaches_a_state_late_is_followed(distance):
+    """It is handed on from array to array of a state, one at each step of a loop."""
+
+    def network(key, x):
+        def step(carry, k):
+            first = drop(k, x)
+            return (first, *carry[:-1]), None
+
+        carry = (x,) * (distance + 1)
+        carry, _ = lax.scan(step, carry, jax.random.split(key, distance + 2))
+        return batch_norm(carry[-1]) @ W
+
+    assert kinds(network, KEY, X) == {"batch norm"}
 
 
 def test_dropout_of_what_goes_into_or_out_of_a_recurrence_is_no_fault():

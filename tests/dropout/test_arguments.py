@@ -41,7 +41,7 @@ def test_what_cannot_be_meant_is_named(key):
         masks.blocks(key, 4, rate=0.5)
     with pytest.raises(ValueError, match="shape must not be negative"):
         masks.bernoulli(key, (-1,), rate=0.5)
-    with pytest.raises(ValueError, match="params and reference must have one struct"):
+    with pytest.raises(ValueError, match="must have the same structure"):
         jaxdrop.mixout(key, jnp.ones(3), {"a": jnp.ones(3)}, rate=0.5)
 
 

@@ -71,17 +71,17 @@ UNKNOWN = [
     ),
     (
         lambda key, x: jaxdrop.dot_product_attention(key, x, LONG, LONG, **HALF),
-        r"query may have a symbolic batch only.*\(1, batch, 2, 4\); export with",
+        r"only the batch of query may be symbolic.*\(1, batch, 2, 4\); export with",
     ),
     (
         lambda key, x: jaxdrop.dot_product_attention(
             key, *(x[..., None],) * 3, implementation="pallas", **HALF
         ),
-        "does not take a symbolic batch; leave implementation out",
+        "does not take a symbolic batch; use the default",
     ),
     (
         lambda key, x: jaxdrop.dot_product_attention(key, LONG, x, x, **HALF),
-        r"key_ may have a symbolic batch only.*\(1, batch, 2, 4\); export with",
+        r"only the batch of key_ may be symbolic.*\(1, batch, 2, 4\); export with",
     ),
 ]
 

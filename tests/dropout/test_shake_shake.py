@@ -69,9 +69,9 @@ def test_evaluation_is_the_mean_of_the_branches(key):
 
 
 def test_rejects_branches_that_do_not_match(key):
-    with pytest.raises(ValueError, match="one shape"):
+    with pytest.raises(ValueError, match="the same shape"):
         jaxdrop.shake_shake(key, jnp.ones((2, 3)), jnp.ones((3, 3)))
-    with pytest.raises(TypeError, match="one dtype"):
+    with pytest.raises(TypeError, match="the same dtype"):
         jaxdrop.shake_shake(key, jnp.ones(3), jnp.ones(3, jnp.bfloat16))
     with pytest.raises(ValueError, match="shake_shake: batch_axis: axis 2"):
         jaxdrop.shake_shake(key, jnp.ones((2, 3)), jnp.ones((2, 3)), batch_axis=2)

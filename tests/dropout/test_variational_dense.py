@@ -137,13 +137,13 @@ def test_half_precision_is_accumulated_in_single(key):
 
 def test_rejects_shapes_that_do_not_match(key):
     ones = jnp.ones
-    with pytest.raises(ValueError, match=r"one shape \(inputs, outputs\)"):
+    with pytest.raises(ValueError, match=r"the same shape \(inputs, outputs\)"):
         jaxdrop.variational_dense(key, ones((2, 3)), ones((3, 4)), ones((3, 5)))
     with pytest.raises(ValueError, match=r"x must have shape \(\*batch, 3\)"):
         jaxdrop.variational_dense(key, ones((2, 4)), ones((3, 4)), ones((3, 4)))
     with pytest.raises(ValueError, match="variational_dense needs a PRNG key"):
         jaxdrop.variational_dense(None, ones((2, 3)), ones((3, 4)), ones((3, 4)))
-    with pytest.raises(ValueError, match="one shape"):
+    with pytest.raises(ValueError, match="the same shape"):
         jaxdrop.variational_penalty(ones((3, 4)), ones((4,)))
 
 

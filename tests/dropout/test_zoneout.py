@@ -55,7 +55,7 @@ def test_half_precision_is_averaged_in_single(key):
 
 
 def test_rejects_states_that_do_not_match(key):
-    with pytest.raises(ValueError, match="one shape"):
+    with pytest.raises(ValueError, match="the same shape"):
         jaxdrop.zoneout(key, jnp.ones((2, 3)), jnp.ones((3,)), rate=0.1)
-    with pytest.raises(TypeError, match="one dtype"):
+    with pytest.raises(TypeError, match="the same dtype"):
         jaxdrop.zoneout(key, jnp.ones(3), jnp.ones(3, jnp.bfloat16), rate=0.1)

@@ -1,7 +1,5 @@
 """The comparison of regularizers: its methods, its training and its two evaluations."""
 
-import csv
-import io
 import sys
 from dataclasses import replace
 
@@ -12,14 +10,12 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
-from rich.console import Console
-from rich.measure import Measurement
 
 import jaxdrop
-from comparison import figures, gains, report, sweep
-from comparison.evaluation import Scores, evaluate, monte_carlo, weight_scaling
-from comparison.methods import ALL_METHODS, METHODS
-from comparison.training import Curves, Recipe, train
+from comparison import sweep
+from comparison.evaluation import evaluate, monte_carlo, weight_scaling
+from comparison.methods import ALL_METHODS
+from comparison.training import Recipe, train
 from data import load
 from jaxdrop import metrics, penalties
 
@@ -226,77 +222,6 @@ def test_scores_are_those_of_each_seed(images, states):
     assert float(scores.ece[1]) == pytest.approx(float(ece), abs=1e-5)
 
 
-def outcomes():
-    """Two methods with scores that are easy to recognise, of two seeds."""
-    bins = metrics.calibration_bins(np.eye(10, dtype=np.float32), np.arange(10))
-    bins = jax.tree.map(lambda leaf: np.stack([leaf, leaf]), bins)
-
-    def scores(error):
-        both = np.array([error - 0.01, error + 0.01])
-        return Scores(both, both, both, bins, np.zeros((2, 5), bool))
-
-    curves = Curves(np.full((2, 3), 0.1), np.full((2, 3), 0.2))
-    return [
-        report.Outcome(
-            METHOD["none"], curves, {report.WEIGHT_SCALING: scores(0.06)}, 2
-        ),
-        report.Outcome(
-            METHOD["dropout"],
-            curves,
-            {report.WEIGHT_SCALING: scores(0.04), report.MC_DROPOUT: scores(0.05)},
-            3,
-        ),
-    ]
-
-
-def test_the_table_has_means_standard_errors_and_dashes():
-    console = Console(width=100, record=True, file=io.StringIO())
-    console.print(report.table(outcomes(), title="a title", num_samples=50))
-    lines = console.export_text().splitlines()
-    none = next(line.split() for line in lines if line.startswith(" none"))
-    dropout = next(line.split() for line in lines if line.startswith(" dropout"))
-    assert none == ["none", "6.00±1.00", "0.060", "6.0", "–", "–", "–", "2"]
-    assert dropout[1:] == [
-        "4.00±1.00",
-        "0.040",
-        "4.0",
-        "5.00±1.00",
-        "0.050",
-        "5.0",
-        "3",
-    ]
-
-
-def test_the_table_of_all_methods_fits_80_columns():
-    rows = [outcomes()[1]._replace(method=method) for method in METHODS]
-    measured = report.table(rows, title="a title", num_samples=50)
-    assert Measurement.get(Console(), Console().options, measured).maximum <= 80
-
-
-def test_the_file_has_a_row_for_each_method_prediction_and_seed(tmp_path):
-    report.write_csv(tmp_path / "results.csv", outcomes())
-    with (tmp_path / "results.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert [(row["method"], row["prediction"], row["seed"]) for row in rows] == [
-        ("none", "weight scaling", "0"),
-        ("none", "weight scaling", "1"),
-        ("dropout", "weight scaling", "0"),
-        ("dropout", "weight scaling", "1"),
-        ("dropout", "MC dropout", "0"),
-        ("dropout", "MC dropout", "1"),
-    ]
-    assert float(rows[5]["error"]) == pytest.approx(0.06)
-
-
-@pytest.mark.parametrize(
-    "draw", [figures.learning_curves, figures.reliability_diagrams]
-)
-def test_a_figure_has_a_panel_for_each_method(draw):
-    figure = draw(outcomes() * 3, title="a title")
-    assert len(figure.axes) == 6
-    assert len(figure.legends) == 1
-
-
 def test_missing_data_is_one_line_and_exit_code_2(monkeypatch, capsys):
     monkeypatch.delenv("JAXDROP_DATA", raising=False)
     monkeypatch.setattr(sys, "argv", ["compare_regularizers.py", "--dataset", "mnist"])
@@ -307,20 +232,21 @@ def test_missing_data_is_one_line_and_exit_code_2(monkeypatch, capsys):
     assert message.count("\n") == 1 and message.startswith("mnist needs local files")
 
 
-def test_intervals_of_gains_cover_seeds_and_images():
-    rng = np.random.default_rng(0)
-    images = rng.random(400)  # how hard an image is, for all networks
-
-    def outcome(name, shift):
-        chance = np.clip(images * 0.2 + shift, 0, 1)
-        wrong = rng.random((5, 400)) < chance
-        score = Scores(wrong.mean(1), None, None, None, wrong)
-        method = replace(METHODS[0], name=name)
-        return report.Outcome(method, None, {report.WEIGHT_SCALING: score}, 0.0)
-
-    found = gains.gains([outcome("none", 0.1), outcome("a", 0.0), outcome("b", 0.1)])
-    assert [gain.name for gain in found] == ["a", "b"]
-    assert found[0].high < 0 and found[0].low < found[0].difference < found[0].high
-    assert found[1].low < 0 < found[1].high
-    one = gains.gains([outcome("none", 0.1), outcome("b", 0.1)])[0]
-    assert one.high - one.low < found[1].high - found[1].low  # corrected for two
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--study", "rate", "--methods", "none"), "leave --methods out"),
+        (("--study", "size", "--methods", "dropout"), "leave --methods out"),
+        (("--study", "table9", "--methods", "none"), "leave --methods out"),
+        (("--study", "rate", "--strengths", "usual"), "not options of a --study"),
+        (("--strange", "letters"), "takes --dataset mnist"),
+        (("--methods", "nothing"), "invalid choice: 'nothing'"),
+    ],
+)
+def test_options_that_would_be_ignored_are_refused(
+    arguments, message, monkeypatch, capsys
+):
+    monkeypatch.setattr(sys, "argv", ["compare_regularizers.py", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        compare_regularizers.main()
+    assert caught.value.code == 2 and message in capsys.readouterr().err

@@ -134,7 +134,7 @@ def test_labels_that_cannot_be_mixed_are_refused(function, key):
     x = jnp.ones((N, 4, 4, 1))
     with pytest.raises(TypeError, match=r"got int32; use jax.nn.one_hot"):
         function(key, x, jnp.arange(N), alpha=1.0)
-    with pytest.raises(ValueError, match="are not of one batch"):
+    with pytest.raises(ValueError, match="must have the same batch size"):
         function(key, x, jnp.eye(N - 1), alpha=1.0)
 
 

@@ -56,6 +56,23 @@ def test_a_mesh_changes_no_sample(count, chunk_size, mesh, net, key):
     assert_like_one_device(result, net, key, count)
 
 
+@pytest.mark.parametrize("count", [16, 13])
+def test_eight_devices_draw_what_one_does(count, net, key):
+    eight = jax.make_mesh((8,), ("samples",), axis_types=(AxisType.Auto,))
+    result = mc.predict(
+        net.apply,
+        key,
+        net.params,
+        net.x,
+        num_samples=count,
+        reducers=REDUCERS,
+        mesh=eight,
+        keep_samples=True,
+    )
+    np.testing.assert_array_equal(result.samples, net.samples(key, count))
+    assert_like_one_device(result, net, key, count)
+
+
 def test_resuming_and_stopping_work_on_a_mesh(mesh, net, key):
     run = lambda n, **kw: mc.predict(
         net.apply,

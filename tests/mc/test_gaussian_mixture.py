@@ -108,7 +108,7 @@ def test_outputs_that_are_no_pair_are_named(samples, targets, reduce):
     mean, variance = samples
     with pytest.raises(ValueError, match=r"takes outputs \(mean, spread\).*got dict"):
         reduce(mc.gaussian_mixture(), {"mean": mean, "variance": variance})
-    with pytest.raises(ValueError, match="mean and variance must have one shape"):
+    with pytest.raises(ValueError, match="mean and variance must have the same shape"):
         reduce(mc.gaussian_mixture(), (mean, variance[:, :3]))
     with pytest.raises(ValueError, match="targets must have the shape of the means"):
         reduce(mc.gaussian_mixture(targets=targets[:, 0]), samples)

@@ -103,6 +103,30 @@ def test_linen_and_nnx_say_the_same_of_one_network(model, x, key):
     assert (jnp.abs(ours.stats["mean"] - scaled) < 5 * ours.stderr["mean"]).all()
 
 
+def test_one_site_with_one_key_has_one_prediction_in_linen_and_nnx(x, key):
+    """Where a key is given with the call, masks are equal, and so are statistics."""
+    weights = jnp.cos(jnp.arange(x.shape[-1] * 5.0)).reshape(-1, 5)
+    of_nnx, of_linen = jaxdrop.nnx.Dropout(0.3), jaxdrop.linen.Dropout(0.3)
+    calls = (
+        lambda key, x: of_nnx(x, rngs=key) @ weights,
+        lambda key, x: of_linen.apply({}, x, False, key) @ weights,
+    )
+    first, second = (
+        jax.jit(
+            lambda key, x, call=call: mc.predict(
+                call, key, x, num_samples=40, chunk_size=7, reducers="classification"
+            )
+        )(key, x)
+        for call in calls
+    )
+    for a, b in zip(
+        jax.tree.leaves((first.stats, first.stderr)),
+        jax.tree.leaves((second.stats, second.stderr)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
+
+
 @pytest.mark.parametrize("fail", [False, True])
 def test_a_prediction_leaves_the_model_as_it_was(fail, model, x, key):
     model.train()

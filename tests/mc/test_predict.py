@@ -1,13 +1,14 @@
 """Prediction: the same samples whatever way they are drawn, and honest statistics."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from chance import assert_mean
+from chance import assert_mean, assert_uncorrelated
 from jaxdrop import mc
 
 KEPT = {"keep_samples": True}
@@ -86,6 +87,59 @@ def test_a_resumed_prediction_is_the_whole_one(net, key):
     whole = predict(16)
     for name in ("mean", "var"):
         np.testing.assert_allclose(rest.stats[name], whole.stats[name], rtol=2e-6)
+
+
+REDUCERS = {
+    "moments": mc.moments(),
+    "covariance": mc.covariance(),
+    "label": mc.categorical(),
+    "votes": mc.votes(),
+    "quantiles": mc.quantiles(capacity=128),
+}
+
+
+def test_every_statistic_of_a_resumed_prediction_is_that_of_the_whole(net, key):
+    """40 samples and 24 more are the 64 samples; and merging has no order."""
+
+    @jax.jit
+    def predict_both(params, x):
+        run = functools.partial(
+            mc.predict, net.apply, key, params, x, reducers=REDUCERS, chunk_size=8
+        )
+        first = run(num_samples=40)
+        rest = run(num_samples=24, state=first.state, keep_samples=True)
+        return rest, run(num_samples=64, keep_samples=True)
+
+    rest, whole = predict_both(net.params, net.x)
+    np.testing.assert_array_equal(rest.samples, whole.samples[40:])
+    assert rest.count == whole.count == 64
+    pairs = zip(
+        jax.tree.leaves_with_path((rest.stats, rest.stderr)),
+        jax.tree.leaves((whole.stats, whole.stderr)),
+        strict=True,
+    )
+    for (path, resumed), expected in pairs:
+        np.testing.assert_allclose(
+            resumed, expected, rtol=1e-5, atol=1e-6, err_msg=jax.tree_util.keystr(path)
+        )
+
+
+@pytest.mark.parametrize("name", REDUCERS)
+def test_states_may_be_merged_in_either_order(name):
+    reducer, rng = REDUCERS[name], np.random.default_rng(0)
+    start = reducer.init(jax.ShapeDtypeStruct((2, 3), jnp.float32))
+    fill = lambda n: reducer.update(
+        start, rng.normal(size=(n, 2, 3)).astype(np.float32), jnp.ones(n, bool)
+    )
+
+    @jax.jit
+    def results(a, b):
+        merged = reducer.merge(a, b), reducer.merge(b, a)
+        return [reducer.finalize(state) for state in merged]
+
+    one, other = results(fill(48), fill(32))
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
 def test_states_of_other_keys_are_merged_by_the_reducer(net, key):
@@ -254,6 +308,18 @@ def test_keys_that_change_when_batched_give_the_same_samples_in_chunks(impl, net
     np.testing.assert_array_equal(run(4).samples, run(1).samples)
 
 
+def test_batched_keys_of_rbg_have_the_moments_of_dropout():
+    """In chunks too, where such keys would draw other bits, and perhaps the same."""
+    key, x = jax.random.key(0, impl="rbg"), jnp.linspace(0.5, 2.0, 6)
+    drop = lambda key, x: jnp.where(jax.random.bernoulli(key, 0.7, x.shape), x / 0.7, 0)
+    run = jax.jit(lambda: mc.samples(drop, key, x, num_samples=4000, chunk_size=8))
+    drawn = np.asarray(run())
+    assert_mean(drawn, x)
+    assert_mean((drawn - np.asarray(x)) ** 2, np.asarray(x) ** 2 * 0.3 / 0.7)
+    assert_uncorrelated(drawn[:-1, 0], drawn[1:, 0])
+    assert_uncorrelated(drawn[:-8, 0], drawn[8:, 0])  # places in a chunk
+
+
 @pytest.mark.parametrize("tol, chunk_size", [(0.6, 1), (0.3, 7)])
 def test_sampling_stops_when_the_error_is_small(tol, chunk_size, net, key):
     predict = jax.jit(
@@ -277,6 +343,16 @@ def test_sampling_stops_when_the_error_is_small(tol, chunk_size, net, key):
     assert count == 20 or before.stderr["mean"].max() > tol
     expected = net.samples(key, count)
     np.testing.assert_allclose(result.stats["mean"], expected.mean(0), atol=1e-5)
+
+
+@pytest.mark.parametrize("least, count", [(1, 4), (4, 4), (10, 12)])
+def test_no_fewer_samples_are_drawn_than_asked_for(least, count, key):
+    """However small their error is, which few samples may underestimate."""
+    nearly_equal = lambda key: 1 + 1e-6 * jax.random.normal(key)
+    result = mc.predict(
+        nearly_equal, key, num_samples=40, tol=1.0, min_samples=least, check_every=4
+    )
+    assert result.converged and result.count == count
 
 
 def test_a_tolerance_that_is_not_reached_is_told(net, key):

@@ -1,5 +1,6 @@
 """Quantiles: NumPy's for few samples, close to them for many."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -59,12 +60,35 @@ def test_equal_samples_and_infinite_ones(reduce):
     assert reduce(reducer, ends)[0]["quantiles"][1, 0] == 1
 
 
-def test_a_missing_sample_is_not_passed_over(reduce):
+@pytest.mark.parametrize("place, parts", [(3, 1), (22, 2), (39, 2)])
+def test_a_missing_sample_is_not_passed_over(place, parts, reduce):
+    """Whether it has been summarised or not, in whichever of two merged states."""
     samples = np.ones((40, 2), np.float32)
-    samples[3, 1] = np.nan
-    reducer = mc.quantiles((0.5,), capacity=16)
-    found = reduce(reducer, samples, chunks=5)[0]["quantiles"]
+    samples[place, 1] = np.nan
+    reducer = mc.quantiles((0.5,), capacity=8)
+    found = reduce(reducer, samples, chunks=5, parts=parts)[0]["quantiles"]
     assert found[0, 0] == 1 and jnp.isnan(found[0, 1])
+
+
+def test_unequal_states_are_merged_by_their_numbers_of_samples():
+    """A state of many samples is not outweighed by one of few, nor forgotten."""
+    reducer = mc.quantiles((0.5,), capacity=32)
+    start = reducer.init(jax.ShapeDtypeStruct((), jnp.float32))
+    fill = lambda x: reducer.update(start, x, jnp.ones(x.shape, bool))
+
+    @jax.jit
+    def both(few, many):
+        states = fill(few), fill(many)
+        merged = [reducer.merge(*pair) for pair in (states, states[::-1])]
+        return [(reducer.finalize(m), reducer.stderr(m)) for m in merged]
+
+    few, many = jnp.linspace(0.0, 1.0, 100), jnp.linspace(1.0, 2.0, 900)
+    level_error = np.sqrt(0.25 / 1000)  # of the median; the density is 0.9 there
+    for stats, errors in both(few, many):
+        median = np.quantile(jnp.concatenate([few, many]), 0.5)
+        assert abs(float(stats["quantiles"][0]) - median) < 3 / 32
+        ratio = float(errors["quantiles"][0]) / (level_error / 0.9)
+        assert 0.3 < ratio < 2
 
 
 def test_one_sample_is_all_its_quantiles_and_has_no_error(reduce):

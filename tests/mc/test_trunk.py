@@ -210,6 +210,42 @@ def test_constants_and_effects_of_both_parts_are_kept(net, key):
     assert sorted(seen) == ["head"] * 3 + ["trunk"]
 
 
+def test_an_effect_alone_is_work_that_is_done_once(net, key):
+    """A compiled function is opened for it, however little else there is to share."""
+    seen = []
+
+    @jax.jit
+    def apply(key, x):
+        jax.debug.callback(lambda: seen.append("trunk"))
+        return x * jax.random.normal(key, x.shape)
+
+    jax.block_until_ready(mc.samples(apply, key, net.x, num_samples=3))
+    jax.effects_barrier()
+    assert seen == ["trunk"]
+
+
+def test_a_call_with_shardings_is_not_opened(net, key):
+    """Its equations alone would lose them."""
+    mesh = jax.make_mesh((2,), ("d",), axis_types=(jax.sharding.AxisType.Auto,))
+    rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("d"))
+    whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    calls = {
+        "in": jax.jit(net.apply, in_shardings=(whole, whole, rows)),
+        "out": jax.jit(net.apply, out_shardings=rows),
+    }
+    for name, call in calls.items():
+        function = lambda key, params, x, call=call: 2 * call(key, params, x)
+        program = traced(function, key, net.params, net.x)
+        _, head = split(program)
+        called = [e for e in head.jaxpr.eqns if _programs.jitted_name(e) is not None]
+        assert len(called) == 1, name
+        shardings = called[0].params[f"{name}_shardings"]
+        assert rows in shardings or any(s == rows for s in shardings)
+        drawn = mc.samples(function, key, net.params, net.x, num_samples=2)
+        expected = jnp.stack([2 * y for y in net.samples(key, 2)])
+        np.testing.assert_array_equal(drawn, expected)
+
+
 def test_functions_with_references_run_whole(net, key):
     def apply(key, x):
         memory = jax.new_ref(x @ x.T)

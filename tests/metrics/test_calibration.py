@@ -61,6 +61,21 @@ def test_a_calibrated_model_of_a_million_examples_has_no_error(key):
     assert error < 0.003
 
 
+def test_the_debiased_error_of_a_calibrated_model_is_zero(key):
+    """Within five standard errors, over repetitions of a hundred thousand examples."""
+    debiased = jax.jit(metrics.debiased_calibration_error)
+
+    def repeat(key):
+        of_label, of_hit = jax.random.split(key)
+        p = jax.random.uniform(of_label, (10**5,), minval=0.5)
+        labels = (jax.random.uniform(of_hit, p.shape) >= p).astype(jnp.int32)
+        return debiased(jnp.stack([p, 1 - p], -1), labels)
+
+    found = np.array([repeat(k) for k in jax.random.split(key, 20)])
+    assert_mean(found, 0.0)
+    assert np.abs(found).max() < 1e-4  # of squares; the plain ones are all above 0
+
+
 def test_sums_over_a_million_equal_confidences_do_not_drift():
     p = np.full(10**6, 0.999, np.float32)
     error = metrics.expected_calibration_error(two_classes(p), np.zeros(p.size, int))

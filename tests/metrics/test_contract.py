@@ -260,6 +260,15 @@ def test_no_examples_give_nan(name):
     assert jnp.isnan(result).all()
 
 
+@for_every_metric
+def test_low_precision_gives_what_its_numbers_give_in_float32(name):
+    metric, compiled, data, _ = row(name)
+    narrow = jnp.bfloat16
+    low = [a.astype(narrow) if a.dtype == np.float32 else a for a in data]
+    wide = [a.astype(np.float32) if a.dtype == narrow else a for a in low]
+    np.testing.assert_allclose(jax.jit(metric)(*low), compiled(*wide), rtol=2e-6)
+
+
 def test_low_precision_is_widened_before_anything_is_computed():
     probs, labels = classified(np.random.default_rng(0), N)
     low = jnp.asarray(probs, jnp.bfloat16)

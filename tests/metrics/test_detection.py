@@ -90,6 +90,19 @@ def test_what_is_undefined_is_nan(metric):
         assert jnp.isnan(metric(scores, np.ones(3, int)))  # no negatives
 
 
+@pytest.mark.parametrize("metric", [metrics.auroc, metrics.fpr_at_tpr])
+@pytest.mark.parametrize("place", range(4))
+def test_a_score_that_is_nan_leaves_it_unknown(metric, place):
+    """Of whichever class, and wherever sorting would put it."""
+    scores = np.array([0.1, 0.4, 0.35, 0.8], np.float32)
+    labels = np.array([0, 0, 1, 1])
+    assert np.isfinite(metric(scores, labels))
+    scores[place] = np.nan
+    assert np.isnan(metric(jnp.asarray(scores), labels))
+    weights = np.arange(4) != place
+    assert np.isfinite(metric(jnp.asarray(scores), labels, weights=weights))
+
+
 def test_labels_must_be_bools_or_integers():
     with pytest.raises(TypeError, match="labels must be integers, got an array"):
         metrics.auroc(np.zeros(3), np.array([0.0, 1.0, 0.5]))
@@ -120,3 +133,18 @@ def test_integers_that_float32_cannot_tell_apart_are_no_ties(dtype):
     assert metrics.average_precision(scores, labels) == 1
     assert metrics.fpr_at_tpr(scores, labels) == 0
     assert metrics.auroc(scores[None], labels[None]) == 1
+
+
+@pytest.mark.parametrize("place", [0, 1, 2, 3])
+@pytest.mark.parametrize(
+    "metric", [metrics.auroc, metrics.average_precision, metrics.fpr_at_tpr]
+)
+def test_a_score_or_weight_that_is_not_valid_gives_nan_at_every_rank(metric, place):
+    scores, labels = np.array([0.1, 0.4, 0.35, 0.8]), np.array([0, 0, 1, 1])
+    assert np.isfinite(metric(scores, labels))
+    for wrong in (np.nan, -1.0):
+        weights = np.ones(4)
+        weights[place] = wrong
+        assert np.isnan(metric(scores, labels, weights=weights)), wrong
+    scores[place] = np.nan
+    assert np.isnan(metric(scores, labels))

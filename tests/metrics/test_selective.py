@@ -128,3 +128,14 @@ def test_accuracy_at_a_share_that_is_rejected():
     with pytest.raises(ValueError, match="rejected must be between 0 and 1"):
         curve.accuracy_at(-0.1)
     assert np.isnan(metrics.risk_coverage(confidence, 1 - correct).coverage_at(np.nan))
+
+
+@pytest.mark.parametrize("number", [1, 3, 7, 10, 1000, 10007])
+def test_the_ends_of_a_curve_are_exact(number):
+    random = np.random.default_rng(number)
+    confidence, losses, weights = random.uniform(size=(3, number)).astype(np.float32)
+    for of_weights in (None, weights):
+        rejection = metrics.accuracy_rejection(confidence, losses, weights=of_weights)
+        assert rejection.rejected[0] == 0 and (jnp.diff(rejection.rejected) >= 0).all()
+        curve = metrics.risk_coverage(confidence, losses, weights=of_weights)
+        assert curve.coverage[-1] == 1 and (jnp.diff(curve.coverage) >= 0).all()

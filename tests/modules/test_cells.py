@@ -68,7 +68,9 @@ LINEN = {
 GATED = [("lstm", False), ("simple", False), ("gru", False), ("gru", True)]
 
 
-@pytest.mark.parametrize("name, per_gate", [*GATED, ("optimized", True)])
+@pytest.mark.parametrize(
+    "name, per_gate", [*GATED, ("lstm", True), ("optimized", True)]
+)
 def test_nnx_products_see_one_mask_at_all_steps_and_memory_sees_none(x, name, per_gate):
     build, step, gates = NNX[name]
     plain, weights = build()
@@ -118,6 +120,21 @@ def test_masks_differ_over_sequences_examples_and_gates_and_have_the_rate(key):
     assert_uncorrelated(first[:-1], first[1:])
     assert_uncorrelated(first[:, :-1], first[:, 1:])
     assert_uncorrelated(carries[0].inputs, carries[0].state[..., :30])
+
+
+def test_masks_of_inputs_and_state_are_independent(key):
+    """Also where they have one shape, and one key would give one mask."""
+    halves = {"input_rate": 0.5, "state_rate": 0.5}
+    cells = (
+        jaxdrop.nnx.VariationalCell(
+            nnx.GRUCell(40, 40, rngs=nnx.Rngs(0)), **halves, rngs=nnx.Rngs(0)
+        ).initialize_carry((30, 40), nnx.Rngs(0).carry),
+        jaxdrop.linen.VariationalCell(
+            nn.GRUCell(40), **halves, deterministic=False
+        ).initialize_carry(key, (30, 40)),
+    )
+    for carry in cells:
+        assert_uncorrelated(carry.inputs, carry.state)
 
 
 def test_evaluation_is_the_plain_cell_and_draws_nothing(x, key):
@@ -223,6 +240,20 @@ def test_zoneout_keeps_old_values_afresh_at_every_step(key, framework):
         np.testing.assert_array_equal(y, carry.cell[1])
         kept.append(is_old[0])
     assert_uncorrelated(*kept)
+
+
+@pytest.mark.parametrize("framework", ["nnx", "linen"])
+def test_zones_of_memory_and_state_are_independent(key, framework):
+    """Also at one rate, where one key would keep the same units of both."""
+    cell, plain, carry = zoneout_cell(framework, state_rate=0.5, memory_rate=0.5)
+    x = jax.random.normal(key, (400, INPUTS))
+    new, _ = plain(carry.cell, x)
+    following, _ = cell(carry, x)
+    memory, state = (
+        np.asarray(a != b) for a, b in zip(following.cell, new, strict=True)
+    )
+    assert_frequency(memory, 0.5)
+    assert_uncorrelated(memory, state)
 
 
 @pytest.mark.parametrize("framework", ["nnx", "linen"])

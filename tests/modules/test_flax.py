@@ -9,7 +9,7 @@ import pytest
 from flax import errors, linen, nnx
 
 import jaxdrop
-from chance import assert_frequency
+from chance import assert_frequency, assert_uncorrelated
 
 RATES = [round(0.05 * i, 2) for i in range(1, 20)]
 for_every_rate = pytest.mark.parametrize("rate", RATES)
@@ -165,6 +165,51 @@ def test_linen_manual_key_and_missing_keys(key):
         module.apply({}, x, deterministic=True)
     noise = jaxdrop.linen.Dropout(0.5, (), False, "noise")
     assert (noise.apply({}, x, rngs={"noise": key}) != x).any()
+
+
+def test_linen_initialises_without_keys_of_its_own_in_evaluation(key):
+    x = jnp.ones((4, 30))
+    for module in (
+        jaxdrop.linen.Dropout(0.5, deterministic=True),
+        jaxdrop.linen.DropConnectDense(3, 0.5, deterministic=True),
+    ):
+        assert module.init(key, x) is not None
+    training = jaxdrop.linen.Dropout(0.5, deterministic=False)
+    y, _ = training.init_with_output(key, x)  # Flax falls back to "params"
+    assert (y == 0).any() and (y != 0).any()
+
+
+def test_linen_draws_anew_where_a_module_is_called_twice(key):
+    class Twice(linen.Module):
+        @linen.compact
+        def __call__(self, x):
+            """Runs it."""
+            drop = jaxdrop.linen.Dropout(0.5, deterministic=False)
+            return drop(x), drop(x)
+
+    first, second = Twice().apply({}, jnp.ones(200), rngs={"dropout": key})
+    assert_uncorrelated(first != 0, second != 0)
+
+
+def test_nnx_models_may_be_built_as_shapes_and_with_shardings():
+    def build(**options):
+        rngs = nnx.Rngs(0)
+        return nnx.Sequential(
+            nnx.Linear(4, 8, **options, rngs=rngs),
+            jaxdrop.nnx.Dropout(0.5, rngs=rngs),
+        )
+
+    shapes = nnx.eval_shape(build)
+    kernel = shapes.layers[0].kernel.get_value()
+    assert isinstance(kernel, jax.ShapeDtypeStruct) and kernel.shape == (4, 8)
+    spread = nnx.with_partitioning(nnx.initializers.lecun_normal(), (None, "m"))
+    mesh = jax.make_mesh((2,), ("m",), axis_types=(jax.sharding.AxisType.Auto,))
+    with jax.set_mesh(mesh):
+        model = nnx.jit(build, static_argnames="kernel_init")(kernel_init=spread)
+    plain = build()
+    assert model.layers[1].rngs.count[...] == plain.layers[1].rngs.count[...] == 0
+    x = jnp.ones((3, 4))
+    np.testing.assert_allclose(model(x), plain(x), rtol=1e-6)
 
 
 def test_linen_lifted_transforms_split_keys_or_share_them(key):

@@ -7,6 +7,7 @@ import pytest
 from flax import linen, nnx
 
 import jaxdrop
+from chance import assert_uncorrelated
 from specimens import LINEN, NNX
 
 
@@ -71,6 +72,33 @@ def test_nnx_passes_depend_on_the_key_alone(x, key, mode):
     assert (one != other).any()
     jitted = jax.jit(jaxdrop.nnx.mc_apply)(key, model, x)
     np.testing.assert_allclose(jitted, one, rtol=1e-5, atol=1e-6)
+
+
+def test_nnx_passes_do_not_depend_on_draws_before(x, key):
+    """Counts of draws restart: a model that has trained predicts what its twin does."""
+    model = Net(nnx.Rngs(0))
+    model.eval()
+    before = jaxdrop.nnx.mc_apply(key, model, x)
+    for drop in (model.theirs, model.attention):
+        drop.rngs.count[...] += 3
+    np.testing.assert_array_equal(jaxdrop.nnx.mc_apply(key, model, x), before)
+
+
+def test_nnx_sites_of_one_pass_draw_apart(key):
+    class Twins(nnx.Module):
+        def __init__(self):
+            self.first, self.second = (jaxdrop.nnx.Dropout(0.5) for _ in range(2))
+            self.third = nnx.Dropout(0.5, rngs=nnx.Rngs(0))
+            self.fourth = nnx.Dropout(0.5, rngs=nnx.Rngs(0))
+
+        def __call__(self, x):
+            layers = (self.first, self.second, self.third, self.fourth)
+            return jnp.stack([layer(x) for layer in layers])
+
+    kept = np.asarray(jaxdrop.nnx.mc_apply(key, Twins(), jnp.ones(2000)) != 0)
+    for i in range(4):
+        for j in range(i):
+            assert_uncorrelated(kept[i], kept[j])
 
 
 @pytest.mark.parametrize("mode", ["train", "eval"])

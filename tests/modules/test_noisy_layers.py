@@ -304,6 +304,53 @@ def test_drop_connect_convolutions_agree_with_flax_and_each_other(images, key):
         close(dense.apply({"params": params}, images, mode, key), expected)
 
 
+DILATED = {"kernel_dilation": 2, "padding": "VALID"}
+UPSAMPLED = {"input_dilation": 2, "padding": 1, "use_bias": False}
+
+
+@pytest.mark.parametrize("options", [DILATED, UPSAMPLED, {"padding": "CIRCULAR"}])
+def test_convolutions_take_every_option_of_flax(options, images, key):
+    """In evaluation all of them are Flax's own layer, with the same parameters."""
+    plain = nn.Conv(6, (3, 2), **options)
+    variables = plain.init(key, images)
+    expected = plain.apply(variables, images)
+    close = lambda a: np.testing.assert_allclose(a, expected, rtol=1e-5, atol=1e-5)
+    params = variables["params"]
+    for ours, args in (("DropConnectConv", (0.4,)), ("VariationalConv", ())):
+        of_linen = getattr(jaxdrop.linen, ours)(6, (3, 2), *args, **options)
+        own = of_linen.init(key, images, True)["params"]
+        close(of_linen.apply({"params": {**own, **params}}, images, True))
+        of_nnx = getattr(jaxdrop.nnx, ours)(
+            4, 6, (3, 2), *args, **options, rngs=nnx.Rngs(0)
+        )
+        of_nnx.kernel[...] = params["kernel"]
+        if "bias" in params:
+            of_nnx.bias[...] = params["bias"]
+        close(of_nnx(images, deterministic=True))
+
+
+def test_convolutions_in_half_precision_are_flaxs(images, key):
+    """Parameters stay in float32, and are cast where they are used, the bias too."""
+    plain = nn.Conv(6, (3, 2), dtype=jnp.bfloat16)
+    params = plain.init(key, images)["params"] | {"bias": jnp.linspace(0.1, 0.7, 6)}
+    expected = plain.apply({"params": params}, images)
+    for ours, args in (("DropConnectConv", (0.0,)), ("VariationalConv", ())):
+        layer = getattr(jaxdrop.nnx, ours)(
+            4, 6, (3, 2), *args, dtype=jnp.bfloat16, rngs=nnx.Rngs(0)
+        )
+        layer.kernel[...], layer.bias[...] = params["kernel"], params["bias"]
+        dense = getattr(jaxdrop.linen, ours)(6, (3, 2), *args, dtype=jnp.bfloat16)
+        own = dense.init(key, images, True)["params"] | params
+        trained = (
+            layer(images, rngs=key),
+            dense.apply({"params": own}, images, False, key),
+        )
+        evaluated = layer(images, deterministic=True)
+        for y in (*trained, evaluated, dense.apply({"params": own}, images, True)):
+            assert y.dtype == jnp.bfloat16
+        np.testing.assert_array_equal(evaluated, expected)
+
+
 def test_convolutions_draw_for_each_example_and_match_moments(images, key):
     layer = jaxdrop.nnx.DropConnectConv(
         4,
@@ -446,7 +493,7 @@ def test_errors_say_what_is_wrong(x, key):
         )(jnp.ones((5, 5, 2)))
     with pytest.raises(ValueError, match="init_rate must be between 0 and 1"):
         concrete(nnx.Linear(8, 4, rngs=nnx.Rngs(0)), init_rate=0.0)
-    with pytest.raises(ValueError, match='evaluation="moments" is of the activation'):
+    with pytest.raises(ValueError, match='evaluation="moments" needs the activation'):
         drop_connect(evaluation="moments")
     with pytest.raises(ValueError, match="evaluation must be one of"):
         jaxdrop.linen.DropConnectDense(4, 0.5, evaluation="median")

@@ -64,10 +64,22 @@ def test_the_knobs_are_those_of_the_function(row, name):
 @for_every_module
 def test_calls_have_one_signature(row, name):
     nnx_call = inspect.signature(getattr(jaxdrop.nnx, name).__call__)
-    assert str(nnx_call).replace("'", "").startswith("(self, x: ")
-    assert list(nnx_call.parameters) == ["self", "x", "deterministic", "rngs", "rate"]
+    assert str(nnx_call).replace("'", "").startswith("(self, inputs: ")
+    assert list(nnx_call.parameters) == [
+        "self",
+        "inputs",
+        "deterministic",
+        "rngs",
+        "rate",
+    ]
     linen_call = inspect.signature(getattr(jaxdrop.linen, name).__call__)
-    assert list(linen_call.parameters) == ["self", "x", "deterministic", "rng", "rate"]
+    assert list(linen_call.parameters) == [
+        "self",
+        "inputs",
+        "deterministic",
+        "rng",
+        "rate",
+    ]
     assert linen_call.parameters["rate"].kind is inspect.Parameter.KEYWORD_ONLY
     for signature in (nnx_call, linen_call):
         assert all(signature.parameters[p].default is None for p in ("deterministic",))

@@ -130,6 +130,45 @@ def test_nnx_modules_follow_eval_train_and_view(specimen):
         assert differ(run(nnx.view(module, deterministic=False)), evaluated)
 
 
+@for_nnx
+def test_nnx_modules_draw_from_the_stream_of_their_collection(specimen):
+    """A stream of another name is no source of theirs, when made and when called."""
+    first, again, other = (
+        specimen.make(
+            rngs=nnx.Rngs(params=0, noise=noise, dropout=dropout),
+            rng_collection="noise",
+        )
+        for noise, dropout in ((1, 5), (1, 6), (2, 5))
+    )
+    run = lambda module: outputs(lambda: call(module, specimen.data), times=1)
+    expected = run(first)
+    assert_same(run(again), expected)
+    assert differ(run(other), expected) == specimen.draws
+    if not isinstance(first, nnx.RNN) and hasattr(first, "rng_collection"):
+        given = lambda noise: first(
+            *specimen.data, rngs=nnx.Rngs(dropout=3, noise=noise)
+        )
+        one, two = (outputs(lambda n=n: given(n), times=1) for n in (1, 2))
+        assert differ(one, two)
+
+
+@for_linen
+def test_linen_modules_draw_from_their_collection(specimen):
+    if not specimen.draws:
+        pytest.skip("draws nothing")
+    variables = variables_of(specimen)
+    module = specimen.make(deterministic=False, rng_collection="noise")
+    run = jax.jit(lambda rngs: module.apply(variables, *specimen.data, rngs=rngs))
+    rngs = lambda *seeds: dict(
+        zip(("noise", "dropout"), map(jax.random.key, seeds), strict=True)
+    )
+    first, again, other = (
+        outputs(lambda s=s: run(rngs(*s)), times=1) for s in ((1, 5), (1, 6), (2, 5))
+    )
+    assert_same(again, first)
+    assert differ(other, first)
+
+
 @for_linen
 def test_copies_of_linen_modules_draw_alike(specimen):
     module = specimen.make(deterministic=False)

@@ -99,6 +99,36 @@ def test_linen_masks_reach_the_products_of_a_cell_in_any_dress(name):
         np.testing.assert_allclose(outputs, expected, rtol=2e-4, atol=2e-5)
 
 
+class Prepared(nn.GRUCell):
+    """A GRU after a network of its own, whose layers are named as those of a GRU."""
+
+    @nn.compact
+    def __call__(self, carry, inputs):
+        """One step."""
+        return super().__call__(carry, Preparation(name="prepare")(inputs))
+
+
+class Preparation(nn.Module):
+    """Layers that happen to have the names of products."""
+
+    @nn.compact
+    def __call__(self, x):
+        """Computes features."""
+        size = x.shape[-1]
+        return jnp.tanh(nn.Dense(size, name="in")(nn.Dense(size, name="hr")(x)))
+
+
+def test_linen_layers_of_the_same_name_elsewhere_are_not_masked():
+    cell = jaxdrop.linen.VariationalCell(Prepared(UNITS), **RATES, deterministic=False)
+    variables, start, outputs = run_linen(cell)
+    params = variables["params"]["cell"]
+    prepared = Preparation().apply({"params": params["prepare"]}, X)
+    weights = linen_weights(params, gru, "rzn")
+    masks = factors(start.inputs, 0.4, 3), factors(start.state, 0.5, 3)
+    expected = unrolled(gru, weights, start.cell, prepared, *masks)
+    np.testing.assert_allclose(outputs, expected, rtol=2e-4, atol=2e-5)
+
+
 def test_a_compiled_cell_sees_the_rate_of_each_call():
     """Rates are static for the compiled step, or its arguments."""
     kind = nn.jit(nn.GRUCell)

@@ -484,6 +484,24 @@ def test_orthonormal_kernels_cost_nothing_wide_or_tall():
         assert penalties.orthogonal({"kernel": kernel}) < 1e-11
 
 
+def test_complex_kernels_are_orthonormal_by_their_adjoint():
+    """A unitary kernel costs nothing; one that is orthogonal without it does."""
+    rng = np.random.default_rng(0)
+    drawn = rng.normal(size=(6, 4)) + 1j * rng.normal(size=(6, 4))
+    unitary = np.linalg.qr(drawn)[0].astype(np.complex64)
+    assert penalties.orthogonal({"kernel": jnp.asarray(unitary)}) < 1e-9
+    kernel = drawn.astype(np.complex64)
+    gram = drawn.conj().T @ drawn - np.eye(4)
+    found = penalties.orthogonal({"kernel": jnp.asarray(kernel)})
+    np.testing.assert_allclose(found, (np.abs(gram) ** 2).sum(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("bad", [jnp.inf, -jnp.inf, jnp.nan])
+def test_a_traced_coefficient_that_is_not_finite_gives_nan(bad):
+    priced = lambda c: penalties.l2({"kernel": jnp.ones((2, 2))}, coefficient=c)
+    assert np.isnan(priced(jnp.float32(bad)))
+
+
 def test_a_traced_coefficient_that_is_negative_gives_nan():
     params = {"kernel": jnp.ones((4, 3))}
     for penalty in (penalties.l1, penalties.l2, penalties.group_lasso):

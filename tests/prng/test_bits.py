@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from chance import assert_uncorrelated
 from jaxdrop import prng
 
 SHAPES = [(), (1,), (7,), (97, 31), (2, 1, 3, 1, 2, 1, 1, 5), (0,), (3, 0, 2)]
@@ -29,6 +30,21 @@ def test_draws_are_those_of_jax(key, shape, draw):
         np.testing.assert_array_equal(drawn, theirs)
 
 
+@pytest.mark.parametrize("impl", [None, prng.light_hash])
+@pytest.mark.parametrize("distance", [2**31, 2**32, 2**33, 2**40])
+def test_the_tail_of_a_huge_mask_does_not_repeat_its_head(impl, distance):
+    """No word of a position is lost: bits 2**31, 2**32 and more entries on are new."""
+    key = jax.random.key(5, impl=impl)
+    near = np.arange(4096, dtype=np.uint64)
+    head, tail = (
+        np.asarray(prng.bits_at(key, near + np.uint64(start)))
+        for start in (0, distance)
+    )
+    assert not (head == tail).any()
+    bits = lambda words: np.unpackbits(words.view(np.uint8))
+    assert_uncorrelated(bits(head), bits(tail))
+
+
 @pytest.mark.parametrize("impl", OTHERS)
 def test_other_generators_draw_through_jax(impl):
     key = make_key(impl)
@@ -38,6 +54,18 @@ def test_other_generators_draw_through_jax(impl):
     at = jnp.array([4, 2])
     some = prng.bits_at(key, jnp.arange(6))
     np.testing.assert_array_equal(prng.bits_at(key, at), some[at])
+
+
+@pytest.mark.parametrize("impl", [*OTHERS, "threefry2x32"])
+def test_bits_of_every_generator_are_those_of_32_bit_mode(impl):
+    key = make_key(impl)
+    for new_layout in (True, False):
+        with jax.threefry_partitionable(new_layout):
+            narrow = prng.random_bits(key, (40,))
+            with jax.enable_x64(True):
+                wide = prng.random_bits(key, (40,))
+        assert wide.dtype == jnp.uint32
+        np.testing.assert_array_equal(wide, narrow)
 
 
 def test_the_old_threefry_layout_is_drawn_through_jax(key):

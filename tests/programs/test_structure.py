@@ -235,6 +235,13 @@ def test_unchanged_inputs_are_followed_through_everything():
     assert _programs.forwarded(traced(swap, X, X)) == [None, None]
 
 
+def test_branches_that_differ_hand_nothing_on():
+    either = lambda a, b: lax.cond(a[0, 0] > 0, lambda a, b: a, lambda a, b: b, a, b)
+    assert _programs.forwarded(traced(either, X, X)) == [None]
+    first = lambda a, b: lax.cond(a[0, 0] > 0, lambda a, b: a, lambda a, b: a, a, b)
+    assert _programs.forwarded(traced(first, X, X)) == [0]
+
+
 MADE_UP = Primitive("made_up_by_a_test")
 MADE_UP.def_impl(lambda key, x: x + jax.random.normal(key, x.shape))
 MADE_UP.def_abstract_eval(lambda key, x: x)

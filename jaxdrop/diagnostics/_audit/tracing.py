@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental.xla_metadata import set_xla_metadata
 from jax.tree_util import SequenceKey
@@ -122,7 +123,9 @@ def _opened(leaf: Any, rooms: list[Room]) -> tuple[PyTree, Any]:
 
 
 def _is_array(leaf: Any) -> bool:
-    return isinstance(leaf, jax.Array | np.ndarray | jax.ShapeDtypeStruct)
+    if isinstance(leaf, np.ndarray):  # not of text, dates or objects
+        return jnp.issubdtype(leaf.dtype, jnp.number) or leaf.dtype == bool
+    return isinstance(leaf, jax.Array | jax.ShapeDtypeStruct)
 
 
 def _apart() -> contextlib.AbstractContextManager[Any]:

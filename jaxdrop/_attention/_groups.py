@@ -1,8 +1,9 @@
-"""From ``jax.nn``'s layouts to rows and back.
+"""From the layouts of ``jax.nn`` to groups and back.
 
-In rows, the examples are split into (examples at once, steps), and key heads likewise,
-and the steps are moved to the front, where they are looped over. An array that is
-spread over devices along examples or heads so keeps that axis whole in each step.
+A group is one example and one key head, with all query heads that share it. Examples
+are split into (at once, steps), and key heads likewise; the steps are moved to the
+front, to be looped over. In this order an array that is sharded over devices along
+examples or heads has a part of every shard in each step.
 """
 
 import jax.numpy as jnp
@@ -11,27 +12,27 @@ from jaxdrop._attention._plan import Plan
 from jaxdrop._typing import Array
 
 
-def query_rows(plan: Plan, x: Array) -> Array:
-    """``(batch, queries, heads, features)`` to ``(…, queries, features)`` in rows."""
+def split_queries(plan: Plan, x: Array) -> Array:
+    """Splits ``(batch, queries, heads, features)`` to ``(…, queries, features)``."""
     x = x.reshape(*_examples(plan), plan.queries, *_heads(plan), plan.group, -1)
     return x.transpose(1, 4, 0, 3, 5, 2, 6)
 
 
-def outputs(plan: Plan, x: Array) -> Array:
-    """The way back for what :func:`query_rows` gave."""
+def join_outputs(plan: Plan, x: Array) -> Array:
+    """Undoes :func:`split_queries`."""
     x = x.transpose(2, 0, 5, 3, 1, 4, 6)
     heads = plan.key_heads * plan.group
     return x.reshape(plan.batch, plan.queries, heads, -1)
 
 
-def key_rows(plan: Plan, x: Array) -> Array:
-    """``(batch, keys, key heads, features)`` to ``(…, keys, features)`` in rows."""
+def split_keys(plan: Plan, x: Array) -> Array:
+    """Splits ``(batch, keys, key heads, features)`` to ``(…, keys, features)``."""
     x = x.reshape(*_examples(plan), plan.keys, *_heads(plan), -1)
     return x.transpose(1, 4, 0, 3, 2, 5)
 
 
-def weight_rows(plan: Plan, x: Array) -> Array:
-    """What broadcasts to ``(batch, heads, queries, keys)`` to rows, not broadcast."""
+def split_weights(plan: Plan, x: Array) -> Array:
+    """Splits an array that broadcasts to the weights; axes of length 1 remain."""
     batch, heads, queries, keys = x.shape
     examples = _examples(plan) if batch != 1 else (1, 1)
     grouped = (*_heads(plan), plan.group) if heads != 1 else (1, 1, 1)
@@ -39,34 +40,34 @@ def weight_rows(plan: Plan, x: Array) -> Array:
     return x.transpose(1, 3, 0, 2, 4, 5, 6)
 
 
-def sum_rows(plan: Plan, x: Array) -> Array:
-    """``(batch, heads, queries)`` to rows, with queries as their last axis."""
+def split_sums(plan: Plan, x: Array) -> Array:
+    """Splits ``(batch, heads, queries)`` to ``(…, queries)``."""
     x = x.reshape(*_examples(plan), *_heads(plan), plan.group, plan.queries)
     return x.transpose(1, 3, 0, 2, 4, 5)
 
 
-def sums(plan: Plan, x: Array) -> Array:
-    """Undoes :func:`sum_rows`."""
+def join_sums(plan: Plan, x: Array) -> Array:
+    """Undoes :func:`split_sums`."""
     x = x.transpose(2, 0, 3, 1, 4, 5)
     return x.reshape(plan.batch, plan.key_heads * plan.group, plan.queries)
 
 
-def number_rows(plan: Plan, x: Array) -> Array:
-    """One number for everything, to rows."""
+def split_number(plan: Plan, x: Array) -> Array:
+    """One number that is shared by all groups."""
     del plan
     return x.reshape(1, 1)
 
 
-def example_rows(plan: Plan, x: Array) -> Array:
-    """One number for each example to rows."""
+def split_lengths(plan: Plan, x: Array) -> Array:
+    """Splits numbers of the examples, ``(batch,)``."""
     return x.reshape(_examples(plan)).T[:, None, :, None]
 
 
 def first_rows(plan: Plan) -> Array:
-    """Where each row begins among all rows of drawn weights, in rows.
+    """For each group, the number of its first row among all rows of the mask.
 
-    A row of weights, those of a query, has a number of one word: more of them could not
-    be held anyway.
+    A row holds the weights of one query. Row numbers are single words: arrays with more
+    rows would not fit into memory.
     """
     batch, heads, queries, _ = plan.drawn
     example = jnp.arange(plan.batch if batch != 1 else 1, dtype=jnp.uint32)
@@ -78,8 +79,8 @@ def first_rows(plan: Plan) -> Array:
 
 
 def _examples(plan: Plan) -> tuple[int, int]:
-    return plan.rows[0], plan.steps[0]
+    return plan.at_once[0], plan.steps[0]
 
 
 def _heads(plan: Plan) -> tuple[int, int]:
-    return plan.rows[1], plan.steps[1]
+    return plan.at_once[1], plan.steps[1]

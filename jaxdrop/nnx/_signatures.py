@@ -1,37 +1,8 @@
-"""How the classes of NNX modules look to Flax, and to those who read signatures."""
+"""How the classes of NNX modules look to those who read signatures."""
 
-import functools
 import inspect
-import types
 import typing
-from collections.abc import Callable
-from typing import Any, TypeVar
-
-_F = TypeVar("_F", bound=Callable[..., Any])
-
-
-class _Untabulated:
-    """A method that is not a function of its class."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self.__wrapped__ = function
-        functools.update_wrapper(self, function)
-
-    def __get__(self, instance: Any, owner: Any = None) -> Any:
-        return self if instance is None else types.MethodType(self, instance)
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.__wrapped__(*args, **kwargs)
-
-
-def untabulated(method: _F) -> _F:
-    """Leaves a public method out of ``nnx.tabulate``.
-
-    ``nnx.tabulate`` compiles all public functions of a class, with traced arguments and
-    results. That suits a call of the module, and not a method that gives a Python bool,
-    or takes one.
-    """
-    return typing.cast(_F, _Untabulated(method))
+from typing import Any
 
 
 def _nothing() -> None:

@@ -1,0 +1,182 @@
+"""The choice of strengths on validation images, one field of a method at a time.
+
+Each field is tried on a small grid with few seeds, while the others stay; where the
+best value is at an end of its grid, the grid is extended there once. All trials and the
+final networks are runs of one program: they have equally many.
+"""
+
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from comparison import sweep
+from comparison.evaluation import evaluate
+from comparison.method import Method
+from comparison.methods import GRIDS
+from comparison.report import Search
+from comparison.training import Recipe, Trainer, Training
+from data import Split
+
+TRIALS = 5  # values in a trial of one field
+_SHARES = ("rate", "label_smoothing")  # from 0 to 1
+
+
+def fields(method: Method) -> dict[str, tuple[float, ...]]:
+    """The values that are tried of each field, in the order of the trials."""
+    if len(method.grid) == 1:
+        return {name: values[:TRIALS] for name, values in method.grid.items()}
+    return {
+        name: GRIDS.get(name, values)[:TRIALS] for name, values in method.grid.items()
+    }
+
+
+def usual(method: Method, recipe: Recipe) -> dict[str, float]:
+    """The strength that a method has without a search."""
+    rate = (method.rates or recipe.rates)[1]
+    return {
+        name: float(rate if name == "rate" else getattr(method, name))
+        for name in method.grid
+    }
+
+
+def choose(
+    method: Method,
+    recipe: Recipe,
+    trainer: Trainer,
+    validation: Split,
+    num_seeds: int,
+    announce: Callable[[str], Callable[[], None]],
+) -> tuple[Search, float]:
+    """Tries the fields of a method in turn.
+
+    Args:
+      method: the method.
+      recipe: how it is trained.
+      trainer: trains it.
+      validation: the images that choose.
+      num_seeds: how many networks each strength trains; other ones than in the end.
+      announce: is called with the name of each trial, and gives what to call after
+        each of its epochs.
+
+    Returns:
+      All trials, and the seconds that their training took.
+    """
+    seeds = jax.random.split(jax.random.key(2), num_seeds)
+    chosen, trials, seconds = usual(method, recipe), [], 0.0
+    for name, values in fields(method).items():
+        for stage in ("grid", "extension"):
+            tried = {**{n: [v] * len(values) for n, v in chosen.items()}, name: values}
+            after_epoch = announce(f"{method.name}, {name.replace('_', ' ')}")
+            training = _train(trainer, tried, seeds, after_epoch)
+            seconds += training.seconds
+            trials.append(_judge(training, tried, validation))
+            search = _merge(trials)
+            chosen = search.chosen
+            further = extended(name, search.tried(name), chosen[name])
+            if stage == "extension" or not further:
+                break
+            values = further
+    return _merge(trials), seconds
+
+
+def extended(name: str, tried: Sequence[float], chosen: float) -> tuple[float, ...]:
+    """The values beyond the end of a grid, if the chosen one is its end.
+
+    They go on as the last two go: by a factor, which for shares is one of the odds.
+    """
+    values = sorted(set(tried))
+    if chosen not in (values[0], values[-1]) or len(values) < 2:
+        return ()
+    neighbour = values[1] if chosen == values[0] else values[-2]
+    end, before = (v / (1 - v) if name in _SHARES else v for v in (chosen, neighbour))
+    if not end:
+        return ()
+    beyond = [end * (end / before) ** power for power in range(1, TRIALS + 1)]
+    if name in _SHARES:
+        beyond = [v / (1 + v) for v in beyond]
+    return tuple(float(f"{value:.2g}") for value in beyond)
+
+
+def at_edge(search: Search) -> list[str]:
+    """The fields whose chosen value is the smallest or the largest that was tried."""
+    return [
+        name
+        for name, value in search.chosen.items()
+        if value in (min(search.tried(name)), max(search.tried(name)))
+    ]
+
+
+def final(
+    trainer: Trainer,
+    chosen: dict[str, float],
+    num_seeds: int,
+    after_epoch: Callable[[], None],
+) -> Training:
+    """Trains all networks of one strength; the arrays have one axis, of seeds."""
+    seeds = jax.random.split(jax.random.key(0), num_seeds)
+    tried = {name: [value] * num_seeds for name, value in chosen.items()}
+    training = _train(trainer, tried, seeds[:, None], after_epoch)
+    states, curves = jax.tree.map(
+        lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), training[:2]
+    )
+    return training._replace(states=states, curves=curves)
+
+
+def _train(
+    trainer: Trainer,
+    tried: dict[str, Sequence[float]],
+    seeds: Array,
+    after_epoch: Callable[[], None],
+) -> Training:
+    """Trains every strength from every seed, as runs that have one strength each.
+
+    Args:
+      trainer: trains them.
+      tried: the values of each field, equally many.
+      seeds: ``(seeds,)``; or ``(strengths, 1)``, a seed of its own for each strength.
+      after_epoch: is called after each epoch.
+    """
+    if seeds.ndim == 1:
+        seeds = jnp.tile(seeds, (len(next(iter(tried.values()))), 1))
+    num, per_strength = seeds.shape
+    strengths = {
+        name: jnp.repeat(jnp.asarray(values, jnp.float32), per_strength)
+        for name, values in tried.items()
+    }
+    training = trainer(seeds.reshape(-1, 1), after_epoch, strengths)
+    states, curves = jax.tree.map(
+        lambda leaf: leaf.reshape(num, per_strength, *leaf.shape[2:]), training[:2]
+    )
+    return training._replace(states=states, curves=curves)
+
+
+def _judge(
+    training: Training, tried: dict[str, Sequence[float]], validation: Split
+) -> Search:
+    """Judges all networks of a trial by one pass without noise."""
+    num, per_strength = training.curves.train.shape[:2]
+    keys = jax.random.split(jax.random.key(1), num * per_strength)  # not needed
+    flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), training.states)
+    scores = evaluate(keys, flat, validation)
+    error, nll = (np.asarray(score).reshape(num, per_strength) for score in scores[:2])
+    values = {name: np.asarray(tried[name], float) for name in tried}
+    return Search(values, error, nll, sweep.choose(error, nll))
+
+
+def _merge(trials: Sequence[Search]) -> Search:
+    """All trials as one; the best of all is chosen."""
+    strengths = {
+        name: np.concatenate([trial.strengths[name] for trial in trials])
+        for name in trials[0].strengths
+    }
+    error = np.concatenate([trial.error for trial in trials])
+    nll = np.concatenate([trial.nll for trial in trials])
+    return Search(strengths, error, nll, sweep.choose(error, nll))
+
+
+def num_trials(method: Method) -> int:
+    """How many trials a search takes at least."""
+    return len(fields(method))

@@ -1,0 +1,255 @@
+"""The report of the comparison: three tables, and every number in JSON."""
+
+import json
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich import box
+from rich.table import Table
+
+from comparison import panel, search
+from comparison.panel import Row
+from comparison.report import WEIGHT_SCALING, Outcome
+from comparison.verdicts import LEVEL, SCORES, Verdicts
+from data import replacing
+from study import gains, words
+from study.gains import Gain
+
+_EDGE = "*"
+_LIST = re.compile(r"\[[^][{}]*\]")  # innermost, written on a line
+_SHORT = {gains.NOT_DISTINGUISHABLE: "tie", gains.TOO_FEW: "–"}
+_FIELDS = ("error", "nll", "ece", "by_entropy", "by_information", "covered")
+
+
+def error_table(
+    outcomes: Sequence[Outcome], verdicts: Verdicts, *, title: str, searched: bool
+) -> Table:
+    """Test errors and what each method gains, in the order of ``outcomes``."""
+    baseline = verdicts.baseline
+    found = verdicts.gains[WEIGHT_SCALING]["error"]
+    caption = (
+        f"Means over {_seeds(outcomes)} seeds, by one pass without noise. Gain: the "
+        f"error of {baseline} less that of the method, in points, with its "
+        f"{100 * LEVEL:g} % interval over seeds and test images, corrected for "
+        f"{words.count(len(found), 'comparison')}. tie: not distinguishable from "
+        f"{baseline}. s: seconds to train all seeds. "
+    )
+    if searched:
+        caption += (
+            f"Strengths have the least validation error; {_EDGE} at the end of what "
+            "was tried."
+        )
+    headings = ("method", "strength", "error\n%", "gain", "interval", "verdict", "s")
+    table = _table(title, caption, *headings)
+    gained = dict(zip([g.name for g in found], _cells(found, 100.0), strict=True))
+    errors = [100 * o.scores[WEIGHT_SCALING].error for o in outcomes]
+    places = words.decimals([words.standard_error(error) for error in errors])
+    for outcome, error in zip(outcomes, errors, strict=True):
+        name = outcome.method.name
+        table.add_row(
+            name,
+            strength(outcome),
+            words.number(error.mean(), min(places, 2)),
+            *gained.get(name, ("", "", "–")),
+            f"{outcome.seconds:.0f}",
+        )
+    return table
+
+
+def price_table(outcomes: Sequence[Outcome], verdicts: Verdicts) -> Table:
+    """What each method gains in likelihood and in calibration."""
+    caption = (
+        f"As above: the score of {verdicts.baseline} less that of the method. NLL: "
+        "negative log-likelihood, in nats. ECE: expected calibration error, in points."
+    )
+    table = _table("Likelihood and calibration", caption, "method")
+    columns = []
+    for score in ("NLL", "ECE"):
+        for heading in (f"{score}\ngain", "interval", ""):
+            _column(table, heading)
+        found = verdicts.gains[WEIGHT_SCALING][score]
+        cells = _cells(found, SCORES[score][1])
+        columns.append(dict(zip([g.name for g in found], cells, strict=True)))
+    for outcome in outcomes:
+        name = outcome.method.name
+        if name != verdicts.baseline:
+            table.add_row(name, *columns[0][name], *columns[1][name])
+    return table
+
+
+def panel_table(rows: Sequence[Row], *, strange: str, num_samples: int) -> Table:
+    """What predictions know, by one pass, by samples and by ensembles."""
+    caption = (
+        f"Means over seeds ± half of the {100 * LEVEL:g} % interval over seeds. one: "
+        f"one pass without noise; MC: the mean of {num_samples} passes with noise. "
+        "AUROC: the chance that the entropy (H) or the mutual information (I) of "
+        f"{strange} is larger than that of a test image. at 90 %: the accuracy on the "
+        "90 % with the largest confidence."
+    )
+    ensemble = next((row for row in rows if row.trainings > 1), None)
+    if ensemble is not None:
+        trainings = words.count(ensemble.trainings, "training")
+        number = words.count(len(ensemble.error), "ensemble")
+        caption += f" An ensemble takes {trainings}; its row is of {number}."
+    table = _table("Uncertainty", caption, "method", "by")
+    headings = ("error\n%", "NLL", "ECE\n%", "AUROC\nH %", "AUROC\nI %", "at 90 %")
+    columns = []
+    for heading, name in zip(headings, _FIELDS, strict=True):
+        _column(table, heading)
+        samples = [getattr(row, name) for row in rows]
+        known = [None if np.isnan(values).all() else values for values in samples]
+        scale = 1 if name == "nll" else 100
+        if name in ("error", "nll", "ece"):  # their errors are those of the gains
+            errors = [scale * words.standard_error(values) for values in samples]
+            places = words.decimals(errors, largest=3 if scale == 1 else 2)
+            columns.append([words.number(scale * v.mean(), places) for v in samples])
+        else:
+            columns.append(words.with_errors(known, scale=scale, level=LEVEL))
+    last = None
+    for row, *cells in zip(rows, *columns, strict=True):
+        name = "" if row.method == last else row.method
+        table.add_row(name, panel.short(row), *cells)
+        last = row.method
+    return table
+
+
+def strength(outcome: Outcome) -> str:
+    """The strength that was chosen, with a mark at the end of what was tried."""
+    if outcome.search is None:
+        return "–" if not outcome.method.grid else "usual"
+    ends = search.at_edge(outcome.search)
+    return ", ".join(
+        f"{name.replace('_', ' ')} {value:.3g}{_EDGE if name in ends else ''}"
+        for name, value in outcome.search.chosen.items()
+    )
+
+
+def write_json(
+    path: Path,
+    outcomes: Sequence[Outcome],
+    verdicts: Verdicts,
+    rows: Sequence[Row],
+    *,
+    title: str,
+    conclusion: str,
+    about: dict[str, Any],
+) -> None:
+    """Writes everything that the tables and the figure show, and the searches."""
+    content = {
+        "title": title,
+        "conclusion": conclusion,
+        **about,
+        "baseline": verdicts.baseline,
+        "level": LEVEL,
+        "units": {score: unit for score, (unit, _) in SCORES.items()},
+        "not_distinguishable_from_the_best": list(verdicts.best),
+        "methods": [_method(outcome, verdicts) for outcome in outcomes],
+        "uncertainty": [_uncertainty(row) for row in rows],
+    }
+    text = json.dumps(_plain(content), indent=1)
+    text = _LIST.sub(lambda found: " ".join(found[0].split()), text)
+    with replacing(path) as partial:
+        partial.write_text(text + "\n")
+
+
+def _method(outcome: Outcome, verdicts: Verdicts) -> dict[str, Any]:
+    name = outcome.method.name
+    record = {
+        "name": name,
+        "strength": outcome.search.chosen if outcome.search else None,
+        "at_edge": search.at_edge(outcome.search) if outcome.search else [],
+        "seconds": outcome.seconds,
+        "search_seconds": outcome.search_seconds,
+    }
+    for way, scores in outcome.scores.items():
+        values = {"error": 100 * scores.error, "NLL": scores.nll}
+        values["ECE"] = 100 * scores.ece
+        record[way] = {
+            score: {"mean": values[score].mean(), "seeds": values[score]}
+            | _gain(verdicts.gains[way][score], name, SCORES[score][1])
+            for score in SCORES
+        }
+    if outcome.search:
+        record["search"] = {
+            "strengths": outcome.search.strengths,
+            "validation_error": 100 * outcome.search.error,
+            "validation_nll": outcome.search.nll,
+        }
+    return record
+
+
+def _gain(found: Sequence[Gain], name: str, scale: float) -> dict[str, Any]:
+    """The gain of a method; nothing of the baseline."""
+    gain = next((gain for gain in found if gain.name == name), None)
+    if gain is None:
+        return {}
+    return {
+        "gain": scale * gain.estimate,
+        "low": scale * gain.low,
+        "high": scale * gain.high,
+        "p": gain.p,
+        "verdict": gain.verdict,
+    }
+
+
+def _uncertainty(row: Row) -> dict[str, Any]:
+    record = row._asdict()
+    for name in _FIELDS:
+        values = record[name]
+        record[name] = {
+            "mean": values.mean(),
+            "interval": words.interval(values, LEVEL),
+            "seeds": values,
+        }
+    return record
+
+
+def _plain(value: Any) -> Any:
+    """The same of lists, dicts and numbers, with five digits and None for NaN."""
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float):
+        return float(f"{value:.5g}") if math.isfinite(value) else None
+    return value
+
+
+def _cells(found: Sequence[Gain], scale: float) -> list[tuple[str, str, str]]:
+    shown = words.intervals(found, scale=scale)
+    verdicts = [_SHORT.get(gain.verdict, gain.verdict) for gain in found]
+    return [(*cells, verdict) for cells, verdict in zip(shown, verdicts, strict=True)]
+
+
+def _seeds(outcomes: Sequence[Outcome]) -> int:
+    return len(outcomes[0].scores[WEIGHT_SCALING].error)
+
+
+def _table(title: str, caption: str, *headings: str) -> Table:
+    table = Table(
+        title=title,
+        caption=caption,
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    for heading in headings:
+        _column(table, heading)
+    return table
+
+
+def _column(table: Table, heading: str) -> None:
+    left = heading in ("method", "strength", "by", "verdict", "")
+    table.add_column(
+        heading,
+        justify="left" if left else "right",
+        no_wrap=heading != "strength",
+        max_width=18 if heading == "strength" else None,
+    )

@@ -1,0 +1,146 @@
+"""What is left when a disk is full, a file is cut short or a process is killed."""
+
+import contextlib
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import distributed
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+
+from data import WriteError, replacing
+from parallel import records
+
+FULL = Path("/dev/full")
+LIMIT = 4096
+
+
+def test_a_result_is_written_whole(tmp_path):
+    path = tmp_path / "new" / "result.json"
+    for text in ("first", "second"):
+        with replacing(path) as partial:
+            partial.write_text(text)
+        assert path.read_text() == text
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_an_error_keeps_what_was_written_before(tmp_path):
+    path = tmp_path / "result.json"
+    path.write_text("before")
+    with pytest.raises(ZeroDivisionError), replacing(path) as partial:
+        partial.write_text("half of it")
+        raise ZeroDivisionError
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="there is no device that is always full")
+def test_a_full_disk_keeps_what_was_written_before(tmp_path):
+    path = tmp_path / "result.json"
+    path.write_text("before")
+    message = r"No space left.*is as it was before\.$"
+    with pytest.raises(WriteError, match=message), replacing(path) as partial:
+        partial.symlink_to(FULL)
+        partial.write_text("after")
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@contextlib.contextmanager
+def files_of_at_most(size):
+    """No file may grow beyond a size, as on a disk that is nearly full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_records_of_a_run_are_whole_or_not_there(tmp_path):
+    records.write(tmp_path, np.ones(3), 0.25, {"kernel": np.ones(LIMIT)}, {})
+    after = np.zeros(3), 0.5, {"kernel": np.zeros(LIMIT)}, {}
+    with files_of_at_most(LIMIT):
+        with pytest.raises(WriteError, match=r"File too large.*is as it was before"):
+            records.write(tmp_path, *after)
+        with pytest.raises(WriteError, match="was not written"):
+            records.write(tmp_path / "other", *after)
+    run = records.read(tmp_path)
+    assert run.error == 0.25 and (run.params["kernel"] == 1).all()
+    with pytest.raises(records.RecordError, match="No process has left a file"):
+        records.read(tmp_path / "other")
+
+
+@pytest.mark.parametrize("share", [0, 0.3, 0.7, 0.999])
+def test_a_record_cut_short_is_refused(tmp_path, share):
+    params = {"kernel": np.random.default_rng(0).normal(size=64)}
+    records.write(tmp_path, np.ones(3), 0.25, params, {})
+    (path,) = tmp_path.iterdir()
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(records.RecordError, match=r"cut short .* start the run again"):
+        records.read(tmp_path)
+
+
+def test_a_checkpoint_cut_short_is_refused(tmp_path):
+    """Orbax does not restore parts of one: an older one has to be used."""
+    state = {"kernel": jnp.arange(4096.0), "step": jnp.int32(5)}
+    with ocp.StandardCheckpointer() as saver:
+        for step in (1, 2):
+            saver.save(tmp_path / str(step), {**state, "step": jnp.int32(step)})
+        saver.wait_until_finished()
+        files = [p for p in (tmp_path / "2").rglob("*") if p.is_file()]
+        for path in files:
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        with pytest.raises(Exception, match=r"."):
+            saver.restore(tmp_path / "2", state)
+        found = saver.restore(tmp_path / "1", state)
+    np.testing.assert_array_equal(found["kernel"], state["kernel"])
+    assert int(found["step"]) == 1
+
+
+@contextlib.contextmanager
+def running(folder, steps):
+    """A run of one process of the example."""
+    script = Path(distributed.__file__)
+    path = os.pathsep.join([str(script.parents[1]), os.environ.get("PYTHONPATH", "")])
+    flags = {"num-processes": 1, "devices": 8, "steps": steps, "output": folder}
+    options = [part for name, value in flags.items() for part in (f"--{name}", value)]
+    with subprocess.Popen(
+        [sys.executable, str(script), *map(str, options)],
+        env={**os.environ, "PYTHONPATH": path, "JAX_PLATFORMS": "cpu"},
+        stdout=subprocess.DEVNULL,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.slow
+def test_a_killed_run_leaves_nothing_and_ends_with_the_same_bits(tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    with running(whole, steps=20) as process:
+        assert process.wait(timeout=250) == 0
+    with running(killed, steps=10**6) as process:
+        time.sleep(15)
+        assert process.poll() is None  # in the middle of its steps
+        process.kill()
+        assert process.wait(timeout=60) == -signal.SIGKILL
+    assert not list(killed.rglob("*"))
+    with pytest.raises(records.RecordError, match="start it again"):
+        records.read(killed)
+    with running(killed, steps=20) as process:
+        assert process.wait(timeout=250) == 0
+    first, second = records.read(whole), records.read(killed)
+    np.testing.assert_array_equal(first.losses, second.losses)
+    assert records.difference(first, second) == 0

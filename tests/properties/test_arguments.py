@@ -1,0 +1,91 @@
+"""Any argument of any public function is taken, or refused by its name.
+
+``pytest tests/properties --hypothesis-profile=slow`` tries many more of them.
+"""
+
+import re
+import traceback
+from pathlib import Path
+
+import host_arguments as table
+import jax
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from properties.anything import anything
+from test_host_arguments import public_functions
+
+import jaxdrop
+
+LIBRARY = str(Path(jaxdrop.__file__).parent)
+
+OTHERS = {
+    "constraints.decay_mask": {
+        **{"params": table.TREE, "exclude": (), "include": (), "stacked": ()},
+        "allow_empty": False,
+    },
+    "diagnostics.assert_active": {
+        **{"fn_or_model": lambda key: table.drop(key, table.X), "args": table.KEY},
+    },
+    "diagnostics.assert_inactive": {"fn_or_model": abs, "args": table.X},
+    "diagnostics.audit": {
+        **{"fn_or_model": lambda key: table.drop(key, table.X), "args": table.KEY},
+    },
+    "diagnostics.describe_mask": {"params": table.TREE, "mask": {"kernel": True}},
+    "keys.shard": {"key": table.KEY, "axis_names": "data"},
+    "mc.votes": {},
+    "prng.fuse": {"key": table.KEY},
+    "prng.light": {"key": table.KEY},
+}
+"""Calls of functions that take no numbers, of which the other table has no row."""
+
+NAMES = sorted({*table.CALLS, *OTHERS})
+OF_FUNCTIONS = {"apply_fn", "fn", "function", "penalty", "branch"}
+
+
+def parameters(name):
+    """The arguments to try: those of a call, and those with a default."""
+    found = table.parameters_of(table.function_of(name))
+    return [p for p in found if p not in ("mesh", "best_params", "kwargs")]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def frames():
+    """Keeps the frames of JAX in tracebacks, to tell whose error it is."""
+    before = jax.config.jax_traceback_filtering
+    jax.config.update("jax_traceback_filtering", "off")
+    yield
+    jax.config.update("jax_traceback_filtering", before)
+
+
+def test_every_public_function_has_a_row():
+    assert set(NAMES) == public_functions()
+
+
+def is_refusal(error, name):
+    """Whether the library raised it on purpose, and says for which argument."""
+    files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    first = next((i for i, f in enumerate(files) if f.startswith(LIBRARY)), 0)
+    if table.__file__ in files[first:]:  # by the function that was given
+        return True
+    words = {*parameters(name), *(p.rstrip("_") for p in parameters(name))}
+    words |= {n.rsplit(".", 1)[-1] for n in NAMES}
+    return (
+        isinstance(error, TypeError | ValueError)
+        and files[-1].startswith(LIBRARY)
+        and bool(words & set(re.findall(r"\w+", str(error))))
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+@given(data=st.data())
+def test_any_argument_is_taken_or_refused_by_name(name, data):
+    parameter = data.draw(st.sampled_from([*parameters(name), None]))
+    if parameter is None:
+        return
+    given = {**OTHERS.get(name, {}), parameter: data.draw(anything)}
+    try:
+        jax.block_until_ready(jax.tree.leaves(table.call(name, **given)))
+    except Exception as error:
+        if not is_refusal(error, name):
+            raise
