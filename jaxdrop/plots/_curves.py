@@ -209,7 +209,7 @@ def rate_sweep(
         counts |= {count} - {1}
     if counts:
         label = f"bar: ± standard error of {_numbers(counts)} repeats"
-        ax.errorbar([], [], yerr=[], fmt="none", ecolor=GREY, capsize=3, label=label)
+        ax.scatter([], [], s=100, marker="|", color=GREY, label=label)
     ax.set(xlabel=xlabel, ylabel=ylabel)
     return add_legend(ax)
 
