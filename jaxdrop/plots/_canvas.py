@@ -110,6 +110,12 @@ def plain(ax: Axes, /) -> None:
     ax.tick_params(length=3)
 
 
+def set_ticks(ax: Axes, /, **parameters: Any) -> None:
+    """Sets how ticks of a linear x-axis are found; other scales keep their own."""
+    if ax.get_xscale() == "linear":
+        ax.locator_params(axis="x", **parameters)
+
+
 def named(
     values: ArrayLike | Mapping[str, ArrayLike], /
 ) -> list[tuple[str | None, np.ndarray]]:
