@@ -72,6 +72,18 @@ def test_panels_share_the_names():
     assert left.get_yticklabels()[1].get_color() == "black"
 
 
+def test_axes_of_the_caller_may_be_logarithmic():
+    for draw in (
+        lambda ax: plots.forest(["a"], {"ratio": ([2.0], [1.0], [4.0])}, zero=1, ax=ax),
+        lambda ax: plots.learning_curves({"loss": [2.0, 1.0]}, ax=ax),
+        lambda ax: plots.rate_sweep([0.1, 1.0], [2.0, 1.0], ax=ax),
+    ):
+        ax = Figure().subplots()
+        ax.set_xscale("log")
+        draw(ax)
+        assert ax.get_xscale() == "log"
+
+
 @pytest.mark.parametrize("number", [1, 12, 40])
 def test_rows_keep_their_height(number):
     names = [f"method {i}" for i in range(number)]

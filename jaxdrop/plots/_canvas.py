@@ -110,6 +110,12 @@ def plain(ax: Axes, /) -> None:
     ax.tick_params(length=3)
 
 
+def set_ticks(ax: Axes, /, **parameters: Any) -> None:
+    """Sets how ticks of a linear x-axis are found; other scales keep their own."""
+    if ax.get_xscale() == "linear":
+        ax.locator_params(axis="x", **parameters)
+
+
 def named(
     values: ArrayLike | Mapping[str, ArrayLike], /
 ) -> list[tuple[str | None, np.ndarray]]:
@@ -159,7 +165,7 @@ def panels(number: int, shape: Sequence[int], /) -> list[Axes]:
     if number <= 4 and tall >= 0.5:
         columns = number
     rows = -(-number // columns)
-    width = 2.2 if tall >= 0.25 else 4.4
+    width = 2.2 if tall >= 0.5 else 4.4
     height = float(np.clip(width * tall, 0.3, 4.0)) + 0.35
     figure = sized_figure(width * columns + 0.3, height * rows + 0.5)
     axes = np.ravel(figure.subplots(rows, columns, squeeze=False))

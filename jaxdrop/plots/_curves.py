@@ -16,6 +16,7 @@ from jaxdrop.plots._canvas import (
     named,
     new_axes,
     series_name,
+    set_ticks,
     styled,
 )
 from jaxdrop.plots._styles import BLUE, GREY
@@ -157,7 +158,7 @@ def learning_curves(
         label = f"band: {meaning} of {_numbers(counts)} runs"
         ax.fill_between([], [], [], color=GREY, alpha=0.3, linewidth=0, label=label)
     ax.set(xlabel=xlabel, ylabel=ylabel, yscale="log" if log else "linear")
-    ax.locator_params(axis="x", integer=True)
+    set_ticks(ax, integer=True)
     return add_legend(ax)
 
 
@@ -209,8 +210,9 @@ def rate_sweep(
         counts |= {count} - {1}
     if counts:
         label = f"bar: ± standard error of {_numbers(counts)} repeats"
-        ax.errorbar([], [], yerr=[], fmt="none", ecolor=GREY, capsize=3, label=label)
+        ax.scatter([], [], s=100, marker="|", color=GREY, label=label)
     ax.set(xlabel=xlabel, ylabel=ylabel)
+    set_ticks(ax, nbins=6)
     return add_legend(ax)
 
 

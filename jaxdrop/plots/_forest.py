@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxdrop.plots._canvas import add_legend, sized_figure
+from jaxdrop.plots._canvas import add_legend, set_ticks, sized_figure
 from jaxdrop.plots._styles import BASELINE, GREY, styles
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def forest(
         if text.get_text() == BASELINE:
             text.set_color(GREY)
     ax.set(xlabel=xlabel, ylim=(len(rows) - 0.5, -0.5))
-    ax.locator_params(axis="x", nbins=5)
+    set_ticks(ax, nbins=5)
     ax.grid(axis="y", color=GREY, alpha=0.25, linewidth=0.6)
     ax.set_axisbelow(True)
     return add_legend(ax)

@@ -99,7 +99,7 @@ def _count_entries(ax: Axes, size: int) -> None:
     ax.set_xticks(range(0, columns, step))
     rows = -(-size // columns)
     if rows > 1:
-        every = range(0, rows, -(-rows // 16))
+        every = range(0, rows, -(-rows // 8))
         ax.set_yticks(every, [str(row * columns) for row in every])
     ax.tick_params(which="major", length=0, labelsize="small")
 

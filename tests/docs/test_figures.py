@@ -96,7 +96,7 @@ def test_gains_of_several_scores_have_panels_beside_the_time(
     assert error.get_xlabel().startswith("gain in error, points")
     assert nll.get_xlabel().startswith("gain in NLL, nats")
     assert [bar.get_width() for bar in seconds.patches] == [2.0, 1.0]
-    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    texts = [text.get_text() for text in error.get_legend().get_texts()]
     assert texts == ["weight scaling", "MC dropout", "bar: 90 % interval"]
     figure.savefig(tmp_path / "gains.png")
 

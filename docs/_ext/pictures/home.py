@@ -31,14 +31,14 @@ def home_gains() -> Figure:
     if "difference" in rows[0]:
         return _differences(found)
     names = [row["name"] for row in rows]
-    figure = plots.new_figure(2, height=0.3 * len(rows) + 1.9)
+    figure = plots.new_figure(2, height=0.3 * len(rows) + 2.3)
     panels = figure.subplots(1, 3, sharey=True, width_ratios=(3, 3, 2))
     interval = f"{100 * found['level']:g} % interval"
     for ax, score in zip(panels, SCORES, strict=False):
         series = {way: _columns(rows, way, score) for way in WAYS}
         label = f"gain in {score}, {found['units'][score]}\n(right is better)"
         plots.forest(names, series, xlabel=label, interval=interval, ax=ax)
-    _share_legend(figure, panels[:2])
+    panels[1].get_legend().remove()  # it repeats that of the first panel
     seconds = [row["seconds"] for row in rows]
     panels[2].barh(np.arange(len(rows)), seconds, color=GREY, height=0.6)
     panels[2].set_xlabel("training\nin seconds")
@@ -57,14 +57,6 @@ def _columns(
         for key in ("gain", "low", "high")
     )
     return gain, low, high
-
-
-def _share_legend(figure: Figure, panels: np.ndarray) -> None:
-    """One legend for panels of the same series."""
-    handles, _ = panels[0].get_legend_handles_labels()
-    for ax in panels:
-        ax.get_legend().remove()
-    figure.legend(handles=handles, loc="upper right", fontsize=8)
 
 
 def _differences(found: dict[str, Any]) -> Figure:
