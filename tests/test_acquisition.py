@@ -158,7 +158,7 @@ def test_labels_of_several_points_are_drawn_independently(key):
                 key, samples, num_points=3, num_configurations=3
             )
         )
-    )(jax.random.split(key, 4000))
+    )(jax.random.split(key, 2000))
     assert (drawn.indices == jnp.arange(3)[None]).all()
     exact = acquisition.batch_bald(None, samples, num_points=3)
     assert_mean(drawn.gains[:, 2], exact.gains[2])
