@@ -35,6 +35,7 @@ def gains(outcomes: Sequence[Outcome], verdicts: Verdicts, *, title: str) -> Fig
         plots.forest(names, series, xlabel=label, interval=interval, ax=axes)
         handles, labels = axes.get_legend_handles_labels()
         axes.get_legend().remove()
+        axes.locator_params(axis="x", nbins=5)
     seconds = np.array([outcome.seconds for outcome in shown])
     axes = panels[2]
     axes.barh(range(len(names)), seconds, height=0.55, color=_GREY)
@@ -53,6 +54,8 @@ def gains(outcomes: Sequence[Outcome], verdicts: Verdicts, *, title: str) -> Fig
         frameon=False,
         fontsize=8,
     )
+    for axes in panels:
+        axes.tick_params(labelsize=8)
     figure.suptitle(f"{title}, gain over {verdicts.baseline}", fontsize=10)
     return figure
 

@@ -108,7 +108,9 @@ def panel_table(rows: Sequence[Row], *, strange: str, num_samples: int) -> Table
             places = words.decimals(errors, largest=3 if scale == 1 else 2)
             columns.append([words.number(scale * v.mean(), places) for v in samples])
         else:
-            columns.append(words.with_errors(known, scale=scale, level=LEVEL))
+            largest = 2 if name == "covered" else 1
+            shown = words.with_errors(known, scale=scale, level=LEVEL, largest=largest)
+            columns.append(shown)
     last = None
     for row, *cells in zip(rows, *columns, strict=True):
         name = "" if row.method == last else row.method
@@ -237,8 +239,8 @@ def _table(title: str, caption: str, *headings: str) -> Table:
         caption=caption,
         caption_justify="left",
         box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
+        padding=0,
+        show_edge=False,
     )
     for heading in headings:
         _column(table, heading)

@@ -56,6 +56,7 @@ def with_errors(
     *,
     scale: float = 1.0,
     level: float | None = None,
+    largest: int = 4,
     without: int = 2,
 ) -> list[str]:
     """A column of means with their standard errors, as ``1.92±0.07``.
@@ -65,11 +66,13 @@ def with_errors(
         dash.
       scale: a factor, such as 100 for percent.
       level: show half of the interval of this level in place of the standard error.
+      largest: the largest number of decimals.
       without: how many decimals there are if no row has an error.
     """
     arrays = [None if s is None else scale * np.asarray(s, float) for s in samples]
     errors = np.array([np.nan if a is None else standard_error(a) for a in arrays])
-    places = decimals(errors) if np.isfinite(errors).any() else without
+    known = np.isfinite(errors).any()
+    places = decimals(errors, largest=largest) if known else without
     cells = []
     for array, error in zip(arrays, errors, strict=True):
         mean = "–" if array is None else number(array.mean(), places)
@@ -215,9 +218,10 @@ def _others(
         clauses.append(f"{_named(better)} {_verb(better, 'lower')} it as well")
     if leader.verdict == gains.BETTER:
         if tied and len(tied) == len(rest):
-            clauses.append("its lead over the other methods is not significant")
+            clauses.append(f"the lead of {leader.name} is not significant")
         elif tied:
-            clauses.append(f"its lead over {_named(tied)} is not significant")
+            lead = f"the lead of {leader.name} over {_named(tied)}"
+            clauses.append(f"{lead} is not significant")
         if apart:
             all_others = len(apart) == len(rest) and len(apart) > 1
             who = "the others" if all_others else _named(apart)

@@ -27,7 +27,7 @@ RUNS = {  # what is printed, and which files are written
         {"char_transformer.csv", "char_transformer_curves.png"},
     ),
     "compare_regularizers": (
-        ["none", "dropout", "label smoothing", "On digits with 500 images, "],
+        ["none", "dropout", "On digits with 500 images, "],
         {
             *("results.csv", "gains.json", "gains.png"),
             *("learning_curves.png", "reliability_diagrams.png"),

@@ -294,9 +294,9 @@ def test_a_conclusion_names_the_best_its_price_and_the_others():
         prices={"calibration": price, "NLL": []},
     ) == (
         "On digits, label smoothing lowers the error most (0.68 points, 95 % interval "
-        "0.18 to 1.18), at the price of calibration. Mixup lowers it as well; its lead "
-        "over mixup is not significant; dropout cannot be distinguished from none; L2 "
-        "raises it."
+        "0.18 to 1.18), at the price of calibration. Mixup lowers it as well; the "
+        "lead of label smoothing over mixup is not significant; dropout cannot be "
+        "distinguished from none; L2 raises it."
     )
 
 
@@ -319,4 +319,4 @@ def test_a_conclusion_counts_many_names():
     assert text.endswith("The others cannot be distinguished from none.")
     found.append(gain("bad", -0.02, 0.01, gains.WORSE))
     text = words.conclusion(found, SUBJECT, best=("best", *"abcdef"))
-    assert "Its lead over six others is not significant; eight others" in text
+    assert "The lead of best over six others is not significant; eight others" in text
