@@ -74,16 +74,20 @@ class Recorder:
 
 def _speaks_of_dropout(item: Any) -> bool:
     source = inspect.getsource(inspect.unwrap(item.function))
-    classes = [
-        name
-        for name, value in vars(item.module).items()
-        if inspect.isclass(value)
-        and value.__module__ == item.module.__name__
-        and "ropout" in inspect.getsource(value)
-    ]
-    own = item.cls.__name__ if item.cls else ""
-    names = {name for name in classes if name != own}
+    names = _classes(item.module) - {item.cls.__name__ if item.cls else ""}
     return "ropout" in source or any(re.search(rf"\b{n}\b", source) for n in names)
+
+
+@functools.cache  # reading the source of a class parses its file
+def _classes(module: Any) -> frozenset[str]:
+    """The names of the classes of a file of tests that speak of dropout."""
+    return frozenset(
+        name
+        for name, value in vars(module).items()
+        if inspect.isclass(value)
+        and value.__module__ == module.__name__
+        and "ropout" in inspect.getsource(value)
+    )
 
 
 def put_in_place(recorder: Recorder) -> None:
