@@ -131,7 +131,7 @@ def as_level(level: ArrayLike, /, *, name: str, ends: str = "") -> ArrayLike:
     The ends 0 and 1 are allowed if they are in ``ends``.
     """
     zero, one = "0" in ends, "1" in ends
-    shape = ()
+    shape: tuple[int, ...] = ()
     if isinstance(level, np.ndarray | jax.Array):
         shape = as_numbers(level, name).shape
     if shape:
