@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import jaxdrop
+from jaxdrop._masks import _masksembles
 
 
 @pytest.mark.parametrize(
@@ -39,7 +40,7 @@ def test_scale_one_keeps_everything():
 
 def test_masks_are_constants_of_a_seed():
     first = jaxdrop.masks.masksembles(3, 40, 4, 2.0)
-    jaxdrop.masks.masksembles.cache_clear()
+    _masksembles._drawn.cache_clear()
     np.testing.assert_array_equal(jaxdrop.masks.masksembles(3, 40, 4, 2.0), first)
     assert (jaxdrop.masks.masksembles(4, 40, 4, 2.0) != first).any()
     with pytest.raises(ValueError, match="read-only"):

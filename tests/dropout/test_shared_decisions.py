@@ -76,3 +76,10 @@ def test_channels_of_alpha_dropout_share_their_decisions(key):
     assert_frequency(constant, RATE)
     slopes = np.asarray((y[:, 1] - y[:, 0]) / (x[:, 1] - x[:, 0]))
     np.testing.assert_allclose(slopes[~constant], slopes[~constant][0], rtol=1e-3)
+
+
+def test_a_branch_that_is_not_scaled_is_kept_as_it_is(key):
+    x = jnp.cos(jnp.arange(400.0)).reshape(200, 2)
+    y = jaxdrop.stochastic_depth(key, x, rate=RATE, scale=False)
+    kept = np.asarray(jaxdrop.stochastic_depth(key, jnp.ones((200, 1)), rate=RATE) != 0)
+    np.testing.assert_array_equal(y, np.where(kept, x, 0))
