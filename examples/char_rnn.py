@@ -28,7 +28,7 @@ https://arxiv.org/abs/1708.02182, for locked dropout and weight drop.
 """
 
 import argparse
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import jax
@@ -81,12 +81,16 @@ def main() -> None:
         return
     outcomes = compare(methods, recipe, text, seeds)
     console.print(report.table(outcomes, title=title, round_steps=recipe.steps))
+    console.print(report.verdict(outcomes, where=f"On {name}"))
     report.write_csv(args.output / "char_rnn.csv", outcomes)
+    report.write_json(
+        args.output / "char_rnn.json", outcomes, title=title, recipe=asdict(recipe)
+    )
     curves = report.learning_curves(outcomes, title=title, round_steps=recipe.steps)
     curves.savefig(args.output / "char_rnn_curves.png", dpi=150)
     scores = report.test_scores(outcomes, title=title)
     scores.savefig(args.output / "char_rnn_scores.png", dpi=150)
-    console.print(f"Wrote char_rnn.csv and two figures to {args.output}.")
+    console.print(f"Wrote char_rnn.csv, .json and two figures to {args.output}.")
 
 
 def trainer_of(method: Method, recipe: Recipe, text: Text, seeds: jax.Array) -> Trainer:

@@ -3,6 +3,7 @@
     python examples/char_transformer.py  # 5 minutes on two cores
     python examples/char_transformer.py --text shakespeare.txt --train-size 200000
     python examples/char_transformer.py --tune
+    python examples/char_transformer.py --one-pass  # 2 minutes
     export XLA_FLAGS=--xla_force_host_platform_device_count=8  # as if there were 8
 
 Characters, attention weights, what sub-layers add, and whole sub-layers are dropped.
@@ -12,13 +13,19 @@ trained by the same compiled code. Weight decay leaves biases, scales and embedd
 alone. A batch is shared among all devices that there are; the result does not depend
 on their number.
 
+``--one-pass`` trains on more text and sees each character once, as large language
+models are trained: Liu et al. (2025) find that dropout, early dropout too, is worse
+than none then.
+
 Liu, Xu, Jin, Shen, Darrell, "Dropout reduces underfitting", ICML 2023,
 https://arxiv.org/abs/2303.01500, for early dropout: it is meant for networks that
-underfit, so see what it does here and with ten times the text.
+underfit, so see what it does here and with ten times the text. Liu, Bauer,
+Manning, "Drop dropout on single-epoch language model pretraining", Findings of ACL
+2025, https://arxiv.org/abs/2505.24788.
 """
 
 import argparse
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import jax
 import numpy as np
@@ -49,18 +56,21 @@ RECIPE = Recipe(
 RATES = Rates(embedding=0.025, attention=0.025, residual=0.05, depth=0.025)
 STRENGTHS = (0.0, 0.5, 1.0, 2.0)  # that --tune multiplies them by
 WIDTH, NUM_BLOCKS, HEADS, TRAIN_SIZE = 96, 2, 4, 20_000
+ROUNDS_OF_ONE_PASS, TRAIN_SIZE_OF_ONE_PASS = 4, 100_000
 
 
 def main() -> None:
     parser = _parser()
     args = parser.parse_args()
     try:
-        text = load_text(args.text, train_size=args.train_size)
+        text = load_text(args.text, train_size=_train_size(args))
     except DataError as error:
         parser.exit(2, f"{error}\n")
     recipe = replace(RECIPE, rounds=args.rounds or (3 if args.quick else RECIPE.rounds))
     if args.quick:
         recipe = replace(recipe, steps=10)
+    if args.one_pass:
+        recipe = of_one_pass(recipe, text, args.rounds)
     num_seeds = args.seeds or (1 if args.tune else 2 if args.quick else 3)
     seeds = jax.random.split(jax.random.key(0), num_seeds)
     rates = Rates(*(args.strength * rate for rate in RATES))
@@ -79,8 +89,11 @@ def main() -> None:
     console.print(f"{len(methods)} schedules of rates, 1 compilation.")
 
     name = args.text.name if args.text else "Python's help"
-    title = f"{name}: {len(text.train)} characters, {recipe.num_steps} steps"
+    passes = " of one pass" if recipe.one_pass else ""
+    title = f"{name}: {len(text.train)} characters, {recipe.num_steps} steps{passes}"
     console.print(report.table(outcomes, title=title, round_steps=recipe.steps))
+    last = recipe.one_pass  # where nothing is seen twice, the last is what is used
+    console.print(report.verdict(outcomes, where=f"On {name}", last=last))
     best = min(outcomes, key=lambda outcome: outcome.best_validation.mean())
     sample = continue_text(states[best.name], text, recipe, count=args.characters)
     heading = f"{best.name}: what it writes after the start of the test text"
@@ -88,9 +101,28 @@ def main() -> None:
 
     args.output.mkdir(parents=True, exist_ok=True)
     report.write_csv(args.output / "char_transformer.csv", outcomes)
+    settings = asdict(recipe) | {"rates": rates._asdict()}
+    report.write_json(
+        args.output / "char_transformer.json", outcomes, title=title, recipe=settings
+    )
     curves = report.learning_curves(outcomes, title=title, round_steps=recipe.steps)
     curves.savefig(args.output / "char_transformer_curves.png", dpi=150)
-    console.print(f"Wrote char_transformer.csv and a figure to {args.output}.")
+    console.print(f"Wrote char_transformer.csv, .json and a figure to {args.output}.")
+
+
+def _train_size(args: argparse.Namespace) -> int:
+    """How many characters there are to train on."""
+    if args.train_size:
+        return args.train_size
+    return TRAIN_SIZE_OF_ONE_PASS if args.one_pass and not args.quick else TRAIN_SIZE
+
+
+def of_one_pass(recipe: Recipe, text: Text, rounds: int | None) -> Recipe:
+    """The recipe with as many steps as one pass over the text has."""
+    rounds = rounds or min(recipe.rounds, ROUNDS_OF_ONE_PASS)
+    windows = (len(text.train) - 1) // recipe.length
+    steps = max(1, windows // (rounds * recipe.batch_size))
+    return replace(recipe, rounds=rounds, steps=steps, one_pass=True)
 
 
 def schedules_of(num_steps: int) -> dict[str, np.ndarray]:
@@ -182,6 +214,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--strength", type=float, default=1.0, help="what all rates are multiplied by")
     tune = "try strengths on validation text; the test text is left alone"
     add("--tune", action="store_true", help=tune)
+    one_pass = f"see each character once; {TRAIN_SIZE_OF_ONE_PASS} without --train-size"
+    parser.set_defaults(train_size=None)
+    add("--one-pass", action="store_true", help=one_pass)
     add("--characters", type=positive, default=400, help="how many are written")
     return parser
 

@@ -3,6 +3,7 @@
     python examples/image_regularizers.py
     python examples/image_regularizers.py --tune
     python examples/image_regularizers.py --dataset mnist --data-dir ~/data
+    python examples/image_regularizers.py --underfit
 
 The same network with batch normalization learns the same few images with each method,
 from several seeds. Noise is where batch normalization allows it: before the classifier,
@@ -10,11 +11,17 @@ or at the end of a residual branch, after its last normalization. Rates follow d
 time where they were published so; all of them are data, and one program serves all
 strengths of a method. The table shows test errors with their standard error and seconds
 per epoch; the figures show learning curves and what the masks look like. Strengths were
-chosen by ``--tune`` on validation images of digits.
+chosen by ``--tune`` on validation images of digits. On two CPU cores digits have taken
+5 minutes, ``--underfit`` 2.
+
+``--underfit`` trains a narrow network for a short time on more images, so that it fits
+not even these, and compares dropout and stochastic depth, at the least of the strengths
+that ``--tune`` tries, with those that end early, or start late: Liu, Xu, Jin, Shen,
+Darrell, "Dropout reduces underfitting", ICML 2023, https://arxiv.org/abs/2303.01500.
 """
 
 import argparse
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import jax
@@ -24,7 +31,7 @@ from tqdm import tqdm
 
 from data import DataError, Images, Split, load
 from residual import figures, report
-from residual.methods import METHODS, Method
+from residual.methods import ALL_METHODS, METHODS, TIMED_METHODS, Method
 from residual.network import Shape
 from residual.report import Outcome
 from residual.training import Recipe, Scores, State, Trainer, evaluate
@@ -45,6 +52,21 @@ RECIPES = {
         learning_rate=1e-2,
     ),
 }
+UNDERFIT = {
+    "digits": replace(
+        RECIPES["digits"],
+        shape=Shape(width=4, blocks_per_stage=2),
+        train_size=500,
+        epochs=5,
+    ),
+    "mnist": replace(
+        RECIPES["mnist"],
+        shape=Shape(width=4, blocks_per_stage=2, stem_stride=2),
+        train_size=10_000,
+        epochs=2,
+    ),
+}
+OF_UNDERFIT = ("none", "dropout", "stochastic depth")
 
 
 def main() -> None:
@@ -59,14 +81,14 @@ def main() -> None:
         recipe = replace(recipe, batch_size=recipe.train_size)
     default_seeds = 2 if args.quick else 3 if args.tune else 5
     seeds = range(args.seeds or default_seeds)
-    names = {METHODS[0].key, *args.methods}
-    methods = [method for method in METHODS if method.key in names]
+    methods = _methods(args)
 
-    console = Console()
+    console = Console(width=max(100, Console().width))
     console.print(f"Running on {jax.default_backend()}: {jax.devices()}")
     seen = as_maps(images.standardized())
     outcomes, state = compare(methods, recipe, seen, seeds, tune=args.tune)
     title = f"{args.dataset}: {recipe.train_size} images, {recipe.epochs} epochs"
+    title += ", a narrow network" if args.underfit else ""
     args.output.mkdir(parents=True, exist_ok=True)
     if args.tune:
         console.print(report.tuning(outcomes, title=title))
@@ -74,9 +96,16 @@ def main() -> None:
         console.print(f"Wrote image_regularizers_tuning.csv to {args.output}.")
         return
     console.print(report.scores(outcomes, title=title))
-    console.print(report.verdict(outcomes))
+    where = f"On {args.dataset} with {recipe.train_size} training images"
+    console.print(report.verdict(outcomes, where=where))
 
     report.write_csv(args.output / "image_regularizers.csv", outcomes)
+    report.write_json(
+        args.output / "image_regularizers.json",
+        outcomes,
+        title=title,
+        recipe=asdict(recipe),
+    )
     every = recipe.epochs_between_checks
     steps = every * np.arange(1, outcomes[0].checks.nll.shape[1] + 1)
     figures.learning_curves(outcomes, steps=steps, title=title).savefig(
@@ -90,7 +119,8 @@ def main() -> None:
         x,
         title="What is dropped of feature maps and images: masks, and what is left",
     ).savefig(args.output / "image_regularizers_masks.png", dpi=150)
-    console.print(f"Wrote image_regularizers.csv and two figures to {args.output}.")
+    written = "image_regularizers.csv, .json and two figures"
+    console.print(f"Wrote {written} to {args.output}.")
 
 
 def as_maps(images: Images) -> Images:
@@ -116,13 +146,17 @@ def compare(
             for strength in strengths:
                 trained = [trainer.train(s, strength, bar.update) for s in seeds]
                 first = first or trained[0].state
-                finals = [evaluate(one.state, images.test) for one in trained]
+                finals, fits = (
+                    [evaluate(one.state, part) for one in trained]
+                    for part in (images.test, images.train)
+                )
                 outcomes.append(
                     Outcome(
                         method,
                         strength,
                         checks=stacked([one.checks for one in trained]),
                         test=stacked(finals),
+                        train=stacked(fits),
                         seconds=np.array([one.seconds for one in trained]),
                     )
                 )
@@ -134,8 +168,20 @@ def stacked(scores: list[Scores]) -> Scores:
     return Scores(*(np.stack(values) for values in zip(*scores, strict=True)))
 
 
+def _methods(args: argparse.Namespace) -> list[Method]:
+    """The methods that are named, and none; by default those of the setting."""
+    if args.methods:
+        names = {METHODS[0].key, *args.methods}
+        return [method for method in ALL_METHODS if method.key in names]
+    if args.underfit:
+        chosen = [method for method in METHODS if method.name in OF_UNDERFIT]
+        chosen += TIMED_METHODS
+        return [replace(m, strength=min(m.candidates, default=0.0)) for m in chosen]
+    return list(METHODS)
+
+
 def _recipe(args: argparse.Namespace) -> Recipe:
-    recipe = RECIPES[args.dataset]
+    recipe = (UNDERFIT if args.underfit else RECIPES)[args.dataset]
     if args.quick:
         shape = replace(recipe.shape, width=4, blocks_per_stage=1)
         recipe = replace(recipe, shape=shape, train_size=100, epochs=4)
@@ -147,7 +193,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    names = [method.key for method in METHODS]
+    names = [method.key for method in ALL_METHODS]
     add = parser.add_argument
     add("--dataset", choices=RECIPES, default="digits")
     add("--data-dir", type=Path, help="the folder of mnist")
@@ -158,10 +204,12 @@ def _parser() -> argparse.ArgumentParser:
         "--methods",
         nargs="+",
         choices=names,
-        default=names,
         metavar="METHOD",
-        help=f"{', '.join(names)}; {names[0]} is always there",
+        help=f"{', '.join(names)}; {names[0]} is always there; by default all that "
+        "are noisy at all times",
     )
+    underfit = "a narrow network that fits not even the training images"
+    add("--underfit", action="store_true", help=underfit)
     add("--tune", action="store_true", help="try several strengths of each method")
     add("--quick", action="store_true", help="a short run, to see that all works")
     add("--output", type=Path, default=Path("results"), help="where files are written")

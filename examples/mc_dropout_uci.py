@@ -3,17 +3,23 @@
     python examples/mc_dropout_uci.py
     python examples/mc_dropout_uci.py --dataset concrete --data-dir ~/data
     python examples/mc_dropout_uci.py --dataset yacht --data-dir ~/data --long
+    python examples/mc_dropout_uci.py --dataset yacht --data-dir ~/data --rate 0
 
 A network with one hidden layer, and dropout on its inputs and hidden units, learns
 each of the splits of a data set, all of them in one program. Its samples give the root
 mean squared error of their mean, and the predictive log-likelihood, which are printed
-beside the published ones. Without files it takes scikit-learn's diabetes data.
+beside the published ones. Without files it takes scikit-learn's diabetes data. Every
+score of every split is written to a JSON file. ``--rate 0`` trains without dropout,
+with the other settings as they are: the comparison that tells whether dropout helps.
+On two CPU cores sets of up to 1600 rows take less than half a minute, with ``--long``
+several; those of 8000 rows and more take minutes.
 
 Gal, Ghahramani, "Dropout as a Bayesian approximation: representing model uncertainty
 in deep learning", ICML 2016, https://arxiv.org/abs/1506.02142.
 """
 
 import argparse
+import time
 from pathlib import Path
 
 import jax
@@ -22,6 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from data import DataError, load_regression
+from uci import records
 from uci.figures import draw
 from uci.published import PUBLISHED, SETTINGS, published_for
 from uci.splits import Splits
@@ -43,14 +50,17 @@ def main() -> None:
         parser.exit(2, f"{args.dataset} needs --tau: choose it with --validate.\n")
     recipe = _recipe(args)
     num_samples = args.samples or (500 if args.quick else 10_000)
+    if recipe.rate == 0:
+        num_samples = 1  # all are the same
 
     console = Console()
     console.print(f"Running on {jax.default_backend()}: {jax.devices()}")
     console.print(f"{args.dataset}: {len(data.y)} rows, {len(data.train)} splits")
     console.print(recipe)
-    splits = Splits.of(data)
+    splits, start = Splits.of(data), time.perf_counter()
     variables = fit(recipe, splits)
     scores = jax.device_get(judge(recipe, variables, splits, num_samples=num_samples))
+    seconds = time.perf_counter() - start
     title = (
         f"{args.dataset}, rate {recipe.rate:g}, {recipe.epochs} epochs, "
         f"{num_samples} samples"
@@ -59,9 +69,20 @@ def main() -> None:
     console.print(report(scores, published, title))
 
     args.output.mkdir(parents=True, exist_ok=True)
-    path = args.output / f"mc_dropout_uci_{args.dataset}.png"
+    name = records.name_of(args.dataset, recipe, SETTINGS.get(args.dataset))
+    path = args.output / f"{name}.png"
     draw(scores, splits, published, title).savefig(path, dpi=150)
-    console.print(f"Wrote {path}.")
+    content = records.record(
+        args.dataset,
+        recipe,
+        scores,
+        num_rows=len(data.y),
+        num_samples=num_samples,
+        published=published,
+        seconds=seconds,
+    )
+    records.write(path.with_suffix(".json"), content)
+    console.print(f"Wrote {name}.png and {name}.json to {args.output}.")
 
 
 def report(scores: Scores, published: tuple[str, ...], title: str) -> Table:

@@ -18,7 +18,7 @@ from comparison.method import Method
 from comparison.methods import ALL_METHODS
 from comparison.report import MC_DROPOUT, WEIGHT_SCALING, Outcome, Search
 from comparison.representation import represent
-from comparison.training import TRAIN_SIZE, Recipe, State, Training, seen_by, train
+from comparison.training import Recipe, State, Training, seen_by, train
 from data import Images
 
 METHOD = {method.key: method for method in ALL_METHODS}
@@ -166,18 +166,6 @@ def by_rate(
     """Dropout at many rates: figure 9 (a) of Srivastava et al. (2014)."""
     images = seen_by(METHOD["dropout"], recipe, images)
     return measure(METHOD["dropout"], sweep.grid(rate=rates), recipe, images, budget)
-
-
-def by_size(
-    sizes: tuple[int, ...], recipe: Recipe, images: Images, budget: Budget
-) -> Measured:
-    """No dropout and dropout on more and more images: figure 10 of the same paper.
-
-    No dropout is dropout at a rate of 0, and so a row of the same program.
-    """
-    grid = sweep.grid(**{TRAIN_SIZE: sizes, "rate": (0.0, recipe.rates[1])})
-    images = seen_by(METHOD["dropout"], recipe, images)
-    return measure(METHOD["dropout"], grid, recipe, images, budget)
 
 
 def table_9() -> list[Method]:

@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from comparison.report import Outcome, Search
+from comparison.sizes import OfSize
 from comparison.studies import Measured
-from comparison.study_report import gains
 from jaxdrop import plots
 
 _RED, _GREY, _BLUE = "#c8442c", "#7a7a7a", "#1f5f9e"
@@ -133,23 +133,27 @@ def rates(measured: Measured, *, title: str) -> Figure:
     return figure
 
 
-def sizes(measured: Measured, *, title: str) -> Figure:
+def sizes(found: list[OfSize], *, title: str) -> Figure:
     """Test errors without and with dropout, and the gain, against the number."""
-    points = list(gains(measured))
-    numbers = np.array([size for size, _, _ in points])
-    without = 100 * np.stack([errors for _, errors, _ in points]).T
-    dropout = 100 * np.stack([errors for _, _, errors in points]).T
+    numbers = np.array([one.size for one in found])
+    series = {
+        "none": 100 * np.stack([one.none.mean(1) for one in found], 1),
+        "dropout": 100 * np.stack([one.dropout.mean(1) for one in found], 1),
+    }
     figure = Figure(figsize=(8.5, 3.6), dpi=120, layout="constrained")
     left, right = figure.subplots(1, 2)
     label = "training images"
-    series = {"none": without, "dropout": dropout}
     plots.rate_sweep(
         numbers, series, xlabel=label, ylabel="test error in percent", ax=left
     )
-    gain = 100 * (1 - dropout / without)
-    plots.rate_sweep(
-        numbers, gain, xlabel=label, ylabel="gain in percent of the error", ax=right
+    means = np.array([one.none.mean() for one in found])
+    gains = [one.gain for one in found]
+    gain, low, high = (
+        100 * np.array([getattr(each, name) for each in gains]) / means
+        for name in ("estimate", "low", "high")
     )
+    right.errorbar(numbers, gain, yerr=(gain - low, high - gain), fmt="o-", capsize=3)
+    right.set(xlabel=label, ylabel="gain in percent of the error, 95 % interval")
     right.axhline(0, color=_GREY, lw=1)
     left.set_yscale("log")
     for axes in (left, right):
@@ -158,7 +162,7 @@ def sizes(measured: Measured, *, title: str) -> Figure:
         axes.minorticks_off()
     error_ticks = [t for t in (1, 2, 3, 5, 10, 20, 30, 50) if _inside(t, left)]
     left.set_yticks(error_ticks, [str(tick) for tick in error_ticks])
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(title, fontsize=10)
     return figure
 
 

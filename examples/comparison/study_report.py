@@ -2,18 +2,18 @@
 
 import csv
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich import box
 from rich.table import Table
 
-from comparison.report import Outcome, with_error
+from comparison.report import WEIGHT_SCALING, Outcome, with_error
+from comparison.sizes import OfSize
 from comparison.studies import Measured
-from comparison.training import TRAIN_SIZE
 from data import replacing
+from study import gains, words
+from study.gains import Gain
 
 
 def show(strength: dict[str, float]) -> str:
@@ -69,6 +69,26 @@ def scores_table(outcomes: list[Outcome], *, title: str, num_samples: int) -> Ta
     return table
 
 
+def gains_over_first(outcomes: list[Outcome]) -> list[Gain]:
+    """What each method gains over the first in test error, corrected for their number.
+
+    Test images are resampled with the seeds; the choice of strengths is not.
+    """
+    return gains.gains(
+        {o.method.name: o.scores[WEIGHT_SCALING].wrong for o in outcomes}
+    )
+
+
+def conclusion(outcomes: list[Outcome], *, where: str) -> str:
+    """Which method to use, and how sure that is."""
+    if len(outcomes) == 1:
+        return "There is nothing to compare: name another method with --methods."
+    errors = {o.method.name: o.scores[WEIGHT_SCALING].wrong for o in outcomes}
+    subject = words.Subject(where=where, baseline=outcomes[0].method.name)
+    found = gains_over_first(outcomes)
+    return words.conclusion(found, subject, best=gains.ties(errors))
+
+
 def representation_table(outcomes: list[Outcome]) -> Table:
     """What the chosen networks look like inside."""
     caption = (
@@ -106,29 +126,64 @@ def rate_table(measured: Measured, *, title: str) -> Table:
     return table
 
 
-def size_table(measured: Measured, *, title: str) -> Table:
-    """Test errors for each number of images, with the gain of the same seeds."""
+def size_table(found: list[OfSize], *, title: str) -> Table:
+    """Test errors for each number of images, with the gain of dropout."""
+    num_seeds, num_images = found[0].none.shape
     caption = (
-        "Test errors in percent, mean ± standard error over seeds; the gain is that of "
-        "each seed, in points and in percent of the error without dropout."
+        f"Test errors in percent, means over {num_seeds} seeds ± standard error over "
+        "seeds. Rate: that of hidden units with the least validation error. "
+        f"Gain, in points: the interval (95 %) covers seeds and {num_images} test "
+        "images. Updates: the mean number to the best validation error, without and "
+        "with dropout."
     )
-    columns = ("images", "none", "dropout", "gain", "relative gain")
+    columns = ("images", "none", "rate", "dropout", "gain", "interval", "updates")
     table = _table(title, caption, *columns)
-    for size, without, dropout in gains(measured):
-        gain = without - dropout
-        cells = (without, dropout, gain, gain / without)
-        table.add_row(f"{size:g}", *(with_error(cell, percent=True) for cell in cells))
+    cells = (
+        [f"{one.size}" for one in found],
+        words.with_errors([one.none.mean(1) for one in found], scale=100),
+        [f"{one.chosen:g}" for one in found],
+        words.with_errors([one.dropout.mean(1) for one in found], scale=100),
+        *zip(*words.intervals([one.gain for one in found], scale=100), strict=True),
+        [_updates(one) for one in found],
+    )
+    for row in zip(*cells, strict=True):
+        table.add_row(*row)
     return table
 
 
-def gains(measured: Measured) -> Iterable[tuple[float, np.ndarray, np.ndarray]]:
-    """For each number of images the test errors without dropout and with it."""
-    sizes, rates = measured.strengths[TRAIN_SIZE], measured.strengths["rate"]
-    for size in np.unique(sizes):
-        rows = np.flatnonzero(sizes == size)
-        without, dropout = sorted(rows, key=lambda row: rates[row])
-        errors = measured.errors["test"]
-        yield float(size), errors[without], errors[dropout]
+def _updates(found: OfSize) -> str:
+    chosen = found.rates.index(found.chosen)
+    means = (found.best_update[row].mean() for row in (0, chosen))
+    return " / ".join(f"{mean:.0f}" for mean in means)
+
+
+def size_record(found: OfSize) -> dict[str, Any]:
+    """What is kept of a number of images; for test images their mean only."""
+    record = found._asdict()
+    for name in ("none", "dropout"):
+        record[name] = {"test_error": record[name].mean(1)}
+    gain = found.gain
+    record["gain"] = {name: getattr(gain, name) for name in ("estimate", "low", "high")}
+    record["relative_gain"] = gain.estimate / found.none.mean()
+    record["verdict"] = gain.verdict
+    return record
+
+
+def write_sizes(path: Path, found: list[OfSize]) -> None:
+    """Writes one row for each size, rate and seed; test errors where they are known."""
+    columns = ("train_size", "rate", "seed", "validation_error", "best_update")
+    with replacing(path) as partial, partial.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([*columns, "updates", "test_error"])
+        for one in found:
+            known = {0.0: one.none, one.chosen: one.dropout}
+            for row, rate in enumerate(one.rates):
+                for seed, error in enumerate(one.validation[row]):
+                    test = known.get(rate)
+                    shown = "" if test is None else f"{test[seed].mean():.6g}"
+                    head = [one.size, f"{rate:g}", seed, f"{error:.6g}"]
+                    counts = one.best_update[row, seed], one.updates[row, seed]
+                    writer.writerow([*head, *counts, shown])
 
 
 def write_scores(path: Path, outcomes: list[Outcome]) -> None:

@@ -1,7 +1,7 @@
 """The methods: what each does to the images, the network, and its rates."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import jax.numpy as jnp
@@ -16,6 +16,8 @@ from residual.network import Network, Noise, Shape
 Strength = float | Array
 Schedule = Callable[[Strength, Array, int, int], Array]
 """``(strength, step, num_steps, num_blocks)`` to the rate of each block."""
+When = Callable[[Array, int], Array]
+"""``(step, num_steps)`` to the share of its rates that a method has at a step."""
 Augmentation = Callable[[Array, Array, Array, Strength], tuple[Array, Array]]
 """``(key, images, labels, strength)`` to other images and labels."""
 
@@ -46,6 +48,22 @@ def by_depth_and_time(
     )
 
 
+def always(step: Array, num_steps: int) -> Array:
+    """All of the rates at all times."""
+    del step, num_steps
+    return jnp.float32(1.0)
+
+
+def early(step: Array, num_steps: int) -> Array:
+    """From all of the rates to nothing in the first half of training."""
+    return schedules.early(1.0, cutoff=max(1, num_steps // 2))(step)
+
+
+def late(step: Array, num_steps: int) -> Array:
+    """Nothing in the first half of training, then all of the rates."""
+    return schedules.late(1.0, cutoff=num_steps // 2)(step)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Method:
     """A way to regularize; each field by default does nothing.
@@ -58,6 +76,8 @@ class Method:
       noise: the module at the end of residual branches, made from a rate.
       in_last_stage_only: whether the blocks of the first stage go without it.
       rates: the rate of each block at each step.
+      when: the share of the rates, those of blocks and that before the classifier, at
+        each step.
       at_head: drop features before the classifier, at the strength as a rate.
       subset: run branches on a part of the batch only, at rates that do not change.
       augment: what happens to images and labels first.
@@ -72,6 +92,7 @@ class Method:
     noise: Noise | None = None
     in_last_stage_only: bool = False
     rates: Schedule = constant
+    when: When = always
     at_head: bool = False
     subset: bool = False
     augment: Augmentation | None = None
@@ -169,3 +190,18 @@ METHODS = (
         augment=mixup,
     ),
 )
+"""What is compared by default."""
+
+_BY_NAME = {method.name: method for method in METHODS}
+TIMED_METHODS = tuple(
+    replace(_BY_NAME[name], name=f"{when.__name__} {name}", when=when)
+    for name, when in (
+        ("dropout", early),
+        ("stochastic depth", early),
+        ("stochastic depth", late),
+    )
+)
+"""Noise in a part of training only: Liu, Xu, Jin, Shen, Darrell, "Dropout reduces
+underfitting", ICML 2023, https://arxiv.org/abs/2303.01500."""
+
+ALL_METHODS = METHODS + TIMED_METHODS

@@ -67,10 +67,12 @@ class Scores(NamedTuple):
     Attributes:
       error: the share of wrong classes.
       nll: the negative log-likelihood, in nats.
+      wrong: for each image whether its class is wrong.
     """
 
     error: np.ndarray
     nll: np.ndarray
+    wrong: np.ndarray
 
 
 class Trained(NamedTuple):
@@ -78,7 +80,8 @@ class Trained(NamedTuple):
 
     Attributes:
       state: in the end.
-      checks: the scores on validation images on the way, each ``(checks,)``.
+      checks: the scores on validation images on the way, each with ``checks`` as its
+        first axis.
       seconds: what an epoch took, the median.
     """
 
@@ -130,14 +133,15 @@ class Program:
         x = batch.x
         if method.augment:
             x, labels = method.augment(key, x, labels, strength)
-        rates = method.rates(
+        share = method.when(number, self.num_steps)
+        rates = share * method.rates(
             strength, number, self.num_steps, self.recipe.shape.num_blocks
         )
 
         def loss_of(params: nnx.State) -> tuple[Array, nnx.State]:
             network = state._replace(params=params).network
             if not method.is_static:  # then the strength is a side, or built in
-                network.set_rates(rates, strength)
+                network.set_rates(rates, share * strength)
             loss = optax.softmax_cross_entropy(network(x), labels).mean()
             return loss, nnx.state(network, nnx.Not(nnx.Param))
 
@@ -178,8 +182,9 @@ def evaluate(state: State, split: Split) -> Scores:
     padding = [(0, whole - len(split.y)), (0, 0), (0, 0)]
     chunks = np.pad(split.x, padding).reshape(-1, _CHUNK, *split.x.shape[1:])
     logits = np.concatenate([predict(state, x) for x in chunks])[: len(split.y)]
-    error = (logits.argmax(-1) != split.y).mean()
-    return Scores(error, np.asarray(metrics.negative_log_likelihood(logits, split.y)))
+    wrong = logits.argmax(-1) != split.y
+    nll = np.asarray(metrics.negative_log_likelihood(logits, split.y))
+    return Scores(wrong.mean(), nll, wrong)
 
 
 class Trainer:

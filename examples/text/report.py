@@ -1,8 +1,9 @@
 """The report: a table for the terminal, every number in a file, and two figures."""
 
 import csv
+import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -11,6 +12,7 @@ from rich.table import Table
 
 from data import replacing
 from jaxdrop import plots
+from study import gains, words
 from text.training import Curves, Scores
 
 
@@ -44,7 +46,7 @@ def with_error(values: np.ndarray) -> str:
 
 
 def table(outcomes: list[Outcome], *, title: str, round_steps: int) -> Table:
-    """Bits per character of all methods, with the best of each column in bold."""
+    """Bits per character of all methods."""
     num_seeds = len(outcomes[0].scores.last)
     report = Table(
         title=title,
@@ -66,15 +68,7 @@ def table(outcomes: list[Outcome], *, title: str, round_steps: int) -> Table:
         ("last\ntest", [o.scores.last for o in outcomes]),
     ):
         report.add_column(heading, justify="right", no_wrap=True)
-        lowest = min(each.mean() for each in values)
-        columns.append(
-            [
-                f"[bold]{with_error(each)}[/bold]"
-                if each.mean() == lowest
-                else with_error(each)
-                for each in values
-            ]
-        )
+        columns.append(words.with_errors(values, without=3))
     report.add_column("last\ntrain", justify="right", no_wrap=True)
     columns.append([f"{o.curves.train[:, -1].mean():.2f}" for o in outcomes])
     report.add_column("step", justify="right", vertical="bottom")
@@ -85,6 +79,51 @@ def table(outcomes: list[Outcome], *, title: str, round_steps: int) -> Table:
     for row in zip(*columns, strict=True):
         report.add_row(*row)
     return report
+
+
+def verdict(outcomes: list[Outcome], *, where: str, last: bool = False) -> str:
+    """Which method to use, and how sure the seeds are of that.
+
+    Args:
+      outcomes: the methods, the first of which the others are compared with.
+      where: where they were measured, as ``"On Python's help"``.
+      last: whether the last parameters are judged, and not those with the best
+        validation score.
+
+    Returns:
+      One or two sentences. The seeds are a sample here, the test text is not.
+    """
+    if len(outcomes) == 1:
+        return "There is nothing to compare: name another method with --methods."
+    scores = {o.name: o.scores.last if last else o.scores.best for o in outcomes}
+    subject = words.Subject(
+        where=where,
+        score="bits per test character",
+        unit="bits",
+        scale=1.0,
+        baseline=outcomes[0].name,
+    )
+    return words.conclusion(gains.gains(scores), subject, best=gains.ties(scores))
+
+
+def write_json(
+    path: Path, outcomes: list[Outcome], *, title: str, recipe: dict[str, Any]
+) -> None:
+    """Writes what a table needs, with how it was measured."""
+    methods = [
+        {
+            "name": outcome.name,
+            "best_validation": outcome.best_validation.tolist(),
+            "best_test": outcome.scores.best.tolist(),
+            "last_test": outcome.scores.last.tolist(),
+            "last_training": outcome.curves.train[:, -1].tolist(),
+            "train_seconds": round(outcome.seconds, 1),
+        }
+        for outcome in outcomes
+    ]
+    content = {"title": title, "recipe": recipe, "methods": methods}
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def write_csv(path: Path, outcomes: list[Outcome]) -> None:

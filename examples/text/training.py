@@ -23,7 +23,14 @@ import jaxdrop
 from data import Text
 from jaxdrop import constraints
 from jaxdrop.early_stopping import EarlyStopping
-from text.windows import Windows, bits_per_character, random_windows, scoring_windows
+from text.windows import (
+    Windows,
+    bits_per_character,
+    one_pass,
+    random_windows,
+    scoring_windows,
+    windows_at,
+)
 
 Build = Callable[[nnx.Rngs], nnx.Module]
 
@@ -40,6 +47,8 @@ class Recipe:
       context: how many there are at least before a character that is scored.
       learning_rate: of AdamW at its highest: it rises first, then falls to 0.
       weight_decay: of AdamW, which multiplies it by the learning rate.
+      one_pass: whether each character is a target at most once, in windows that do not
+        overlap; otherwise windows are at random places.
     """
 
     rounds: int
@@ -49,6 +58,7 @@ class Recipe:
     context: int
     learning_rate: float
     weight_decay: float = 0.0
+    one_pass: bool = False
 
     @property
     def num_steps(self) -> int:
@@ -123,12 +133,35 @@ class Program:
         best = EarlyStopping(patience=self.recipe.rounds + 1, best_params=parts[1])
         return State(*parts, opt_state, best)
 
-    def step(self, state: State, key: Array, strength: Array, ids: Array) -> State:
-        """One step of the optimizer, on windows drawn from ``key``."""
+    def starts(self, key: Array, num_characters: int) -> Array | None:
+        """Where the windows of all steps begin; None for random ones."""
         recipe = self.recipe
-        windows = random_windows(
-            key, ids, count=recipe.batch_size, length=recipe.length
-        )
+        if not recipe.one_pass:
+            return None
+        return one_pass(
+            key,
+            num_characters,
+            steps=recipe.num_steps,
+            count=recipe.batch_size,
+            length=recipe.length,
+        ).reshape(recipe.rounds, recipe.steps, recipe.batch_size)
+
+    def step(
+        self,
+        state: State,
+        key: Array,
+        strength: Array,
+        starts: Array | None,
+        ids: Array,
+    ) -> State:
+        """One step of the optimizer; without ``starts``, on windows from ``key``."""
+        recipe = self.recipe
+        if starts is None:
+            windows = random_windows(
+                key, ids, count=recipe.batch_size, length=recipe.length
+            )
+        else:
+            windows = windows_at(starts, ids, length=recipe.length)
         windows = lax.with_sharding_constraint(windows, over(self.mesh))
 
         def loss_of(params: nnx.State) -> tuple[Array, nnx.State]:
@@ -147,6 +180,7 @@ class Program:
         self,
         key: Array,
         strengths: Array,
+        starts: Array | None,
         state: State,
         ids: Array,
         watched: tuple[Windows, Windows],
@@ -156,7 +190,7 @@ class Program:
         state, _ = lax.scan(
             lambda state, xs: (self.step(state, *xs, ids), None),
             state,
-            (keys, strengths),
+            (keys, strengths, starts),
         )
         train, validation = score(state, state.params, watched)
         best = state.best.update(validation, state.params)
@@ -211,7 +245,7 @@ class Trainer:
         jit = partial(jax.jit, out_shardings=self.everywhere)
         self._init = jit(jax.vmap(self.program.init))
         self._score = jit(jax.vmap(score, in_axes=(0, 0, None)))
-        self._round = jit(jax.vmap(self._traced, in_axes=(0, 0, 0, None, None)))
+        self._round = jit(jax.vmap(self._traced, in_axes=(0, 0, 0, 0, None, None)))
         self.ids = jax.device_put(text.train, self.everywhere)
         watched = text.train[-len(text.validation) :]
         self.watched = self._windows(watched), self._windows(text.validation)
@@ -238,14 +272,18 @@ class Trainer:
         state = self._init(init_keys)
         shape = len(self.seeds), self.recipe.rounds, self.recipe.steps
         by_round = np.asarray(strengths, np.float32).reshape(shape).swapaxes(0, 1)
+        starts = jax.vmap(self.program.starts, in_axes=(0, None))(
+            init_keys, len(self.ids)
+        )
+        all_starts = [None] * shape[1] if starts is None else starts.swapaxes(0, 1)
         rounds = [
-            jax.device_put(pair, self.everywhere)
-            for pair in zip(round_keys, by_round, strict=True)
+            jax.device_put(each, self.everywhere)
+            for each in zip(round_keys, by_round, all_starts, strict=True)
         ]
         advance = self._compiled(*rounds[0], state)
         bits, start = [], time.perf_counter()
-        for keys, shares in rounds:
-            state, latest = advance(keys, shares, state, self.ids, self.watched)
+        for each in rounds:
+            state, latest = advance(*each, state, self.ids, self.watched)
             bits.append(jax.device_get(latest))
             after_round()
         seconds = time.perf_counter() - start
@@ -265,12 +303,10 @@ class Trainer:
         )
         return jax.device_put(windows, over(mesh))
 
-    def _compiled(
-        self, keys: Array, shares: Array, state: State
-    ) -> jax.stages.Compiled:
+    def _compiled(self, *of_round: Any) -> jax.stages.Compiled:
         """The program of a round. It fits every strength, so it is made only once."""
         if self._program is None:
-            lowered = self._round.lower(keys, shares, state, self.ids, self.watched)
+            lowered = self._round.lower(*of_round, self.ids, self.watched)
             self._program = lowered.compile()
         return self._program
 

@@ -27,9 +27,44 @@ class Windows(NamedTuple):
 
 def random_windows(key: Array, ids: Array, *, count: int, length: int) -> Windows:
     """Windows at random places, all of whose targets count."""
-    start = jax.random.randint(key, (count, 1), 0, len(ids) - length)
-    window = ids[start + jnp.arange(length + 1)]
-    return Windows(window[:, :-1], window[:, 1:], jnp.ones((count, length)))
+    starts = jax.random.randint(key, (count, 1), 0, len(ids) - length)
+    return windows_at(starts[:, 0], ids, length=length)
+
+
+def windows_at(starts: Array, ids: Array, *, length: int) -> Windows:
+    """Windows that begin at the given places, all of whose targets count."""
+    window = ids[starts[:, None] + jnp.arange(length + 1)]
+    weights = jnp.ones((len(starts), length))
+    return Windows(window[:, :-1], window[:, 1:], weights)
+
+
+def one_pass(
+    key: Array, num_characters: int, *, steps: int, count: int, length: int
+) -> Array:
+    """Where windows begin that do not overlap, so that no target is seen twice.
+
+    Args:
+      key: a PRNG key, of their order.
+      num_characters: the length of the text.
+      steps: how many steps there are.
+      count: the number of windows in a step.
+      length: of a window.
+
+    Returns:
+      ``(steps, count)``.
+
+    Raises:
+      ValueError: if the text is too short.
+    """
+    available = (num_characters - 1) // length
+    if steps * count > available:
+        raise ValueError(
+            f"one_pass: {steps} steps of {count} windows of {length} characters need "
+            f"{steps * count} windows, but {num_characters} characters have "
+            f"{available}; take fewer steps."
+        )
+    order = jax.random.permutation(key, available)[: steps * count]
+    return length * order.reshape(steps, count)
 
 
 def scoring_windows(

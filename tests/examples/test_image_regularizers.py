@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import sys
 
 import image_regularizers
@@ -16,7 +17,7 @@ from rich.measure import Measurement
 
 from data import Images, Split, load
 from residual import figures, report
-from residual.methods import METHODS, cutout, mixup
+from residual.methods import ALL_METHODS, METHODS, TIMED_METHODS, cutout, mixup
 from residual.network import Shape, by_matrix_product
 from residual.training import Program, Recipe, Scores, Trainer, evaluate, predict
 
@@ -202,12 +203,16 @@ def test_methods_start_with_the_same_weights():
 def outcome(name, *, error, nll=0.5, strength=None):
     method = METHOD[name]
     error = np.array(error)
-    checks = Scores(np.stack([error + 0.1, error], 1), np.full((len(error), 2), nll))
+    wrong = np.arange(400) < 400 * error[:, None]
+    checks = Scores(
+        np.stack([error + 0.1, error], 1), np.full((len(error), 2), nll), wrong
+    )
     return report.Outcome(
         method,
         method.strength if strength is None else strength,
         checks,
-        Scores(error, np.full(len(error), nll)),
+        Scores(error, np.full(len(error), nll), wrong),
+        Scores(error / 2, np.full(len(error), nll / 2), wrong),
         np.full(len(error), 0.02),
     )
 
@@ -220,33 +225,43 @@ def printed(table):
 
 
 OUTCOMES = [
-    outcome("none", error=[0.10, 0.12]),
-    outcome("mixup", error=[0.06, 0.08]),
-    outcome("cutout", error=[0.10, 0.12]),
-    outcome("dropblock", error=[0.20, 0.23]),
+    outcome("none", error=[0.10, 0.12, 0.11]),
+    outcome("mixup", error=[0.02, 0.04, 0.03]),
+    outcome("cutout", error=[0.10, 0.12, 0.11]),
+    outcome("dropblock", error=[0.30, 0.33, 0.31]),
 ]
 
 
 def test_the_table_has_gains_over_the_first_method_seed_by_seed():
     rows = {line[0]: line[1:] for line in printed(report.scores(OUTCOMES, title="t"))}
-    assert rows["none"] == ["–", "11.00±1.00", "–", "0.500±0.000", "20"]
-    assert rows["mixup"][2:4] == ["7.00±1.00", "4.00±0.00"]
-    assert rows["DropBlock"][2:4] == ["21.50±1.50", "-10.50±0.50"]
+    assert rows["none"][1:4] == ["11.0±0.6", "–", "–"]
+    assert rows["mixup"][2:4] == ["3.0±0.6", "8.0"]
+    assert rows["DropBlock"][2:4] == ["31.3±0.9", "−20.3"]
 
 
-def test_the_table_of_all_methods_fits_80_columns():
-    rows = [OUTCOMES[3]._replace(method=method) for method in METHODS]
+def test_the_table_of_all_methods_fits_100_columns():
+    rows = [
+        OUTCOMES[0],
+        *(OUTCOMES[3]._replace(method=method) for method in ALL_METHODS[1:]),
+    ]
     table = report.scores(rows, title="a title")
-    assert Measurement.get(Console(), Console().options, table).maximum <= 80
+    assert Measurement.get(Console(), Console().options, table).maximum <= 100
 
 
-def test_the_verdict_names_what_seeds_cannot_tell():
-    better, worse, unclear = report.verdict(OUTCOMES).splitlines()
-    assert better.startswith("Better than none") and better.endswith(": mixup.")
-    assert worse.startswith("Worse") and worse.endswith(": DropBlock.")
-    assert unclear.startswith("Within") and unclear.endswith(": cutout.")
-    alone = [outcome("none", error=[0.1]), outcome("mixup", error=[0.2])]
-    assert report.verdict(alone) == "One seed says nothing about chance."
+def test_the_verdict_says_what_is_more_than_chance():
+    said = report.verdict(OUTCOMES, where="On digits")
+    assert said.startswith("On digits, mixup lowers the error most (8.0 points")
+    rest = said.split(". ", 1)[1]
+    assert "cutout" in rest.lower() and "DropBlock" in rest
+
+
+def test_there_is_no_verdict_on_two_seeds_and_none_of_one_method():
+    few = [
+        outcome("none", error=[0.10, 0.12]),
+        outcome("mixup", error=[0.02, 0.04]),
+    ]
+    assert "too few to compare" in report.verdict(few, where="On digits")
+    assert "nothing to compare" in report.verdict(few[:1], where="On digits")
 
 
 def test_tuning_stars_the_lowest_loss_of_each_method():
@@ -262,13 +277,47 @@ def test_tuning_stars_the_lowest_loss_of_each_method():
     ]
 
 
+def test_the_json_file_has_every_seed_and_the_gains(tmp_path):
+    path = tmp_path / "results.json"
+    report.write_json(path, OUTCOMES, title="a title", recipe={"epochs": 3})
+    kept = json.loads(path.read_text())
+    none, mixup = kept["methods"][:2]
+    assert none["gain"] is None and kept["test_images"] == 400
+    assert mixup["gain"]["estimate"] == pytest.approx(0.08)
+    assert mixup["gain"]["verdict"] == "better"
+    assert mixup["train_error"] == pytest.approx([0.01, 0.02, 0.015])
+
+
+def test_noise_that_is_early_or_late_is_off_in_the_other_half():
+    for method in TIMED_METHODS:
+        shares = [float(method.when(jnp.int32(step), 10)) for step in range(10)]
+        is_early = method.name.startswith("early")
+        first, second = shares[:5], shares[5:]
+        if is_early:
+            assert first == pytest.approx([1, 0.75, 0.5, 0.25, 0]) and not any(second)
+        else:
+            assert not any(first) and second == [1] * 5
+        assert method.candidates and method.key in {m.key for m in ALL_METHODS}
+
+
+@pytest.mark.slow
+def test_early_dropout_drops_features_early_and_none_in_the_end(images):
+    method = next(m for m in TIMED_METHODS if m.key == "early-dropout")
+    program = Program(method, RECIPE)
+    state, batch = program.init(0, 0.5), images.train.take(slice(10))
+    step = jax.jit(lambda state, number: program.step(0.5, state, *number, batch))
+    for number, rate in ((0, 0.5), (3, 0.0)):
+        state = step(state, (jax.random.key(number), jnp.int32(number)))
+        assert float(state.network.head_rate[...]) == rate
+
+
 def test_the_file_has_a_row_for_each_method_strength_and_seed(tmp_path):
     report.write_csv(tmp_path / "a.csv", OUTCOMES)
     with (tmp_path / "a.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 8
-    assert rows[3]["method"] == "mixup" and rows[3]["seed"] == "1"
-    assert float(rows[3]["test_error"]) == pytest.approx(0.08)
+    assert len(rows) == 12
+    assert rows[4]["method"] == "mixup" and rows[4]["seed"] == "1"
+    assert float(rows[4]["test_error"]) == pytest.approx(0.04)
 
 
 def test_strengths_are_among_those_that_were_tried():

@@ -2,6 +2,8 @@
 
 import csv
 import io
+import json
+from dataclasses import replace
 
 import char_rnn
 import char_transformer
@@ -19,6 +21,7 @@ from text import report
 from text.recurrent import METHODS, StepDropoutCell, WeightDroppedLSTM
 from text.training import Curves, Recipe, Scores, Trainer
 from text.transformer import CharacterTransformer, Rates, write
+from text.windows import one_pass, windows_at
 
 METHOD = {method.key: method for method in METHODS}
 TINY = Recipe(rounds=2, steps=3, batch_size=8, length=6, context=2, learning_rate=1e-2)
@@ -299,8 +302,66 @@ def test_the_table_has_means_standard_errors_and_the_step_of_the_best():
     console.print(report.table(outcomes(), title="a title", round_steps=10))
     lines = console.export_text().splitlines()
     row = next(line.split() for line in lines if line.startswith(" dropout"))
-    expected = ["3.050±0.050", "3.100±0.100", "3.500±0.100", "1.30", "25", "7"]
+    expected = ["3.05±0.05", "3.10±0.10", "3.50±0.10", "1.30", "25", "7"]
     assert row == ["dropout", *expected]
+
+
+def test_the_verdict_is_of_the_parameters_that_are_asked_for():
+    few = outcomes(("none", "dropout"))
+    assert "too few to compare" in report.verdict(few, where="On a text")
+    runs = np.array([2.0, 2.1, 2.2])
+    far = [
+        few[0]._replace(scores=Scores(runs, runs)),
+        few[1]._replace(scores=Scores(runs - 1, runs)),
+    ]
+    said = report.verdict(far, where="On a text")
+    assert said.startswith("On a text, dropout lowers the bits per test character")
+    said = report.verdict(far, where="On a text", last=True)
+    assert said.startswith("On a text, dropout does not lower")
+    assert "nothing to compare" in report.verdict(few[:1], where="On a text")
+
+
+def test_the_json_file_has_every_seed(tmp_path):
+    path = tmp_path / "results.json"
+    report.write_json(path, outcomes(), title="a title", recipe={"rounds": 3})
+    none, dropout = json.loads(path.read_text())["methods"]
+    assert (none["name"], dropout["name"]) == ("none", "dropout")
+    assert dropout["best_test"] == pytest.approx([3.0, 3.2])
+    assert dropout["best_validation"] == pytest.approx([3.0, 3.1])
+
+
+def test_in_one_pass_no_target_is_seen_twice(key):
+    starts = one_pass(key, 100, steps=3, count=4, length=8)
+    windows = windows_at(starts.ravel(), jnp.arange(100), length=8)
+    targets = windows.targets.ravel().tolist()
+    assert len(set(targets)) == len(targets) == 3 * 4 * 8
+    assert (windows.targets == windows.inputs + 1).all()
+    with pytest.raises(ValueError, match="take fewer steps"):
+        one_pass(key, 96, steps=3, count=4, length=8)
+
+
+def test_a_recipe_of_one_pass_has_as_many_steps_as_the_text(text):
+    small = replace(char_transformer.RECIPE, length=6, batch_size=2)
+    recipe = char_transformer.of_one_pass(small, text, None)
+    windows, of_a_round = (len(text.train) - 1) // 6, 2 * recipe.rounds
+    used = recipe.num_steps * recipe.batch_size
+    assert recipe.one_pass and windows - of_a_round < used <= windows
+
+
+@pytest.mark.slow
+def test_one_pass_trains_on_other_windows_by_the_same_code(trained, text, seeds):
+    recipe = replace(TINY, one_pass=True)
+    trainer = Trainer(
+        lambda rngs: transformer(rngs.params()),
+        recipe,
+        text,
+        seeds,
+        devices=jax.devices()[:1],
+    )
+    _, curves, _ = trainer.run(share(1.0), nothing)
+    other = trained[1][1.0][1]
+    assert (curves.train[:, 1] < curves.train[:, 0]).all()
+    assert (curves.train != other.train).any()
 
 
 def test_the_table_of_all_methods_fits_80_columns():

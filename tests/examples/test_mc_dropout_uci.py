@@ -1,6 +1,7 @@
 """Regression as Gal and Ghahramani had it: splits, training, scores and settings."""
 
 import io
+import json
 import sys
 
 import jax
@@ -11,7 +12,7 @@ from rich.console import Console
 from scipy import stats
 
 from data import Regression
-from uci import figures
+from uci import figures, records
 from uci.published import LONG, PUBLISHED, SETTINGS, WITHOUT_DROPOUT, published_for
 from uci.splits import Splits
 from uci.training import Recipe, Scores, fit, judge
@@ -221,4 +222,21 @@ def test_a_small_run_writes_its_figure(tmp_path, monkeypatch, capsys):
     mc_dropout_uci.main()
     output = capsys.readouterr().out
     assert "40 rows, 2 splits" in output and "2 epochs, 4 samples" in output
-    assert [path.name for path in tmp_path.iterdir()] == ["mc_dropout_uci_yacht.png"]
+    name = "mc_dropout_uci_yacht_2_epochs"
+    written = {path.name for path in tmp_path.iterdir()}
+    assert written == {f"{name}.png", f"{name}.json"}
+    kept = json.loads((tmp_path / f"{name}.json").read_text())
+    assert kept["recipe"]["rate"] == SETTINGS["yacht"].rate
+    assert kept["published"] == {} and kept["splits"] == 2
+    mean = np.mean(kept["scores"]["log_likelihood"])
+    assert f"{mean:.4g}" in output
+
+
+def test_another_rate_or_length_is_said_in_the_name_of_a_file():
+    yacht = SETTINGS["yacht"]
+    name_of = lambda recipe: records.name_of("yacht", recipe, yacht)
+    assert name_of(yacht) == "mc_dropout_uci_yacht"
+    assert name_of(yacht._replace(rate=0.0)) == "mc_dropout_uci_yacht_rate_0"
+    long = yacht._replace(rate=0.0, epochs=4000)
+    assert name_of(long) == "mc_dropout_uci_yacht_rate_0_4000_epochs"
+    assert records.name_of("mine", yacht, None) == "mc_dropout_uci_mine"

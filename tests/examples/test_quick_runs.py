@@ -20,11 +20,17 @@ RUNS = {  # what is printed, and which files are written
     ),
     "char_rnn": (
         [method.name for method in recurrent.METHODS],
-        {"char_rnn.csv", "char_rnn_curves.png", "char_rnn_scores.png"},
+        {
+            *("char_rnn.csv", "char_rnn.json"),
+            *("char_rnn_curves.png", "char_rnn_scores.png"),
+        },
     ),
     "char_transformer": (
         ["none", "early dropout"],
-        {"char_transformer.csv", "char_transformer_curves.png"},
+        {
+            *("char_transformer.csv", "char_transformer.json"),
+            "char_transformer_curves.png",
+        },
     ),
     "compare_regularizers": (
         ["none", "dropout", "On digits with 500 images, "],
@@ -36,8 +42,8 @@ RUNS = {  # what is printed, and which files are written
     "image_regularizers": (
         [method.name for method in residual.METHODS],
         {
-            *("image_regularizers.csv", "image_regularizers_curves.png"),
-            "image_regularizers_masks.png",
+            *("image_regularizers.csv", "image_regularizers.json"),
+            *("image_regularizers_curves.png", "image_regularizers_masks.png"),
         },
     ),
     "mc_dropout_regression": (
@@ -46,7 +52,7 @@ RUNS = {  # what is printed, and which files are written
     ),
     "mc_dropout_uci": (
         ["442 rows, 20 splits", "RMSE, MC dropout"],
-        {"mc_dropout_uci_diabetes.png"},
+        {f"mc_dropout_uci_diabetes_40_epochs.{end}" for end in ("png", "json")},
     ),
     "mc_dropout_uncertainty": (
         ["digits, 500 training images", "MC dropout"],

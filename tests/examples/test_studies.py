@@ -1,21 +1,24 @@
 """The studies: one program for all runs, a choice that does not see test images."""
 
 import csv
+import io
 import itertools
 import json
 import sys
+from dataclasses import replace
 
 import compare_regularizers
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from rich.console import Console
 
-from comparison import conduct, studies, study_figures, sweep
+from comparison import conduct, sizes, studies, study_figures, study_report, sweep
 from comparison.evaluation import evaluate
 from comparison.methods import ALL_METHODS
-from comparison.studies import Budget, Measured
-from comparison.study_report import gains
+from comparison.sizes import Rule
+from comparison.studies import Budget
 from comparison.training import TRAIN_SIZE, Program, Recipe, train
 from data import Split, load
 
@@ -155,41 +158,95 @@ def test_a_smaller_number_of_images_is_their_first(images):
     assert len(set(whole.ravel().tolist())) == 96
 
 
+RULE = Rule(check=3, patience=6, epochs=1, most=30)
+
+
+def test_patience_is_the_longer_of_updates_and_epochs():
+    rule = Rule(check=10, patience=100, epochs=5, most=1000)
+    assert rule.checks(100, batch_size=50) == 10  # 5 epochs are 10 updates
+    assert rule.checks(2000, batch_size=50) == 20
+    assert rule.checks(2001, batch_size=50) == 21  # and not less
+
+
+def test_a_look_at_validation_images_is_at_most_an_epoch_apart(images):
+    with pytest.raises(ValueError, match=r"rule\.check must be at most .* 3 updates"):
+        sizes.by_size((10,), (0.0, 0.5), RECIPE, replace(RULE, check=4), images, None)
+
+
+@pytest.fixture(scope="module")
+def of_sizes(images):
+    seeds = jax.random.split(jax.random.key(0), 3)
+    return sizes.by_size((10, 96), (0.0, 0.2, 0.5), RECIPE, RULE, images, seeds)
+
+
 @pytest.mark.slow
-def test_no_dropout_is_a_rate_of_zero_in_the_same_program(images):
-    measured = studies.by_size((10, 100), RECIPE, images, BUDGET)
-    (_, small, _), (size, none, dropout) = gains(measured)
-    assert size == 100 and (none != dropout).any() and (small != none).any()
-    grid = sweep.grid(rate=(0.0,))
-    alone = train(METHOD["dropout"], RECIPE, images, BUDGET.seeds, lambda: None, grid)
-    networks = sweep.at(alone.states, 0)
-    scores = [
-        evaluate(BUDGET.test_keys, networks, images.test, num_samples=number)
-        for number in (None, 3)
-    ]
-    for score in scores:  # samples do not differ
-        np.testing.assert_allclose(score.error, none, atol=1e-6)
+def test_training_goes_on_until_validation_is_no_better(of_sizes):
+    for one in of_sizes:
+        waited = one.updates - one.best_update
+        assert (one.best_update % 3 == 0).all() and (one.best_update > 0).all()
+        stopped = one.updates < RULE.most
+        assert (waited[stopped] == RULE.checks(one.size, 32) * 3).all()
+        assert one.validation.shape == (3, 3) and one.none.shape == (3, 200)
+    assert (of_sizes[0].updates < RULE.most).any()
+
+
+@pytest.mark.slow
+def test_the_rate_is_chosen_by_validation_and_is_not_0(of_sizes):
+    for one in of_sizes:
+        means = one.validation.mean(1)
+        assert one.chosen == one.rates[1 + means[1:].argmin()] > 0
+        assert (one.none != one.dropout).any()
+
+
+@pytest.mark.slow
+def test_networks_without_dropout_are_those_of_the_best_look(images):
+    """Trained again and stopped by hand at the update that was the best."""
+    seeds = jax.random.split(jax.random.key(5), 1)
+    (one,) = sizes.by_size((20,), (0.0, 0.5), RECIPE, RULE, images, seeds)
+    best = int(one.best_update[0, 0])
+    until = replace(RULE, most=best)
+    (again,) = sizes.by_size((20,), (0.0, 0.5), RECIPE, until, images, seeds)
+    assert again.validation[0, 0] == one.validation[0, 0]
+    assert (again.none == one.none).all()
 
 
 def measured_sizes():
-    """Errors that are easy to recognise: 10 % less with dropout, and less with more."""
-    grid = sweep.grid(train_size=(10.0, 100.0), rate=(0.0, 0.5))
-    error = np.array([0.4, 0.3, 0.2, 0.1])[:, None] + np.array([0.0, 0.02])
-    splits = {split: error for split in ("train", "validation", "test")}
-    return Measured(grid, splits, splits, 1.0, 1.0)
+    """Errors that are easy to recognise: less with more images, and with dropout."""
+
+    def wrong(share):
+        counts = np.round(200 * np.array([share, share + 0.01, share]))
+        return np.arange(200) < counts[:, None]
+
+    common = (np.full((2, 3), 0.2), np.full((2, 3), 30), np.full((2, 3), 60), 0.5)
+    return [
+        sizes.OfSize(size, (0.0, 0.5), *common, wrong(error), wrong(error - 0.1))
+        for size, error in ((10, 0.4), (100, 0.2))
+    ]
 
 
 def test_gains_pair_no_dropout_with_dropout():
-    points = list(gains(measured_sizes()))
-    assert [size for size, _, _ in points] == [10, 100]
-    for _, without, dropout in points:
-        np.testing.assert_allclose(without - dropout, 0.1)
+    for one in measured_sizes():
+        gain = one.gain
+        assert gain.estimate == pytest.approx(0.1)
+        assert gain.low < 0.1 < gain.high and gain.verdict == "better"
+
+
+def test_the_table_of_sizes_has_gains_with_intervals():
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(study_report.size_table(measured_sizes(), title="a title"))
+    lines = [line.split() for line in console.export_text().splitlines()]
+    row = next(line for line in lines if line and line[0] == "100")
+    assert row[1:5] == ["20.33±0.33", "0.5", "10.33±0.33", "10.0"]
+    assert row[-3:] == ["30", "/", "30"]
+    record = study_report.size_record(measured_sizes()[0])
+    assert record["relative_gain"] == pytest.approx(0.1 / 0.40333, rel=1e-3)
 
 
 def test_the_figure_of_sizes_shows_errors_and_gains():
     figure = study_figures.sizes(measured_sizes(), title="a title")
     assert [axes.get_xscale() for axes in figure.axes] == ["log", "log"]
-    assert len(figure.axes[0].containers) == 2 and len(figure.axes[1].containers) == 1
+    labels = figure.axes[0].get_legend_handles_labels()[1]
+    assert labels[:2] == ["none", "dropout"] and len(figure.axes[1].containers) == 1
 
 
 def run(monkeypatch, tmp_path, *arguments):
@@ -249,21 +306,30 @@ def test_a_quick_study_of_strengths_writes_every_number(monkeypatch, tmp_path, c
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("study", "number"), [("rate", 10 * 2), ("size", 2 * 2 * 2)])
+@pytest.mark.parametrize(("study", "number"), [("rate", 10 * 3), ("size", 2 * 3 * 3)])
 def test_a_quick_study_of_rates_and_of_sizes(
     study, number, monkeypatch, tmp_path, capsys
 ):
     run(monkeypatch, tmp_path, "--study", study, "--quick")
-    assert "training images" in capsys.readouterr().out
+    assert "images" in capsys.readouterr().out
     folder = tmp_path / f"{study}-digits"
     names = {f"{study}.png", "results.csv", "results.json"}
     assert {path.name for path in folder.iterdir()} == names
     rows = read_csv(folder / "results.csv")
     content = json.loads((folder / "results.json").read_text())
     assert len(rows) == number
-    errors = np.ravel(content["results"]["errors"]["test"])
-    in_file = [float(row["test_error"]) for row in rows]
-    np.testing.assert_allclose(in_file, errors, rtol=1e-4)
+    if study == "rate":
+        errors = np.ravel(content["results"]["errors"]["test"])
+    else:
+        assert "epochs" not in content["recipe"] and content["rule"]["epochs"] == 5
+        errors = [
+            error
+            for one in content["results"]
+            for way in ("none", "dropout")
+            for error in one[way]["test_error"]
+        ]
+    in_file = [float(row["test_error"]) for row in rows if row["test_error"]]
+    np.testing.assert_allclose(sorted(in_file), sorted(errors), rtol=1e-4)
 
 
 def test_table_9_has_settings_for_both_data_sets_and_known_fields():

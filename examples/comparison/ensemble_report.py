@@ -1,0 +1,148 @@
+"""The report on ensembles: a table, a sentence, and every number in CSV and JSON."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from rich import box
+from rich.table import Table
+
+from comparison.ensembles import ENSEMBLE, MC_AS_LONG, MEMBERS, Judged, advantage
+from data import replacing
+from study import gains, words
+
+_SCORES = ("error", "nll", "ece", "auroc_entropy", "auroc_information")
+
+
+def scores_of(judged: Judged) -> dict[str, np.ndarray]:
+    """The scores of each seed, by name; the last is NaN of one pass."""
+    columns = (
+        judged.wrong.mean(1),
+        judged.nll.mean(1),
+        judged.ece,
+        judged.by_entropy,
+        judged.by_information,
+    )
+    return dict(zip(_SCORES, columns, strict=True))
+
+
+def table(found: list[Judged], *, title: str) -> Table:
+    """Test scores of all ways to predict."""
+    num_seeds = len(found[0].ece)
+    caption = (
+        f"Means over {num_seeds} networks or ensembles ± their standard error over "
+        "these. Training and passes in units of one network. AUROC: the chance that a "
+        "strange image has a higher score (H: entropy, I: mutual information)."
+    )
+    report = Table(
+        title=title,
+        caption=caption,
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        collapse_padding=True,
+        pad_edge=False,
+    )
+    headings = ("training", "passes", "error %", "NLL", "ECE %", "AUROC H", "AUROC I")
+    report.add_column("")
+    for heading in headings:
+        report.add_column(heading, justify="right", no_wrap=True)
+    columns = [
+        [judged.name for judged in found],
+        [f"{judged.trainings}" for judged in found],
+        [f"{judged.passes}" for judged in found],
+    ]
+    for score, scale in zip(_SCORES, (100, 1, 100, 1, 1), strict=True):
+        values = [scores_of(judged)[score] for judged in found]
+        known = [None if np.isnan(each).any() else each for each in values]
+        columns.append(words.with_errors(known, scale=scale))
+    for row in zip(*columns, strict=True):
+        report.add_row(*row)
+    return report
+
+
+def conclusion(found: list[Judged]) -> str:
+    """Whether the ensemble is better than Monte-Carlo dropout of the same compute."""
+    found_gains = advantage(found)
+    if any(gain.verdict == gains.TOO_FEW for gain in found_gains.values()):
+        return "No conclusion: at least three seeds are needed."
+    parts = []
+    for score, gain in found_gains.items():
+        scale, unit = (100, " points") if score in ("error", "ECE") else (1, "")
+        ((shown, interval),) = words.intervals([gain], scale=scale)
+        parts.append(f"{score} {shown}{unit} ({interval}): {gain.verdict}")
+    return (
+        f"What an {ENSEMBLE} gains over {MC_AS_LONG}, with 95 % intervals: "
+        f"{'; '.join(parts)}."
+    )
+
+
+def records(found: list[Judged]) -> list[dict[str, Any]]:
+    """What is kept of each way; nothing in the place of NaN."""
+    kept = []
+    for judged in found:
+        scores = scores_of(judged)
+        known = {name: s for name, s in scores.items() if not np.isnan(s).any()}
+        head = {name: getattr(judged, name) for name in ("name", "trainings", "passes")}
+        kept.append({**head, "scores": known})
+    return kept
+
+
+def advantages(found: list[Judged]) -> dict[str, Any]:
+    """The gains of :func:`comparison.ensembles.advantage` as they are kept."""
+    return {score: gain._asdict() for score, gain in advantage(found).items()}
+
+
+def write_csv(path: Path, found: list[Judged]) -> None:
+    """Writes one row for each way and seed."""
+    with replacing(path) as partial, partial.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["way", "trainings", "passes", "seed", *_SCORES])
+        for judged in found:
+            columns = scores_of(judged).values()
+            for seed, row in enumerate(zip(*columns, strict=True)):
+                numbers = [f"{number:.6g}" for number in row]
+                head = [judged.name, judged.trainings, judged.passes, seed]
+                writer.writerow([*head, *numbers])
+
+
+def figure(found: list[Judged], *, title: str) -> Figure:
+    """NLL, calibration error and AUROC of all ways, with their standard errors."""
+    drawn = Figure(figsize=(10, 0.34 * len(found) + 1.3), layout="constrained")
+    panels = drawn.subplots(1, 3, sharey=True)
+    places = np.arange(len(found))[::-1]
+    labels = (
+        "negative log-likelihood, nats",
+        "calibration error, %",
+        "AUROC (entropy)",
+    )
+    names = ("nll", "ece", "auroc_entropy")
+    for axes, name, label in zip(panels, names, labels, strict=True):
+        scale = 100 if name == "ece" else 1
+        values = [scale * scores_of(judged)[name] for judged in found]
+        means = np.array([each.mean() for each in values])
+        errors = np.nan_to_num([words.standard_error(each) for each in values])
+        is_of_five = np.array([judged.trainings == MEMBERS for judged in found])
+        for chosen, color, marker in (
+            (~is_of_five, "0.5", "o"),
+            (is_of_five, "k", "s"),
+        ):
+            axes.errorbar(
+                means[chosen],
+                places[chosen],
+                xerr=errors[chosen],
+                fmt=marker,
+                color=color,
+                ms=4,
+                capsize=2,
+            )
+        axes.set_xlabel(label, fontsize=9)
+        axes.set_yticks(places, [judged.name for judged in found], fontsize=8)
+        axes.grid(color="0.9", lw=0.6)
+        axes.set_axisbelow(True)
+    drawn.suptitle(
+        f"{title}\nsquares: the compute of five networks; bars: standard errors",
+        fontsize=10,
+    )
+    return drawn

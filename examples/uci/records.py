@@ -1,0 +1,78 @@
+"""What is kept of a run: every score of every split, in a JSON file."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data import replacing
+from uci.training import Recipe, Scores
+
+_KEPT = ("weight_scaling", "rmse", "log_likelihood")
+
+
+def name_of(dataset: str, recipe: Recipe, usual: Recipe | None) -> str:
+    """The stem of the files of a run: another rate, or a longer run, is said in it.
+
+    Args:
+      dataset: the name of the data set.
+      recipe: how its networks were trained.
+      usual: the settings of this data set, or None if there are none.
+
+    Returns:
+      For example ``mc_dropout_uci_yacht_rate_0``.
+    """
+    parts = ["mc_dropout_uci", dataset]
+    if usual is not None and recipe.rate != usual.rate:
+        parts.append(f"rate_{recipe.rate:g}")
+    if usual is not None and recipe.epochs != usual.epochs:
+        parts.append(f"{recipe.epochs}_epochs")
+    return "_".join(parts)
+
+
+def record(
+    dataset: str,
+    recipe: Recipe,
+    scores: Scores,
+    *,
+    num_rows: int,
+    num_samples: int,
+    published: tuple[str, ...],
+    seconds: float,
+) -> dict[str, Any]:
+    """Everything that a table needs, as JSON holds it.
+
+    Args:
+      dataset: the name of the data set.
+      recipe: how its networks were trained.
+      scores: the scores of each split.
+      num_rows: how many rows the data set has.
+      num_samples: how many samples each prediction is the mean of.
+      published: what was published of this recipe: weight scaling, RMSE and
+        log-likelihood; empty if nothing was.
+      seconds: what training and judging took, with compilation.
+
+    Returns:
+      A dict of numbers, strings and lists.
+    """
+    values = {
+        name: [float(f"{score:.6g}") for score in np.asarray(getattr(scores, name))]
+        for name in _KEPT
+    }
+    return {
+        "dataset": dataset,
+        "rows": num_rows,
+        "splits": len(values["rmse"]),
+        "recipe": recipe._asdict(),
+        "samples": num_samples,
+        "published": dict(zip(_KEPT, published, strict=False)),
+        "scores": values,
+        "seconds": round(seconds, 1),
+    }
+
+
+def write(path: Path, content: dict[str, Any]) -> None:
+    """Writes a record."""
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(content, indent=1) + "\n")
