@@ -36,7 +36,7 @@ def main() -> int:
         for mutant in load(room)
         if given.only in mutant.name
     ]
-    if hasattr(os, "nice"):
+    if given.all and hasattr(os, "nice"):
         os.nice(10)
     compile_quickly()  # tried once, not by every run of pytest
     with tempfile.TemporaryDirectory() as folder:
