@@ -167,12 +167,19 @@ def is_number(rate: Any, /) -> TypeGuard[float]:
 
 def is_zero(rate: Any, /) -> bool:
     """True for a number that is 0; an array is data and never known."""
-    return is_number(rate) and float(rate) == 0.0
+    return _equals(rate, 0.0)
 
 
 def is_one(rate: Any, /) -> bool:
     """True for a number that is 1; an array is data and never known."""
-    return is_number(rate) and float(rate) == 1.0
+    return _equals(rate, 1.0)
+
+
+def _equals(rate: Any, value: float) -> bool:
+    try:
+        return is_number(rate) and float(rate) == value
+    except OverflowError:  # of an integer beyond all floats
+        return False
 
 
 def select(deterministic: Flag, in_evaluation: _T, in_training: _T, /) -> _T:

@@ -27,7 +27,7 @@ _SPREAD = 0.7  # the share of a row that its marks are spread over
 
 def forest(
     names: Sequence[str],
-    series: Mapping[str, tuple[ArrayLike, ArrayLike, ArrayLike]],
+    series: Mapping[str, tuple[ArrayLike | Sequence[float], ...]],
     /,
     *,
     xlabel: str = "estimate",
@@ -95,7 +95,9 @@ def forest(
     return add_legend(ax)
 
 
-def _checked(label: str, parts: Sequence[ArrayLike], rows: int) -> np.ndarray:
+def _checked(
+    label: str, parts: Sequence[ArrayLike | Sequence[float]], rows: int
+) -> np.ndarray:
     """Estimates, lower and upper ends, as rows of an array."""
     if len(parts) != 3:
         raise ValueError(

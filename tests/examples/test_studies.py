@@ -246,7 +246,8 @@ def test_the_figure_of_sizes_shows_errors_and_gains():
     figure = study_figures.sizes(measured_sizes(), title="a title")
     assert [axes.get_xscale() for axes in figure.axes] == ["log", "log"]
     labels = figure.axes[0].get_legend_handles_labels()[1]
-    assert labels[:2] == ["none", "dropout"] and len(figure.axes[1].containers) == 1
+    assert [name for name in labels if "bar" not in name] == ["none", "dropout"]
+    assert len(figure.axes[1].get_lines()) > 0
 
 
 def run(monkeypatch, tmp_path, *arguments):
