@@ -27,6 +27,7 @@ sys.path.insert(0, str(HERE.parents[1] / "examples"))
 from study import gains, words  # noqa: E402
 
 Content = dict[str, Any]
+_GAIN = ("gain", "low", "high", "p", "verdict")
 _BLOCK = re.compile(r"<!-- table: (\S+) -->\n.*?<!-- /table -->", re.DOTALL)
 
 
@@ -68,6 +69,52 @@ def dropout(content: Content) -> str:
                 cells.append(f"{ratio:.1f}" if ratio >= 1 else f"{ratio:.2f}")
             rows.append(cells)
     return markdown(header, rows)
+
+
+def comparison(content: Content) -> str:
+    """Errors at validated strengths, and gains in error, likelihood and calibration."""
+    rows = content["methods"]
+    shown = [_intervals(rows, score) for score in ("error", "NLL", "ECE")]
+    cells = [
+        [
+            *(row["name"], _strength(row["strength"])),
+            f"{row['weight scaling']['error']['mean']:.2f}",
+            *gained,
+        ]
+        for row, *gained in zip(rows, *shown, strict=True)
+    ]
+    header = [
+        "",
+        "strength",
+        "error, %",
+        "gain in points",
+        "gain in NLL",
+        "gain in ECE",
+    ]
+    return with_command(content, markdown(header, cells), content["conclusion"])
+
+
+def _intervals(rows: list[Content], score: str) -> list[str]:
+    """Gains with their intervals, bold if significant; a dash for the baseline."""
+    kept = [row["weight scaling"][score] for row in rows]
+    found = [
+        gains.Gain(row["name"], *(one[key] for key in _GAIN))
+        for row, one in zip(rows, kept, strict=True)
+        if "gain" in one
+    ]
+    cells = iter(words.intervals(found))
+    shown = ["{} ({})".format(*next(cells)) if "gain" in one else "–" for one in kept]
+    significant = (gains.BETTER, gains.WORSE)
+    return [
+        f"**{cell}**" if one.get("verdict") in significant else cell
+        for cell, one in zip(shown, kept, strict=True)
+    ]
+
+
+def _strength(chosen: dict[str, float] | None) -> str:
+    items = (chosen or {}).items()
+    named = (f"{name.replace('_', ' ')} {value:.3g}" for name, value in items)
+    return ", ".join(named) or "–"
 
 
 def size(content: Content) -> str:
@@ -217,16 +264,13 @@ def methods(content: Content) -> str:
         )
         for score, scale in (("error", 100), ("nll", 1))
     )
-    strengths = [
-        ", ".join(f"{n.replace('_', ' ')} {v:.3g}" for n, v in one["chosen"].items())
-        for one in results
-    ]
+    strengths = [_strength(one["chosen"]) for one in results]
     gained = _with_gains([content["gains"].get(one["method"]) for one in results])
     rows = [
         list(row)
         for row in zip(
             [one["method"] for one in results],
-            [strength or "–" for strength in strengths],
+            strengths,
             *(error, gained, nll),
             strict=True,
         )
@@ -289,6 +333,7 @@ def _verdicts(kept: Any) -> str:
 
 
 TABLES: dict[str, Callable[[Content], str]] = {
+    "gains": comparison,
     "dropout": dropout,
     "studies/size": size,
     "studies/uci": uci,

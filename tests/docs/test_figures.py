@@ -77,13 +77,14 @@ def test_gains_of_several_scores_have_panels_beside_the_time(
     content = {
         **{
             "title": "a title",
+            "baseline": "none",
             "level": 0.9,
             "units": {"error": "points", "NLL": "nats"},
         },
         **{"command": "python x.py", "machine": "2 CPU cores", "versions": "JAX 1"},
         "methods": [
             {"name": "dropout", "seconds": 2.0, "weight scaling": both},
-            {"name": "none", "seconds": 1.0, "weight scaling": {"error": {"mean": 3}}},
+            {"name": "none", "seconds": 4.0, "weight scaling": {"error": {"mean": 3}}},
         ],
     }
     content["methods"][0]["MC dropout"] = both
@@ -95,7 +96,7 @@ def test_gains_of_several_scores_have_panels_beside_the_time(
     assert names == ["dropout", "none"]
     assert error.get_xlabel().startswith("gain in error, points")
     assert nll.get_xlabel().startswith("gain in NLL, nats")
-    assert [bar.get_width() for bar in seconds.patches] == [2.0, 1.0]
+    assert [bar.get_width() for bar in seconds.patches] == [0.5, 1.0]
     texts = [text.get_text() for text in error.get_legend().get_texts()]
     assert texts == ["weight scaling", "MC dropout", "bar: 90 % interval"]
     figure.savefig(tmp_path / "gains.png")

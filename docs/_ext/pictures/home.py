@@ -28,8 +28,6 @@ def home_gains() -> Figure:
     """What each method gains over the baseline, and the time it takes."""
     found = read("gains")
     rows = found["methods"]
-    if "difference" in rows[0]:
-        return _differences(found)
     names = [row["name"] for row in rows]
     figure = plots.new_figure(2, height=0.3 * len(rows) + 2.3)
     panels = figure.subplots(1, 3, sharey=True, width_ratios=(3, 3, 2))
@@ -39,9 +37,10 @@ def home_gains() -> Figure:
         label = f"gain in {score}, {found['units'][score]}\n(right is better)"
         plots.forest(names, series, xlabel=label, interval=interval, ax=ax)
     panels[1].get_legend().remove()  # it repeats that of the first panel
-    seconds = [row["seconds"] for row in rows]
-    panels[2].barh(np.arange(len(rows)), seconds, color=GREY, height=0.6)
-    panels[2].set_xlabel("training\nin seconds")
+    seconds = {row["name"]: row["seconds"] for row in rows}
+    times = np.array(list(seconds.values())) / seconds[found["baseline"]]
+    panels[2].barh(np.arange(len(rows)), times, color=GREY, height=0.6)
+    panels[2].set_xlabel(f"training time,\nthat of {found['baseline']} is 1")
     figure.suptitle(found["title"], fontsize=10)
     _sign(panels[0], found)
     return figure
@@ -57,24 +56,6 @@ def _columns(
         for key in ("gain", "low", "high")
     )
     return gain, low, high
-
-
-def _differences(found: dict[str, Any]) -> Figure:
-    """Errors minus that of the baseline, which a single panel shows."""
-    rows = sorted(found["methods"], key=lambda row: row["difference"])
-    figure = plots.new_figure(2, height=0.3 * len(rows) + 1.9)
-    ax = figure.subplots()
-    columns = [[row[key] for row in rows] for key in ("difference", "low", "high")]
-    plots.forest(
-        [row["name"] for row in rows],
-        {WAYS[0]: tuple(columns)},
-        xlabel=f"{found['axis']}\n(left is better)",
-        interval="95 % interval, all together",
-        ax=ax,
-    )
-    ax.set_title(found["title"])
-    _sign(ax, found)
-    return figure
 
 
 def home_time() -> Figure:
