@@ -288,7 +288,7 @@ def test_a_quick_study_of_strengths_writes_every_number(monkeypatch, tmp_path, c
         "dropout",
         "L1",
     ]
-    assert len(rows) == 2 + 4 + 2
+    assert len(rows) == content["num_seeds"] * (1 + 2 + 1)
     for record in content["results"]:
         grid = METHOD[record["method"].lower()].grid
         number = len(next(iter(grid.values()), (None,)))
