@@ -292,7 +292,7 @@ def test_a_quick_study_of_strengths_writes_every_number(monkeypatch, tmp_path, c
     for record in content["results"]:
         grid = METHOD[record["method"].lower()].grid
         number = len(next(iter(grid.values()), (None,)))
-        assert np.shape(record["validation_error"]) == (number, 2)
+        assert np.shape(record["validation_error"]) == (number, content["num_seeds"])
         means = np.mean(record["validation_error"], axis=1)
         for name, values in record["strengths"].items():
             chosen = means[values.index(record["chosen"][name])]
