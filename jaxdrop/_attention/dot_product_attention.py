@@ -140,7 +140,7 @@ def dot_product_attention(
     )
     if is_identity(rate, deterministic, caller=_CALLER):
         return _without_dropout(query, key_, value, bias, mask, scale, options)
-    key = require_key(key, caller=_CALLER)
+    key = require_key(key, caller=_CALLER, rate=rate)
     if arrays.query.size == 0:
         return jnp.asarray(query)
     _arguments.check_known(arrays)

@@ -82,7 +82,7 @@ def drop_head(
             f"{_CALLER}: head_axis must be one of the last three axes of x, got "
             f"{head_axis} and shape {x.shape}."
         )
-    key = require_key(key, caller=_CALLER)
+    key = require_key(key, caller=_CALLER, rate=rate)
     if x.size == 0:
         return x
     keep = _masks.keep_probability(rate, deterministic=deterministic)

@@ -72,7 +72,7 @@ def layer_drop(
     keep = _masks.align(keep, (num_layers,), caller="layer_drop")
     if is_identity(rate, deterministic, caller="layer_drop"):
         return jnp.ones((num_layers,), bool)
-    key = require_key(key, caller="layer_drop")
+    key = require_key(key, caller="layer_drop", rate=rate)
     return _layer_drop(key, keep, num_layers=num_layers)
 
 

@@ -89,7 +89,7 @@ def zoneout(
     keep = _masks.keep_probability(rate)
     if flag is True:
         return _expectation(new, old, keep)
-    key = require_key(key, caller="zoneout")
+    key = require_key(key, caller="zoneout", rate=rate)
     drawn = _zoneout(key, new, old, keep)
     if flag is False:
         return drawn

@@ -1,5 +1,6 @@
 """Which entries share one decision: whole channels, examples, sequences, features."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -83,3 +84,20 @@ def test_a_branch_that_is_not_scaled_is_kept_as_it_is(key):
     y = jaxdrop.stochastic_depth(key, x, rate=RATE, scale=False)
     kept = np.asarray(jaxdrop.stochastic_depth(key, jnp.ones((200, 1)), rate=RATE) != 0)
     np.testing.assert_array_equal(y, np.where(kept, x, 0))
+
+
+HEADS = jnp.ones((2, 5, 3, 4))
+AT_RATE_ONE = {
+    "drop_head": lambda key: jaxdrop.drop_head(key, HEADS, rate=1),
+    "zoneout": lambda key: jaxdrop.zoneout(key, HEADS, 2 * HEADS, rate=1),
+    "layer_drop": lambda key: jaxdrop.layer_drop(key, 3, rate=1),
+    "dot_product_attention": lambda key: jaxdrop.dot_product_attention(
+        key, HEADS, HEADS, HEADS, rate=1
+    ),
+}
+
+
+@pytest.mark.parametrize("name", AT_RATE_ONE)
+def test_where_everything_is_dropped_no_key_is_needed(name):
+    without, given = (AT_RATE_ONE[name](key) for key in (None, jax.random.key(3)))
+    np.testing.assert_array_equal(without, given)
