@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from jaxdrop import _numbers
 
@@ -29,6 +30,10 @@ LARGE = 3_000_000_000
         (np.array([0.5, np.nan]), [0.5, np.nan], np.float32),
         ([Decimal("0.25"), Fraction(1, 4)], [0.25, 0.25], np.float32),
         ([Decimal("NaN"), Decimal("Infinity")], [np.nan, np.inf], np.float32),
+        ([Decimal("sNaN"), 1], [np.nan, 1], np.float32),
+        ([jnp.int32(1), np.int64(2**40)], [1, 2**40], np.float32),
+        ([jnp.float32(1), 2**70], [1, 2**70], np.float32),
+        ([[jnp.ones(()), 2**40], [0, 1]], [[1, 2**40], [0, 1]], np.float32),
         (np.array([2**40, 1], object), [2**40, 1], np.float32),
         (jnp.bfloat16([0.5]), [0.5], jnp.bfloat16),
     ],
@@ -49,7 +54,10 @@ def test_in_x64_mode_64_bits_stay():
 
 @pytest.mark.parametrize(
     "value",
-    [None, "a", ["a"], [1, None], {"a": 1}, [[1], [1, 2]], np.array(["2020"], "M8[D]")],
+    [
+        *(None, "a", ["a"], [1, None], {"a": 1}, [[1], [1, 2]]),
+        *(np.array(["2020"], "M8[D]"), np.array([5], "m8[s]"), [jnp.ones(2), "a"]),
+    ],
 )
 def test_what_is_not_a_number_is_named(value):
     with pytest.raises(TypeError, match=r"^x must be an array of numbers, got "):
@@ -66,6 +74,7 @@ def test_what_is_not_a_number_is_named(value):
         ([1.0, -1e39], r"^x holds -1e\+39, and the largest float32"),
         (10**400, "^x holds a number that is too large for a float"),
         (np.ma.array([1.0, 2.0], mask=[0, 1]), "^x has masked entries.* fill them"),
+        ([1.0, np.ma.masked], "^x has masked entries.* fill them"),
     ],
 )
 def test_what_a_float_does_not_hold_is_named(value, message):
@@ -188,6 +197,22 @@ def test_logits_are_relative_to_the_largest():
     found = _numbers.as_logits(logits, name="logits")
     assert found[0].tolist() == [-1, 0]
     np.testing.assert_array_equal(jax.nn.softmax(found[1:]), [[0, 1], [0, 1]])
+
+
+def test_lists_of_arrays_and_numbers_keep_what_float32_cannot_hold():
+    low, high = ([jnp.float32(0), number] for number in (1.0, 1 + 1e-9))
+    low, high = _numbers.relative(low=low, high=high)
+    np.testing.assert_allclose(high - low, [0, 1e-9], rtol=1e-6)
+    variable = nnx.Variable(np.array([LARGE, LARGE + 1]))
+    low, high = _numbers.in_order(x=variable)[0]
+    assert low < high
+    traced = jax.jit(lambda x: _numbers.as_array([x, np.int64(2**40)], name="x"))
+    np.testing.assert_array_equal(traced(jnp.float32(1)), np.float32([1, 2**40]))
+
+
+def test_an_empty_list_is_an_array_of_any_kind():
+    assert _numbers.as_labels([], name="x").dtype == np.int32
+    assert _numbers.as_array([], name="x").shape == (0,)
 
 
 def test_beside_what_is_traced_numbers_are_rounded_and_do_not_wrap():
