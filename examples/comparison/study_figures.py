@@ -152,8 +152,15 @@ def sizes(found: list[OfSize], *, title: str) -> Figure:
         100 * np.array([getattr(each, name) for each in gains]) / means
         for name in ("estimate", "low", "high")
     )
-    right.errorbar(numbers, gain, yerr=(gain - low, high - gain), fmt="o-", capsize=3)
-    right.set(xlabel=label, ylabel="gain in percent of the error, 95 % interval")
+    right.errorbar(
+        numbers,
+        gain,
+        yerr=(gain - low, high - gain),
+        fmt="o-",
+        capsize=3,
+        label="dropout over none; bar: 95 % interval",
+    )
+    right.set(xlabel=label, ylabel="gain in percent of the error")
     right.axhline(0, color=_GREY, lw=1)
     left.set_yscale("log")
     for axes in (left, right):
@@ -162,6 +169,7 @@ def sizes(found: list[OfSize], *, title: str) -> Figure:
         axes.minorticks_off()
     error_ticks = [t for t in (1, 2, 3, 5, 10, 20, 30, 50) if _inside(t, left)]
     left.set_yticks(error_ticks, [str(tick) for tick in error_ticks])
+    plots.add_legend(right)
     figure.suptitle(title, fontsize=10)
     return figure
 
