@@ -10,6 +10,7 @@ from comparison.report import Outcome, Search
 from comparison.sizes import OfSize
 from comparison.studies import Measured
 from jaxdrop import plots
+from study import words
 
 _RED, _GREY, _BLUE = "#c8442c", "#7a7a7a", "#1f5f9e"
 
@@ -88,7 +89,7 @@ def representations(outcomes: list[Outcome], *, title: str) -> Figure:
     for axes, (field, scale, label) in zip(grid, panels, strict=True):
         runs = [scale * getattr(outcome.representation, field) for outcome in outcomes]
         means = np.array([values.mean() for values in runs])
-        errors = [_standard_error(values) for values in runs]
+        errors = np.nan_to_num([words.standard_error(values) for values in runs])
         axes.axvline(means[0], color=_GREY, ls="--", lw=1)
         axes.errorbar(means, rows, xerr=errors, fmt="o", color=_BLUE, ms=4, capsize=2)
         axes.set_xlim(left=0, right=1.15 * max(means.max(), 0.01 * scale))
@@ -100,10 +101,6 @@ def representations(outcomes: list[Outcome], *, title: str) -> Figure:
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(f"{title}; dashed: {names[0]}", fontsize=11)
     return figure
-
-
-def _standard_error(values: np.ndarray) -> float:
-    return values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else 0.0
 
 
 def rates(measured: Measured, *, title: str) -> Figure:
