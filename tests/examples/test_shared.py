@@ -15,6 +15,7 @@ from comparison import study_report
 from study import arguments, files, words
 from study.files import WriteError
 from study.tables import new_table
+from text.recurrent import METHODS
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SCRIPTS = sorted(EXAMPLES.glob("*.py"))
@@ -156,3 +157,18 @@ def test_columns_of_words_start_at_the_left():
     table = new_table("t", ("method", "error"), columns=(["a", "b"], ["1", "2"]))
     assert [column.justify for column in table.columns] == ["left", "right"]
     assert table.row_count == 2
+
+
+def test_rates_on_the_page_of_results_are_those_of_the_methods():
+    page = (EXAMPLES.parent / "docs" / "results.md").read_text()
+    head = "| none | naive | locked |"
+    names, _, _, rates = page[page.index(head) :].splitlines()[:4]
+    by_name = {
+        name.strip(): re.findall(r"0\.\d+", cell)
+        for name, cell in zip(names.split("|"), rates.split("|"), strict=True)
+    }
+    for method in METHODS:
+        expected = [method.rate, method.locked]
+        if method.name == "zoneout":
+            expected.append(method.rate / 10)
+        assert [float(n) for n in by_name[method.name]] == [n for n in expected if n]
