@@ -12,7 +12,7 @@ from flax import nnx
 from rich.console import Console
 
 import jaxdrop
-from data import load
+from data import Split, load
 from jaxdrop import mc, metrics
 from uncertainty.answers import COUNTS, by_one_pass, by_samples, errors_by_count
 from uncertainty.figures import MC_DROPOUT, WEIGHT_SCALING, draw
@@ -165,3 +165,13 @@ def test_missing_data_is_one_line_and_exit_code_2(monkeypatch, capsys):
     assert caught.value.code == 2
     message = capsys.readouterr().err
     assert message.count("\n") == 1 and message.startswith("mnist needs local files")
+
+
+def test_fewer_images_than_a_batch_are_learned_all_the_same():
+    images = Split(np.ones((3, 4), np.float32), np.zeros(3, np.int32))
+    recipe = Recipe(
+        hidden=(4,), rates=(0.0, 0.0), batch_size=50, learning_rate=0.1, epochs=3
+    )
+    logits = train(recipe, images, seed=0)(images.x)
+    untrained = Network((4, 4, 10), (0.0, 0.0), nnx.Rngs(0))(images.x)
+    assert (logits[:, 0] > untrained[:, 0]).all()

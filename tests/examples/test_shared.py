@@ -148,6 +148,76 @@ def test_a_folder_that_cannot_be_written_to_is_refused_at_once(
     assert f"{file} is a file: name a folder" in capsys.readouterr().err
 
 
+REFUSED = {
+    "active_learning": {
+        "--strategies nothing": "invalid choice: 'nothing' (choose from",
+        "--seeds 0": "whole number",
+        "--budget 21 --step 479": "budget must be from 499",
+        "--dataset mnist": "mnist needs local files",
+    },
+    "char_rnn": {
+        "--methods nothing": "invalid choice: 'nothing' (choose from",
+        "--train-size 999": "must be from 1000",
+        "--rounds -1": "whole number",
+    },
+    "char_transformer": {
+        "--strength -1": "a number from 0 to 10, got -1",
+        "--strength 20": "a number from 0 to 10, got 20",
+        "--one-pass --train-size 2000 --rounds 2": "take at most 1 rounds, got 2",
+        "--characters 0": "whole number",
+    },
+    "compare_regularizers": {
+        "--train-size 501": "must be from 1 to 500",
+        "--study size --train-size 19": "must be at least that, got 19",
+        "--study size --epochs 3": "leave --epochs out",
+        "--study rate --dataset notmnist": "takes digits or mnist",
+        "--dataset mnist --data-dir nowhere": "mnist is not complete",
+    },
+    "distributed": {"--steps 0": "whole number", "--model-shards 0": "whole number"},
+    "image_regularizers": {
+        "--methods nothing": "invalid choice: 'nothing' (choose from",
+        "--train-size 501": "must be from 1 to 500",
+        "--epochs 0": "whole number",
+    },
+    "mc_dropout_regression": {
+        "--rate 1": "a number from 0 to below 1, got 1",
+        "--hidden 8 0": "whole number",
+        "--beyond 0": "a number above 0",
+        "--dataset co2": "co2 needs local files",
+    },
+    "mc_dropout_uci": {
+        "--rate 1": "a number from 0 to below 1, got 1",
+        "--tau 0": "a number above 0",
+        "--batch-size 0": "whole number",
+        "--seed -1": "whole number from 0",
+        "--dataset nothing": "needs local files",
+    },
+    "mc_dropout_uncertainty": {
+        "--train-size 501": "must be from 1 to 500",
+        "--repeats 0": "whole number",
+        "--dataset mnist": "needs local files",
+    },
+    "train_step": {"--steps 0": "must be at least 1, got 0"},
+}
+
+
+def test_every_script_has_arguments_that_are_refused():
+    assert REFUSED.keys() == {path.stem for path in SCRIPTS}
+
+
+@pytest.mark.parametrize(
+    ("name", "given"), [(name, given) for name in REFUSED for given in REFUSED[name]]
+)
+def test_bad_arguments_are_refused_with_a_sentence(name, given, monkeypatch, capsys):
+    monkeypatch.delenv("JAXDROP_DATA", raising=False)
+    monkeypatch.setattr("sys.argv", [f"{name}.py", *given.split()])
+    with pytest.raises(SystemExit) as caught:
+        importlib.import_module(name).main()
+    assert caught.value.code == 2
+    said = capsys.readouterr().err
+    assert REFUSED[name][given] in said and "Traceback" not in said
+
+
 def test_a_mean_has_an_error_where_there_are_several_values():
     assert words.with_error([0.1, 0.3], digits=1, scale=100) == "20.0±10.0"
     assert words.with_error([0.5], digits=2) == "0.50"
