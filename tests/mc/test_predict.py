@@ -436,7 +436,9 @@ def test_a_tolerance_has_forward_gradients_and_says_that_it_has_no_others(net, k
     assert slope == pytest.approx(
         2 * float(value), rel=1e-4
     )  # bilinear but for the kinks
-    with pytest.raises(ValueError, match=r"tol= has no reverse-mode gradient"):
+    with pytest.raises(
+        ValueError, match=r"^mc\.predict: with tol= there is no reverse"
+    ):
         jax.grad(mean)(net.params)
 
 
@@ -495,7 +497,7 @@ def test_other_arguments_are_named_too(net, key):
     )
     with pytest.raises(ValueError, match="draws must be one of"):
         run(draws="same")
-    with pytest.raises(ValueError, match=r"mc\.predict needs a PRNG key"):
+    with pytest.raises(ValueError, match=r"mc\.predict: key must be a PRNG key"):
         run(key=None)
     with pytest.raises(ValueError, match="one key, got"):
         run(key=jax.random.split(key, 3))
@@ -510,7 +512,7 @@ def test_a_tolerance_that_cannot_be_reached_is_named(tol, net, key):
 
 
 def test_what_is_said_of_a_missing_key_can_be_done(net):
-    with pytest.raises(ValueError, match=r"needs a PRNG key: pass one.*\(0\)\.$"):
+    with pytest.raises(ValueError, match=r"got None: pass one.*\(0\)\.$"):
         mc.predict(net.apply, None, net.params, net.x, num_samples=4)
 
 

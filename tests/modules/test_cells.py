@@ -394,11 +394,11 @@ def test_the_memory_and_the_masks_of_one_key_are_independent():
 def test_cells_refuse_what_is_no_source_of_keys(x):
     for cell in stateless_models():
         for rngs in (None, nnx.Rngs(0)):  # RNN makes a stream of both
-            with pytest.raises(ValueError, match=r"has no keys.*nnx\.RNN"):
+            with pytest.raises(ValueError, match=r"there are no keys.*nnx\.RNN"):
                 nnx.RNN(cell)(x, rngs=rngs)
         with pytest.raises(TypeError, match=r"rngs must be nnx\.Rngs.* got int"):
             cell.initialize_carry((BATCH, INPUTS), rngs=3)
-        with pytest.raises(ValueError, match="takes one key"):
+        with pytest.raises(ValueError, match="key must be one key"):
             cell.initialize_carry((BATCH, INPUTS), jax.random.split(jax.random.key(0)))
         with pytest.raises(TypeError, match="key must be a PRNG key"):
             cell.initialize_carry((BATCH, INPUTS), jnp.ones(2))
@@ -590,7 +590,7 @@ def test_errors_say_what_is_wrong(x, key):
         jaxdrop.linen.ZoneoutCell(nn.GRUCell(4), state_rate=0.1, memory_rate=-1)
     with pytest.raises(ValueError, match="per_gate needs a cell"):
         jaxdrop.linen.VariationalCell(nn.OptimizedLSTMCell(4), per_gate=True)
-    with pytest.raises(ValueError, match="has no keys"):
+    with pytest.raises(ValueError, match="there are no keys"):
         nnx.RNN(jaxdrop.nnx.VariationalCell(gru_cell, state_rate=0.5))(x)
     for cell in nnx_models():
         evaluation = nnx.view(cell, deterministic=True)
