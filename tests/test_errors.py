@@ -2,7 +2,6 @@
 
 import ast
 import copy
-import functools
 import inspect
 import pathlib
 import pickle
@@ -249,4 +248,4 @@ def test_a_decorated_function_looks_like_itself(name):
         assert getattr(function, attribute) == getattr(inner, attribute)
     assert pickle.loads(pickle.dumps(function)) is function
     assert copy.deepcopy(function) is function
-    assert hash(function) == hash(functools.wraps(function)(function))
+    assert {function: name}[function] == name
