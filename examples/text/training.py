@@ -7,7 +7,7 @@ and no dropout at all run by the same compiled code.
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -73,6 +73,13 @@ class Recipe:
         decay = self.weight_decay
         adam = optax.adamw(rate, weight_decay=decay, mask=constraints.decay_mask)
         return optax.chain(optax.clip_by_global_norm(1.0), adam)
+
+
+def of_one_pass(recipe: Recipe, text: Text, rounds: int) -> Recipe:
+    """The recipe with as many steps in these rounds as one pass over the text has."""
+    windows = (len(text.train) - 1) // recipe.length
+    steps = max(1, windows // (rounds * recipe.batch_size))
+    return replace(recipe, rounds=rounds, steps=steps, one_pass=True)
 
 
 class State(NamedTuple):

@@ -17,11 +17,13 @@ from rich.measure import Measurement
 
 from data import Text
 from jaxdrop.nnx import Rate
+from study import words
 from text import report
 from text.recurrent import METHODS, StepDropoutCell, WeightDroppedLSTM
 from text.training import Curves, Recipe, Scores, Trainer
-from text.transformer import CharacterTransformer, Rates, write
+from text.transformer import CharacterTransformer, Rates
 from text.windows import one_pass, windows_at
+from text.writing import write
 
 METHOD = {method.key: method for method in METHODS}
 TINY = Recipe(rounds=2, steps=3, batch_size=8, length=6, context=2, learning_rate=1e-2)
@@ -301,7 +303,7 @@ def test_the_table_has_means_standard_errors_and_the_step_of_the_best():
     console = Console(width=100, record=True, file=io.StringIO())
     console.print(report.table(outcomes(), title="a title", round_steps=10))
     lines = console.export_text().splitlines()
-    row = next(line.split() for line in lines if line.startswith(" dropout"))
+    row = next(line.split() for line in lines if line.startswith("dropout"))
     expected = ["3.05±0.05", "3.10±0.10", "3.50±0.10", "1.30", "25", "7"]
     assert row == ["dropout", *expected]
 
@@ -342,7 +344,7 @@ def test_in_one_pass_no_target_is_seen_twice(key):
 
 def test_a_recipe_of_one_pass_has_as_many_steps_as_the_text(text):
     small = replace(char_transformer.RECIPE, length=6, batch_size=2)
-    recipe = char_transformer.of_one_pass(small, text, None)
+    recipe = char_transformer.of_one_pass(small, text, 4)
     windows, of_a_round = (len(text.train) - 1) // 6, 2 * recipe.rounds
     used = recipe.num_steps * recipe.batch_size
     assert recipe.one_pass and windows - of_a_round < used <= windows
@@ -372,7 +374,7 @@ def test_the_table_of_all_methods_fits_80_columns():
 
 
 def test_a_single_seed_has_no_standard_error():
-    assert report.with_error(np.array([2.5])) == "2.500"
+    assert words.with_error([2.5], digits=3) == "2.500"
 
 
 def test_the_file_has_a_row_for_each_method_and_seed(tmp_path):

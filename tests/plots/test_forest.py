@@ -1,9 +1,5 @@
 """A forest plot shows every estimate and interval, and can be read without colour."""
 
-import matplotlib as mpl
-
-mpl.use("Agg")
-
 import numpy as np
 import pytest
 from matplotlib.figure import Figure

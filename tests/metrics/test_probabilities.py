@@ -1,4 +1,4 @@
-"""Two classes made of one logit: everything equals the formulas of a sigmoid."""
+"""Probabilities and logits, and two classes made of one logit."""
 
 import jax
 import jax.numpy as jnp
@@ -102,3 +102,24 @@ def test_acquisition_refuses_one_logit_with_the_remedy(function):
     for shape in ((20, 10, 1), (20, 10)):
         with pytest.raises(ValueError, match=r"jaxdrop\.metrics\.binary_logits"):
             function(np.float32(Z.reshape(shape)))
+
+
+def test_logits_in_place_of_probabilities_are_named_or_give_nan():
+    logits, labels = np.float32([[3.0, -1.0], [0.2, 0.1]]), np.array([0, 0])
+    for metric in (
+        metrics.expected_calibration_error,
+        metrics.classwise_calibration_error,
+        metrics.brier_score,
+    ):
+        assert jnp.isnan(metric(jnp.asarray(logits), labels))
+        with pytest.raises(ValueError, match=r"from -1 to 3\. If they are logits, use"):
+            metric(logits, labels)
+        assert metric(logits, labels, weights=np.array([0, 1])) >= 0  # not an example
+
+
+def test_numpy_keeps_the_most_probable_class():
+    probs = np.array([[0.5 - 1e-10, 0.5 + 1e-10], [0.5 + 1e-10, 0.5 - 1e-10]])
+    wrong = metrics.expected_calibration_error(probs, np.array([0, 1]))
+    right = metrics.expected_calibration_error(probs, np.array([1, 0]))
+    np.testing.assert_allclose([wrong, right], 0.5, rtol=1e-6)
+    assert metrics.calibration_bins(probs, np.array([1, 0])).correct.sum() == 2

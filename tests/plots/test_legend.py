@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from test_plots import DRAWN, for_every_plot
+from plots.cases import DRAWN, for_every_plot
 
 from jaxdrop import plots
 
