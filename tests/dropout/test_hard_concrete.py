@@ -78,15 +78,6 @@ def test_gradients_are_those_of_finite_differences_and_finite_far_out(key):
     assert np.isfinite(jax.grad(jaxdrop.hard_concrete_penalty)(far)).all()
 
 
-def test_the_penalty_sums_over_trees_in_single_precision():
-    tree = {"a": jnp.zeros(1000, jnp.bfloat16), "b": [jnp.zeros((10, 10))]}
-    total = jaxdrop.hard_concrete_penalty(tree)
-    each = float(jaxdrop.hard_concrete_penalty(jnp.zeros(())))
-    assert total.dtype == jnp.float32
-    assert float(total) == pytest.approx(1100 * each, rel=1e-5)
-    assert jaxdrop.hard_concrete_penalty({}) == 0
-
-
 def test_half_precision_is_drawn_in_single(key):
     log_alpha = jnp.zeros(1000, jnp.bfloat16)
     gates = jaxdrop.hard_concrete(key, log_alpha)
@@ -95,9 +86,9 @@ def test_half_precision_is_drawn_in_single(key):
 
 
 def test_rejects_a_missing_key_and_whole_numbers(key):
-    with pytest.raises(ValueError, match="hard_concrete needs a PRNG key"):
+    with pytest.raises(ValueError, match="hard_concrete: key must be a PRNG key"):
         jaxdrop.hard_concrete(None, jnp.zeros(3))
     with pytest.raises(TypeError, match="floating"):
         jaxdrop.hard_concrete(key, jnp.zeros(3, jnp.int32))
-    with pytest.raises(TypeError, match="hard_concrete needs real floating input"):
+    with pytest.raises(TypeError, match=r"^hard_concrete: the input must be real"):
         jaxdrop.hard_concrete(key, jnp.zeros(3, jnp.complex64))
