@@ -94,7 +94,7 @@ def test_a_rate_may_be_traced_and_a_wrong_one_is_refused(key, framework):
     assert jnp.isfinite(run(jnp.float32(0.4))).all() and run._cache_size() == 1
     with pytest.raises(ValueError, match="rate is the probability"):
         ours(*transparent(), dropout_rng=key, dropout_rate=2.0)
-    with pytest.raises(ValueError, match="needs a PRNG key"):
+    with pytest.raises(ValueError, match="key must be a PRNG key"):
         ours(*transparent(), dropout_rate=0.4)
 
 
