@@ -120,11 +120,11 @@ def write(path: Path, protocol: Protocol, runs: dict[str, list[Run]]) -> None:
 
 def _protocol(args: argparse.Namespace, images: Images) -> Protocol:
     budget = args.budget or (80 if args.quick else 200)
-    smallest = len(images.train.y) - 1
-    if not 20 + args.step <= budget <= smallest:
+    most = len(images.train.y) - args.step  # a strategy has as many to choose from
+    if not 20 + args.step <= budget <= most:
         raise DataError(
             f"the budget must be from {20 + args.step} labels, a start of 20 and one "
-            f"round, to {smallest}, got {budget}."
+            f"round, to {most}, got {budget}."
         )
     return Protocol(
         recipe=QUICK if args.quick else RECIPES[args.dataset],

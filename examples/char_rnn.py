@@ -56,6 +56,7 @@ RECIPE = Recipe(
     learning_rate=1e-2,
 )
 INPUTS, UNITS, TRAIN_SIZE = 32, 128, 20_000
+QUICK = ("none", "variational")  # that --quick compares
 RATES = np.array([0.1, 0.2, 0.3, 0.4, 0.5])  # that --tune tries
 
 
@@ -71,7 +72,8 @@ def main() -> None:
         recipe = replace(recipe, steps=10)
     num_seeds = args.seeds or (1 if args.tune else 2 if args.quick else 3)
     seeds = jax.random.split(jax.random.key(0), num_seeds)
-    methods = [method for method in METHODS if method.key in args.methods]
+    usual = QUICK if args.quick else [method.key for method in METHODS]
+    methods = [method for method in METHODS if method.key in (args.methods or usual)]
 
     console = Console()
     console.print(f"Running on {jax.default_backend()}: {jax.devices()}")
@@ -147,7 +149,7 @@ def tune(
 def _parser() -> argparse.ArgumentParser:
     parser = parser_of(__doc__, train_size=TRAIN_SIZE, round_steps=RECIPE.steps)
     names = [method.key for method in METHODS]
-    add_names(parser, "--methods", names, default=names)
+    add_names(parser, "--methods", names, note="; by default all")
     return parser
 
 

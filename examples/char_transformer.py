@@ -70,14 +70,13 @@ def main() -> None:
     usual = TRAIN_SIZE_OF_ONE_PASS if is_long else TRAIN_SIZE
     try:
         text = load_text(args.text, train_size=args.train_size or usual)
+        recipe = replace(RECIPE, rounds=3, steps=10) if args.quick else RECIPE
+        recipe = replace(recipe, rounds=args.rounds or recipe.rounds)
+        if args.one_pass:
+            rounds = args.rounds or min(recipe.rounds, ROUNDS_OF_ONE_PASS)
+            recipe = of_one_pass(recipe, text, rounds)
     except DataError as error:
         parser.exit(2, f"{error}\n")
-    recipe = replace(RECIPE, rounds=args.rounds or (3 if args.quick else RECIPE.rounds))
-    if args.quick:
-        recipe = replace(recipe, steps=10)
-    if args.one_pass:
-        rounds = args.rounds or min(recipe.rounds, ROUNDS_OF_ONE_PASS)
-        recipe = of_one_pass(recipe, text, rounds)
     num_seeds = args.seeds or (1 if args.tune else 2 if args.quick else 3)
     seeds = jax.random.split(jax.random.key(0), num_seeds)
     rates = Rates(*(args.strength * rate for rate in RATES))

@@ -104,6 +104,11 @@ def setting_of(args: argparse.Namespace, parser: argparse.ArgumentParser) -> Set
     setting = conduct.SETTINGS.get((args.study, args.dataset))
     if setting is None:
         parser.error(f"--study {args.study} takes {' or '.join(conduct.DATASETS)}.")
+    if setting.sizes and (args.train_size or setting.sizes[0]) < setting.sizes[0]:
+        parser.error(
+            f"--study size starts with {setting.sizes[0]} images: --train-size must be "
+            f"at least that, got {args.train_size}."
+        )
     if args.quick:
         setting = conduct.quick(setting)
     if args.epochs:

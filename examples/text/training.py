@@ -20,7 +20,7 @@ from jax import Array, lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import jaxdrop
-from data import Text
+from data import DataError, Text
 from jaxdrop import constraints
 from jaxdrop.early_stopping import EarlyStopping
 from text.windows import (
@@ -76,10 +76,18 @@ class Recipe:
 
 
 def of_one_pass(recipe: Recipe, text: Text, rounds: int) -> Recipe:
-    """The recipe with as many steps in these rounds as one pass over the text has."""
-    windows = (len(text.train) - 1) // recipe.length
-    steps = max(1, windows // (rounds * recipe.batch_size))
-    return replace(recipe, rounds=rounds, steps=steps, one_pass=True)
+    """The recipe with as many steps in these rounds as one pass over the text has.
+
+    Raises:
+      DataError: if one pass has fewer steps than there are rounds.
+    """
+    most = (len(text.train) - 1) // recipe.length // recipe.batch_size
+    if rounds > most:
+        raise DataError(
+            f"One pass over {len(text.train)} characters has {most} steps: train on "
+            f"more, or take at most {most} rounds, got {rounds}."
+        )
+    return replace(recipe, rounds=rounds, steps=most // rounds, one_pass=True)
 
 
 class State(NamedTuple):

@@ -1,7 +1,5 @@
 """Ensembles beside Monte-Carlo dropout: who answers, how that is judged, the report."""
 
-import io
-import json
 import sys
 
 import compare_regularizers
@@ -9,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from rich.console import Console
+from reading import content_of, printed
 
 from comparison import ensemble_report, ensembles
 from comparison.ensembles import ENSEMBLE, MC_AS_LONG, MEMBERS, Answers, Judged
@@ -80,9 +78,8 @@ def test_strange_images_have_the_pixels_of_the_test_images():
 
 
 def test_the_table_and_the_sentence_compare_at_the_same_compute():
-    console = Console(width=120, record=True, file=io.StringIO())
-    console.print(ensemble_report.table(FOUND, title="a title"))
-    lines = console.export_text().splitlines()
+    lines = printed(ensemble_report.table(FOUND, title="a title"), width=120)
+    lines = lines.splitlines()
     one = next(line for line in lines if line.strip().startswith("one network"))
     assert one.split()[-1] == "–" and "0.820±" in one
     said = ensemble_report.conclusion(FOUND)
@@ -117,7 +114,7 @@ def test_a_quick_study_of_ensembles_trains_five_times_as_long(
     folder = tmp_path / "ensemble-digits"
     written = {path.name for path in folder.iterdir()}
     assert written == {"ensemble.png", "results.csv", "results.json"}
-    ways = json.loads((folder / "results.json").read_text())["results"]["ways"]
+    ways = content_of(folder / "results.json")["results"]["ways"]
     at_once = {way["name"]: way for way in ways}
     assert len(at_once) == len(ways)
     assert at_once[ENSEMBLE]["trainings"] == at_once[MC_AS_LONG]["trainings"] == MEMBERS

@@ -1,8 +1,6 @@
 """The language models of characters: their networks, training, schedules, reports."""
 
-import csv
 import io
-import json
 from dataclasses import replace
 
 import char_rnn
@@ -12,12 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from reading import content_of, lines_of, rows_of
 from rich.console import Console
 from rich.measure import Measurement
 
 from data import Text
 from jaxdrop.nnx import Rate
-from study import words
 from text import report
 from text.recurrent import METHODS, StepDropoutCell, WeightDroppedLSTM
 from text.training import Curves, Recipe, Scores, Trainer
@@ -300,10 +298,8 @@ def outcomes(names=("none", "dropout")):
 
 
 def test_the_table_has_means_standard_errors_and_the_step_of_the_best():
-    console = Console(width=100, record=True, file=io.StringIO())
-    console.print(report.table(outcomes(), title="a title", round_steps=10))
-    lines = console.export_text().splitlines()
-    row = next(line.split() for line in lines if line.startswith("dropout"))
+    lines = lines_of(report.table(outcomes(), title="a title", round_steps=10))
+    row = next(line for line in lines if line[0] == "dropout")
     expected = ["3.05±0.05", "3.10±0.10", "3.50±0.10", "1.30", "25", "7"]
     assert row == ["dropout", *expected]
 
@@ -326,7 +322,7 @@ def test_the_verdict_is_of_the_parameters_that_are_asked_for():
 def test_the_json_file_has_every_seed(tmp_path):
     path = tmp_path / "results.json"
     report.write_json(path, outcomes(), title="a title", recipe={"rounds": 3})
-    none, dropout = json.loads(path.read_text())["methods"]
+    none, dropout = content_of(path)["methods"]
     assert (none["name"], dropout["name"]) == ("none", "dropout")
     assert dropout["best_test"] == pytest.approx([3.0, 3.2])
     assert dropout["best_validation"] == pytest.approx([3.0, 3.1])
@@ -373,14 +369,9 @@ def test_the_table_of_all_methods_fits_80_columns():
     assert Measurement.get(Console(), Console().options, measured).maximum <= 80
 
 
-def test_a_single_seed_has_no_standard_error():
-    assert words.with_error([2.5], digits=3) == "2.500"
-
-
 def test_the_file_has_a_row_for_each_method_and_seed(tmp_path):
     report.write_csv(tmp_path / "results.csv", outcomes())
-    with (tmp_path / "results.csv").open() as file:
-        rows = list(csv.DictReader(file))
+    rows = rows_of(tmp_path / "results.csv")
     assert [(row["method"], row["seed"]) for row in rows] == [
         ("none", "0"),
         ("none", "1"),
