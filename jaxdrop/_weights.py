@@ -39,32 +39,44 @@ NOT_WEIGHTS = (
         "*bias*/weight",
         "offset",
     ),
-    *(f"*{layer}*/b" for layer in ("linear", "conv", "dense", "lstm", "gru")),
+    *("b", "b[0-9]*", "b[qkvo]", "b_[qkvo]", "b_[ih]h*"),
     # Scales and shifts of normalization, scales of layers and of logits.
-    *("*scale", "*scales", "scale_*", "*_scale_*", "gain", "*_gain"),
-    *("gamma", "gamma_*", "gamma[0-9]*", "*_gamma"),
+    *("*scale", "*scales", "scale_*", "*_scale_*", "gain", "*_gain", "weight_g"),
+    *(f"{name}{end}" for name in ("gamma", "beta") for end in ("", "_*", "[0-9]*")),
+    *("*_gamma", "*_beta", "shift", "*_shift", "lambda*"),
+    *("temperature", "*_temperature", "tau"),
     *(f"{norm}/{leaf}" for norm in _NORM for leaf in ("weight", "beta", "g", "b")),
     # Tables of embeddings, as arrays and as modules.
     *_EMBEDDING,
-    *(f"{module}/weight" for module in _EMBEDDING),
-    *("table", "*_table", "codebook"),
+    *(f"{module}/weight" for module in (*_EMBEDDING, "*token", "*tokens")),
+    *("table", "*_table", "codebook*", "codevectors"),
     # Learned positions.
     *("pos", "*_pos", "pe", "*_pe", "*pos_enc*", "*posenc*"),
     *("position*", "*_position*", "rel_pos*", "*_rel_pos*", "relpos*"),
+    *("freqs", "*_freqs", "inv_freq", "*slopes"),
     # Learned tokens: of the class, of registers, queries, prompts, pooling.
-    *("cls", "*token", "*tokens", "*_tok", "probe"),
-    *("latent", "latents", "*_latents", "*prompt", "*prompts", "*_queries"),
+    *("cls", "bos", "eos", "sos", "*token", "*tokens", "*_tok", "probe"),
+    *("latent", "latents", "*_latents", "*prompt", "*prompts", "ctx"),
+    *("queries", "*_queries", "register", "registers", "prefix", "*_prefix"),
+    *("mem_k", "mem_v", "mem_kv", "null_*", "inducing_points", "slot_*", "slots*"),
+    # Learned inputs and initial states.
+    *("const", "constant_input", "[hc]0", "*_[hc]0", "init_*state", "initial_*"),
     # Parameters of distributions, which decay would pull to a variance of 1.
     *("*log_var*", "*logvar*", "*log_sigma*", "*log_std*", "*log_alpha"),
-    *("logit_rate", "a_log"),
+    *("sigma", "*_sigma", "sigma_*", "rho", "*_rho", "logit_rate"),
+    # Parameters of state-space models and of decays over time.
+    *("log_*", "*_log", "*_logs", "time_decay*", "time_first", "time_mix_*"),
 )
 """Names of leaves, and of leaves in modules, that are not weights of layers.
 
 Names as Flax, Haiku, Equinox, PyTorch's timm and the models published in them use them.
 """
 
-WEIGHTS = ("*patch_emb*/weight", "linear/weight", "conv*[0-9]d/weight")
-"""Exceptions: weights of layers that embed, known by the module's name or class."""
+WEIGHTS = ("*patch_emb*/weight", "linear/weight", "conv*[0-9]d/weight", "*lora*/b")
+"""Exceptions, known by the name or class of the module that holds them.
+
+They are the weights of layers that embed, and the second matrix of a low-rank update.
+"""
 
 
 def weight_mask(
@@ -210,7 +222,10 @@ def without_boxes(mask: PyTree, /) -> PyTree:
 def is_inexact(leaf: Any, /) -> bool:
     """True for an array, concrete, traced or abstract, of floats or complex numbers."""
     dtype = getattr(leaf, "dtype", None)
-    return dtype is not None and jnp.issubdtype(dtype, jnp.inexact)
+    try:
+        return dtype is not None and jnp.issubdtype(dtype, jnp.inexact)
+    except TypeError:  # of another library, such as torch.float32
+        return False
 
 
 def matches(patterns: Patterns, name: str, kind: str = "", /) -> bool:

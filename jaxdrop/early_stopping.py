@@ -163,22 +163,25 @@ class EarlyStopping:
         """
         metric, best = self._as_comparable(metric)
         self._check_params(params)
-        seen = (self.step >= _within_int32(self.warmup)) & ~self.should_stop
+        # Python numbers, for example after a checkpoint in JSON
+        step, num_bad = jnp.asarray(self.step), jnp.asarray(self.num_bad)
+        should_stop = jnp.asarray(self.should_stop)
+        seen = (step >= _within_int32(self.warmup)) & ~should_stop
         improved = seen & self._is_better(metric, best)
         good = improved
         if self.baseline is not None:
             good = improved & self._is_better(metric, self.baseline)
-        num_bad = jnp.where(good, 0, self.num_bad + seen.astype(jnp.int32))
+        num_bad = jnp.where(good, 0, num_bad + seen.astype(jnp.int32))
         out_of_patience = num_bad >= _within_int32(self.patience)
         return dataclasses.replace(
             self,
             best_params=_choose(improved, params, self.best_params),
             best=_either(improved, metric, best),
-            best_step=jnp.where(improved, self.step, self.best_step),
-            step=self.step + (~self.should_stop).astype(jnp.int32),
+            best_step=jnp.where(improved, step, self.best_step),
+            step=step + (~should_stop).astype(jnp.int32),
             num_bad=num_bad,
             improved=improved,
-            should_stop=self.should_stop | (out_of_patience & ~improved),
+            should_stop=should_stop | (out_of_patience & ~improved),
         )
 
     def _as_comparable(self, metric: ArrayLike) -> tuple[Any, Any]:
@@ -261,18 +264,30 @@ def _within_int32(count: int) -> int:
 
 
 def _held(leaf: Any) -> Any:
-    """Returns a parameter, or raises for a host integer that would overflow."""
-    if isinstance(leaf, jax.Array) or not isinstance(leaf, int | np.integer):
-        is_whole = isinstance(leaf, np.ndarray) and leaf.dtype.kind in "iu"
-        if not is_whole:
-            return leaf
+    """Returns a parameter, or raises for a host number that would overflow."""
+    if isinstance(leaf, jax.Array):
+        return leaf
     held = as_array(leaf, name="best_params")
-    if jnp.issubdtype(held.dtype, jnp.floating):
+    whole = isinstance(leaf, int) or getattr(leaf, "dtype", np.dtype("O")).kind in "iu"
+    if whole and jnp.issubdtype(held.dtype, jnp.floating):
         raise ValueError(
             f"best_params holds {leaf}, and {jnp.result_type(int)} is too narrow for "
             "it; keep it outside, or enable x64."
         )
     return held
+
+
+def _like(leaf: Any, dtype: Any) -> Array:
+    """A parameter in the dtype of the one that it replaces."""
+    array = jnp.asarray(leaf)
+    whole = jnp.issubdtype(dtype, jnp.integer)
+    if whole and jnp.issubdtype(array.dtype, jnp.inexact):
+        raise ValueError(
+            "EarlyStopping: update takes parameters of the kind of best_params, "
+            f"{dtype} for one that is {array.dtype} now; give best_params of that "
+            "dtype."
+        )
+    return array.astype(dtype)
 
 
 def _choose(improved: Array, new: PyTree, old: PyTree) -> PyTree:
@@ -283,7 +298,7 @@ def _choose(improved: Array, new: PyTree, old: PyTree) -> PyTree:
             return new
         new, old = _held(new), _held(old)
         if hasattr(old, "dtype") and jnp.issubdtype(old.dtype, jnp.number):
-            new = jnp.asarray(new).astype(old.dtype)
+            new = _like(new, old.dtype)
         return jnp.where(improved, new, old)
 
     return jax.tree.map(choose, new, old)

@@ -258,8 +258,9 @@ def _is_before(step: Any, cutoff: int) -> Any:
     if not isinstance(step, jax.Array):
         return np.asarray(step < cutoff, bool)
     if jnp.issubdtype(step.dtype, jnp.integer):
-        largest = int(np.iinfo(step.dtype).max)
-        return step < cutoff if cutoff <= largest else jnp.ones_like(step, bool)
+        if cutoff > int(np.iinfo(step.dtype).max):
+            return jnp.ones_like(step, bool)
+        return step < np.asarray(cutoff, step.dtype)  # JAX itself reads it as int32
     return step < float(cutoff)
 
 

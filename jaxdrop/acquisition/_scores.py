@@ -7,7 +7,7 @@ from jax.typing import ArrayLike
 
 from jaxdrop._errors import named
 from jaxdrop._typing import Array
-from jaxdrop.acquisition._samples import as_log_probs
+from jaxdrop.acquisition._samples import as_log_probs, divergence
 from jaxdrop.metrics._compiled import compiled
 from jaxdrop.metrics._entropy import entropy, log_mean_exp
 from jaxdrop.metrics._examples import poison
@@ -42,9 +42,9 @@ def bald(logits: ArrayLike, /) -> Array:
       >>> bool(scores[0] > 0.69), bool(abs(scores[1]) < 1e-6)
       (True, True)
     """
-    log_probs = as_log_probs(logits)
-    mean_entropy = entropy(log_probs).mean(0)
-    return jnp.maximum(entropy(log_mean_exp(log_probs)) - mean_entropy, 0)
+    probs = jnp.exp(as_log_probs(logits))
+    mean = probs.mean(0, keepdims=True)
+    return divergence(probs - mean, mean).mean(0)
 
 
 @named

@@ -219,7 +219,8 @@ def votes(*, of: Of = None) -> Reducer:
     """The share of samples for which each class is the most probable.
 
     * ``votes``: the share of samples that vote for each class, ``(*batch, classes)``.
-    * ``mode``: the class with the most votes; of ties, the lowest.
+    * ``mode``: the class with the most votes; of ties, the lowest; -1 where a sample is
+      NaN.
     * ``variation_ratio``: the share of votes that are not for the mode.
     * ``disagreement``: the share of pairs of samples that vote for different classes.
 
@@ -269,7 +270,9 @@ def votes(*, of: Of = None) -> Reducer:
         pairs = unless(count <= 1, count * (count - 1))
         return {
             "votes": number / count,
-            "mode": state.votes.argmax(-1).astype(jnp.int32),
+            "mode": jnp.where(
+                state.missing > 0, -1, state.votes.argmax(-1).astype(jnp.int32)
+            ),
             "variation_ratio": 1 - number.max(-1) / count,
             "disagreement": 1 - (number * (number - 1) / pairs).sum(-1),
         }

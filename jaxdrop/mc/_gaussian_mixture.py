@@ -145,6 +145,11 @@ class _Mixture(NamedTuple):
     def empty(self, outputs: PyTree) -> GaussianMixture:
         """The state before the first sample."""
         mean, variance, *_ = jax.eval_shape(self.normal, outputs)
+        if self.event_dims > mean.ndim:
+            raise ValueError(
+                f"event_dims={self.event_dims} is more than the axes of the means, "
+                f"{mean.shape}."
+            )
         empty = None
         if self.targets is not None:
             if np.shape(self.targets) != mean.shape:

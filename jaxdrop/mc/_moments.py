@@ -215,4 +215,9 @@ def _merge_means(a: Any, b: Any) -> tuple[Array, Array, Array, Array]:
     share = ratio(b.number, count, a.mean.dtype)
     delta = b.mean - a.mean
     weight = a.number.astype(a.mean.dtype) * share
-    return count, a.mean + delta * share, delta, weight
+    mean = jnp.where(
+        jnp.isfinite(delta),
+        a.mean + delta * share,
+        (1 - share) * a.mean + share * b.mean,  # infinite, where the difference is NaN
+    )
+    return count, mean, delta, weight

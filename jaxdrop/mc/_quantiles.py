@@ -136,6 +136,10 @@ def quantiles(
 
 
 def _checked_levels(levels: Sequence[float]) -> tuple[float, ...]:
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(levels)):
+        raise TypeError(
+            "levels are static, and must be known before tracing, got traced numbers."
+        )
     if isinstance(levels, str | bytes) or np.ndim(levels) != 1 or not len(levels):
         raise TypeError(
             "levels must be a sequence of numbers between 0 and 1, such as (0.5,), got "

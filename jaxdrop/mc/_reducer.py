@@ -140,9 +140,12 @@ def _named_part(outputs: PyTree, of: Any, /) -> PyTree:
 
 def float_of(dtype: Any, /) -> np.dtype:
     """The dtype to accumulate in: float32, or the dtype itself if it is wider."""
-    dtype = np.dtype(dtype)
-    if jnp.issubdtype(dtype, jnp.complexfloating):
+    if any(
+        jnp.issubdtype(dtype, kind)
+        for kind in (jnp.complexfloating, jax.dtypes.extended)
+    ):
         raise TypeError(f"reducers take real outputs, got {dtype}.")
+    dtype = np.dtype(dtype)
     wide = jnp.issubdtype(dtype, jnp.floating) and dtype.itemsize > 4
     return dtype if wide else np.dtype(np.float32)
 

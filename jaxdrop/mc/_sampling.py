@@ -11,6 +11,7 @@ from jax import lax
 from jaxdrop import _programs
 from jaxdrop._checks import check_callable, check_choice, require_key
 from jaxdrop._loops import as_carry
+from jaxdrop._numbers import as_array
 from jaxdrop._typing import Array, Key, PyTree
 from jaxdrop.mc._reducer import Reducer
 from jaxdrop.mc._rows import BatchAxis, rowwise
@@ -52,6 +53,7 @@ def flattened(
     Leaves that are not arrays, such as flags and activation functions, are not traced.
     """
     check_callable(apply_fn, name="apply_fn")
+    apply_fn = _with_checked_outputs(apply_fn)
     check_choice(draws, ("independent", "shared"), name="draws")
     leaves, tree = jax.tree.flatten(args)
     is_array = [_is_array(x) for x in leaves]
@@ -67,6 +69,20 @@ def flattened(
         return apply_fn(key, *args)
 
     return [leaves[place] for place in places], function
+
+
+def _with_checked_outputs(apply_fn: Callable[..., PyTree]) -> Callable[..., PyTree]:
+    """``apply_fn``, with numbers from the host among its outputs as JAX reads them.
+
+    JAX itself would let a NumPy integer wrap, and refuse a Python integer by no name.
+    """
+
+    def entered(leaf: Any) -> Any:
+        if isinstance(leaf, jax.Array):
+            return leaf
+        return as_array(leaf, name="the output of apply_fn")
+
+    return lambda *args: jax.tree.map(entered, apply_fn(*args))
 
 
 def _is_array(leaf: Any) -> bool:

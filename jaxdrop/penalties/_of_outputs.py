@@ -187,7 +187,7 @@ def consistency(
 
     Returns:
       The weighted mean over the batch, a scalar of at least 0, in float32 or wider; 0
-      if all weights are 0.
+      if all weights are 0, infinite if a class is impossible in some passes only.
 
     Raises:
       ValueError: if there are fewer than two passes, ``coefficient`` or a weight is
@@ -226,12 +226,15 @@ def consistency(
     every = None if examples is None else examples[None]
     log_p = jax.nn.log_softmax(without_unweighted(logits, every), axis=-1)
     p = jnp.exp(log_p)
-    impossible = jnp.all(log_p == -jnp.inf, axis=0, keepdims=True)
+    impossible = log_p == -jnp.inf
+    # A class that is impossible in one pass and possible in another.
+    apart = jnp.any(jnp.any(impossible, 0) & ~jnp.all(impossible, 0), axis=-1)
     log_p = jnp.where(impossible, 0, log_p)
     products = (p - jnp.mean(p, 0, keepdims=True)) * (
         log_p - jnp.mean(log_p, 0, keepdims=True)
     )
     divergence = jnp.sum(products, axis=(0, -1)) / (num_passes - 1)
+    divergence = jnp.where(apart & ~jnp.isnan(divergence), jnp.inf, divergence)
     mean = weighted_mean(divergence, examples)
     return scaled_sum([mean], coefficient)
 

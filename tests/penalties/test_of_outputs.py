@@ -171,6 +171,11 @@ def test_consistency_is_the_mean_divergence_over_ordered_pairs(num_passes):
     np.testing.assert_allclose(value, 3 * expected.mean(), rtol=1e-5)
     last = consistency(jnp.moveaxis(logits, 0, 1), pass_axis=1)
     np.testing.assert_allclose(last, expected.mean(), rtol=1e-5)
+    # A divergence from a distribution in which a class is impossible is infinite.
+    assert consistency(logits.at[0, 2, 1].set(-jnp.inf)) == jnp.inf
+    assert jnp.isnan(
+        consistency(logits.at[0, 2, :2].set(jnp.array([-jnp.inf, jnp.nan])))
+    )
 
 
 def test_passes_that_nearly_agree_keep_their_digits():

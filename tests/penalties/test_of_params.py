@@ -3,6 +3,7 @@
 import functools
 from decimal import Decimal
 from fractions import Fraction
+from types import SimpleNamespace
 
 import chex
 import equinox as eqx
@@ -363,3 +364,9 @@ def test_norms_of_extreme_weights_are_finite(size):
     for number in (None, 20):
         found = penalties.spectral({"kernel": kernel}, num_iterations=number)
         np.testing.assert_allclose(found, np.float32(size) ** 2, rtol=1e-4)
+
+
+def test_arrays_of_another_library_are_named():
+    foreign = {"weight": SimpleNamespace(dtype="torch.float32", shape=(2, 2))}
+    with pytest.raises(ValueError, match=r"l2 has nothing to act on.*\['weight'\]"):
+        penalties.l2(foreign)
