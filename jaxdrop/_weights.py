@@ -134,14 +134,12 @@ class Selection(NamedTuple):
     """The leaves that a constraint or a penalty acts on.
 
     Attributes:
-      caller: the public function on whose behalf errors are raised.
       where: selects leaves by path and value; by default the weights.
       stacked: patterns of leaves whose first axis counts layers.
       allow_empty: accept that no leaf is selected.
       every: select every array of floating or complex numbers by default.
     """
 
-    caller: str
     where: Where | None = None
     stacked: Patterns = ()
     allow_empty: bool = False
@@ -152,15 +150,15 @@ class Selection(NamedTuple):
 
         A function that changes no leaf does nothing, which would go unnoticed.
         """
-        allow_empty = check_switch(self.allow_empty, name=f"{self.caller}: allow_empty")
+        allow_empty = check_switch(self.allow_empty, name="allow_empty")
         if not allow_empty:
-            check_patterns(tree, caller=self.caller, stacked=self.stacked)
+            check_patterns(tree, stacked=self.stacked)
         if self.every and self.where is None:
             chosen = jax.tree.map(is_inexact, tree)
         else:
             chosen = selection(tree, self.where, stacked=self.stacked)
         if not allow_empty and not any(jax.tree.leaves(chosen)):
-            raise ValueError(f"{self.caller} has nothing to act on: {self._why(tree)}")
+            raise ValueError(f"there is nothing to act on: {self._why(tree)}")
         return chosen
 
     def _why(self, tree: PyTree) -> str:
@@ -184,7 +182,7 @@ class Selection(NamedTuple):
 
 
 def check_patterns(
-    tree: PyTree, /, *, caller: str, allow_empty: bool = False, **arguments: Patterns
+    tree: PyTree, /, *, allow_empty: bool = False, **arguments: Patterns
 ) -> None:
     """Raises if no pattern of an argument matches a leaf: it would do nothing.
 
@@ -192,11 +190,10 @@ def check_patterns(
 
     Args:
       tree: the leaves.
-      caller: the public function on whose behalf errors are raised.
       allow_empty: raise nothing, unless this itself is not a bool.
       **arguments: patterns by the name of the argument that holds them.
     """
-    allow_empty = check_switch(allow_empty, name=f"{caller}: allow_empty")
+    allow_empty = check_switch(allow_empty, name="allow_empty")
     if allow_empty or not any(map(_many, arguments.values())):
         return
     kinds = iter(_kinds(tree))
@@ -205,7 +202,7 @@ def check_patterns(
     for argument, patterns in arguments.items():
         if _many(patterns) and not any(matches(patterns, *leaf) for leaf in leaves):
             raise ValueError(
-                f"{caller}: {argument}={patterns!r} matches none of the leaves "
+                f"{argument}={patterns!r} matches none of the leaves "
                 f"{_shown([name for name, _ in leaves])}. A pattern without a slash is "
                 "compared with a leaf's own name, one with a slash with the end of its "
                 "path; pass allow_empty=True if this is intended."

@@ -6,6 +6,7 @@ from jax.lax import Precision
 from jax.typing import ArrayLike
 
 from jaxdrop._checks import as_count
+from jaxdrop._errors import named
 from jaxdrop._typing import Array
 from jaxdrop.acquisition._samples import (
     POINTS_AT_A_TIME,
@@ -18,6 +19,7 @@ from jaxdrop.metrics._compiled import compiled
 _NUMBERS_AT_A_TIME = 2**24  # of joint probabilities in epig: 64 MiB of float32
 
 
+@named
 @compiled("chunk_size")
 def epig(
     logits: ArrayLike,
@@ -71,9 +73,7 @@ def epig(
             f"{len(pool)} and {len(targets)}."
         )
     if not targets.shape[1]:
-        raise ValueError(
-            f"epig: target_logits must have targets, got shape {targets.shape}."
-        )
+        raise ValueError(f"target_logits must have targets, got shape {targets.shape}.")
     targets = targets.astype(pool.dtype)
     num_pairs = _NUMBERS_AT_A_TIME // (pool.shape[-1] * targets.shape[-1])
     if chunk_size is not None:

@@ -38,7 +38,7 @@ class RecurrentModule(StochasticModule, nn.RNNCellBase):
         if flag is True or all(is_zero(rate) for rate in rates):
             return None
         key = rng if self.scope is None else self._draw_key(None)
-        return require_key(key, caller=type(self).__name__)
+        return require_key(key)
 
     @nn.nowrap
     def _start_cell(
@@ -55,7 +55,7 @@ class RecurrentModule(StochasticModule, nn.RNNCellBase):
         if carry is None:
             return cell.initialize_carry(rng, input_shape)
         batch = tuple(input_shape[: -cell.num_feature_axes])
-        return check_start(carry, batch, caller=type(self).__name__)
+        return check_start(carry, batch)
 
 
 def knows_carry(cell: nn.RNNCellBase, /) -> bool:
@@ -124,7 +124,7 @@ class RecurrentDropoutLSTMCell(RecurrentModule):
 
     def __post_init__(self) -> None:
         tidy(self)
-        check_rate(self.rate, caller="RecurrentDropoutLSTMCell")
+        check_rate(self.rate)
         super().__post_init__()
 
     @nn.nowrap
@@ -147,7 +147,7 @@ class RecurrentDropoutLSTMCell(RecurrentModule):
         if carry is None:
             c = self.carry_init(of_memory, shape, self.param_dtype)
             carry = c, self.carry_init(of_state, shape, self.param_dtype)
-        carry = check_start(carry, batch, caller=type(self).__name__)
+        carry = check_start(carry, batch)
         flag = self._mode(None)
         key = self._start_key(of_masks, flag, self.rate)
         if self.per_step:
@@ -167,8 +167,7 @@ class RecurrentDropoutLSTMCell(RecurrentModule):
           The next carry, and the new state.
         """
         flag, kinds, rates = self._mode(None), (MaskedCarry, KeyedCarry), (self.rate,)
-        caller = type(self).__name__
-        is_bare = is_plain(carry, kinds, rates=rates, flag=flag, caller=caller)
+        is_bare = is_plain(carry, kinds, rates=rates, flag=flag)
         c, h = carry if is_bare else carry.cell
         dtypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         of_inputs = partial(
@@ -256,9 +255,9 @@ class ZoneoutCell(RecurrentModule):
     def __post_init__(self) -> None:
         tidy(self)
         if self.output is not None:
-            check_choice(self.output, ("state", "cell"), name="ZoneoutCell: output")
+            check_choice(self.output, ("state", "cell"), name="output")
         for name in ("state_rate", "memory_rate"):
-            check_rate(getattr(self, name), caller="ZoneoutCell", name=name)
+            check_rate(getattr(self, name), name=name)
         super().__post_init__()
 
     @nn.nowrap
@@ -292,14 +291,14 @@ class ZoneoutCell(RecurrentModule):
         Returns:
           The next carry, and the output of the cell.
         """
-        caller, flag = type(self).__name__, self._mode(None)
+        flag = self._mode(None)
         rates = self.memory_rate, self.state_rate
-        is_bare = is_plain(carry, (KeyedCarry,), rates=rates, flag=flag, caller=caller)
+        is_bare = is_plain(carry, (KeyedCarry,), rates=rates, flag=flag)
         keyed = KeyedCarry(carry, None, None) if is_bare else carry
         new, output = self.cell(keyed.cell, inputs)
         at = self._find_state(keyed.cell)
         if self._given_state() is None and self.output is None:
-            check_assumed(new, output, at, caller=caller)
+            check_assumed(new, output, at)
         following, output = zone_step(
             keyed,
             new,
@@ -309,7 +308,6 @@ class ZoneoutCell(RecurrentModule):
             flag=flag,
             at=at,
             source=self._source_of_output(),
-            caller=caller,
         )
         return following.cell if is_bare else following, output
 
@@ -322,7 +320,7 @@ class ZoneoutCell(RecurrentModule):
     @nn.nowrap
     def _find_state(self, carry: Any) -> int | None:
         where, known = self._given_state(), knows_carry(self.cell)
-        return find_state(carry, where, is_known=known, caller="ZoneoutCell")
+        return find_state(carry, where, is_known=known)
 
     @nn.nowrap
     def _source_of_output(self) -> str:

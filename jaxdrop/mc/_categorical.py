@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxdrop._checks import as_count, check_choice
+from jaxdrop._errors import named_with_results
 from jaxdrop._typing import Array
 from jaxdrop.mc._jackknife import (
     Groups,
@@ -66,6 +67,7 @@ class Votes(NamedTuple):
     missing: Array
 
 
+@named_with_results
 def categorical(
     *, debias: str | None = None, num_groups: int = 16, of: Of = None
 ) -> Reducer:
@@ -212,6 +214,7 @@ def _errors(state: Categorical) -> Stats:
     }
 
 
+@named_with_results
 def votes(*, of: Of = None) -> Reducer:
     """The share of samples for which each class is the most probable.
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax.lax import Precision
 
 from jaxdrop._checks import as_count
+from jaxdrop._errors import named_with_results
 from jaxdrop._typing import Array
 from jaxdrop.mc._reducer import (
     Of,
@@ -41,6 +42,7 @@ class Comoments(NamedTuple):
     products: Array
 
 
+@named_with_results
 def moments(*, ddof: int = 1, of: Of = None) -> Reducer:
     """Means and variances of every array of the outputs.
 
@@ -86,6 +88,7 @@ def moments(*, ddof: int = 1, of: Of = None) -> Reducer:
     return leafwise(of_array, Moments, of=of)
 
 
+@named_with_results
 def covariance(*, num_axes: int | None = 1, ddof: int = 1, of: Of = None) -> Reducer:
     """The covariance over the last axes, for every array of the outputs.
 

@@ -9,6 +9,7 @@ import numpy as np
 from jax import lax
 
 from jaxdrop._checks import as_count
+from jaxdrop._errors import named_with_results
 from jaxdrop._typing import Array
 from jaxdrop.mc._reducer import (
     Of,
@@ -41,6 +42,7 @@ class Sketch(NamedTuple):
     missing: Array
 
 
+@named_with_results
 def quantiles(
     levels: Sequence[float] = (0.05, 0.5, 0.95), *, capacity: int = 512, of: Of = None
 ) -> Reducer:

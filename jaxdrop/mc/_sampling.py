@@ -97,8 +97,6 @@ def sampler(
     key: Key,
     arrays: Sequence[Array],
     /,
-    *,
-    caller: str,
 ) -> Sampler:
     """Traces a function once, checks that it is random, and runs its trunk.
 
@@ -106,14 +104,13 @@ def sampler(
       function: ``(key, *arrays) -> outputs``.
       key: the key from which the keys of the samples are derived.
       arrays: its other arguments.
-      caller: the public function, for errors.
     """
-    key = as_given(key, caller=caller)
+    key = as_given(key)
     program, shapes = _programs.traced(function, key, *arrays)
     if not is_stochastic(program):
         raise ValueError(
-            f"{caller}: no output depends on the key, so that all samples would be "
-            "equal. Is dropout in evaluation mode, its rate 0, or the key not used?"
+            "no output depends on the key, so that all samples would be equal. Is "
+            "dropout in evaluation mode, its rate 0, or the key not used?"
         )
     trunk, head = split(program)
     kept = _programs.run(trunk, *arrays)
@@ -246,8 +243,8 @@ def _fold_on_devices(
     return sums, jax.tree.map(flat, samples)
 
 
-def as_given(key: Key, *, caller: str) -> Key:
+def as_given(key: Key) -> Key:
     """A checked key, typed or raw like the given one."""
-    typed = require_key(key, caller=caller, instead="")
+    typed = require_key(key, instead="")
     raw = not jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
     return jax.random.key_data(typed) if raw else typed

@@ -46,10 +46,9 @@ class RecurrentModule(StochasticModule, nnx.RNNCellBase):
         module's stream only where it is needed.
         """
         unused = flag is True or all(is_zero(rate) for rate in rates)
-        caller = type(self).__name__
         if not self._draws_from(rngs):
-            return None if unused else require_key(self._own_key(), caller=caller), rngs
-        key = require_key(self._draw_key(rngs), caller=caller)
+            return None if unused else require_key(self._own_key()), rngs
+        key = require_key(self._draw_key(rngs))
         of_masks, of_memory = jax.random.split(key)
         return None if unused else of_masks, nnx.Rngs(of_memory)
 
@@ -61,7 +60,7 @@ class RecurrentModule(StochasticModule, nnx.RNNCellBase):
     def _own_key(self) -> Key:
         if self.rngs is None:
             raise ValueError(
-                f"{type(self).__name__} is in training mode and has no keys: pass "
+                "there are no keys, which training needs: pass "
                 f"rngs=nnx.Rngs({self.rng_collection}=0) to its constructor; pass a "
                 "key as rngs= to the call of nnx.RNN or to initialize_carry, since a "
                 "stream, and what nnx.RNN makes of nnx.Rngs, is for the memory alone; "
@@ -84,19 +83,17 @@ class RecurrentModule(StochasticModule, nnx.RNNCellBase):
         if carry is None:
             return cell.initialize_carry(input_shape, rngs, *args)
         batch = tuple(input_shape[: -cell.num_feature_axes])
-        return check_start(carry, batch, caller=type(self).__name__)
+        return check_start(carry, batch)
 
     def _hold_rate(self, rate: RateLike | Rate, name: str) -> RateLike | Rate:
-        held: RateLike | Rate = hold_rate(rate, caller=type(self).__name__, name=name)
+        held: RateLike | Rate = hold_rate(rate, name=name)
         if not isinstance(held, nnx.Variable):
-            check_rate(held, caller=type(self).__name__, name=name)
+            check_rate(held, name=name)
         return held
 
     def _rate(self, name: str) -> RateLike:
         """The rate that an attribute is at the moment."""
-        rate: RateLike = rate_of(
-            getattr(self, name), caller=type(self).__name__, name=name
-        )
+        rate: RateLike = rate_of(getattr(self, name), name=name)
         return rate
 
 
@@ -178,7 +175,7 @@ class RecurrentDropoutLSTMCell(RecurrentModule, nnx.OptimizedLSTMCell):
             bias_init=bias_init,
             dtype=dtype,
             param_dtype=param_dtype,
-            rngs=require_rngs(mode.get("rngs"), caller=type(self).__name__),
+            rngs=require_rngs(mode.get("rngs")),
         )
         StochasticModule.__init__(self, **mode)
         self.rate = self._hold_rate(rate, "rate")
@@ -211,7 +208,7 @@ class RecurrentDropoutLSTMCell(RecurrentModule, nnx.OptimizedLSTMCell):
             carry = nnx.OptimizedLSTMCell.initialize_carry(
                 self, input_shape, rngs, carry_init
             )
-        carry = check_start(carry, batch, caller=type(self).__name__)
+        carry = check_start(carry, batch)
         if self.per_step:
             return start(carry, key, batch)
         mask = draw_mask(key, carry[1].shape, rate=rate, flag=flag)
@@ -228,8 +225,8 @@ class RecurrentDropoutLSTMCell(RecurrentModule, nnx.OptimizedLSTMCell):
           The next carry, and the new state.
         """
         flag, rate = self._mode(None), self._rate("rate")
-        kinds, caller = (MaskedCarry, KeyedCarry), type(self).__name__
-        is_bare = is_plain(carry, kinds, rates=(rate,), flag=flag, caller=caller)
+        kinds = MaskedCarry, KeyedCarry
+        is_bare = is_plain(carry, kinds, rates=(rate,), flag=flag)
         c, h = carry if is_bare else carry.cell
         gates = jnp.split(self.dense_i(inputs) + self.dense_h(h), 4, axis=-1)
         i, f, o = (self.gate_fn(gates[index]) for index in (0, 1, 3))
@@ -302,7 +299,7 @@ class ZoneoutCell(RecurrentModule):
     ) -> None:
         super().__init__(**mode)
         if output is not None:
-            check_choice(output, ("state", "cell"), name="ZoneoutCell: output")
+            check_choice(output, ("state", "cell"), name="output")
         self.cell = cell
         self.state_rate = self._hold_rate(state_rate, "state_rate")
         self.memory_rate = self._hold_rate(memory_rate, "memory_rate")
@@ -344,14 +341,14 @@ class ZoneoutCell(RecurrentModule):
         Returns:
           The next carry, and the output of the cell.
         """
-        caller, flag = type(self).__name__, self._mode(None)
+        flag = self._mode(None)
         rates = self._rate("memory_rate"), self._rate("state_rate")
-        is_bare = is_plain(carry, (KeyedCarry,), rates=rates, flag=flag, caller=caller)
+        is_bare = is_plain(carry, (KeyedCarry,), rates=rates, flag=flag)
         keyed = KeyedCarry(carry, None, None) if is_bare else carry
         new, output = self.cell(keyed.cell, inputs)
         at = self._find_state(keyed.cell)
         if self._given_state() is None and self.output is None:
-            check_assumed(new, output, at, caller=caller)
+            check_assumed(new, output, at)
         following, output = zone_step(
             keyed,
             new,
@@ -361,7 +358,6 @@ class ZoneoutCell(RecurrentModule):
             flag=flag,
             at=at,
             source=self._source_of_output(),
-            caller=caller,
         )
         return following.cell if is_bare else following, output
 
@@ -372,7 +368,7 @@ class ZoneoutCell(RecurrentModule):
 
     def _find_state(self, carry: Any) -> int | None:
         where, known = self._given_state(), knows_carry(self.cell)
-        return find_state(carry, where, is_known=known, caller="ZoneoutCell")
+        return find_state(carry, where, is_known=known)
 
     def _source_of_output(self) -> str:
         if self.output is not None:

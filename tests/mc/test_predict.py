@@ -395,7 +395,7 @@ def test_other_arguments_are_named_too(net, key):
     )
     with pytest.raises(ValueError, match="draws must be one of"):
         run(draws="same")
-    with pytest.raises(ValueError, match=r"mc\.predict needs a PRNG key"):
+    with pytest.raises(ValueError, match=r"mc\.predict: key must be a PRNG key"):
         run(key=None)
     with pytest.raises(ValueError, match="one key, got"):
         run(key=jax.random.split(key, 3))
@@ -410,5 +410,5 @@ def test_a_tolerance_that_cannot_be_reached_is_named(tol, net, key):
 
 
 def test_what_is_said_of_a_missing_key_can_be_done(net):
-    with pytest.raises(ValueError, match=r"needs a PRNG key: pass one.*\(0\)\.$"):
+    with pytest.raises(ValueError, match=r"got None: pass one.*\(0\)\.$"):
         mc.predict(net.apply, None, net.params, net.x, num_samples=4)

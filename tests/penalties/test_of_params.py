@@ -152,14 +152,14 @@ def test_at_zero_value_and_gradient_are_finite(penalty, formula, flat):
 @for_the_family
 def test_a_penalty_of_nothing_raises_unless_that_is_intended(penalty, formula, flat):
     for tree in ({}, (), None, {"a": {}}, {"ids": jnp.arange(3)}):
-        with pytest.raises(ValueError, match="has nothing to act on"):
+        with pytest.raises(ValueError, match="there is nothing to act on"):
             penalty(tree)
         value = penalty(tree, allow_empty=True)
         assert value == 0 and value.dtype == jnp.float32
     nothing = lambda path, leaf: path == "dense/kernal"
     with pytest.raises(ValueError, match=r"where selects none .*allow_empty=True"):
         penalty(nested(flat), where=nothing)
-    with pytest.raises(ValueError, match="has nothing to act on"):
+    with pytest.raises(ValueError, match="there is nothing to act on"):
         penalties.by_path(functools.partial(penalty, where=nothing), nested(flat))
     assert penalty(nested(flat), where=nothing, allow_empty=True) == 0
 
