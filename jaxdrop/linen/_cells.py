@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxdrop._checks import check_choice, check_rate, is_zero, require_key
+from jaxdrop._checks import check_choice, check_rate
 from jaxdrop._dropout._carries import (
     KeyedCarry,
     MaskedCarry,
@@ -19,7 +19,14 @@ from jaxdrop._dropout._carries import (
     find_state,
     is_plain,
 )
-from jaxdrop._dropout._sequences import advance, draw_mask, drop_step, start, zone_step
+from jaxdrop._dropout._sequences import (
+    advance,
+    draw_mask,
+    drop_step,
+    start,
+    start_key,
+    zone_step,
+)
 from jaxdrop._typing import Array, Key, Rate
 from jaxdrop.linen._module import StochasticModule, tidy
 
@@ -35,10 +42,8 @@ class RecurrentModule(StochasticModule, nn.RNNCellBase):
     @nn.nowrap
     def _start_key(self, rng: Key, flag: bool | Array, *rates: Rate) -> Key | None:
         """The key of a sequence; it is drawn only where it is needed."""
-        if flag is True or all(is_zero(rate) for rate in rates):
-            return None
-        key = rng if self.scope is None else self._draw_key(None)
-        return require_key(key, caller=type(self).__name__)
+        draw = lambda: rng if self.scope is None else self._draw_key(None)
+        return start_key(draw, flag, rates, caller=type(self).__name__)
 
     @nn.nowrap
     def _start_cell(

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxdrop._checks import check_choice, check_rate, is_zero, require_key
+from jaxdrop._checks import check_choice, check_rate, require_key
 from jaxdrop._dropout._carries import (
     KeyedCarry,
     MaskedCarry,
@@ -18,7 +18,14 @@ from jaxdrop._dropout._carries import (
     find_state,
     is_plain,
 )
-from jaxdrop._dropout._sequences import advance, draw_mask, drop_step, start, zone_step
+from jaxdrop._dropout._sequences import (
+    advance,
+    draw_mask,
+    drop_step,
+    start,
+    start_key,
+    zone_step,
+)
 from jaxdrop._typing import Array, Key
 from jaxdrop._typing import Rate as RateLike
 from jaxdrop.nnx._linear import require_rngs
@@ -45,13 +52,13 @@ class RecurrentModule(StochasticModule, nnx.RNNCellBase):
         for the memory alone. The key of the masks is drawn from the
         module's stream only where it is needed.
         """
-        unused = flag is True or all(is_zero(rate) for rate in rates)
         caller = type(self).__name__
         if not self._draws_from(rngs):
-            return None if unused else require_key(self._own_key(), caller=caller), rngs
+            return start_key(self._own_key, flag, rates, caller=caller), rngs
         key = require_key(self._draw_key(rngs), caller=caller)
         of_masks, of_memory = jax.random.split(key)
-        return None if unused else of_masks, nnx.Rngs(of_memory)
+        of_sequence = start_key(lambda: of_masks, flag, rates, caller=caller)
+        return of_sequence, nnx.Rngs(of_memory)
 
     def _draws_from(self, rngs: KeySource | None) -> bool:
         if isinstance(rngs, nnx.Rngs):

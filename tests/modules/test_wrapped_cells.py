@@ -118,6 +118,20 @@ class Preparation(nn.Module):
         return jnp.tanh(nn.Dense(size, name="in")(nn.Dense(size, name="hr")(x)))
 
 
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_linen_makes_a_table_of_a_cell_with_masked_products(deterministic):
+    keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
+    for inner in (nn.GRUCell(UNITS), nn.MGUCell(UNITS)):
+        cell = jaxdrop.linen.VariationalCell(
+            inner, **RATES, deterministic=deterministic
+        )
+        table = nn.RNN(cell).tabulate(keys, X, console_kwargs={"width": 300})
+        count = sum(map(jnp.size, jax.tree.leaves(nn.RNN(cell).init(keys, X))))
+        assert (
+            f"{type(inner).__name__}" in table and f"Total Parameters: {count}" in table
+        )
+
+
 def test_linen_layers_of_the_same_name_elsewhere_are_not_masked():
     cell = jaxdrop.linen.VariationalCell(Prepared(UNITS), **RATES, deterministic=False)
     variables, start, outputs = run_linen(cell)
