@@ -68,6 +68,11 @@ def knows_carry(cell: nn.RNNCellBase, /) -> bool:
     return comes_from_flax(type(_innermost(cell)).initialize_carry)
 
 
+def has_step_of_its_own(cell: nn.RNNCellBase, /) -> bool:
+    """Whether the step of a cell is one that Flax does not define."""
+    return not comes_from_flax(type(_innermost(cell)).__call__)
+
+
 def _innermost(cell: Any) -> nn.RNNCellBase:
     while isinstance(cell, RecurrentModule) and hasattr(cell, "cell"):
         cell = cell.cell
@@ -335,8 +340,7 @@ class ZoneoutCell(RecurrentModule):
             return self.output
         if not knows_carry(self.cell):
             return "unknown"
-        by_flax = comes_from_flax(type(_innermost(self.cell)).__call__)
-        return "state" if by_flax else "checked"
+        return "checked" if has_step_of_its_own(self.cell) else "state"
 
     @property
     def num_feature_axes(self) -> int:
