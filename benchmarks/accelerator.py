@@ -17,7 +17,6 @@ written after each row.
 import argparse
 import dataclasses
 import importlib.util
-import json
 import os
 import pathlib
 import platform
@@ -28,6 +27,7 @@ from typing import Any
 
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # PyTorch has a share
 
+import files
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -305,16 +305,15 @@ class Session:
 
     def write(self) -> None:
         """Writes what there is."""
-        self.output.parent.mkdir(parents=True, exist_ok=True)
         held = [dataclasses.asdict(c) | {"holds": c.holds} for c in self.compared]
         plain = {
             **self.about,
             "seconds": self.used,
             "checks": held,
-            "results": [dataclasses.asdict(result) for result in self.results],
+            "results": self.results,
             "skipped": self.skipped,
         }
-        self.output.write_text(json.dumps(plain, indent=1) + "\n")
+        files.write_json(self.output, plain)
 
 
 def print_checks(found: list[checks.Check]) -> None:

@@ -19,7 +19,6 @@ take minutes to compile for a TPU; ``--size 2048`` or ``--skip flax.nnx`` is fas
 import argparse
 import dataclasses
 import datetime
-import json
 import os
 import pathlib
 import sys
@@ -28,6 +27,7 @@ from typing import Any
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")  # nothing runs
 
+import files
 import jax
 import jax.numpy as jnp
 from rich.console import Console
@@ -209,9 +209,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def write(path: pathlib.Path, about: dict[str, Any], entries: list[Entry]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    plain = {**about, "programs": [dataclasses.asdict(entry) for entry in entries]}
-    path.write_text(json.dumps(plain, indent=1) + "\n")
+    files.write_json(path, {**about, "programs": entries})
 
 
 if __name__ == "__main__":

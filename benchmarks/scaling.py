@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 import jax
 import jax.numpy as jnp
 import numpy as np
+from files import replacing
 from flax import nnx
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from matplotlib.axes import Axes
@@ -280,7 +281,8 @@ def main() -> None:
     results: Mapping[str, Costs] = {"by_size": by_size, "by_devices": by_devices}
     write_json(options.output, results)
     picture = options.output.with_suffix(".png")
-    figure(by_size, by_devices).savefig(picture, dpi=150)
+    with replacing(picture) as partial:
+        figure(by_size, by_devices).savefig(partial, dpi=150)
     print(f"wrote {picture}")
 
 

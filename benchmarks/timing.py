@@ -9,13 +9,13 @@ have.
 
 import ctypes
 import dataclasses
-import json
 import pathlib
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import files
 import jax
 import numpy as np
 from rich.console import Console
@@ -128,7 +128,5 @@ def print_goals(found: Sequence[Goal], caption: str = "") -> None:
 
 def write_json(path: pathlib.Path, results: Mapping[str, Any]) -> None:
     """Writes results with the machine they were measured on."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    plain = {"machine": describe_machine(), **results}
-    path.write_text(json.dumps(plain, indent=2, default=dataclasses.asdict) + "\n")
+    files.write_json(path, {"machine": describe_machine(), **results})
     print(f"wrote {path}")

@@ -13,7 +13,6 @@ validation --strategies random``.
 """
 
 import argparse
-import csv
 from pathlib import Path
 
 import jax
@@ -26,6 +25,8 @@ from labelling import figures, summary
 from labelling.learner import Recipe
 from labelling.rounds import Protocol, Run, run
 from labelling.strategies import STRATEGIES
+from study.arguments import add_names, count, parser_of
+from study.files import save, write_csv
 
 RECIPES = {
     "digits": Recipe(
@@ -58,20 +59,19 @@ def main() -> None:
     console.print(summary.table(protocol.counts, runs, REFERENCE, title=title))
     console.print(summary.headline(protocol.counts, runs, REFERENCE))
 
-    args.output.mkdir(parents=True, exist_ok=True)
-    write_csv(args.output / "active_learning.csv", protocol, runs)
-    figures.label_efficiency(protocol.counts, runs, REFERENCE, title=title).savefig(
-        args.output / "label_efficiency.png", dpi=150
-    )
+    write(args.output / "active_learning.csv", protocol, runs)
+    figure = figures.label_efficiency(protocol.counts, runs, REFERENCE, title=title)
+    save(figure, args.output / "label_efficiency.png")
     first = int(protocol.counts[0])
-    figures.first_asked(
+    figure = figures.first_asked(
         runs,
         split(images, args.judge)[0],
         images.shape,
         first=first,
         number=min(10, protocol.step),
         title=f"{args.dataset}: asked for first, after {first} labels",
-    ).savefig(args.output / "first_asked.png", dpi=150)
+    )
+    save(figure, args.output / "first_asked.png")
     console.print(f"Wrote active_learning.csv and two figures to {args.output}.")
 
 
@@ -107,24 +107,24 @@ def compare(
     return runs
 
 
-def write_csv(path: Path, protocol: Protocol, runs: dict[str, list[Run]]) -> None:
+def write(path: Path, protocol: Protocol, runs: dict[str, list[Run]]) -> None:
     """Writes one row for each strategy, seed and round."""
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["strategy", "seed", "labels", "accuracy"])
-        for name, of_strategy in runs.items():
-            for seed, one in enumerate(of_strategy):
-                for count, accuracy in zip(protocol.counts, one.accuracy, strict=True):
-                    writer.writerow([name, seed, count, accuracy])
+    rows = [
+        (name, seed, number, accuracy)
+        for name, of_strategy in runs.items()
+        for seed, one in enumerate(of_strategy)
+        for number, accuracy in zip(protocol.counts, one.accuracy, strict=True)
+    ]
+    write_csv(path, ("strategy", "seed", "labels", "accuracy"), rows)
 
 
 def _protocol(args: argparse.Namespace, images: Images) -> Protocol:
     budget = args.budget or (80 if args.quick else 200)
-    smallest = len(images.train.y) - 1
-    if not 20 + args.step <= budget <= smallest:
+    most = len(images.train.y) - args.step  # a strategy has as many to choose from
+    if not 20 + args.step <= budget <= most:
         raise DataError(
             f"the budget must be from {20 + args.step} labels, a start of 20 and one "
-            f"round, to {smallest}, got {budget}."
+            f"round, to {most}, got {budget}."
         )
     return Protocol(
         recipe=QUICK if args.quick else RECIPES[args.dataset],
@@ -136,39 +136,23 @@ def _protocol(args: argparse.Namespace, images: Images) -> Protocol:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     add = parser.add_argument
     add("--dataset", choices=RECIPES, default="digits")
     add("--data-dir", type=Path, help="the folder of mnist")
-    add("--seeds", type=_count, help="how many runs each strategy has")
-    add("--step", type=_count, default=10, help="how many labels a round asks for")
-    add("--budget", type=_count, help="how many labels there are in the end")
-    add(
-        "--strategies",
-        nargs="+",
-        choices=STRATEGIES,
-        default=list(STRATEGIES),
-        metavar="STRATEGY",
-        help=f"{', '.join(STRATEGIES)}; {REFERENCE} is always there",
-    )
+    add("--seeds", type=count, help="how many runs each strategy has")
+    add("--step", type=count, default=10, help="how many labels a round asks for")
+    add("--budget", type=count, help="how many labels there are in the end")
+    always = f"; {REFERENCE} is always there"
+    names = list(STRATEGIES)
+    add_names(parser, "--strategies", names, default=names, note=always)
     add(
         "--judge",
         choices=["test", "validation"],
         default="test",
         help="test: validation images are in the pool; validation: to try things out",
     )
-    add("--quick", action="store_true", help="a short run, to see that all works")
-    add("--output", type=Path, default=Path("results"), help="where files are written")
     return parser
-
-
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
-    return number
 
 
 if __name__ == "__main__":

@@ -35,15 +35,17 @@ import jax
 import numpy as np
 from flax import nnx
 from rich.console import Console
-from rich.table import Table
 from tqdm import tqdm
 
 from data import DataError, Text, load_text
 from jaxdrop import plots
-from text import report
+from study.arguments import add_names
+from study.files import save
+from text import report, tuning
 from text.arguments import parser_of
 from text.recurrent import METHODS, CharacterLSTM, Method
 from text.training import Recipe, Trainer
+from text.tuning import best_scores
 
 RECIPE = Recipe(
     rounds=20,
@@ -54,6 +56,7 @@ RECIPE = Recipe(
     learning_rate=1e-2,
 )
 INPUTS, UNITS, TRAIN_SIZE = 32, 128, 20_000
+QUICK = ("none", "variational")  # that --quick compares
 RATES = np.array([0.1, 0.2, 0.3, 0.4, 0.5])  # that --tune tries
 
 
@@ -69,27 +72,24 @@ def main() -> None:
         recipe = replace(recipe, steps=10)
     num_seeds = args.seeds or (1 if args.tune else 2 if args.quick else 3)
     seeds = jax.random.split(jax.random.key(0), num_seeds)
-    methods = [method for method in METHODS if method.key in args.methods]
+    usual = QUICK if args.quick else [method.key for method in METHODS]
+    methods = [method for method in METHODS if method.key in (args.methods or usual)]
 
     console = Console()
     console.print(f"Running on {jax.default_backend()}: {jax.devices()}")
     name = args.text.name if args.text else "Python's help"
     title = f"{name}: {len(text.train)} characters, {recipe.num_steps} steps"
-    args.output.mkdir(parents=True, exist_ok=True)
     if args.tune:
         tune(methods, recipe, text, seeds, console, args.output, title)
         return
     outcomes = compare(methods, recipe, text, seeds)
     console.print(report.table(outcomes, title=title, round_steps=recipe.steps))
     console.print(report.verdict(outcomes, where=f"On {name}"))
-    report.write_csv(args.output / "char_rnn.csv", outcomes)
-    report.write_json(
-        args.output / "char_rnn.json", outcomes, title=title, recipe=asdict(recipe)
-    )
+    report.write(args.output, "char_rnn", outcomes, title=title, recipe=asdict(recipe))
     curves = report.learning_curves(outcomes, title=title, round_steps=recipe.steps)
-    curves.savefig(args.output / "char_rnn_curves.png", dpi=150)
+    save(curves, args.output / "char_rnn_curves.png")
     scores = report.test_scores(outcomes, title=title)
-    scores.savefig(args.output / "char_rnn_scores.png", dpi=150)
+    save(scores, args.output / "char_rnn_scores.png")
     console.print(f"Wrote char_rnn.csv, .json and two figures to {args.output}.")
 
 
@@ -127,47 +127,29 @@ def tune(
     output: Path,
     title: str,
 ) -> None:
-    """Tries all rates of a method in one program: to it a rate is an argument."""
+    """Tries all rates of each method that has one."""
     methods = [method for method in methods if method.rate or method.locked]
     repeated = jax.numpy.tile(seeds, len(RATES))
-    results = {}
+    results, always = {}, np.ones(recipe.num_steps)
     with tqdm(total=len(methods) * recipe.rounds, unit="round") as bar:
         for method in methods:
             bar.set_description(method.name)
             shares = RATES / (method.rate or method.locked)
-            strengths = np.repeat(shares, len(seeds))[:, None]
-            strengths = np.broadcast_to(strengths, (len(repeated), recipe.num_steps))
             trainer = trainer_of(method, recipe, text, repeated)
-            curves = trainer.run(strengths, bar.update)[1]
-            best = curves.validation.min(1)
-            results[method.name] = best.reshape(len(RATES), len(seeds)).T
-    table = Table(title=f"{title}\nbest validation bits per character")
-    table.add_column("method")
-    for rate in RATES:
-        table.add_column(f"{rate:g}", justify="right")
-    for name, best in results.items():
-        table.add_row(name, *map(report.with_error, best.T))
-    console.print(table)
+            results[method.name] = best_scores(trainer, shares, always, bar.update)
+    console.print(tuning.table(results, RATES, title=title, by="method"))
     label = "best validation bits per character"
-    figure = plots.rate_sweep(RATES, results, ylabel=label)
+    series = {name: best.T for name, best in results.items()}
+    figure = plots.rate_sweep(RATES, series, ylabel=label)
     figure.axes[0].set_title(title, fontsize=10)
-    figure.savefig(output / "char_rnn_rates.png", dpi=150)
+    save(figure, output / "char_rnn_rates.png")
     console.print(f"Wrote {output / 'char_rnn_rates.png'}.")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = parser_of(__doc__, train_size=TRAIN_SIZE, round_steps=RECIPE.steps)
     names = [method.key for method in METHODS]
-    parser.add_argument(
-        "--methods",
-        nargs="+",
-        choices=names,
-        default=names,
-        metavar="METHOD",
-        help=", ".join(names),
-    )
-    tune = "try rates on validation text; the test text is left alone"
-    parser.add_argument("--tune", action="store_true", help=tune)
+    add_names(parser, "--methods", names, note="; by default all")
     return parser
 
 

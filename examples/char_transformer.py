@@ -33,15 +33,18 @@ from flax import nnx
 from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
-from rich.table import Table
 from tqdm import tqdm
 
 from data import DataError, Text, load_text
 from jaxdrop import schedules
-from text import report
-from text.arguments import parser_of, positive
-from text.training import Recipe, State, Trainer
-from text.transformer import CharacterTransformer, Rates, write
+from study.arguments import count
+from study.files import save
+from text import report, tuning
+from text.arguments import parser_of, strength
+from text.training import Recipe, State, Trainer, of_one_pass
+from text.transformer import CharacterTransformer, Rates
+from text.tuning import best_scores
+from text.writing import continue_text
 
 RECIPE = Recipe(
     rounds=20,
@@ -54,23 +57,26 @@ RECIPE = Recipe(
 )
 # Chosen on validation text, by --tune.
 RATES = Rates(embedding=0.025, attention=0.025, residual=0.05, depth=0.025)
-STRENGTHS = (0.0, 0.5, 1.0, 2.0)  # that --tune multiplies them by
-WIDTH, NUM_BLOCKS, HEADS, TRAIN_SIZE = 96, 2, 4, 20_000
+STRENGTHS = np.array([0.0, 0.5, 1.0, 2.0])  # that --tune multiplies them by
+PREFIX = "char_transformer"  # of the files that are written
+SIZES, TRAIN_SIZE = {"width": 96, "num_blocks": 2, "heads": 4}, 20_000
 ROUNDS_OF_ONE_PASS, TRAIN_SIZE_OF_ONE_PASS = 4, 100_000
 
 
 def main() -> None:
     parser = _parser()
     args = parser.parse_args()
+    is_long = args.one_pass and not args.quick
+    usual = TRAIN_SIZE_OF_ONE_PASS if is_long else TRAIN_SIZE
     try:
-        text = load_text(args.text, train_size=_train_size(args))
+        text = load_text(args.text, train_size=args.train_size or usual)
+        recipe = replace(RECIPE, rounds=3, steps=10) if args.quick else RECIPE
+        recipe = replace(recipe, rounds=args.rounds or recipe.rounds)
+        if args.one_pass:
+            rounds = args.rounds or min(recipe.rounds, ROUNDS_OF_ONE_PASS)
+            recipe = of_one_pass(recipe, text, rounds)
     except DataError as error:
         parser.exit(2, f"{error}\n")
-    recipe = replace(RECIPE, rounds=args.rounds or (3 if args.quick else RECIPE.rounds))
-    if args.quick:
-        recipe = replace(recipe, steps=10)
-    if args.one_pass:
-        recipe = of_one_pass(recipe, text, args.rounds)
     num_seeds = args.seeds or (1 if args.tune else 2 if args.quick else 3)
     seeds = jax.random.split(jax.random.key(0), num_seeds)
     rates = Rates(*(args.strength * rate for rate in RATES))
@@ -99,30 +105,11 @@ def main() -> None:
     heading = f"{best.name}: what it writes after the start of the test text"
     console.print(Panel(escape(sample), title=heading))
 
-    args.output.mkdir(parents=True, exist_ok=True)
-    report.write_csv(args.output / "char_transformer.csv", outcomes)
     settings = asdict(recipe) | {"rates": rates._asdict()}
-    report.write_json(
-        args.output / "char_transformer.json", outcomes, title=title, recipe=settings
-    )
+    report.write(args.output, PREFIX, outcomes, title=title, recipe=settings)
     curves = report.learning_curves(outcomes, title=title, round_steps=recipe.steps)
-    curves.savefig(args.output / "char_transformer_curves.png", dpi=150)
-    console.print(f"Wrote char_transformer.csv, .json and a figure to {args.output}.")
-
-
-def _train_size(args: argparse.Namespace) -> int:
-    """How many characters there are to train on."""
-    if args.train_size:
-        return args.train_size
-    return TRAIN_SIZE_OF_ONE_PASS if args.one_pass and not args.quick else TRAIN_SIZE
-
-
-def of_one_pass(recipe: Recipe, text: Text, rounds: int | None) -> Recipe:
-    """The recipe with as many steps as one pass over the text has."""
-    rounds = rounds or min(recipe.rounds, ROUNDS_OF_ONE_PASS)
-    windows = (len(text.train) - 1) // recipe.length
-    steps = max(1, windows // (rounds * recipe.batch_size))
-    return replace(recipe, rounds=rounds, steps=steps, one_pass=True)
+    save(curves, args.output / f"{PREFIX}_curves.png")
+    console.print(f"Wrote {PREFIX}.csv, .json and a figure to {args.output}.")
 
 
 def schedules_of(num_steps: int) -> dict[str, np.ndarray]:
@@ -149,9 +136,7 @@ def trainer_of(
         return CharacterTransformer(
             len(text.alphabet),
             length=recipe.length,
-            width=WIDTH,
-            num_blocks=NUM_BLOCKS,
-            heads=HEADS,
+            **SIZES,
             rates=rates,
             rngs=rngs,
         )
@@ -178,46 +163,25 @@ def tune(recipe: Recipe, text: Text, seeds: jax.Array, console: Console) -> None
     """Tries all strengths in one program, and looks at validation text only."""
     repeated = jax.numpy.tile(seeds, len(STRENGTHS))
     trainer = trainer_of(recipe, RATES, text, repeated)
-    by_name = schedules_of(recipe.num_steps)
-    table = Table(title="best validation bits per character")
-    table.add_column("strength")
-    for strength in STRENGTHS:
-        table.add_column(f"{strength:g}", justify="right")
+    by_name, results = schedules_of(recipe.num_steps), {}
     with tqdm(total=2 * recipe.rounds, unit="round") as bar:
         for name in ("dropout", "early dropout"):
             bar.set_description(name)
-            strengths = np.repeat(STRENGTHS, len(seeds))[:, None] * by_name[name]
-            curves = trainer.run(strengths, bar.update)[1]
-            best = curves.validation.min(1).reshape(len(STRENGTHS), len(seeds))
-            table.add_row(name, *map(report.with_error, best))
-    console.print(table)
-
-
-def continue_text(states: State, text: Text, recipe: Recipe, *, count: int) -> str:
-    """What the first network writes after the first window of the test text."""
-    first: State = jax.tree.map(lambda leaf: leaf[0], states)
-    prompt = text.test[: recipe.length]
-
-    @jax.jit
-    def write_with(params: nnx.State) -> jax.Array:
-        network = first.network(params)
-        network.eval()
-        return write(jax.random.key(1), network, prompt, count=count)
-
-    ids = np.asarray(write_with(first.best.best_params))
-    return f"{text.read(prompt)} ▸▸▸ {text.read(ids)}"
+            schedule = by_name[name]
+            results[name] = best_scores(trainer, STRENGTHS, schedule, bar.update)
+    title = f"{len(text.train)} characters, {recipe.num_steps} steps"
+    console.print(tuning.table(results, STRENGTHS, title=title, by="strength"))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = parser_of(__doc__, train_size=TRAIN_SIZE, round_steps=RECIPE.steps)
     add = parser.add_argument
-    add("--strength", type=float, default=1.0, help="what all rates are multiplied by")
-    tune = "try strengths on validation text; the test text is left alone"
-    add("--tune", action="store_true", help=tune)
+    times = "what all rates are multiplied by"
+    add("--strength", type=strength, default=1.0, help=times)
     one_pass = f"see each character once; {TRAIN_SIZE_OF_ONE_PASS} without --train-size"
     parser.set_defaults(train_size=None)
     add("--one-pass", action="store_true", help=one_pass)
-    add("--characters", type=positive, default=400, help="how many are written")
+    add("--characters", type=count, default=400, help="how many are written")
     return parser
 
 

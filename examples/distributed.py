@@ -39,9 +39,11 @@ import numpy as np
 from rich.console import Console
 from tqdm import tqdm
 
-from data import load, replacing
+from data import load
 from parallel import figures, network, records, tables
 from parallel.launching import LaunchError, free_port, launch
+from study.arguments import count, parser_of, seed
+from study.files import save
 
 
 def main() -> None:
@@ -103,8 +105,7 @@ def compare(args: argparse.Namespace) -> None:
     *_, (name, run) = runs.items()
     console.print(tables.by_device(name, run, whole))
     path = args.output / "distributed.png"
-    with replacing(path) as partial:
-        figures.draw(whole["hidden"], runs, "hidden").savefig(partial, dpi=150)
+    save(figures.draw(whole["hidden"], runs, "hidden"), path)
     console.print(f"Wrote {path}.")
 
 
@@ -137,16 +138,12 @@ def run_here(
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """The options of the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     add, environ = parser.add_argument, os.environ
-    add("--steps", type=int, default=100)
-    add("--seed", type=int, default=0)
-    add("--model-shards", type=int, default=2, help="devices that share the units")
-    add("--quick", action="store_true", help="20 steps, to see that all works")
-    add("--output", type=Path, default=Path("results"), help="where files are written")
-    add("--timeout", type=int, default=600, help="seconds that a run may take")
+    add("--steps", type=count, default=100)
+    add("--seed", type=seed, default=0)
+    add("--model-shards", type=count, default=2, help="devices that share the units")
+    add("--timeout", type=count, default=600, help="seconds that a run may take")
     one = parser.add_argument_group("one process of a run that somebody else starts")
     add = one.add_argument
     add("--cluster", action="store_true", help="JAX knows the launcher")
@@ -155,9 +152,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         default=environ.get("JAX_COORDINATOR_ADDRESS"),
         help="host:port of process 0",
     )
-    add("--num-processes", type=int, default=environ.get("JAX_NUM_PROCESSES"))
+    add("--num-processes", type=count, default=environ.get("JAX_NUM_PROCESSES"))
     add("--process-id", type=int, default=environ.get("JAX_PROCESS_ID", 0))
-    add("--devices", type=int, help="virtual CPU devices of this process")
+    add("--devices", type=count, help="virtual CPU devices of this process")
     args = parser.parse_args(argv)
     if args.quick:
         args.steps = 20

@@ -29,12 +29,14 @@ import numpy as np
 from rich.console import Console
 from tqdm import tqdm
 
-from data import DataError, Images, Split, load
+from data import DataError, Images, load
 from residual import figures, report
 from residual.methods import ALL_METHODS, METHODS, TIMED_METHODS, Method
 from residual.network import Shape
 from residual.report import Outcome
-from residual.training import Recipe, Scores, State, Trainer, evaluate
+from residual.training import Recipe, State, Trainer, as_maps, evaluate, stacked
+from study.arguments import add_names, count, parser_of
+from study.files import save
 
 RECIPES = {
     "digits": Recipe(
@@ -89,7 +91,6 @@ def main() -> None:
     outcomes, state = compare(methods, recipe, seen, seeds, tune=args.tune)
     title = f"{args.dataset}: {recipe.train_size} images, {recipe.epochs} epochs"
     title += ", a narrow network" if args.underfit else ""
-    args.output.mkdir(parents=True, exist_ok=True)
     if args.tune:
         console.print(report.tuning(outcomes, title=title))
         report.write_csv(args.output / "image_regularizers_tuning.csv", outcomes)
@@ -99,34 +100,18 @@ def main() -> None:
     where = f"On {args.dataset} with {recipe.train_size} training images"
     console.print(report.verdict(outcomes, where=where))
 
-    report.write_csv(args.output / "image_regularizers.csv", outcomes)
-    report.write_json(
-        args.output / "image_regularizers.json",
-        outcomes,
-        title=title,
-        recipe=asdict(recipe),
-    )
+    report.write(args.output, outcomes, title=title, recipe=asdict(recipe))
     every = recipe.epochs_between_checks
     steps = every * np.arange(1, outcomes[0].checks.nll.shape[1] + 1)
-    figures.learning_curves(outcomes, steps=steps, title=title).savefig(
-        args.output / "image_regularizers_curves.png", dpi=150
-    )
+    curves = figures.learning_curves(outcomes, steps=steps, title=title)
+    save(curves, args.output / "image_regularizers_curves.png")
     network, x = state.network, seen.test.x[:8]
     network.eval()
-    figures.masks(
-        jax.random.key(0),
-        network.maps(x[:1])[0],
-        x,
-        title="What is dropped of feature maps and images: masks, and what is left",
-    ).savefig(args.output / "image_regularizers_masks.png", dpi=150)
+    maps, title = network.maps(x[:1])[0], "What is dropped: masks, and what is left"
+    masks = figures.masks(jax.random.key(0), maps, x, title=title)
+    save(masks, args.output / "image_regularizers_masks.png")
     written = "image_regularizers.csv, .json and two figures"
     console.print(f"Wrote {written} to {args.output}.")
-
-
-def as_maps(images: Images) -> Images:
-    """The same with images ``(n, height, width)``."""
-    splits = (Split(x.reshape(-1, *images.shape), y) for x, y in images[:3])
-    return Images(*splits, shape=images.shape)
 
 
 def compare(
@@ -163,11 +148,6 @@ def compare(
     return outcomes, first
 
 
-def stacked(scores: list[Scores]) -> Scores:
-    """The scores of all seeds, with the seeds as their first axis."""
-    return Scores(*(np.stack(values) for values in zip(*scores, strict=True)))
-
-
 def _methods(args: argparse.Namespace) -> list[Method]:
     """The methods that are named, and none; by default those of the setting."""
     if args.methods:
@@ -190,37 +170,20 @@ def _recipe(args: argparse.Namespace) -> Recipe:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     names = [method.key for method in ALL_METHODS]
     add = parser.add_argument
     add("--dataset", choices=RECIPES, default="digits")
     add("--data-dir", type=Path, help="the folder of mnist")
-    add("--train-size", type=_count, help="how many training images there are")
-    add("--epochs", type=_count, help="in place of the recipe's number")
-    add("--seeds", type=_count, help="how many networks each method trains")
-    add(
-        "--methods",
-        nargs="+",
-        choices=names,
-        metavar="METHOD",
-        help=f"{', '.join(names)}; {names[0]} is always there; by default all that "
-        "are noisy at all times",
-    )
+    add("--train-size", type=count, help="how many training images there are")
+    add("--epochs", type=count, help="in place of the recipe's number")
+    add("--seeds", type=count, help="how many networks each method trains")
+    usual = f"; {names[0]} is always there; by default those noisy at all times"
+    add_names(parser, "--methods", names, note=usual)
     underfit = "a narrow network that fits not even the training images"
     add("--underfit", action="store_true", help=underfit)
     add("--tune", action="store_true", help="try several strengths of each method")
-    add("--quick", action="store_true", help="a short run, to see that all works")
-    add("--output", type=Path, default=Path("results"), help="where files are written")
     return parser
-
-
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
-    return number
 
 
 if __name__ == "__main__":

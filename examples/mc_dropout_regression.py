@@ -28,21 +28,22 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import Array, lax
+from regression.figures import Answer, draw
+from regression.series import made_up
 from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
 import jaxdrop
 from data import DataError, load_series
-from jaxdrop import mc, penalties, plots
+from jaxdrop import mc, penalties
+from study.arguments import count, parser_of, positive, rate
+from study.files import save
+from study.tables import new_table
 
 Params = list[dict[str, Array]]
 Apply = Callable[..., Array]
 ACTIVATIONS = {"ReLU": jax.nn.relu, "tanh": jnp.tanh}
-VALUES = {
-    "co2": "CO₂ over Mauna Loa, standardized",
-    "made-up": "value, standardized",
-}
 WEIGHT_DECAY = 1e-6
 _BLOCK = 100  # steps in one call of the program
 
@@ -61,67 +62,24 @@ def main() -> None:
     grid = np.linspace(times.min(), end + args.beyond, 400, dtype=np.float32)
     console = Console()
     console.print(f"Running on {jax.default_backend()}: {jax.devices()}")
-    stds, figure = {}, plots.new_figure(2, height=3.6)
-    panels = figure.subplots(1, len(ACTIVATIONS), sharey=True)
-    unit, label = time_unit(args.dataset, times)
-    for axes, (name, activation) in zip(panels, ACTIVATIONS.items(), strict=True):
+    asked = {}
+    for name, activation in ACTIVATIONS.items():
         apply = partial(network, activation=activation, rate=args.rate)
         key = jax.random.key(0)
         series = jnp.asarray(times, jnp.float32), jnp.asarray(values, jnp.float32)
         params = train(key, apply, init(key, args.hidden), series, steps, name)
-        predict = jax.jit(partial(mc.predict, apply, num_samples=args.samples))
-        functions = jax.jit(
-            partial(mc.samples, apply, num_samples=5, draws="shared", chunk_size=5)
-        )
-        stats = jax.device_get(predict(key, params, grid).stats)
-        draws = functions(key, params, grid)
-        stds[name] = np.sqrt(stats["var"])
-        plots.predictive_band(
-            (grid - end) / unit,
-            stats["mean"],
-            stds[name],
-            observed=((times - end) / unit, values),
-            samples=np.asarray(draws),
-            ax=axes,
-        )
-        axes.set(title=name, xlabel=label, ylabel="")
-    handles, names = panels[0].get_legend_handles_labels()
-    for axes in panels:
-        axes.axvline(0, color="0.5", ls=":", lw=1)
-        axes.get_legend().remove()
-    figure.legend(
-        *(handles, names),
-        loc="outside lower center",
-        ncols=len(names),
-        frameon=False,
-        fontsize="small",
-    )
-    panels[0].set_ylabel(VALUES[args.dataset])
+        asked[name] = ask(key, apply, params, grid, args.samples)
+    stds = {name: answer.std for name, answer in asked.items()}
+    console.print(report(grid, stds, end, args.beyond))
+
+    figure = draw(asked, grid, (times, values), dataset=args.dataset)
     figure.suptitle(
         f"{args.dataset}, rate {args.rate:g}, {steps} steps, {args.samples} samples",
         fontsize=11,
     )
-    console.print(report(grid, stds, end, args.beyond))
-
-    args.output.mkdir(parents=True, exist_ok=True)
     path = args.output / f"mc_dropout_regression_{args.dataset}.png"
-    figure.savefig(path, dpi=150)
+    save(figure, path)
     console.print(f"Wrote {path}.")
-
-
-def made_up() -> tuple[np.ndarray, np.ndarray]:
-    """A rising series with slow seasons."""
-    times = np.linspace(-1.73, 1.73, 272)
-    noise = 0.05 * np.random.default_rng(0).standard_normal(len(times))
-    values = times + 0.15 * times**2 + 0.5 * np.sin(6 * times) + noise
-    return times, (values - values.mean()) / values.std()
-
-
-def time_unit(dataset: str, times: np.ndarray) -> tuple[float, str]:
-    """A unit in which times are shown, and the name of the axis."""
-    if dataset == "co2":  # one observation a month
-        return 12 * float(np.median(np.diff(times))), "years after the last observation"
-    return 1.0, "time after the last observation"
 
 
 def init(key: Array, hidden: tuple[int, ...]) -> Params:
@@ -181,14 +139,26 @@ def train(
     return state[0]
 
 
+def ask(
+    key: Array, apply: Apply, params: Params, times: np.ndarray, num_samples: int
+) -> Answer:
+    """The mean and the deviation of samples, and a few samples as functions of time."""
+    predict = jax.jit(partial(mc.predict, apply, num_samples=num_samples))
+    functions = jax.jit(
+        partial(mc.samples, apply, num_samples=5, draws="shared", chunk_size=5)
+    )
+    stats = jax.device_get(predict(key, params, times).stats)
+    draws = np.asarray(functions(key, params, times))
+    return Answer(stats["mean"], np.sqrt(stats["var"]), draws)
+
+
 def report(
     times: np.ndarray, stds: dict[str, np.ndarray], end: float, beyond: float
 ) -> Table:
     """The standard deviation of samples at some distances from the data."""
-    table = Table(title="Standard deviation of the samples")
-    table.add_column("time after the last observation")
-    for name in stds:
-        table.add_column(name, justify="right")
+    distance_of = "time after the last observation"
+    headings = (distance_of, *stds)
+    table = new_table("Standard deviation of the samples", headings, text=[distance_of])
     within = (f"{std[times <= end].mean():.3f}" for std in stds.values())
     table.add_row("before it, mean", *within)
     for distance in np.linspace(0, beyond, 5)[1:]:
@@ -199,19 +169,15 @@ def report(
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     add = parser.add_argument
     add("--dataset", choices=("made-up", "co2"), default="made-up")
     add("--data-dir", type=Path, help="the folder that holds the folder co2")
-    add("--hidden", type=int, nargs="+", default=(256, 256, 256))
-    add("--rate", type=float, default=0.1, help="of dropping hidden units")
-    add("--steps", type=int, help="4000 by default")
-    add("--samples", type=int, default=1000)
-    add("--beyond", type=float, default=4.0, help="how far after the data to ask")
-    add("--quick", action="store_true", help="a short run, to see that all works")
-    add("--output", type=Path, default=Path("results"), help="where files are written")
+    add("--hidden", type=count, nargs="+", default=(256, 256, 256))
+    add("--rate", type=rate, default=0.1, help="of dropping hidden units")
+    add("--steps", type=count, help="4000 by default")
+    add("--samples", type=count, default=1000)
+    add("--beyond", type=positive, default=4.0, help="how far after the data to ask")
     return parser
 
 

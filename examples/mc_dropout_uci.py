@@ -28,6 +28,10 @@ from rich.console import Console
 from rich.table import Table
 
 from data import DataError, load_regression
+from study.arguments import count, parser_of, positive, rate, seed
+from study.files import save, write_json
+from study.tables import new_table
+from study.words import standard_error
 from uci import records
 from uci.figures import draw
 from uci.published import PUBLISHED, SETTINGS, published_for
@@ -68,10 +72,8 @@ def main() -> None:
     published = () if args.validate else published_for(args.dataset, recipe, args.long)
     console.print(report(scores, published, title))
 
-    args.output.mkdir(parents=True, exist_ok=True)
     name = records.name_of(args.dataset, recipe, SETTINGS.get(args.dataset))
-    path = args.output / f"{name}.png"
-    draw(scores, splits, published, title).savefig(path, dpi=150)
+    save(draw(scores, splits, published, title), args.output / f"{name}.png")
     content = records.record(
         args.dataset,
         recipe,
@@ -81,20 +83,17 @@ def main() -> None:
         published=published,
         seconds=seconds,
     )
-    records.write(path.with_suffix(".json"), content)
+    write_json(args.output / f"{name}.json", content)
     console.print(f"Wrote {name}.png and {name}.json to {args.output}.")
 
 
 def report(scores: Scores, published: tuple[str, ...], title: str) -> Table:
     """Measured scores beside published ones."""
     caption = "Means over splits, with their standard errors."
-    table = Table(title=title, caption=caption)
-    table.add_column("")
-    for heading in ("measured", "published", "median of splits"):
-        table.add_column(heading, justify="right")
+    headings = ("", "measured", "published", "median of splits")
+    table = new_table(title, headings, caption=caption)
     for index, (name, values) in enumerate(zip(_ROWS, scores, strict=False)):
-        error = values.std(ddof=1) / len(values) ** 0.5
-        measured = f"{values.mean():.4g} ± {error:.2g}"
+        measured = f"{values.mean():.4g} ± {standard_error(values):.2g}"
         shown = published[index] if published else "–"
         table.add_row(name, measured, shown, f"{np.median(values):.4g}")
     return table
@@ -116,27 +115,23 @@ def _recipe(args: argparse.Namespace) -> Recipe:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     add = parser.add_argument
     known = ", ".join(PUBLISHED)
     add("--dataset", default="diabetes", help=f"diabetes, or a folder of uci: {known}")
     add("--data-dir", type=Path, help="the folder that holds the folder uci")
-    add("--rate", type=float, help="of dropping inputs and hidden units")
-    add("--tau", type=float, help="precision of the noise, in units of the target")
-    add("--length-scale", type=float, help="of the prior of the weights")
-    add("--hidden", type=int, help="hidden units")
-    add("--epochs", type=int, help="400 by default")
-    add("--batch-size", type=int, help="32 by default")
-    add("--samples", type=int, help="how many each prediction is the mean of")
-    add("--seed", type=int, default=0)
+    add("--rate", type=rate, help="of dropping inputs and hidden units")
+    add("--tau", type=positive, help="precision of the noise, in units of the target")
+    add("--length-scale", type=positive, help="of the prior of the weights")
+    add("--hidden", type=count, help="hidden units")
+    add("--epochs", type=count, help="400 by default")
+    add("--batch-size", type=count, help="32 by default")
+    add("--samples", type=count, help="how many each prediction is the mean of")
+    add("--seed", type=seed, default=0)
     long = "4000 epochs of batches of 128, as in later results of the authors"
     add("--long", action="store_true", help=long)
     validate = "judge on the last fifth of the training rows, to choose rate and tau"
     add("--validate", action="store_true", help=validate)
-    add("--quick", action="store_true", help="a short run, to see that all works")
-    add("--output", type=Path, default=Path("results"), help="where files are written")
     return parser
 
 

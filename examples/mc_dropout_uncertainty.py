@@ -25,6 +25,9 @@ from rich.table import Table
 import jaxdrop
 from data import DataError, Images, load
 from jaxdrop import mc, metrics
+from study.arguments import count, parser_of, seed
+from study.files import save
+from study.tables import new_table
 from uncertainty.answers import (
     COUNTS,
     Answers,
@@ -74,11 +77,8 @@ def main() -> None:
     console.print(scores(answers, test.y, title))
     console.print(tolerances(key, model, test.x, test.y))
 
-    args.output.mkdir(parents=True, exist_ok=True)
     path = args.output / f"mc_dropout_uncertainty_{args.dataset}.png"
-    draw(answers, test.y, dict(zip(COUNTS, errors, strict=True)), title).savefig(
-        path, dpi=150
-    )
+    save(draw(answers, test.y, dict(zip(COUNTS, errors, strict=True)), title), path)
     console.print(f"Wrote {path}.")
 
 
@@ -90,10 +90,8 @@ def scores(
         "AURC: area under the risk-coverage curve. AUROC: the chance that a strange "
         "image has a higher score (H: entropy, I: mutual information)."
     )
-    table = Table(title=title, caption=caption)
     headings = ("", "error %", "NLL", "ECE %", "AURC %", "AUROC by H", "AUROC by I")
-    for heading in headings:
-        table.add_column(heading, justify="right" if heading else "left")
+    table = new_table(title, headings, caption=caption)
     for name, (known, strange) in answers.items():
         wrong = known.probs.argmax(-1) != labels
         is_strange = np.repeat([False, True], [len(known.probs), len(strange.probs)])
@@ -130,9 +128,9 @@ def tolerances(key: Array, model: Network, x: Array, labels: np.ndarray) -> Tabl
             tol=tol,
         )
 
-    table = Table(title="Sampling until the largest standard error is small enough")
-    for heading in ("tolerance", "samples", "largest error", "reached", "error %"):
-        table.add_column(heading, justify="right")
+    title = "Sampling until the largest standard error is small enough"
+    headings = ("tolerance", "samples", "largest error", "reached", "error %")
+    table = new_table(title, headings)
     for tol in TOLERANCES:
         result = predict(key, model, x[:500], tol)
         wrong = (result.stats["mean"].argmax(-1) != labels[:500]).mean()
@@ -154,18 +152,14 @@ def _others(dataset: str, images: Images, data_dir: Path | None) -> np.ndarray:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     add = parser.add_argument
     add("--dataset", choices=RECIPES, default="digits")
     add("--data-dir", type=Path, help="the folder of mnist and notmnist")
     add("--train-size", type=int, help="use only so many training images")
-    add("--epochs", type=int, help="100 by default")
-    add("--repeats", type=int, default=5, help="of the error by number of samples")
-    add("--seed", type=int, default=0)
-    add("--quick", action="store_true", help="a short run, to see that all works")
-    add("--output", type=Path, default=Path("results"), help="where files are written")
+    add("--epochs", type=count, help="100 by default")
+    add("--repeats", type=count, default=5, help="of the error by number of samples")
+    add("--seed", type=seed, default=0)
     return parser
 
 

@@ -110,7 +110,11 @@ def main() -> None:
     """Takes all three steps side by side."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=300)
-    steps = parser.parse_args().steps
+    parser.add_argument("--quick", action="store_true", help="20 steps")
+    args = parser.parse_args()
+    steps = 20 if args.quick else args.steps
+    if steps < 1:
+        parser.error(f"argument --steps: must be at least 1, got {steps}")
     train, _, test, _ = load("digits")
 
     params = {

@@ -20,9 +20,9 @@ jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 gc.set_threshold(100_000, 20, 20)  # an eighth of the time went into collections
 
 QUICKLY_COMPILED = (
-    *("diagnostics", "examples", "inputs"),
-    *("mc", "metrics", "modules", "penalties"),
-    *("test_acquisition", "test_combinations", "test_constraints"),
+    *("acquisition", "diagnostics", "examples", "inputs", "linen"),
+    *("mc", "metrics", "modules", "nnx", "penalties"),
+    *("test_combinations", "test_constraints"),
     *("test_debug_modes", "test_export"),
 )
 """Folders and files that mostly wait for the compiler, and ask little of its output."""
@@ -34,6 +34,9 @@ QUICK_FLAGS = (
     "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 )
 """What lets XLA compile in a third of the time, where it knows these flags."""
+
+TESTED_WHOLE = ("acquisition", "masks", "numbers", "plots")
+"""Folders whose tables are small, or have no promise that stands for another."""
 
 LARGE = 4
 """Tests with at least this number of cases are tables."""
@@ -101,7 +104,9 @@ def pytest_collection_modifyitems(
     quick = [
         item
         for item in items
-        if item.path.parent != house and not item.get_closest_marker("slow")
+        if item.path.parent != house
+        and item.path.relative_to(house).parts[0] not in TESTED_WHOLE
+        and not item.get_closest_marker("slow")
     ]
     sizes, seen = Counter(map(name, quick)), Counter()
     for item in quick:
@@ -153,7 +158,8 @@ def compiled_quickly(request: pytest.FixtureRequest) -> Iterator[None]:
     quickly = {*QUICKLY_COMPILED}
     if not request.config.getoption("optimized"):
         quickly |= {*TECHNIQUES}
-    found = quickly & {request.path.parent.name, request.path.stem}
+    folders = request.path.relative_to(request.config.rootpath / "tests").parts[:-1]
+    found = quickly & {*folders, request.path.stem}
     jax.config.update("jax_disable_most_optimizations", bool(found))
     yield
     jax.clear_caches()

@@ -19,9 +19,10 @@ import platform
 import sys
 
 HERE = pathlib.Path(__file__).parent
-sys.path.insert(0, str(HERE.parents[1]))
+sys.path[:0] = [str(HERE.parents[1]), str(HERE.parents[1] / "examples")]
 
 from docs import figures  # noqa: E402
+from study import files  # noqa: E402
 
 COMMANDS = {
     "gains": "python examples/compare_regularizers.py",
@@ -45,7 +46,7 @@ def keep(name: str, source: pathlib.Path, command: str) -> None:
     """Writes a result beside this file."""
     content = json.loads(source.read_text())
     content |= {"command": command, "machine": machine(), "versions": versions()}
-    (HERE / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
+    files.write_json(HERE / f"{name}.json", content)
 
 
 def main() -> None:

@@ -14,39 +14,31 @@ import argparse
 import json
 import pathlib
 import re
-import sys
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
+from pieces import (
+    HERE,
+    Content,
+    gain_of,
+    intervals,
+    markdown,
+    some_of,
+    strength,
+    verdicts,
+    with_command,
+    with_gains,
+)
 
-HERE = pathlib.Path(__file__).parent
+from study import files, gains, words
+
 PAGE = HERE.parent / "results.md"
-sys.path.insert(0, str(HERE.parents[1] / "examples"))
-
-from study import gains, words  # noqa: E402
-
-Content = dict[str, Any]
-_GAIN = ("gain", "low", "high", "p", "verdict")
 _BLOCK = re.compile(r"<!-- table: (\S+) -->\n.*?<!-- /table -->", re.DOTALL)
 
 
 def read(name: str) -> Content:
     """The content of a file of this folder."""
     return json.loads((HERE / f"{name}.json").read_text())
-
-
-def markdown(header: list[str], rows: list[list[str]]) -> str:
-    """A table; spaces around ± make it easier to read."""
-    lines = [header, ["---"] * len(header), *rows]
-    text = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-    return text.replace("±", " ± ").replace("|  |", "| |")
-
-
-def with_command(content: Content, *parts: str) -> str:
-    """A block: table, sentences, and how it was measured."""
-    source = f"`{content['command']}` ({content['versions']}; {content['machine']})."
-    return "\n\n".join([*parts, source])
 
 
 def dropout(content: Content) -> str:
@@ -74,10 +66,10 @@ def dropout(content: Content) -> str:
 def comparison(content: Content) -> str:
     """Errors at validated strengths, and gains in error, likelihood and calibration."""
     rows = content["methods"]
-    shown = [_intervals(rows, score) for score in ("error", "NLL", "ECE")]
+    shown = [intervals(rows, score) for score in ("error", "NLL", "ECE")]
     cells = [
         [
-            *(row["name"], _strength(row["strength"])),
+            *(row["name"], strength(row["strength"])),
             f"{row['weight scaling']['error']['mean']:.2f}",
             *gained,
         ]
@@ -91,49 +83,50 @@ def comparison(content: Content) -> str:
         "gain in NLL",
         "gain in ECE",
     ]
-    return with_command(content, markdown(header, cells), content["conclusion"])
+    sentences = content["conclusion"], _of_samples(content)
+    return with_command(content, markdown(header, cells), *sentences)
 
 
-def _intervals(rows: list[Content], score: str) -> list[str]:
-    """Gains with their intervals, bold if significant; a dash for the baseline."""
-    kept = [row["weight scaling"][score] for row in rows]
-    found = [
-        gains.Gain(row["name"], *(one[key] for key in _GAIN))
-        for row, one in zip(rows, kept, strict=True)
-        if "gain" in one
-    ]
-    cells = iter(words.intervals(found))
-    shown = ["{} ({})".format(*next(cells)) if "gain" in one else "–" for one in kept]
-    significant = (gains.BETTER, gains.WORSE)
-    return [
-        f"**{cell}**" if one.get("verdict") in significant else cell
-        for cell, one in zip(shown, kept, strict=True)
-    ]
-
-
-def _strength(chosen: dict[str, float] | None) -> str:
-    items = (chosen or {}).items()
-    named = (f"{name.replace('_', ' ')} {value:.3g}" for name, value in items)
-    return ", ".join(named) or "–"
+def _of_samples(content: Content) -> str:
+    """For which methods the mean of passes with noise has better scores than one."""
+    ways: dict[str, Content] = {}
+    for row in content["uncertainty"]:
+        ways.setdefault(row["method"], {})[row["way"]] = row
+    both = {name: rows for name, rows in ways.items() if "MC dropout" in rows}
+    higher = {
+        score: [
+            name
+            for name, rows in both.items()
+            if rows["MC dropout"][score]["mean"] > rows["weight scaling"][score]["mean"]
+        ]
+        for score in ("ece", "by_entropy")
+    }
+    return (
+        f"By means over seeds, the average of {content['samples']} passes with noise "
+        f"has a larger calibration error than one pass without for "
+        f"{some_of(higher['ece'], both)}, and its entropy finds "
+        f"{content['strange_images']} better for "
+        f"{some_of(higher['by_entropy'], both)}."
+    )
 
 
 def size(content: Content) -> str:
     """Errors without and with dropout for each number of images."""
     found = content["results"]
     by = {name: [one[name]["test_error"] for one in found] for name in _BOTH}
-    gained = [_gain(one["gain"]) for one in found]
+    gained = [gain_of(one["gain"]) for one in found]
     chosen = [one["rates"].index(one["chosen"]) for one in found]
     updates = [
         f"{np.mean(one['best_update'][0]):.0f}, {np.mean(one['best_update'][row]):.0f}"
         for one, row in zip(found, chosen, strict=True)
     ]
     shares = [f"{100 * one['relative_gain']:.0f}" for one in found]
-    intervals = words.intervals(gained, scale=100)
+    held = words.intervals(gained, scale=100)
     rows = [
         ["none, error in percent", *words.with_errors(by["none"], scale=100)],
         ["rate that validation chooses", *(f"{one['chosen']:g}" for one in found)],
         ["dropout, error in percent", *words.with_errors(by["dropout"], scale=100)],
-        ["gain in points, 95 % interval", *(f"{g} ({i})" for g, i in intervals)],
+        ["gain in points, 95 % interval", *(f"{g} ({i})" for g, i in held)],
         ["gain in percent of the error", *shares],
         ["updates to the best, without and with", *updates],
     ]
@@ -160,12 +153,6 @@ def _of_sizes(found: list[Content]) -> str:
     ]
     text = "; ".join(parts)
     return f"{text[:1].upper()}{text[1:]} (each interval by itself)."
-
-
-def _gain(kept: Content) -> gains.Gain:
-    """A gain of a file, without what intervals do not need."""
-    numbers = (kept["estimate"], kept["low"], kept["high"])
-    return gains.Gain("", *numbers, p=np.nan, verdict="")
 
 
 def uci(content: Content) -> str:
@@ -245,7 +232,7 @@ def ensemble(content: Content) -> str:
     parts = []
     for score, kept in content["results"]["ensemble_over_mc_dropout"].items():
         scale, unit = (100, " points") if score in ("error", "ECE") else (1, "")
-        ((shown, interval),) = words.intervals([_gain(kept)], scale=scale)
+        ((shown, interval),) = words.intervals([gain_of(kept)], scale=scale)
         parts.append(f"{score} {shown}{unit} ({interval}: {kept['verdict']})")
     sentence = (
         "What the ensemble of five gains over Monte-Carlo dropout with the same "
@@ -264,8 +251,8 @@ def methods(content: Content) -> str:
         )
         for score, scale in (("error", 100), ("nll", 1))
     )
-    strengths = [_strength(one["chosen"]) for one in results]
-    gained = _with_gains([content["gains"].get(one["method"]) for one in results])
+    strengths = [strength(one["chosen"]) for one in results]
+    gained = with_gains([content["gains"].get(one["method"]) for one in results])
     rows = [
         list(row)
         for row in zip(
@@ -277,7 +264,7 @@ def methods(content: Content) -> str:
     ]
     header = ["", "strength, by validation", "error, %", "gain in points", "NLL"]
     table = markdown(header, rows)
-    return with_command(content, table, _verdicts(content["gains"].values()))
+    return with_command(content, table, verdicts(content["gains"].values()))
 
 
 def timed(content: Content) -> str:
@@ -288,13 +275,13 @@ def timed(content: Content) -> str:
         ["–" if one["name"] == "none" else f"{one['strength']:g}" for one in found],
         words.with_errors([one["train_nll"] for one in found]),
         words.with_errors([one["test_error"] for one in found], scale=100),
-        _with_gains([one["gain"] for one in found]),
+        with_gains([one["gain"] for one in found]),
         words.with_errors([one["test_nll"] for one in found]),
     )
     header = ["", "rate", "training NLL", "test error, %", "gain in points", "test NLL"]
     rows = [list(row) for row in zip(*columns, strict=True)]
-    verdicts = _verdicts(one["gain"] for one in found if one["gain"])
-    return with_command(content, markdown(header, rows), verdicts)
+    said = verdicts(one["gain"] for one in found if one["gain"])
+    return with_command(content, markdown(header, rows), said)
 
 
 def text(content: Content) -> str:
@@ -307,29 +294,8 @@ def text(content: Content) -> str:
     header = ["bits per character", *(one["name"] for one in found)]
     rows = [["chosen on validation", *best], ["at the end", *last]]
     scores = {one["name"]: one["last_test"] for one in found}
-    verdicts = _verdicts(gain._asdict() for gain in gains.gains(scores))
-    return with_command(content, markdown(header, rows), f"At the end, a{verdicts[1:]}")
-
-
-def _with_gains(kept: list[Content | None]) -> list[str]:
-    """Gains with their intervals; a dash for the method that others are compared to."""
-    shown = words.intervals([_gain(one) for one in kept if one], scale=100)
-    cells = iter([f"{gain} ({interval})" for gain, interval in shown])
-    return [next(cells) if one else "–" for one in kept]
-
-
-def _verdicts(kept: Any) -> str:
-    """Which methods are better or worse than none, corrected for their number."""
-    names: dict[str, list[str]] = {}
-    for gain in kept:
-        names.setdefault(gain["verdict"], []).append(gain["name"])
-    order = (gains.BETTER, gains.WORSE, gains.NOT_DISTINGUISHABLE, gains.TOO_FEW)
-    parts = [
-        f"{verdict}: {words.listed(names[verdict])}"
-        for verdict in order
-        if verdict in names
-    ]
-    return f"Against none, corrected for the number of methods, {'; '.join(parts)}."
+    said = verdicts(gain._asdict() for gain in gains.gains(scores))
+    return with_command(content, markdown(header, rows), f"At the end, a{said[1:]}")
 
 
 TABLES: dict[str, Callable[[Content], str]] = {
@@ -362,18 +328,7 @@ def keep(name: str, sources: list[pathlib.Path], command: str) -> None:
     found = [json.loads(source.read_text()) for source in sources]
     content = found[0] if len(found) == 1 else {"runs": found}
     content |= {"command": command, "machine": machine(), "versions": versions()}
-    path = HERE / "studies" / f"{name}.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(_rounded(content), indent=1) + "\n")
-
-
-def _rounded(value: Any) -> Any:
-    """The same with six digits of each number."""
-    if isinstance(value, dict):
-        return {name: _rounded(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_rounded(item) for item in value]
-    return float(f"{value:.6g}") if isinstance(value, float) else value
+    files.write_json(HERE / "studies" / f"{name}.json", content)
 
 
 def main() -> None:

@@ -86,6 +86,15 @@ def scores(answers: Answers, labels: np.ndarray) -> Scores:
     )
 
 
+def auroc(known: np.ndarray, strange: np.ndarray) -> np.ndarray:
+    """The probability that a strange image has the larger score, for each seed."""
+    if np.isnan(known).any():
+        return np.full(len(known), np.nan)
+    is_strange = np.repeat([False, True], [known.shape[1], strange.shape[1]])
+    values = np.concatenate([known, strange], axis=1)
+    return np.array([metrics.auroc(of_seed, is_strange) for of_seed in values])
+
+
 def _asked(states: State) -> State:
     return states._replace(opt_state=(), stopper=None)  # equal ones share a program
 

@@ -9,8 +9,6 @@ from pathlib import Path
 import jax
 import numpy as np
 from matplotlib.figure import Figure
-from rich.console import Console
-from rich.table import Table
 
 from comparison import (
     ensemble_report,
@@ -27,6 +25,8 @@ from comparison.sizes import Rule
 from comparison.studies import Budget
 from comparison.training import Recipe
 from data import DataError, Images, load
+from study.files import save
+from study.tables import show
 
 _DIGITS = Recipe(
     hidden=(256, 256),
@@ -129,7 +129,6 @@ def conduct(
       data_dir: where the letters are that a study of ensembles on MNIST takes for
         images of no class; by default the variable ``JAXDROP_DATA``.
     """
-    output.mkdir(parents=True, exist_ok=True)
     budget = Budget(num_seeds=setting.num_seeds, num_samples=num_samples)
     about = {
         "study": study,
@@ -159,7 +158,7 @@ def _rates(
     setting: Setting, images: Images, budget: Budget, output: Path, about: dict
 ) -> None:
     measured = studies.by_rate(_RATES, setting.recipe, images, budget)
-    _print(study_report.rate_table(measured, title=about["title"]))
+    show(study_report.rate_table(measured, title=about["title"]), width=120)
     _save(output, "rate", study_figures.rates, measured, about["title"])
     study_report.write_measured(output / "results.csv", measured)
     study_report.write_json(output / "results.json", about, measured._asdict())
@@ -176,7 +175,7 @@ def _sizes(
     found = sizes.by_size(
         numbers, _SIZE_RATES, setting.recipe, setting.rule, images, budget.seeds
     )
-    _print(study_report.size_table(found, title=title))
+    show(study_report.size_table(found, title=title), width=120)
     _save(output, "size", study_figures.sizes, found, title)
     study_report.write_sizes(output / "results.csv", found)
     records = [study_report.size_record(one) for one in found]
@@ -210,7 +209,7 @@ def _ensembles(
         num_samples=budget.num_samples,
     )
     title = about["title"]
-    _print(ensemble_report.table(found, title=title))
+    show(ensemble_report.table(found, title=title), width=120)
     print(ensemble_report.conclusion(found))
     _save(output, "ensemble", ensemble_report.figure, found, title)
     ensemble_report.write_csv(output / "results.csv", found)
@@ -231,9 +230,10 @@ def _strengths(
 ) -> None:
     title, num_samples = about["title"], budget.num_samples
     outcomes = studies.by_strength(methods, setting.recipe, images, budget)
-    _print(
+    show(
         study_report.scores_table(outcomes, title=title, num_samples=num_samples),
         study_report.representation_table(outcomes),
+        width=120,
     )
     where = f"On {title.partition(', ')[2]}"
     print(study_report.conclusion(outcomes, where=where))
@@ -254,12 +254,7 @@ def _strengths(
         _save(output, name, draw, outcomes, title)
 
 
-def _print(*tables: Table) -> None:
-    for table in tables:
-        Console(width=max(120, Console().width)).print(table)
-
-
 def _save(
     output: Path, name: str, draw: Callable[..., Figure], results: object, title: str
 ) -> None:
-    draw(results, title=title).savefig(output / f"{name}.png", dpi=150)
+    save(draw(results, title=title), output / f"{name}.png")

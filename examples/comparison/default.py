@@ -1,17 +1,22 @@
 """The comparison itself: every method at a strength that validation images choose."""
 
 import math
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from comparison import answers, search
+from comparison import answers, figures, report, search, verdict_report
 from comparison.answers import Answers
 from comparison.method import Method
+from comparison.panel import Row
 from comparison.report import MC_DROPOUT, WEIGHT_SCALING, Outcome
 from comparison.studies import Budget
 from comparison.training import Recipe, State, Trainer, seen_by
+from comparison.verdicts import Verdicts, ranked
 from data import Images
+from study.files import save
 
 _QUESTIONS = 0.2  # of a training: about the time that predictions take
 
@@ -57,6 +62,47 @@ def compare(
             outcomes.append(outcome)
             bar.update(asking)
     return outcomes
+
+
+def write(
+    output: Path,
+    outcomes: list[Outcome],
+    judged: Verdicts,
+    rows: list[Row],
+    *,
+    title: str,
+    conclusion: str,
+    about: dict[str, Any],
+) -> None:
+    """Writes every number in CSV and JSON, and three figures.
+
+    Args:
+      output: the folder.
+      outcomes: of all methods.
+      judged: their gains.
+      rows: what predictions know.
+      title: of the figures.
+      conclusion: in words.
+      about: what else the JSON file says.
+    """
+    ordered = ranked(outcomes, judged)
+    report.write_csv(output / "results.csv", outcomes)
+    verdict_report.write_json(
+        output / "gains.json",
+        ordered,
+        judged,
+        rows,
+        title=title,
+        conclusion=conclusion,
+        about=about,
+    )
+    for name, figure in (
+        ("gains", figures.gains(ordered, judged, title=title)),
+        ("learning_curves", figures.learning_curves(outcomes, title=title)),
+        ("reliability_diagrams", figures.reliability_diagrams(outcomes, title=title)),
+    ):
+        save(figure, output / f"{name}.png")
+    print(f"Wrote results.csv, gains.json and three figures to {output}.")
 
 
 def _examine(

@@ -1,17 +1,15 @@
 """The report on ensembles: a table, a sentence, and every number in CSV and JSON."""
 
-import csv
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from rich import box
 from rich.table import Table
 
 from comparison.ensembles import ENSEMBLE, MC_AS_LONG, MEMBERS, Judged, advantage
-from data import replacing
-from study import gains, words
+from study import files, gains, words
+from study.tables import new_table
 
 _SCORES = ("error", "nll", "ece", "auroc_entropy", "auroc_information")
 
@@ -36,18 +34,7 @@ def table(found: list[Judged], *, title: str) -> Table:
         "these. Training and passes in units of one network. AUROC: the chance that a "
         "strange image has a higher score (H: entropy, I: mutual information)."
     )
-    report = Table(
-        title=title,
-        caption=caption,
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        collapse_padding=True,
-        pad_edge=False,
-    )
     headings = ("training", "passes", "error %", "NLL", "ECE %", "AUROC H", "AUROC I")
-    report.add_column("")
-    for heading in headings:
-        report.add_column(heading, justify="right", no_wrap=True)
     columns = [
         [judged.name for judged in found],
         [f"{judged.trainings}" for judged in found],
@@ -57,9 +44,7 @@ def table(found: list[Judged], *, title: str) -> Table:
         values = [scores_of(judged)[score] for judged in found]
         known = [None if np.isnan(each).any() else each for each in values]
         columns.append(words.with_errors(known, scale=scale))
-    for row in zip(*columns, strict=True):
-        report.add_row(*row)
-    return report
+    return new_table(title, ("", *headings), caption=caption, columns=columns)
 
 
 def conclusion(found: list[Judged]) -> str:
@@ -96,15 +81,12 @@ def advantages(found: list[Judged]) -> dict[str, Any]:
 
 def write_csv(path: Path, found: list[Judged]) -> None:
     """Writes one row for each way and seed."""
-    with replacing(path) as partial, partial.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["way", "trainings", "passes", "seed", *_SCORES])
-        for judged in found:
-            columns = scores_of(judged).values()
-            for seed, row in enumerate(zip(*columns, strict=True)):
-                numbers = [f"{number:.6g}" for number in row]
-                head = [judged.name, judged.trainings, judged.passes, seed]
-                writer.writerow([*head, *numbers])
+    rows = [
+        (judged.name, judged.trainings, judged.passes, seed, *row)
+        for judged in found
+        for seed, row in enumerate(zip(*scores_of(judged).values(), strict=True))
+    ]
+    files.write_csv(path, ("way", "trainings", "passes", "seed", *_SCORES), rows)
 
 
 def figure(found: list[Judged], *, title: str) -> Figure:

@@ -14,19 +14,16 @@ from functools import partial
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from tqdm import tqdm
 
-import jaxdrop
-from comparison import sweep
-from comparison.evaluation import weight_scaling
+from comparison import answers, sweep
+from comparison.answers import Answers
 from comparison.method import Method
 from comparison.methods import METHODS
 from comparison.training import Recipe, State, seen_by, train
 from data import Images
-from jaxdrop import mc, metrics
 from study.calibration import resampled_ece
 from study.gains import Gain, gains
 
@@ -37,20 +34,6 @@ _NONE, _DROPOUT = (
     next(method for method in METHODS if method.key == key)
     for key in ("none", "dropout")
 )
-
-
-class Answers(NamedTuple):
-    """What is said of images, by each network or ensemble.
-
-    Attributes:
-      log_probs: ``(seeds, images, classes)``.
-      entropy: ``(seeds, images)``, in nats.
-      information: what members or samples disagree about, likewise; NaN of one pass.
-    """
-
-    log_probs: np.ndarray
-    entropy: np.ndarray
-    information: np.ndarray
 
 
 class Judged(NamedTuple):
@@ -118,7 +101,7 @@ def compare(
         long = run(_DROPOUT, longer, keys[::MEMBERS])
     found = []
     for name, trainings, passes, ask in _ways(plain, noisy, long, num_samples):
-        known, unknown = (jax.device_get(ask(x)) for x in (seen.test.x, others))
+        known, unknown = (ask(x) for x in (seen.test.x, others))
         judged = _judge(known, unknown, seen.test.y)
         found.append(Judged(name, trainings, passes, *judged))
     return found
@@ -135,11 +118,8 @@ def _trained(
 def _ways(plain: State, noisy: State, long: State, num_samples: int) -> Iterator[tuple]:
     """Name, trainings, passes, and what answers, of each row of the table."""
     first = partial(jax.tree.map, lambda leaf: leaf[::MEMBERS])
-    together = partial(
-        jax.tree.map, lambda leaf: leaf.reshape(-1, MEMBERS, *leaf.shape[1:])
-    )
-    yield "one network", 1, 1, partial(_one_pass, first(plain))
-    yield "dropout", 1, 1, partial(_one_pass, first(noisy))
+    yield "one network", 1, 1, partial(answers.by_one_pass, first(plain))
+    yield "dropout", 1, 1, partial(answers.by_one_pass, first(noisy))
     counts = dict.fromkeys((MEMBERS, num_samples))
     for passes in counts:
         ask = partial(_samples, first(noisy), passes)
@@ -147,69 +127,29 @@ def _ways(plain: State, noisy: State, long: State, num_samples: int) -> Iterator
     for passes in counts:
         name = f"MC dropout, {passes} passes, trained as long"
         yield name, MEMBERS, passes, partial(_samples, long, passes)
-    yield ENSEMBLE, MEMBERS, MEMBERS, partial(_members, together(plain))
+    yield ENSEMBLE, MEMBERS, MEMBERS, partial(_members, plain)
     name = f"{ENSEMBLE} with dropout"
-    yield name, MEMBERS, MEMBERS, partial(_members, together(noisy))
+    yield name, MEMBERS, MEMBERS, partial(_members, noisy)
 
 
-@jax.jit
-def _one_pass(states: State, x: Array) -> Answers:
-    log_probs = jax.vmap(weight_scaling, (0, None))(states, x)
-    entropy = _entropy(log_probs)
-    return Answers(log_probs, entropy, jnp.full_like(entropy, jnp.nan))
+def _members(states: State, x: np.ndarray) -> Answers:
+    return answers.ensembles(answers.by_one_pass(states, x), MEMBERS)
 
 
-@jax.jit
-def _members(states: State, x: Array) -> Answers:
-    """The mean of the probabilities of the members, ``(ensembles, members, ...)``."""
-    each = jax.vmap(jax.vmap(weight_scaling, (0, None)), (0, None))(states, x)
-    log_probs = jax.nn.logsumexp(each, axis=1) - jnp.log(each.shape[1])
-    entropy = _entropy(log_probs)
-    return Answers(log_probs, entropy, entropy - _entropy(each).mean(1))
-
-
-@partial(jax.jit, static_argnums=1)
-def _samples(states: State, num_samples: int, x: Array) -> Answers:
-    def of_seed(key: Array, state: State) -> Answers:
-        stats = mc.predict(
-            jaxdrop.nnx.mc_apply,
-            key,
-            state.model,
-            x,
-            num_samples=num_samples,
-            reducers="classification",
-        ).stats
-        names = ("log_mean", "predictive_entropy", "mutual_information")
-        return Answers(*(stats[name] for name in names))
-
+def _samples(states: State, num_samples: int, x: np.ndarray) -> Answers:
     keys = jax.random.split(jax.random.key(1), len(states.step))
-    return jax.vmap(of_seed)(keys, states)
-
-
-def _entropy(log_probs: Array) -> Array:
-    return jax.scipy.special.entr(jnp.exp(log_probs)).sum(-1)
+    return answers.by_samples(keys, states, x, num_samples)
 
 
 def _judge(known: Answers, unknown: Answers, labels: np.ndarray) -> tuple:
     """The scores, in the order that they have in ``Judged``."""
-    wrong = known.log_probs.argmax(-1) != labels
-    nll = -np.take_along_axis(known.log_probs, labels[None, :, None], 2)[..., 0]
-    confidence = np.exp(known.log_probs.max(-1))
-    ece = resampled_ece(confidence, ~wrong, resamples=1).values
-    detected = [
-        np.array([_auroc(*pair) for pair in zip(*scores, strict=True)])
-        for scores in (
-            (known.entropy, unknown.entropy),
-            (known.information, unknown.information),
-        )
-    ]
-    return wrong, nll, confidence, ece, *detected
-
-
-def _auroc(known: np.ndarray, unknown: np.ndarray) -> float:
-    """The chance that a strange image has the larger score."""
-    is_strange = np.repeat([False, True], [len(known), len(unknown)])
-    return float(metrics.auroc(np.concatenate([known, unknown]), is_strange))
+    judged = answers.scores(known, labels)
+    detected = (
+        answers.auroc(known.entropy, unknown.entropy),
+        answers.auroc(known.information, unknown.information),
+    )
+    losses, confidence = known.losses(labels), known.confidence
+    return judged.wrong, losses, confidence, judged.ece, *detected
 
 
 def advantage(found: list[Judged]) -> dict[str, Gain]:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from comparison.answers import Answers, ensembles, scores
+from comparison.answers import Answers, auroc, ensembles, scores
 from comparison.report import MC_DROPOUT, WEIGHT_SCALING, Outcome
 from jaxdrop import metrics
 
@@ -74,19 +74,10 @@ def _row(
         error=judged.error,
         nll=judged.nll,
         ece=judged.ece,
-        by_entropy=_auroc(known.entropy, strange.entropy),
-        by_information=_auroc(known.information, strange.information),
+        by_entropy=auroc(known.entropy, strange.entropy),
+        by_information=auroc(known.information, strange.information),
         covered=_covered(known.confidence, ~judged.wrong),
     )
-
-
-def _auroc(known: np.ndarray, strange: np.ndarray) -> np.ndarray:
-    """The chance that a strange image has the larger score, for each seed."""
-    if np.isnan(known).any():
-        return np.full(len(known), np.nan)
-    is_strange = np.repeat([False, True], [known.shape[1], strange.shape[1]])
-    values = np.concatenate([known, strange], axis=1)
-    return np.array([metrics.auroc(of_seed, is_strange) for of_seed in values])
 
 
 def _covered(confidence: np.ndarray, correct: np.ndarray) -> np.ndarray:

@@ -1,6 +1,5 @@
 """The outcome of a method, and its scores in a file."""
 
-import csv
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +10,7 @@ from comparison.evaluation import Scores
 from comparison.method import Method
 from comparison.representation import Representation
 from comparison.training import Curves
-from data import replacing
+from study import files
 
 WEIGHT_SCALING = "weight scaling"
 MC_DROPOUT = "MC dropout"
@@ -71,24 +70,13 @@ class Outcome(NamedTuple):
     answers: dict[str, tuple[Answers, Answers]] | None = None
 
 
-def with_error(values: np.ndarray, *, percent: bool = False, digits: int = 2) -> str:
-    """The mean over seeds, with its standard error where there are several."""
-    values = np.asarray(values, float) * (100 if percent else 1)
-    mean = f"{values.mean():.{digits}f}"
-    if len(values) == 1:
-        return mean
-    return f"{mean}±{values.std(ddof=1) / len(values) ** 0.5:.{digits}f}"
-
-
 def write_csv(path: Path, outcomes: list[Outcome]) -> None:
     """Writes one row for each method, way to predict, and seed."""
-    with replacing(path) as partial, partial.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(
-            ["method", "prediction", "seed", "error", "nll", "ece", "train_seconds"]
-        )
-        for outcome in outcomes:
-            for prediction, (error, nll, ece, *_) in outcome.scores.items():
-                for seed, row in enumerate(zip(error, nll, ece, strict=True)):
-                    numbers = [f"{number:.6g}" for number in (*row, outcome.seconds)]
-                    writer.writerow([outcome.method.name, prediction, seed, *numbers])
+    header = ("method", "prediction", "seed", "error", "nll", "ece", "train_seconds")
+    rows = [
+        (outcome.method.name, prediction, seed, *row, outcome.seconds)
+        for outcome in outcomes
+        for prediction, scores in outcome.scores.items()
+        for seed, row in enumerate(zip(*scores[:3], strict=True))
+    ]
+    files.write_csv(path, header, rows)

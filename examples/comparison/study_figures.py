@@ -10,6 +10,7 @@ from comparison.report import Outcome, Search
 from comparison.sizes import OfSize
 from comparison.studies import Measured
 from jaxdrop import plots
+from study import words
 
 _RED, _GREY, _BLUE = "#c8442c", "#7a7a7a", "#1f5f9e"
 
@@ -88,7 +89,7 @@ def representations(outcomes: list[Outcome], *, title: str) -> Figure:
     for axes, (field, scale, label) in zip(grid, panels, strict=True):
         runs = [scale * getattr(outcome.representation, field) for outcome in outcomes]
         means = np.array([values.mean() for values in runs])
-        errors = [_standard_error(values) for values in runs]
+        errors = np.nan_to_num([words.standard_error(values) for values in runs])
         axes.axvline(means[0], color=_GREY, ls="--", lw=1)
         axes.errorbar(means, rows, xerr=errors, fmt="o", color=_BLUE, ms=4, capsize=2)
         axes.set_xlim(left=0, right=1.15 * max(means.max(), 0.01 * scale))
@@ -100,10 +101,6 @@ def representations(outcomes: list[Outcome], *, title: str) -> Figure:
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(f"{title}; dashed: {names[0]}", fontsize=11)
     return figure
-
-
-def _standard_error(values: np.ndarray) -> float:
-    return values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else 0.0
 
 
 def rates(measured: Measured, *, title: str) -> Figure:
@@ -152,8 +149,15 @@ def sizes(found: list[OfSize], *, title: str) -> Figure:
         100 * np.array([getattr(each, name) for each in gains]) / means
         for name in ("estimate", "low", "high")
     )
-    right.errorbar(numbers, gain, yerr=(gain - low, high - gain), fmt="o-", capsize=3)
-    right.set(xlabel=label, ylabel="gain in percent of the error, 95 % interval")
+    right.errorbar(
+        numbers,
+        gain,
+        yerr=(gain - low, high - gain),
+        fmt="o-",
+        capsize=3,
+        label="dropout over none; bar: 95 % interval",
+    )
+    right.set(xlabel=label, ylabel="gain in percent of the error")
     right.axhline(0, color=_GREY, lw=1)
     left.set_yscale("log")
     for axes in (left, right):
@@ -162,6 +166,7 @@ def sizes(found: list[OfSize], *, title: str) -> Figure:
         axes.minorticks_off()
     error_ticks = [t for t in (1, 2, 3, 5, 10, 20, 30, 50) if _inside(t, left)]
     left.set_yticks(error_ticks, [str(tick) for tick in error_ticks])
+    plots.add_legend(right)
     figure.suptitle(title, fontsize=10)
     return figure
 

@@ -1,19 +1,18 @@
 """The reports of studies: tables for the terminal, every number in CSV and JSON."""
 
-import csv
-import json
 from pathlib import Path
 from typing import Any
 
-from rich import box
 from rich.table import Table
 
-from comparison.report import WEIGHT_SCALING, Outcome, with_error
+from comparison.report import WEIGHT_SCALING, Outcome
 from comparison.sizes import OfSize
 from comparison.studies import Measured
-from data import replacing
-from study import gains, words
+from study import files, gains, words
 from study.gains import Gain
+from study.tables import new_table
+
+_SPLITS = ("training", "validation", "test")
 
 
 def show(strength: dict[str, float]) -> str:
@@ -24,23 +23,6 @@ def show(strength: dict[str, float]) -> str:
     return ", ".join(named) or "–"
 
 
-def _table(title: str, caption: str, *columns: str) -> Table:
-    table = Table(
-        title=title,
-        caption=caption,
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        collapse_padding=True,
-        pad_edge=False,
-    )
-    for number, column in enumerate(columns):
-        wraps = column == "strength"
-        table.add_column(
-            column, justify="right" if number else "left", no_wrap=not wraps
-        )
-    return table
-
-
 def scores_table(outcomes: list[Outcome], *, title: str, num_samples: int) -> Table:
     """Test scores at the chosen strengths; MC dropout in a row of its own."""
     caption = (
@@ -48,25 +30,25 @@ def scores_table(outcomes: list[Outcome], *, title: str, num_samples: int) -> Ta
         f"validation error. MC: the mean of {num_samples} passes with noise. zero: "
         "weights that are exactly 0. s: seconds to train all strengths and seeds."
     )
-    columns = ("strength", "error %", "NLL", "ECE %", "zero %", "s")
-    table = _table(title, caption, "method", *columns)
-    for outcome in outcomes:
-        search = outcome.search
-        heads = [outcome.method.name, show(search.chosen)]
-        tails = [
-            f"{100 * outcome.representation.zeros.mean():.1f}",
-            f"{outcome.seconds:.0f}",
-        ]
-        for scores in outcome.scores.values():
-            table.add_row(
-                *heads,
-                with_error(scores.error, percent=True),
-                with_error(scores.nll, digits=3),
-                with_error(scores.ece, percent=True, digits=1),
-                *tails,
-            )
-            heads, tails = ["", "MC"], ["", ""]
-    return table
+    rows = [
+        (outcome, scores, way == WEIGHT_SCALING)
+        for outcome in outcomes
+        for way, scores in outcome.scores.items()
+    ]
+    columns = (
+        [outcome.method.name if first else "" for outcome, _, first in rows],
+        [show(o.search.chosen) if first else "MC" for o, _, first in rows],
+        words.with_errors([scores.error for _, scores, _ in rows], scale=100),
+        words.with_errors([scores.nll for _, scores, _ in rows]),
+        words.with_errors([scores.ece for _, scores, _ in rows], scale=100),
+        [
+            f"{100 * o.representation.zeros.mean():.1f}" if first else ""
+            for o, _, first in rows
+        ],
+        [f"{outcome.seconds:.0f}" if first else "" for outcome, _, first in rows],
+    )
+    headings = ("method", "strength", "error %", "NLL", "ECE %", "zero %", "s")
+    return new_table(title, headings, caption=caption, columns=columns)
 
 
 def gains_over_first(outcomes: list[Outcome]) -> list[Gain]:
@@ -81,12 +63,9 @@ def gains_over_first(outcomes: list[Outcome]) -> list[Gain]:
 
 def conclusion(outcomes: list[Outcome], *, where: str) -> str:
     """Which method to use, and how sure that is."""
-    if len(outcomes) == 1:
-        return "There is nothing to compare: name another method with --methods."
     errors = {o.method.name: o.scores[WEIGHT_SCALING].wrong for o in outcomes}
     subject = words.Subject(where=where, baseline=outcomes[0].method.name)
-    found = gains_over_first(outcomes)
-    return words.conclusion(found, subject, best=gains.ties(errors))
+    return words.verdict(errors, subject)
 
 
 def representation_table(outcomes: list[Outcome]) -> Table:
@@ -97,33 +76,29 @@ def representation_table(outcomes: list[Outcome]) -> Table:
         "the mean modulus of activations. co-adaptation: the mean modulus of the "
         "correlation of two units. weight: the root mean square of weights."
     )
-    columns = ("dead %", "off %", "activity", "co-adaptation", "weight")
-    table = _table("Representations", caption, "method", *columns)
-    for outcome in outcomes:
-        inside = outcome.representation
-        table.add_row(
-            outcome.method.name,
-            with_error(inside.dead, percent=True, digits=1),
-            with_error(inside.sparsity, percent=True, digits=1),
-            with_error(inside.activity, digits=3),
-            with_error(inside.co_adaptation, digits=3),
-            with_error(inside.weight, digits=4),
-        )
-    return table
+    inside = [outcome.representation for outcome in outcomes]
+    columns = (
+        [outcome.method.name for outcome in outcomes],
+        words.with_errors([one.dead for one in inside], scale=100),
+        words.with_errors([one.sparsity for one in inside], scale=100),
+        words.with_errors([one.activity for one in inside]),
+        words.with_errors([one.co_adaptation for one in inside]),
+        words.with_errors([one.weight for one in inside]),
+    )
+    headings = ("method", "dead %", "off %", "activity", "co-adaptation", "weight")
+    return new_table("Representations", headings, caption=caption, columns=columns)
 
 
 def rate_table(measured: Measured, *, title: str) -> Table:
     """Errors at each rate, on all splits."""
     caption = "Errors in percent, mean ± standard error over seeds."
-    table = _table(title, caption, "rate", "training", "validation", "test", "test NLL")
-    for index, rate in enumerate(measured.strengths["rate"]):
-        errors = (
-            with_error(values[index], percent=True)
-            for values in measured.errors.values()
-        )
-        nll = with_error(measured.nlls["test"][index], digits=3)
-        table.add_row(f"{rate:.2g}", *errors, nll)
-    return table
+    columns = (
+        [f"{rate:.2g}" for rate in measured.strengths["rate"]],
+        *(words.with_errors(by, scale=100) for by in measured.errors.values()),
+        words.with_errors(measured.nlls["test"]),
+    )
+    headings = ("rate", *_SPLITS, "test NLL")
+    return new_table(title, headings, caption=caption, columns=columns)
 
 
 def size_table(found: list[OfSize], *, title: str) -> Table:
@@ -136,9 +111,8 @@ def size_table(found: list[OfSize], *, title: str) -> Table:
         "images. Updates: the mean number to the best validation error, without and "
         "with dropout."
     )
-    columns = ("images", "none", "rate", "dropout", "gain", "interval", "updates")
-    table = _table(title, caption, *columns)
-    cells = (
+    headings = ("images", "none", "rate", "dropout", "gain", "interval", "updates")
+    columns = (
         [f"{one.size}" for one in found],
         words.with_errors([one.none.mean(1) for one in found], scale=100),
         [f"{one.chosen:g}" for one in found],
@@ -146,9 +120,7 @@ def size_table(found: list[OfSize], *, title: str) -> Table:
         *zip(*words.intervals([one.gain for one in found], scale=100), strict=True),
         [_updates(one) for one in found],
     )
-    for row in zip(*cells, strict=True):
-        table.add_row(*row)
-    return table
+    return new_table(title, headings, caption=caption, columns=columns)
 
 
 def _updates(found: OfSize) -> str:
@@ -171,63 +143,47 @@ def size_record(found: OfSize) -> dict[str, Any]:
 
 def write_sizes(path: Path, found: list[OfSize]) -> None:
     """Writes one row for each size, rate and seed; test errors where they are known."""
-    columns = ("train_size", "rate", "seed", "validation_error", "best_update")
-    with replacing(path) as partial, partial.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow([*columns, "updates", "test_error"])
-        for one in found:
-            known = {0.0: one.none, one.chosen: one.dropout}
-            for row, rate in enumerate(one.rates):
-                for seed, error in enumerate(one.validation[row]):
-                    test = known.get(rate)
-                    shown = "" if test is None else f"{test[seed].mean():.6g}"
-                    head = [one.size, f"{rate:g}", seed, f"{error:.6g}"]
-                    counts = one.best_update[row, seed], one.updates[row, seed]
-                    writer.writerow([*head, *counts, shown])
+    header = ("train_size", "rate", "seed", "validation_error", "best_update")
+    rows = []
+    for one in found:
+        known = {0.0: one.none, one.chosen: one.dropout}
+        for row, rate in enumerate(one.rates):
+            for seed, error in enumerate(one.validation[row]):
+                test = known.get(rate)
+                counts = one.best_update[row, seed], one.updates[row, seed]
+                shown = "" if test is None else test[seed].mean()
+                rows.append((one.size, rate, seed, error, *counts, shown))
+    files.write_csv(path, (*header, "updates", "test_error"), rows)
 
 
 def write_scores(path: Path, outcomes: list[Outcome]) -> None:
     """Writes one row for each method, way to predict, and seed."""
     inside = ("dead", "sparsity", "activity", "co_adaptation", "weight", "zeros")
-    with replacing(path) as partial, partial.open("w", newline="") as file:
-        writer = csv.writer(file)
-        columns = ("method", "strength", "prediction", "seed", "error", "nll", "ece")
-        writer.writerow([*columns, *inside, "train_seconds"])
-        for outcome in outcomes:
-            for prediction, scores in outcome.scores.items():
-                columns = (*scores[:3], *outcome.representation)
-                for seed, row in enumerate(zip(*columns, strict=True)):
-                    numbers = [f"{number:.6g}" for number in (*row, outcome.seconds)]
-                    strength = show(outcome.search.chosen)
-                    head = [outcome.method.name, strength, prediction, seed]
-                    writer.writerow([*head, *numbers])
+    header = ("method", "strength", "prediction", "seed", "error", "nll", "ece")
+    rows = [
+        (o.method.name, show(o.search.chosen), prediction, seed, *row, o.seconds)
+        for o in outcomes
+        for prediction, scores in o.scores.items()
+        for seed, row in enumerate(zip(*scores[:3], *o.representation, strict=True))
+    ]
+    files.write_csv(path, (*header, *inside, "train_seconds"), rows)
 
 
 def write_measured(path: Path, measured: Measured) -> None:
     """Writes one row for each strength and seed, with the errors on all splits."""
-    with replacing(path) as partial, partial.open("w", newline="") as file:
-        writer = csv.writer(file)
-        splits = list(measured.errors)
-        scores = [f"{split}_{score}" for score in ("error", "nll") for split in splits]
-        writer.writerow([*measured.strengths, "seed", *scores])
-        for index, strength in enumerate(
-            zip(*measured.strengths.values(), strict=True)
-        ):
-            of_strength = [
-                values[index]
-                for by_split in (measured.errors, measured.nlls)
-                for values in by_split.values()
-            ]
-            for seed, row in enumerate(zip(*of_strength, strict=True)):
-                numbers = [f"{number:.6g}" for number in row]
-                writer.writerow([*(f"{s:.6g}" for s in strength), seed, *numbers])
+    scores = [f"{name}_{score}" for score in ("error", "nll") for name in measured.nlls]
+    tables = (*measured.errors.values(), *measured.nlls.values())
+    rows = [
+        (*strength, seed, *(table[index, seed] for table in tables))
+        for index, strength in enumerate(zip(*measured.strengths.values(), strict=True))
+        for seed in range(tables[0].shape[1])
+    ]
+    files.write_csv(path, (*measured.strengths, "seed", *scores), rows)
 
 
 def write_json(path: Path, about: dict[str, Any], results: Any) -> None:
     """Writes everything, with what it is about."""
-    content = {**about, "results": _plain(results)}
-    with replacing(path) as partial:
-        partial.write_text(json.dumps(content, indent=1) + "\n")
+    files.write_json(path, {**about, "results": results})
 
 
 def as_record(outcome: Outcome) -> dict[str, Any]:
@@ -246,14 +202,3 @@ def as_record(outcome: Outcome) -> dict[str, Any]:
         "train_seconds": outcome.seconds,
         "compile_seconds": outcome.compile_seconds,
     }
-
-
-def _plain(value: Any) -> Any:
-    """The same of lists, dicts and numbers of Python, rounded to six digits."""
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if hasattr(value, "tolist"):
-        return _plain(value.tolist())
-    return float(f"{value:.6g}") if isinstance(value, float) else value

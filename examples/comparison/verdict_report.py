@@ -1,26 +1,21 @@
 """The report of the comparison: three tables, and every number in JSON."""
 
-import json
-import math
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich import box
 from rich.table import Table
 
 from comparison import panel, search
 from comparison.panel import Row
 from comparison.report import WEIGHT_SCALING, Outcome
 from comparison.verdicts import LEVEL, SCORES, Verdicts
-from data import replacing
-from study import gains, words
+from study import files, gains, words
 from study.gains import Gain
+from study.tables import new_table
 
 _EDGE = "*"
-_LIST = re.compile(r"\[[^][{}]*\]")  # innermost, written on a line
 _SHORT = {gains.NOT_DISTINGUISHABLE: "tie", gains.TOO_FEW: "–"}
 _FIELDS = ("error", "nll", "ece", "by_entropy", "by_information", "covered")
 
@@ -44,7 +39,7 @@ def error_table(
             "was tried."
         )
     headings = ("method", "strength", "error\n%", "gain", "interval", "verdict", "s")
-    table = _table(title, caption, *headings)
+    table = new_table(title, headings, caption=caption, narrow=True)
     gained = dict(zip([g.name for g in found], _cells(found, 100.0), strict=True))
     errors = [100 * o.scores[WEIGHT_SCALING].error for o in outcomes]
     places = words.decimals([words.standard_error(error) for error in errors])
@@ -66,14 +61,15 @@ def price_table(outcomes: Sequence[Outcome], verdicts: Verdicts) -> Table:
         f"As above: the score of {verdicts.baseline} less that of the method. NLL: "
         "negative log-likelihood, in nats. ECE: expected calibration error, in points."
     )
-    table = _table("Likelihood and calibration", caption, "method")
+    headings = ["method"]
     columns = []
     for score in ("NLL", "ECE"):
-        for heading in (f"{score}\ngain", "interval", ""):
-            _column(table, heading)
+        headings += [f"{score}\ngain", "interval", ""]
         found = verdicts.gains[WEIGHT_SCALING][score]
         cells = _cells(found, SCORES[score][1])
         columns.append(dict(zip([g.name for g in found], cells, strict=True)))
+    title = "Likelihood and calibration"
+    table = new_table(title, headings, caption=caption, narrow=True)
     for outcome in outcomes:
         name = outcome.method.name
         if name != verdicts.baseline:
@@ -95,11 +91,9 @@ def panel_table(rows: Sequence[Row], *, strange: str, num_samples: int) -> Table
         trainings = words.count(ensemble.trainings, "training")
         number = words.count(len(ensemble.error), "ensemble")
         caption += f" An ensemble takes {trainings}; its row is of {number}."
-    table = _table("Uncertainty", caption, "method", "by")
     headings = ("error\n%", "NLL", "ECE\n%", "AUROC\nH %", "AUROC\nI %", "at 90 %")
     columns = []
-    for heading, name in zip(headings, _FIELDS, strict=True):
-        _column(table, heading)
+    for name in _FIELDS:
         samples = [getattr(row, name) for row in rows]
         known = [None if np.isnan(values).all() else values for values in samples]
         scale = 1 if name == "nll" else 100
@@ -111,6 +105,9 @@ def panel_table(rows: Sequence[Row], *, strange: str, num_samples: int) -> Table
             largest = 2 if name == "covered" else 1
             shown = words.with_errors(known, scale=scale, level=LEVEL, largest=largest)
             columns.append(shown)
+    table = new_table(
+        "Uncertainty", ("method", "by", *headings), caption=caption, narrow=True
+    )
     last = None
     for row, *cells in zip(rows, *columns, strict=True):
         name = "" if row.method == last else row.method
@@ -152,10 +149,7 @@ def write_json(
         "methods": [_method(outcome, verdicts) for outcome in outcomes],
         "uncertainty": [_uncertainty(row) for row in rows],
     }
-    text = json.dumps(_plain(content), indent=1)
-    text = _LIST.sub(lambda found: " ".join(found[0].split()), text)
-    with replacing(path) as partial:
-        partial.write_text(text + "\n")
+    files.write_json(path, content)
 
 
 def _method(outcome: Outcome, verdicts: Verdicts) -> dict[str, Any]:
@@ -210,19 +204,6 @@ def _uncertainty(row: Row) -> dict[str, Any]:
     return record
 
 
-def _plain(value: Any) -> Any:
-    """The same of lists, dicts and numbers, with five digits and None for NaN."""
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if hasattr(value, "tolist"):
-        return _plain(value.tolist())
-    if isinstance(value, float):
-        return float(f"{value:.5g}") if math.isfinite(value) else None
-    return value
-
-
 def _cells(found: Sequence[Gain], scale: float) -> list[tuple[str, str, str]]:
     shown = words.intervals(found, scale=scale)
     verdicts = [_SHORT.get(gain.verdict, gain.verdict) for gain in found]
@@ -231,27 +212,3 @@ def _cells(found: Sequence[Gain], scale: float) -> list[tuple[str, str, str]]:
 
 def _seeds(outcomes: Sequence[Outcome]) -> int:
     return len(outcomes[0].scores[WEIGHT_SCALING].error)
-
-
-def _table(title: str, caption: str, *headings: str) -> Table:
-    table = Table(
-        title=title,
-        caption=caption,
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        padding=0,
-        show_edge=False,
-    )
-    for heading in headings:
-        _column(table, heading)
-    return table
-
-
-def _column(table: Table, heading: str) -> None:
-    left = heading in ("method", "strength", "by", "verdict", "")
-    table.add_column(
-        heading,
-        justify="left" if left else "right",
-        no_wrap=heading != "strength",
-        max_width=18 if heading == "strength" else None,
-    )

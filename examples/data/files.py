@@ -1,8 +1,6 @@
-"""Where the files of a data set are, and how results are written."""
+"""Where the files of a data set are."""
 
-import contextlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 VARIABLE = "JAXDROP_DATA"
@@ -10,37 +8,6 @@ VARIABLE = "JAXDROP_DATA"
 
 class DataError(ValueError):
     """The data cannot be given; the message says what to do about it."""
-
-
-class WriteError(SystemExit):
-    """Results could not be written; uncaught, it ends a program with its message."""
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Gives a path to write to; what is written replaces ``path`` at the end.
-
-    So a file is whole or as it was before, whatever happens meanwhile.
-
-    Args:
-      path: the file; its folder is made if there is none.
-
-    Raises:
-      WriteError: if the disk is full, or the file cannot be written.
-    """
-    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield partial
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        kept = "is as it was before" if path.exists() else "was not written"
-        raise WriteError(f"Could not write results: {error}. {path} {kept}.") from None
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
 
 
 def find(folder: str, *names: str, data_dir: str | Path | None = None) -> list[Path]:

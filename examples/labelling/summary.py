@@ -3,10 +3,11 @@
 from typing import NamedTuple
 
 import numpy as np
-from rich import box
 from rich.table import Table
 
 from labelling.rounds import Run
+from study import words
+from study.tables import new_table
 
 
 class Needed(NamedTuple):
@@ -26,13 +27,6 @@ class Needed(NamedTuple):
 def accuracies(runs: list[Run]) -> np.ndarray:
     """``(seeds, rounds)``, of one strategy."""
     return np.stack([run.accuracy for run in runs])
-
-
-def standard_error(values: np.ndarray) -> np.ndarray:
-    """Of the mean over the first axis; 0 if there is one value."""
-    if len(values) == 1:
-        return np.zeros(values.shape[1:])
-    return values.std(0, ddof=1) / len(values) ** 0.5
 
 
 def stays_from(counts: np.ndarray, curve: np.ndarray, target: float) -> float:
@@ -95,31 +89,31 @@ def table(
     """Accuracies on the way, and the labels needed to be as good as the reference."""
     shown = np.unique(np.linspace(0, len(counts) - 1, 4).round().astype(int))
     num_seeds = len(runs[reference])
-    report = Table(
-        title=title,
-        caption=f"Accuracies: means over {num_seeds} seeds with their standard error. "
-        f"Needed: from so many labels on, the mean accuracy is never below the final "
-        f"one of {reference}; its standard error is from resampled seeds.",
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
+    caption = (
+        f"Accuracies: means over {num_seeds} seeds with their standard error. Needed: "
+        "from this number of labels on, the mean accuracy is never below the final one "
+        f"of {reference}; its standard error is from resampled seeds."
     )
-    report.add_column("strategy", no_wrap=True)
-    for round_ in shown:
-        heading = f"% right,\n{counts[round_]} labels"
-        report.add_column(heading, justify="right", no_wrap=True)
-    report.add_column("labels\nneeded", justify="right", no_wrap=True)
-    final = accuracies(runs[reference])
-    for name, of_strategy in runs.items():
-        curves = accuracies(of_strategy)
-        means, errors = 100 * curves.mean(0), 100 * standard_error(curves)
-        report.add_row(
-            name,
-            *(f"{means[r]:.1f}±{errors[r]:.1f}" for r in shown),
-            _labels(labels_needed(counts, curves, final), counts[-1])
-            if name != reference
-            else f"{counts[-1]}",
+    curves = {name: accuracies(of_strategy) for name, of_strategy in runs.items()}
+    needed = [
+        _labels(labels_needed(counts, curve, curves[reference]), counts[-1])
+        if name != reference
+        else f"{counts[-1]}"
+        for name, curve in curves.items()
+    ]
+    rights = [
+        words.with_errors(
+            [curve[:, r] for curve in curves.values()], scale=100, largest=1
         )
-    return report
+        for r in shown
+    ]
+    headings = [f"% right,\n{counts[round_]} labels" for round_ in shown]
+    return new_table(
+        title,
+        ("strategy", *headings, "labels\nneeded"),
+        caption=caption,
+        columns=(list(runs), *rights, needed),
+    )
 
 
 def headline(counts: np.ndarray, runs: dict[str, list[Run]], reference: str) -> str:

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jax import Array
 
-from data import replacing
+from study.files import replacing
 
 
 class RecordError(RuntimeError):

@@ -4,13 +4,12 @@ import numpy as np
 from rich.table import Table
 
 from parallel.records import Part, Run, agrees, difference
+from study.tables import new_table
 
 
 def by_step(runs: dict[str, Run]) -> Table:
     """The losses of runs at some steps, and the error of what they have learned."""
-    table = Table(title="Training loss")
-    for heading in ("step", *runs):
-        table.add_column(heading, justify="right")
+    table = new_table("Training loss", ("step", *runs))
     last = min(len(run.losses) for run in runs.values()) - 1
     for step in sorted({round(last * part / 5) for part in range(6)}):
         table.add_row(f"{step}", *(f"{run.losses[step]:.6f}" for run in runs.values()))
@@ -25,10 +24,8 @@ def by_run(runs: dict[str, Run], whole: dict[str, np.ndarray]) -> Table:
         "Sums over a batch are taken in another order by more devices: that, and no "
         "mask, is the difference."
     )
-    table = Table(title="Against one device", caption=caption)
-    table.add_column("")
-    table.add_column("largest difference of a parameter", justify="right")
-    table.add_column("masks", justify="right")
+    headings = ("", "largest difference of a parameter", "masks")
+    table = new_table("Against one device", headings, caption=caption)
     first = next(iter(runs.values()))
     for name, run in runs.items():
         same = "equal" if agrees(run, whole) else "DIFFERENT"
@@ -40,13 +37,9 @@ def by_device(name: str, run: Run, whole: dict[str, np.ndarray]) -> Table:
     """Which part of each mask a device drew, and how much it kept."""
     title = f"Which part of each mask a device drew in the last step, in {name}"
     caption = "equal: to that part of the mask that one device draws"
-    table = Table(title=title, caption=caption)
-    table.add_column("device", justify="right")
-    table.add_column("process", justify="right")
-    for site in run.parts:
-        table.add_column(f"“{site}”", justify="right", no_wrap=True)
-        table.add_column("kept", justify="right")
-    table.add_column("equal", justify="right")
+    sites = [heading for site in run.parts for heading in (f"“{site}”", "kept")]
+    headings = ("device", "process", *sites, "equal")
+    table = new_table(title, headings, caption=caption)
     for device, parts in enumerate(zip(*run.parts.values(), strict=True)):
         cells, same = [], True
         for site, part in zip(run.parts, parts, strict=True):

@@ -1,19 +1,16 @@
 """The report: tables for the terminal, and every number in a file."""
 
-import csv
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from rich import box
 from rich.table import Table
 
-from data import replacing
 from residual.methods import Method
 from residual.training import Scores
-from study import gains, words
+from study import files, gains, words
 from study.gains import Gain
+from study.tables import new_table
 from study.words import Subject
 
 
@@ -39,30 +36,6 @@ class Outcome(NamedTuple):
     seconds: np.ndarray
 
 
-def with_error(values: np.ndarray, digits: int) -> str:
-    """A mean with its standard error."""
-    mean = f"{values.mean():.{digits}f}"
-    if len(values) == 1:
-        return mean
-    error = values.std(ddof=1) / len(values) ** 0.5
-    return f"{mean}±{error:.{digits}f}"
-
-
-def _table(title: str, caption: str, *headings: str) -> Table:
-    table = Table(
-        title=title,
-        caption=caption,
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        collapse_padding=True,
-        pad_edge=False,
-    )
-    for heading in headings:
-        justify = "left" if heading == "method" else "right"
-        table.add_column(heading, justify=justify, no_wrap=True, vertical="bottom")
-    return table
-
-
 def gains_of(outcomes: list[Outcome]) -> list[Gain]:
     """What each method gains over the first one in error, corrected for their number.
 
@@ -75,15 +48,13 @@ def scores(outcomes: list[Outcome], *, title: str) -> Table:
     """Test scores of all methods, beside the first one."""
     reference, num_seeds = outcomes[0], len(outcomes[0].test.error)
     num_images = outcomes[0].test.wrong.shape[1]
-    table = _table(
-        title,
+    caption = (
         f"Means over {num_seeds} seeds ± their standard error over seeds. Gain: error "
         f"of {reference.method.name} less that of the method, in points; its interval "
         f"covers seeds and {num_images} test images, and all hold together (95 %, "
-        "Holm). ms: of an epoch, the median.",
-        *("method", "strength", "error %", "gain", "interval"),
-        *("test\nNLL", "train\nNLL", "ms"),
+        "Holm). ms: of an epoch, the median."
     )
+    headings = ("method", "strength", "error %", "gain", "interval")
     found = gains_of(outcomes) if len(outcomes) > 1 else []
     columns = (
         [outcome.method.name for outcome in outcomes],
@@ -94,9 +65,8 @@ def scores(outcomes: list[Outcome], *, title: str) -> Table:
         _means([outcome.train.nll for outcome in outcomes]),
         [f"{1000 * np.median(outcome.seconds):.0f}" for outcome in outcomes],
     )
-    for row in zip(*columns, strict=True):
-        table.add_row(*row)
-    return table
+    headings += ("test\nNLL", "train\nNLL", "ms")
+    return new_table(title, headings, caption=caption, columns=columns)
 
 
 def _means(column: list[np.ndarray]) -> list[str]:
@@ -114,43 +84,45 @@ def verdict(outcomes: list[Outcome], *, where: str) -> str:
     Returns:
       One or two sentences; none about chance with fewer than three seeds.
     """
-    if len(outcomes) == 1:
-        return "There is nothing to compare: name another method with --methods."
-    return words.conclusion(
-        gains_of(outcomes),
-        Subject(where=where, baseline=outcomes[0].method.name),
-        best=gains.ties({o.method.name: o.test.wrong for o in outcomes}),
-    )
+    subject = Subject(where=where, baseline=outcomes[0].method.name)
+    return words.verdict({o.method.name: o.test.wrong for o in outcomes}, subject)
 
 
 def tuning(outcomes: list[Outcome], *, title: str) -> Table:
     """Validation scores of all strengths; those of the lowest NLL are starred."""
-    table = _table(
-        title,
+    caption = (
         "On validation images. *: the lowest negative log-likelihood of the method, "
-        "which is less a matter of chance than errors are.",
-        "method",
-        "strength",
-        "error %",
-        "NLL",
+        "which is less a matter of chance than errors are."
     )
+    strengths = []
     for outcome in outcomes:
         rivals = [o for o in outcomes if o.method.name == outcome.method.name]
         best = min(rivals, key=lambda o: o.checks.nll[:, -1].mean())
         star = "*" if outcome is best and len(rivals) > 1 else " "
-        table.add_row(
-            outcome.method.name,
-            _strength(outcome) + star,
-            with_error(100 * outcome.checks.error[:, -1], 2),
-            with_error(outcome.checks.nll[:, -1], 3),
-        )
-    return table
+        strengths.append(_strength(outcome) + star)
+    columns = (
+        [outcome.method.name for outcome in outcomes],
+        strengths,
+        words.with_errors([o.checks.error[:, -1] for o in outcomes], scale=100),
+        words.with_errors([o.checks.nll[:, -1] for o in outcomes], without=3),
+    )
+    headings = ("method", "strength", "error %", "NLL")
+    return new_table(title, headings, caption=caption, columns=columns)
 
 
 def _strength(outcome: Outcome) -> str:
     if not outcome.method.candidates:
         return "–"
     return f"{outcome.method.knob} {outcome.strength:g}"
+
+
+def write(
+    folder: Path, outcomes: list[Outcome], *, title: str, recipe: dict[str, Any]
+) -> None:
+    """Writes every number, in CSV and in JSON."""
+    write_csv(folder / "image_regularizers.csv", outcomes)
+    path = folder / "image_regularizers.json"
+    write_json(path, outcomes, title=title, recipe=recipe)
 
 
 def write_json(
@@ -163,35 +135,28 @@ def write_json(
             "name": outcome.method.name,
             "knob": outcome.method.knob,
             "strength": outcome.strength,
-            "test_error": outcome.test.error.tolist(),
-            "test_nll": outcome.test.nll.tolist(),
-            "train_error": outcome.train.error.tolist(),
-            "train_nll": outcome.train.nll.tolist(),
+            "test_error": outcome.test.error,
+            "test_nll": outcome.test.nll,
+            "train_error": outcome.train.error,
+            "train_nll": outcome.train.nll,
             "gain": found.get(outcome.method.name),
         }
         for outcome in outcomes
     ]
     num_images = outcomes[0].test.wrong.shape[1]
-    content = {"title": title, "recipe": recipe, "test_images": num_images}
-    content = json.dumps(content | {"methods": methods}, indent=1)
-    with replacing(path) as partial:
-        partial.write_text(content.replace("NaN", "null") + "\n")
+    about = {"title": title, "recipe": recipe, "test_images": num_images}
+    files.write_json(path, about | {"methods": methods})
 
 
 def write_csv(path: Path, outcomes: list[Outcome]) -> None:
     """Writes one row for each method, strength and seed."""
-    with replacing(path) as partial, partial.open("w", newline="") as file:
-        writer = csv.writer(file)
-        parts = ("validation", "test", "train")
-        heads = [f"{part}_{score}" for part in parts for score in ("error", "nll")]
-        writer.writerow(["method", "strength", "seed", *heads, "epoch_seconds"])
-        for outcome in outcomes:
-            columns = (
-                outcome.checks.error[:, -1],
-                outcome.checks.nll[:, -1],
-                *outcome.test[:2],
-                *outcome.train[:2],
-                outcome.seconds,
-            )
-            for seed, row in enumerate(zip(*columns, strict=True)):
-                writer.writerow([outcome.method.name, outcome.strength, seed, *row])
+    parts = ("validation", "test", "train")
+    heads = [f"{part}_{score}" for part in parts for score in ("error", "nll")]
+    header = ("method", "strength", "seed", *heads, "epoch_seconds")
+    rows = []
+    for outcome in outcomes:
+        checks = outcome.checks.error[:, -1], outcome.checks.nll[:, -1]
+        columns = (*checks, *outcome.test[:2], *outcome.train[:2], outcome.seconds)
+        for seed, row in enumerate(zip(*columns, strict=True)):
+            rows.append((outcome.method.name, outcome.strength, seed, *row))
+    files.write_csv(path, header, rows)

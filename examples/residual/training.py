@@ -187,6 +187,17 @@ def evaluate(state: State, split: Split) -> Scores:
     return Scores(wrong.mean(), nll, wrong)
 
 
+def as_maps(images: Images) -> Images:
+    """The same with images ``(n, height, width)``."""
+    splits = (Split(x.reshape(-1, *images.shape), y) for x, y in images[:3])
+    return Images(*splits, shape=images.shape)
+
+
+def stacked(scores: list[Scores]) -> Scores:
+    """The scores of all seeds, with the seeds as their first axis."""
+    return Scores(*(np.stack(values) for values in zip(*scores, strict=True)))
+
+
 class Trainer:
     """Trains networks with a method: one compilation for all seeds and strengths."""
 

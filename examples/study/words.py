@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from study import gains
-from study.gains import Gain
+from study.gains import Gain, Resampled
 
 _MANY = 4  # so many names are listed, more are counted
 _NUMBERS = (
@@ -81,6 +81,14 @@ def with_errors(
             mean += f"±{factor * error:.{places}f}"
         cells.append(mean)
     return cells
+
+
+def with_error(values: ArrayLike, *, digits: int, scale: float = 1.0) -> str:
+    """A mean over seeds with its standard error, where there are several."""
+    values = scale * np.asarray(values, float)
+    error = standard_error(values)
+    noise = f"±{error:.{digits}f}" if np.isfinite(error) else ""
+    return number(values.mean(), digits) + noise
 
 
 def interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:
@@ -202,6 +210,22 @@ def conclusion(
         if gain.verdict == gains.UNDEFINED
     ]
     return " ".join([first, _sentence(second)]).strip()
+
+
+def verdict(scores: Mapping[str, ArrayLike | Resampled], subject: Subject) -> str:
+    """The conclusion from the scores of all methods, without their gains.
+
+    Args:
+      scores: losses by the name of the method, as for :func:`study.gains.gains`.
+      subject: what they are losses of; its baseline is one of the methods.
+
+    Returns:
+      One or two sentences; none about chance with fewer than three seeds.
+    """
+    if len(scores) == 1:
+        return "There is nothing to compare: name another method with --methods."
+    found = gains.gains(scores, baseline=subject.baseline, level=subject.level)
+    return conclusion(found, subject, best=gains.ties(scores, level=subject.level))
 
 
 def _others(

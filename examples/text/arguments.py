@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from study import arguments
+
 
 def parser_of(
     description: str, *, train_size: int, round_steps: int
@@ -17,23 +19,18 @@ def parser_of(
     Returns:
       The parser, to which a script adds its own options.
     """
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = arguments.parser_of(description)
     add = parser.add_argument
     add("--text", type=Path, help="a file in UTF-8, in the place of Python's help")
     size = "the number of characters to train on"
     add("--train-size", type=int, default=train_size, help=size)
-    add("--rounds", type=positive, help=f"of {round_steps} steps each")
-    add("--seeds", type=positive, help="how many networks each method trains")
-    add("--quick", action="store_true", help="a short run, to see that all works")
-    add("--output", type=Path, default=Path("results"), help="where files are written")
+    add("--rounds", type=arguments.count, help=f"of {round_steps} steps each")
+    add("--seeds", type=arguments.count, help="how many networks each method trains")
+    tune = "try strengths on validation text; the test text is left alone"
+    add("--tune", action="store_true", help=tune)
     return parser
 
 
-def positive(text: str) -> int:
-    """A number of at least 1."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
-    return number
+def strength(text: str) -> float:
+    """A factor of rates, from 0 to 10: rates of a twentieth stay below 1."""
+    return arguments.between(text, 0, 10)

@@ -1,18 +1,15 @@
 """The report: a table for the terminal, every number in a file, and two figures."""
 
-import csv
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
-from rich import box
 from rich.table import Table
 
-from data import replacing
 from jaxdrop import plots
-from study import gains, words
+from study import files, words
+from study.tables import new_table
 from text.training import Curves, Scores
 
 
@@ -37,48 +34,26 @@ class Outcome(NamedTuple):
         return np.nanmin(self.curves.validation, axis=1)
 
 
-def with_error(values: np.ndarray) -> str:
-    """The mean of runs, with its standard error if there are several."""
-    mean = f"{values.mean():.3f}"
-    if len(values) == 1:
-        return mean
-    return f"{mean}±{values.std(ddof=1) / len(values) ** 0.5:.3f}"
-
-
 def table(outcomes: list[Outcome], *, title: str, round_steps: int) -> Table:
     """Bits per character of all methods."""
-    num_seeds = len(outcomes[0].scores.last)
-    report = Table(
-        title=title,
-        caption=(
-            f"Bits per character, means over {num_seeds} seeds ± their standard error: "
-            "of the parameters with the best validation score, and of the last. "
-            "step: when validation was best. s: seconds to train all seeds."
-        ),
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        collapse_padding=True,
-        pad_edge=False,
+    caption = (
+        f"Bits per character, means over {len(outcomes[0].scores.last)} seeds ± their "
+        "standard error: of the parameters with the best validation score, and of the "
+        "last. step: when validation was best. s: seconds to train all seeds."
     )
-    report.add_column("method", no_wrap=True, vertical="bottom")
-    columns = [[outcome.name for outcome in outcomes]]
-    for heading, values in (
-        ("best\nvalidation", [o.best_validation for o in outcomes]),
-        ("best\ntest", [o.scores.best for o in outcomes]),
-        ("last\ntest", [o.scores.last for o in outcomes]),
-    ):
-        report.add_column(heading, justify="right", no_wrap=True)
-        columns.append(words.with_errors(values, without=3))
-    report.add_column("last\ntrain", justify="right", no_wrap=True)
-    columns.append([f"{o.curves.train[:, -1].mean():.2f}" for o in outcomes])
-    report.add_column("step", justify="right", vertical="bottom")
     rounds = [1 + o.curves.validation.argmin(1).mean() for o in outcomes]
-    columns.append([f"{round_steps * number:.0f}" for number in rounds])
-    report.add_column("s", justify="right", vertical="bottom")
-    columns.append([f"{outcome.seconds:.0f}" for outcome in outcomes])
-    for row in zip(*columns, strict=True):
-        report.add_row(*row)
-    return report
+    columns = (
+        [outcome.name for outcome in outcomes],
+        words.with_errors([o.best_validation for o in outcomes], without=3),
+        words.with_errors([o.scores.best for o in outcomes], without=3),
+        words.with_errors([o.scores.last for o in outcomes], without=3),
+        [f"{o.curves.train[:, -1].mean():.2f}" for o in outcomes],
+        [f"{round_steps * number:.0f}" for number in rounds],
+        [f"{outcome.seconds:.0f}" for outcome in outcomes],
+    )
+    tests = ("best\nvalidation", "best\ntest", "last\ntest", "last\ntrain")
+    headings = ("method", *tests, "step", "s")
+    return new_table(title, headings, caption=caption, columns=columns)
 
 
 def verdict(outcomes: list[Outcome], *, where: str, last: bool = False) -> str:
@@ -93,8 +68,6 @@ def verdict(outcomes: list[Outcome], *, where: str, last: bool = False) -> str:
     Returns:
       One or two sentences. The seeds are a sample here, the test text is not.
     """
-    if len(outcomes) == 1:
-        return "There is nothing to compare: name another method with --methods."
     scores = {o.name: o.scores.last if last else o.scores.best for o in outcomes}
     subject = words.Subject(
         where=where,
@@ -103,7 +76,20 @@ def verdict(outcomes: list[Outcome], *, where: str, last: bool = False) -> str:
         scale=1.0,
         baseline=outcomes[0].name,
     )
-    return words.conclusion(gains.gains(scores), subject, best=gains.ties(scores))
+    return words.verdict(scores, subject)
+
+
+def write(
+    folder: Path,
+    name: str,
+    outcomes: list[Outcome],
+    *,
+    title: str,
+    recipe: dict[str, Any],
+) -> None:
+    """Writes every number, in CSV and in JSON."""
+    write_csv(folder / f"{name}.csv", outcomes)
+    write_json(folder / f"{name}.json", outcomes, title=title, recipe=recipe)
 
 
 def write_json(
@@ -113,33 +99,32 @@ def write_json(
     methods = [
         {
             "name": outcome.name,
-            "best_validation": outcome.best_validation.tolist(),
-            "best_test": outcome.scores.best.tolist(),
-            "last_test": outcome.scores.last.tolist(),
-            "last_training": outcome.curves.train[:, -1].tolist(),
+            "best_validation": outcome.best_validation,
+            "best_test": outcome.scores.best,
+            "last_test": outcome.scores.last,
+            "last_training": outcome.curves.train[:, -1],
             "train_seconds": round(outcome.seconds, 1),
         }
         for outcome in outcomes
     ]
     content = {"title": title, "recipe": recipe, "methods": methods}
-    with replacing(path) as partial:
-        partial.write_text(json.dumps(content, indent=1) + "\n")
+    files.write_json(path, content)
 
 
 def write_csv(path: Path, outcomes: list[Outcome]) -> None:
     """Writes one row for each method and seed."""
-    with replacing(path) as partial, partial.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(
-            [
-                *("method", "seed", "best_validation", "best_test", "last_test"),
-                *("last_training", "train_seconds"),
-            ]
+    header = (
+        *("method", "seed", "best_validation", "best_test", "last_test"),
+        *("last_training", "train_seconds"),
+    )
+    rows = [
+        (o.name, seed, *row, o.seconds)
+        for o in outcomes
+        for seed, row in enumerate(
+            zip(o.best_validation, *o.scores, o.curves.train[:, -1], strict=True)
         )
-        for name, curves, scores, seconds in outcomes:
-            columns = curves.validation.min(1), *scores, curves.train[:, -1]
-            for seed, row in enumerate(zip(*columns, strict=True)):
-                writer.writerow([name, seed, *row, round(seconds, 3)])
+    ]
+    files.write_csv(path, header, rows)
 
 
 def learning_curves(outcomes: list[Outcome], *, title: str, round_steps: int) -> Figure:
@@ -179,10 +164,7 @@ def test_scores(outcomes: list[Outcome], *, title: str) -> Figure:
     for field, when in (("best", "best on validation"), ("last", "at the end")):
         values = [getattr(outcome.scores, field) for outcome in outcomes]
         mean = np.array([runs.mean() for runs in values])
-        error = [
-            runs.std(ddof=1) / len(runs) ** 0.5 if len(runs) > 1 else np.nan
-            for runs in values
-        ]
+        error = [words.standard_error(runs) for runs in values]
         series[f"parameters {when}"] = mean, mean - error, mean + error
     figure = plots.forest(
         [outcome.name for outcome in outcomes],

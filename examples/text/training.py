@@ -7,7 +7,7 @@ and no dropout at all run by the same compiled code.
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ from jax import Array, lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import jaxdrop
-from data import Text
+from data import DataError, Text
 from jaxdrop import constraints
 from jaxdrop.early_stopping import EarlyStopping
 from text.windows import (
@@ -73,6 +73,21 @@ class Recipe:
         decay = self.weight_decay
         adam = optax.adamw(rate, weight_decay=decay, mask=constraints.decay_mask)
         return optax.chain(optax.clip_by_global_norm(1.0), adam)
+
+
+def of_one_pass(recipe: Recipe, text: Text, rounds: int) -> Recipe:
+    """The recipe with as many steps in these rounds as one pass over the text has.
+
+    Raises:
+      DataError: if one pass has fewer steps than there are rounds.
+    """
+    most = (len(text.train) - 1) // recipe.length // recipe.batch_size
+    if rounds > most:
+        raise DataError(
+            f"One pass over {len(text.train)} characters has {most} steps: train on "
+            f"more, or take at most {most} rounds, got {rounds}."
+        )
+    return replace(recipe, rounds=rounds, steps=most // rounds, one_pass=True)
 
 
 class State(NamedTuple):

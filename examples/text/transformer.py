@@ -2,10 +2,9 @@
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax import Array, lax
+from jax import Array
 
 import jaxdrop
 from jaxdrop import schedules
@@ -135,33 +134,3 @@ class CharacterTransformer(nnx.Module):
         for block in self.blocks:
             x = block(x)
         return self.linear(self.norm(x))
-
-
-def write(
-    key: Array,
-    network: nnx.Module,
-    prompt: Array,
-    *,
-    count: int,
-    temperature: float = 0.8,
-) -> Array:
-    """Goes on from a prompt, one character at a time.
-
-    Args:
-      key: a PRNG key.
-      network: logits of windows, in evaluation mode.
-      prompt: ``(length,)``: the numbers of the characters before; the window that the
-        network sees moves along.
-      count: how many characters to write.
-      temperature: what logits are divided by.
-
-    Returns:
-      The numbers of the characters, ``(count,)``.
-    """
-
-    def step(window: Array, key: Array) -> tuple[Array, Array]:
-        logits = network(window[None])[0, -1] / temperature
-        new = jax.random.categorical(key, logits).astype(window.dtype)
-        return jnp.append(window[1:], new), new
-
-    return lax.scan(step, jnp.asarray(prompt), jax.random.split(key, count))[1]

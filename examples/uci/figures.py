@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from jaxdrop import plots
 from jaxdrop.metrics import interval_coverage
+from study import words
 from uci.splits import Splits
 from uci.training import Scores
 
@@ -78,7 +79,7 @@ def difference(values: np.ndarray, published: Published) -> float:
     These hold the errors of both means, and what the rounding of the published one may
     have taken away.
     """
-    own = values.std(ddof=1) / len(values) ** 0.5
+    own = words.standard_error(values)
     total = math.hypot(own, published.error, published.rounding)
     return float((values.mean() - published.mean) / total)
 
@@ -92,7 +93,7 @@ def _scores(
     scaled: np.ndarray | None = None,
 ) -> None:
     """A score of each split; lines and bands are means and their standard errors."""
-    error = values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else 0.0
+    error = float(np.nan_to_num(words.standard_error(values)))
     shown = Published.of(text)
     title = name
     if scaled is not None:

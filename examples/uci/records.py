@@ -1,12 +1,9 @@
 """What is kept of a run: every score of every split, in a JSON file."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from data import replacing
 from uci.training import Recipe, Scores
 
 _KEPT = ("weight_scaling", "rmse", "log_likelihood")
@@ -41,7 +38,7 @@ def record(
     published: tuple[str, ...],
     seconds: float,
 ) -> dict[str, Any]:
-    """Everything that a table needs, as JSON holds it.
+    """Everything that a table needs, for :func:`study.files.write_json`.
 
     Args:
       dataset: the name of the data set.
@@ -54,12 +51,9 @@ def record(
       seconds: what training and judging took, with compilation.
 
     Returns:
-      A dict of numbers, strings and lists.
+      A dict of numbers, strings and arrays.
     """
-    values = {
-        name: [float(f"{score:.6g}") for score in np.asarray(getattr(scores, name))]
-        for name in _KEPT
-    }
+    values = {name: np.asarray(getattr(scores, name)) for name in _KEPT}
     return {
         "dataset": dataset,
         "rows": num_rows,
@@ -70,9 +64,3 @@ def record(
         "scores": values,
         "seconds": round(seconds, 1),
     }
-
-
-def write(path: Path, content: dict[str, Any]) -> None:
-    """Writes a record."""
-    with replacing(path) as partial:
-        partial.write_text(json.dumps(content, indent=1) + "\n")

@@ -72,7 +72,8 @@ def train(recipe: Recipe, images: Split, *, seed: int) -> Network:
       The network, in evaluation mode.
     """
     num_images, num_pixels = images.x.shape
-    num_steps = num_images // recipe.batch_size
+    batch_size = min(recipe.batch_size, num_images)
+    num_steps = num_images // batch_size
     rate = optax.exponential_decay(
         recipe.learning_rate, num_steps, recipe.decay, staircase=True
     )
@@ -96,7 +97,7 @@ def train(recipe: Recipe, images: Split, *, seed: int) -> Network:
 
     data, draw = jax.device_put(images), np.random.default_rng(seed)
     for _ in tqdm(range(recipe.epochs), unit="epoch"):
-        order = draw.permutation(num_images)[: num_steps * recipe.batch_size]
+        order = draw.permutation(num_images)[: num_steps * batch_size]
         state = epoch(state, data, order.reshape(num_steps, -1))
     nnx.update((model, optimizer), state)
     model.eval()

@@ -83,51 +83,6 @@ def x_of(key):
     return jax.random.normal(key, (2, 16, 16))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("shared", [True, False])
-def test_an_nnx_module_trains_as_with_flaxs_function(key, shared):
-    def outputs(**attention):
-        layer = nnx.MultiHeadAttention(
-            num_heads=4,
-            in_features=16,
-            num_kv_heads=2,
-            dropout_rate=0.4,
-            broadcast_dropout=shared,
-            decode=False,
-            rngs=nnx.Rngs(0),
-            **attention,
-        )
-        training = layer(x_of(key), deterministic=False, is_causal=True)
-        return training, layer(x_of(key), deterministic=True, is_causal=True)
-
-    ours, flaxs = outputs(attention_fn=nnx_fn), outputs()
-    for a, b in zip(ours, flaxs, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
-    assert jnp.abs(ours[0] - ours[1]).max() > 0.01
-
-
-@pytest.mark.parametrize("shared", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_a_linen_module_trains_as_with_flaxs_function(key, shared):
-    def outputs(**attention):
-        layer = linen.MultiHeadDotProductAttention(
-            num_heads=4, dropout_rate=0.4, broadcast_dropout=shared, **attention
-        )
-        variables = layer.init(jax.random.key(1), x_of(key), deterministic=True)
-        run = lambda off: layer.apply(
-            variables,
-            x_of(key),
-            mask=linen.make_causal_mask(jnp.ones((2, 16))),
-            deterministic=off,
-            rngs={"dropout": key},
-        )
-        return run(False), run(True)
-
-    ours, flaxs = outputs(attention_fn=linen_fn), outputs()
-    for a, b in zip(ours, flaxs, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
-    assert jnp.abs(ours[0] - ours[1]).max() > 0.01
-
-
 def layer_of(framework, key, **options):
     """A module of Flax as a function of its input and the mode."""
     if framework == "nnx":
@@ -167,44 +122,6 @@ def test_a_rate_may_be_traced_and_a_wrong_one_is_refused(key, framework):
         ours(*transparent(), dropout_rng=key, dropout_rate=2.0)
     with pytest.raises(ValueError, match="needs a PRNG key"):
         ours(*transparent(), dropout_rate=0.4)
-
-
-def test_weights_are_recorded_where_nnx_asks_for_them(key):
-    layer = nnx.MultiHeadAttention(
-        num_heads=4,
-        in_features=16,
-        dropout_rate=0.4,
-        decode=False,
-        attention_fn=nnx_fn,
-        rngs=nnx.Rngs(0),
-    )
-    _, recorded = nnx.capture(layer, nnx.Intermediate)(
-        x_of(key), deterministic=True, sow_weights=True
-    )
-    assert jax.tree.leaves(recorded)[0].shape == (2, 4, 16, 16)
-
-
-def test_weights_are_recorded_and_products_replaced_where_linen_asks_for_it(key):
-    calls = []
-
-    def einsum(*args):
-        calls.append(args[0])
-        return jnp.einsum(*args)
-
-    layer = linen.MultiHeadDotProductAttention(
-        num_heads=4,
-        deterministic=True,
-        attention_fn=linen_fn,
-        qk_attn_weights_einsum_cls=lambda: einsum,
-        attn_weights_value_einsum_cls=lambda: einsum,
-    )
-    variables = layer.init(key, x_of(key))
-    calls.clear()
-    _, state = layer.apply(
-        variables, x_of(key), sow_weights=True, mutable=["intermediates"]
-    )
-    assert len(calls) == 2
-    assert jax.tree.leaves(state["intermediates"])[0].shape == (2, 4, 16, 16)
 
 
 def test_the_adapters_are_public():

@@ -79,38 +79,6 @@ def test_every_position_is_dropped_at_the_rate(key, size, block_size):
         assert_mean(dropped[:, border].mean(axis=1), rate)
 
 
-@pytest.mark.parametrize("volume", [1, 9, 49, 343])
-@pytest.mark.parametrize("rate", [0.001, *RATES, 0.99])
-def test_the_threshold_realises_the_rate_within_one_percent(rate, volume):
-    layout = jaxdrop._masks.layout_blocks(
-        (volume, 1),
-        block_size=volume,
-        num_spatial_dims=1,
-        channel_axis=-1,
-        shared_channels=False,
-        seeds="padded",
-        caller="test",
-    )
-    for given in (rate, jnp.float32(rate)):
-        keep = jaxdrop.masks.keep_probability(given)
-        survival, rare = jaxdrop._masks.seed_survival(keep, (volume, 1), layout)
-        steps = math.ceil(float(jnp.float32(survival)) * 2**23) / 2**23
-        if rare is not None and float(rare) < 2**-14:
-            steps = 1 - round(float(rare) * 2**32) / 2**32
-        assert abs((1 - steps**volume) / rate - 1) < 0.003
-
-
-@pytest.mark.parametrize("traced", [False, True])
-def test_seeds_that_23_bits_do_not_resolve_are_drawn(key, traced):
-    rare = 1.1e-7  # less than a step of 2**-23
-    keep = jnp.float32(1 - rare) if traced else 1 - rare
-    draw = jax.jit(
-        lambda rare: jaxdrop._masks.draw(key, (2**26,), keep=keep, rare=rare)
-    )
-    assert_count(int(jnp.sum(~draw(rare), dtype=jnp.int32)), 2**26, rare)
-    assert draw(0.0).all()
-
-
 def test_a_block_of_one_is_dropout(key):
     x = jax.random.normal(key, (3, 5, 6, 4))
     y = jaxdrop.drop_block(key, x, rate=0.3, block_size=1)

@@ -67,3 +67,12 @@ def test_rejects_ids_that_do_not_match(key):
         )
     with pytest.raises(TypeError, match="ids must be integers"):
         jaxdrop.embedding_dropout(key, jnp.ones((3, 8)), jnp.ones(3), rate=0.5)
+
+
+def test_ids_of_64_bits_do_not_wrap(key):
+    with jax.enable_x64(True):
+        ids = jnp.arange(64, dtype=jnp.int64)
+        drop = lambda ids: jaxdrop.embedding_dropout(key, jnp.ones(64), ids, rate=0.5)
+        low = drop(ids)
+        np.testing.assert_array_equal(low, drop(ids.astype(jnp.int32)))
+        assert (drop(ids + (1 << 32)) != low).any()

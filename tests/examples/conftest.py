@@ -6,7 +6,8 @@ from pathlib import Path
 import jax
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parents[1] / "examples")]
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -1,9 +1,7 @@
 """The comparison of regularizers: its methods, its training and its two evaluations."""
 
-import sys
 from dataclasses import replace
 
-import compare_regularizers
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -220,33 +218,3 @@ def test_scores_are_those_of_each_seed(images, states):
     assert float(scores.error[1]) == pytest.approx(1 - right.mean(), abs=1e-6)
     ece = metrics.expected_calibration_error(jnp.exp(log_probs), images.test.y)
     assert float(scores.ece[1]) == pytest.approx(float(ece), abs=1e-5)
-
-
-def test_missing_data_is_one_line_and_exit_code_2(monkeypatch, capsys):
-    monkeypatch.delenv("JAXDROP_DATA", raising=False)
-    monkeypatch.setattr(sys, "argv", ["compare_regularizers.py", "--dataset", "mnist"])
-    with pytest.raises(SystemExit) as caught:
-        compare_regularizers.main()
-    assert caught.value.code == 2
-    message = capsys.readouterr().err
-    assert message.count("\n") == 1 and message.startswith("mnist needs local files")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("--study", "rate", "--methods", "none"), "leave --methods out"),
-        (("--study", "size", "--methods", "dropout"), "leave --methods out"),
-        (("--study", "table9", "--methods", "none"), "leave --methods out"),
-        (("--study", "rate", "--strengths", "usual"), "not options of a --study"),
-        (("--strange", "letters"), "takes --dataset mnist"),
-        (("--methods", "nothing"), "invalid choice: 'nothing'"),
-    ],
-)
-def test_options_that_would_be_ignored_are_refused(
-    arguments, message, monkeypatch, capsys
-):
-    monkeypatch.setattr(sys, "argv", ["compare_regularizers.py", *arguments])
-    with pytest.raises(SystemExit) as caught:
-        compare_regularizers.main()
-    assert caught.value.code == 2 and message in capsys.readouterr().err

@@ -160,14 +160,6 @@ def test_tables_and_the_figure_show_all_runs(runs, whole):
     assert len(figure.axes[1].patches) == 8
 
 
-def test_several_processes_need_an_address(monkeypatch, capsys):
-    monkeypatch.delenv("JAX_COORDINATOR_ADDRESS", raising=False)
-    monkeypatch.setattr(sys, "argv", ["distributed.py", "--num-processes", "2"])
-    with pytest.raises(SystemExit):
-        distributed.main()
-    assert "the address of process 0" in capsys.readouterr().err
-
-
 def with_library(monkeypatch):
     """Lets the processes that are started find the library that is tested."""
     root = str(Path(distributed.__file__).parents[1])

@@ -1,7 +1,5 @@
 """Ensembles beside Monte-Carlo dropout: who answers, how that is judged, the report."""
 
-import io
-import json
 import sys
 
 import compare_regularizers
@@ -9,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from rich.console import Console
+from reading import content_of, printed
 
 from comparison import ensemble_report, ensembles
 from comparison.ensembles import ENSEMBLE, MC_AS_LONG, MEMBERS, Answers, Judged
@@ -41,10 +39,14 @@ FOUND = [
 
 
 def test_an_ensemble_answers_with_the_mean_of_its_members(monkeypatch):
-    logits = jax.random.normal(jax.random.key(0), (2, 3, 4, 10))
-    monkeypatch.setattr(ensembles, "weight_scaling", lambda state, x: state + x)
-    each = jax.nn.log_softmax(logits)
-    answers = ensembles._members.__wrapped__(each, 0.0)
+    logits = jax.random.normal(jax.random.key(0), (2, MEMBERS, 4, 10))
+    each = np.asarray(jax.nn.log_softmax(logits))
+    entropy = -(np.exp(each) * each).sum(-1)
+    one_pass = [part.reshape(2 * MEMBERS, *part.shape[2:]) for part in (each, entropy)]
+    monkeypatch.setattr(
+        ensembles.answers, "by_one_pass", lambda *_: Answers(*one_pass, one_pass[1])
+    )
+    answers = ensembles._members(None, None)
     probs = np.exp(each).mean(1)
     np.testing.assert_allclose(np.exp(answers.log_probs), probs, rtol=1e-5)
     entropy = -(probs * np.log(probs)).sum(-1)
@@ -76,9 +78,8 @@ def test_strange_images_have_the_pixels_of_the_test_images():
 
 
 def test_the_table_and_the_sentence_compare_at_the_same_compute():
-    console = Console(width=120, record=True, file=io.StringIO())
-    console.print(ensemble_report.table(FOUND, title="a title"))
-    lines = console.export_text().splitlines()
+    lines = printed(ensemble_report.table(FOUND, title="a title"), width=120)
+    lines = lines.splitlines()
     one = next(line for line in lines if line.strip().startswith("one network"))
     assert one.split()[-1] == "–" and "0.820±" in one
     said = ensemble_report.conclusion(FOUND)
@@ -113,7 +114,7 @@ def test_a_quick_study_of_ensembles_trains_five_times_as_long(
     folder = tmp_path / "ensemble-digits"
     written = {path.name for path in folder.iterdir()}
     assert written == {"ensemble.png", "results.csv", "results.json"}
-    ways = json.loads((folder / "results.json").read_text())["results"]["ways"]
+    ways = content_of(folder / "results.json")["results"]["ways"]
     at_once = {way["name"]: way for way in ways}
     assert len(at_once) == len(ways)
     assert at_once[ENSEMBLE]["trainings"] == at_once[MC_AS_LONG]["trainings"] == MEMBERS

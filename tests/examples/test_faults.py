@@ -15,8 +15,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from data import WriteError, replacing
 from parallel import records
+from study.files import WriteError, replacing
 
 FULL = Path("/dev/full")
 LIMIT = 4096

@@ -1,10 +1,5 @@
 """Regularizers of a residual network: their places, their rates, and the report."""
 
-import csv
-import io
-import json
-import sys
-
 import image_regularizers
 import jax
 import jax.numpy as jnp
@@ -12,6 +7,7 @@ import numpy as np
 import pytest
 from flax import nnx
 from jax import lax
+from reading import content_of, lines_of, rows_of
 from rich.console import Console
 from rich.measure import Measurement
 
@@ -217,13 +213,6 @@ def outcome(name, *, error, nll=0.5, strength=None):
     )
 
 
-def printed(table):
-    console = Console(width=120, record=True, file=io.StringIO())
-    console.print(table)
-    lines = [line.split() for line in console.export_text().splitlines()]
-    return [line for line in lines if line]
-
-
 OUTCOMES = [
     outcome("none", error=[0.10, 0.12, 0.11]),
     outcome("mixup", error=[0.02, 0.04, 0.03]),
@@ -233,7 +222,10 @@ OUTCOMES = [
 
 
 def test_the_table_has_gains_over_the_first_method_seed_by_seed():
-    rows = {line[0]: line[1:] for line in printed(report.scores(OUTCOMES, title="t"))}
+    rows = {
+        line[0]: line[1:]
+        for line in lines_of(report.scores(OUTCOMES, title="t"), width=120)
+    }
     assert rows["none"][1:4] == ["11.0±0.6", "–", "–"]
     assert rows["mixup"][2:4] == ["3.0±0.6", "8.0"]
     assert rows["DropBlock"][2:4] == ["31.3±0.9", "−20.3"]
@@ -270,7 +262,7 @@ def test_tuning_stars_the_lowest_loss_of_each_method():
         outcome("mixup", error=[0.1, 0.1], nll=0.4, strength=0.1),
         outcome("mixup", error=[0.1, 0.1], nll=0.3, strength=0.2),
     ]
-    lines = printed(report.tuning(tried, title="a title"))
+    lines = lines_of(report.tuning(tried, title="a title"), width=120)
     assert [line[1:3] for line in lines if line[0] == "mixup"] == [
         ["alpha", "0.1"],
         ["alpha", "0.2*"],
@@ -280,7 +272,7 @@ def test_tuning_stars_the_lowest_loss_of_each_method():
 def test_the_json_file_has_every_seed_and_the_gains(tmp_path):
     path = tmp_path / "results.json"
     report.write_json(path, OUTCOMES, title="a title", recipe={"epochs": 3})
-    kept = json.loads(path.read_text())
+    kept = content_of(path)
     none, mixup = kept["methods"][:2]
     assert none["gain"] is None and kept["test_images"] == 400
     assert mixup["gain"]["estimate"] == pytest.approx(0.08)
@@ -313,8 +305,7 @@ def test_early_dropout_drops_features_early_and_none_in_the_end(images):
 
 def test_the_file_has_a_row_for_each_method_strength_and_seed(tmp_path):
     report.write_csv(tmp_path / "a.csv", OUTCOMES)
-    with (tmp_path / "a.csv").open() as file:
-        rows = list(csv.DictReader(file))
+    rows = rows_of(tmp_path / "a.csv")
     assert len(rows) == 12
     assert rows[4]["method"] == "mixup" and rows[4]["seed"] == "1"
     assert float(rows[4]["test_error"]) == pytest.approx(0.04)
@@ -337,13 +328,3 @@ def test_figures_have_a_panel_for_each_method_and_mask(images):
     assert len(masks.axes) == 4 * 8
     spatial = [axes.get_title() for axes in masks.axes[8:12]]
     assert set(spatial) <= {"0 % dropped", "100 % dropped"}
-
-
-def test_missing_data_is_one_line_and_exit_code_2(monkeypatch, capsys):
-    monkeypatch.delenv("JAXDROP_DATA", raising=False)
-    monkeypatch.setattr(sys, "argv", ["image_regularizers.py", "--dataset", "mnist"])
-    with pytest.raises(SystemExit) as caught:
-        image_regularizers.main()
-    assert caught.value.code == 2
-    message = capsys.readouterr().err
-    assert message.count("\n") == 1 and message.startswith("mnist needs local files")

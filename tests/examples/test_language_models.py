@@ -1,8 +1,6 @@
 """The language models of characters: their networks, training, schedules, reports."""
 
-import csv
 import io
-import json
 from dataclasses import replace
 
 import char_rnn
@@ -12,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from reading import content_of, lines_of, rows_of
 from rich.console import Console
 from rich.measure import Measurement
 
@@ -20,8 +19,9 @@ from jaxdrop.nnx import Rate
 from text import report
 from text.recurrent import METHODS, StepDropoutCell, WeightDroppedLSTM
 from text.training import Curves, Recipe, Scores, Trainer
-from text.transformer import CharacterTransformer, Rates, write
+from text.transformer import CharacterTransformer, Rates
 from text.windows import one_pass, windows_at
+from text.writing import write
 
 METHOD = {method.key: method for method in METHODS}
 TINY = Recipe(rounds=2, steps=3, batch_size=8, length=6, context=2, learning_rate=1e-2)
@@ -298,10 +298,8 @@ def outcomes(names=("none", "dropout")):
 
 
 def test_the_table_has_means_standard_errors_and_the_step_of_the_best():
-    console = Console(width=100, record=True, file=io.StringIO())
-    console.print(report.table(outcomes(), title="a title", round_steps=10))
-    lines = console.export_text().splitlines()
-    row = next(line.split() for line in lines if line.startswith(" dropout"))
+    lines = lines_of(report.table(outcomes(), title="a title", round_steps=10))
+    row = next(line for line in lines if line[0] == "dropout")
     expected = ["3.05±0.05", "3.10±0.10", "3.50±0.10", "1.30", "25", "7"]
     assert row == ["dropout", *expected]
 
@@ -324,7 +322,7 @@ def test_the_verdict_is_of_the_parameters_that_are_asked_for():
 def test_the_json_file_has_every_seed(tmp_path):
     path = tmp_path / "results.json"
     report.write_json(path, outcomes(), title="a title", recipe={"rounds": 3})
-    none, dropout = json.loads(path.read_text())["methods"]
+    none, dropout = content_of(path)["methods"]
     assert (none["name"], dropout["name"]) == ("none", "dropout")
     assert dropout["best_test"] == pytest.approx([3.0, 3.2])
     assert dropout["best_validation"] == pytest.approx([3.0, 3.1])
@@ -342,7 +340,7 @@ def test_in_one_pass_no_target_is_seen_twice(key):
 
 def test_a_recipe_of_one_pass_has_as_many_steps_as_the_text(text):
     small = replace(char_transformer.RECIPE, length=6, batch_size=2)
-    recipe = char_transformer.of_one_pass(small, text, None)
+    recipe = char_transformer.of_one_pass(small, text, 4)
     windows, of_a_round = (len(text.train) - 1) // 6, 2 * recipe.rounds
     used = recipe.num_steps * recipe.batch_size
     assert recipe.one_pass and windows - of_a_round < used <= windows
@@ -371,14 +369,9 @@ def test_the_table_of_all_methods_fits_80_columns():
     assert Measurement.get(Console(), Console().options, measured).maximum <= 80
 
 
-def test_a_single_seed_has_no_standard_error():
-    assert report.with_error(np.array([2.5])) == "2.500"
-
-
 def test_the_file_has_a_row_for_each_method_and_seed(tmp_path):
     report.write_csv(tmp_path / "results.csv", outcomes())
-    with (tmp_path / "results.csv").open() as file:
-        rows = list(csv.DictReader(file))
+    rows = rows_of(tmp_path / "results.csv")
     assert [(row["method"], row["seed"]) for row in rows] == [
         ("none", "0"),
         ("none", "1"),

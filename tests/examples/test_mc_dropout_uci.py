@@ -1,14 +1,12 @@
 """Regression as Gal and Ghahramani had it: splits, training, scores and settings."""
 
-import io
-import json
 import sys
 
 import jax
 import mc_dropout_uci
 import numpy as np
 import pytest
-from rich.console import Console
+from reading import content_of, printed
 from scipy import stats
 
 from data import Regression
@@ -150,9 +148,7 @@ SCORES = Scores(*np.array([[3.0, 5.0], [2.0, 4.0], [-2.0, -1.0]]), None, None)
 
 def test_the_table_has_means_errors_medians_and_what_was_published():
     def lines(published):
-        console = Console(width=100, record=True, file=io.StringIO())
-        console.print(mc_dropout_uci.report(SCORES, published, "a title"))
-        return console.export_text()
+        return printed(mc_dropout_uci.report(SCORES, published, "a title"))
 
     found = lines(("3.5", "2.97 ± 0.19", "-2.46 ± 0.06"))
     rmse = next(line for line in found.splitlines() if "RMSE, MC" in line)
@@ -191,20 +187,6 @@ def test_published_scores_are_read_with_their_error_and_rounding():
     assert both == pytest.approx(3**-0.5)
 
 
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [(["--dataset", "yacht"], "uci/yacht needs"), (["--dataset", "mine"], "uci/mine")],
-)
-def test_missing_data_is_one_line_and_exit_code_2(given, message, monkeypatch, capsys):
-    monkeypatch.delenv("JAXDROP_DATA", raising=False)
-    monkeypatch.setattr(sys, "argv", ["mc_dropout_uci.py", *given])
-    with pytest.raises(SystemExit) as caught:
-        mc_dropout_uci.main()
-    assert caught.value.code == 2
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1 and message in error
-
-
 def test_a_precision_that_nobody_knows_is_asked_for(monkeypatch, capsys):
     monkeypatch.setattr(mc_dropout_uci, "load_regression", lambda *_: data())
     monkeypatch.setattr(sys, "argv", ["mc_dropout_uci.py", "--dataset", "mine"])
@@ -225,7 +207,7 @@ def test_a_small_run_writes_its_figure(tmp_path, monkeypatch, capsys):
     name = "mc_dropout_uci_yacht_2_epochs"
     written = {path.name for path in tmp_path.iterdir()}
     assert written == {f"{name}.png", f"{name}.json"}
-    kept = json.loads((tmp_path / f"{name}.json").read_text())
+    kept = content_of(tmp_path / f"{name}.json")
     assert kept["recipe"]["rate"] == SETTINGS["yacht"].rate
     assert kept["published"] == {} and kept["splits"] == 2
     mean = np.mean(kept["scores"]["log_likelihood"])

@@ -1,18 +1,15 @@
 """What samples know that one pass does not: answers, their scores and their figure."""
 
-import io
-import sys
-
 import jax
 import jax.numpy as jnp
 import mc_dropout_uncertainty as example
 import numpy as np
 import pytest
 from flax import nnx
-from rich.console import Console
+from reading import lines_of, printed
 
 import jaxdrop
-from data import load
+from data import Split, load
 from jaxdrop import mc, metrics
 from uncertainty.answers import COUNTS, by_one_pass, by_samples, errors_by_count
 from uncertainty.figures import MC_DROPOUT, WEIGHT_SCALING, draw
@@ -46,12 +43,6 @@ def answers(images, model, asked):
         WEIGHT_SCALING: (by_one_pass(model, asked.x), by_one_pass(model, strange)),
         MC_DROPOUT: tuple(by_samples(key, model, x, 9) for x in (asked.x, strange)),
     }
-
-
-def printed(table):
-    console = Console(width=100, record=True, file=io.StringIO())
-    console.print(table)
-    return console.export_text().splitlines()
 
 
 def test_training_learns_and_ends_in_evaluation(images, model, asked):
@@ -123,9 +114,9 @@ def test_strange_images_are_the_pixels_of_others_in_disorder(images):
 
 
 def test_the_table_has_what_the_metrics_say(answers, asked):
-    lines = printed(example.scores(answers, asked.y, "a title"))
+    lines = printed(example.scores(answers, asked.y, "a title")).splitlines()
     rows = {
-        name: next(line for line in lines if name in line).replace("│", " ").split()
+        name: next(line for line in lines if name in line).split()
         for name in (WEIGHT_SCALING, MC_DROPOUT)
     }
     for name, (known, strange) in answers.items():
@@ -141,8 +132,8 @@ def test_the_table_has_what_the_metrics_say(answers, asked):
 
 def test_a_smaller_tolerance_asks_for_more_samples(model, asked, monkeypatch):
     monkeypatch.setattr(example, "TOLERANCES", (0.1, 0.008))
-    lines = printed(example.tolerances(jax.random.key(0), model, asked.x, asked.y))
-    cells = [line.replace("│", " ").split() for line in lines if " yes " in line]
+    lines = lines_of(example.tolerances(jax.random.key(0), model, asked.x, asked.y))
+    cells = [line for line in lines if "yes" in line]
     assert [row[0] for row in cells] == ["0.1", "0.008"]
     assert int(cells[0][1]) < int(cells[1][1]) < 1024
     assert all(float(row[2]) <= float(row[0]) for row in cells)
@@ -155,13 +146,11 @@ def test_the_figure_has_four_panels(answers, asked):
     assert titles == ["Averaging samples", "Calibration", "Rejection", "Strange images"]
 
 
-def test_missing_data_is_one_line_and_exit_code_2(monkeypatch, capsys):
-    monkeypatch.delenv("JAXDROP_DATA", raising=False)
-    monkeypatch.setattr(
-        sys, "argv", ["mc_dropout_uncertainty.py", "--dataset", "mnist"]
+def test_fewer_images_than_a_batch_are_learned_all_the_same():
+    images = Split(np.ones((3, 4), np.float32), np.zeros(3, np.int32))
+    recipe = Recipe(
+        hidden=(4,), rates=(0.0, 0.0), batch_size=50, learning_rate=0.1, epochs=3
     )
-    with pytest.raises(SystemExit) as caught:
-        example.main()
-    assert caught.value.code == 2
-    message = capsys.readouterr().err
-    assert message.count("\n") == 1 and message.startswith("mnist needs local files")
+    logits = train(recipe, images, seed=0)(images.x)
+    untrained = Network((4, 4, 10), (0.0, 0.0), nnx.Rngs(0))(images.x)
+    assert (logits[:, 0] > untrained[:, 0]).all()

@@ -5,11 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import char_rnn
 import pytest
 
 from labelling.strategies import STRATEGIES
 from residual import methods as residual
-from text import recurrent
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,7 +19,7 @@ RUNS = {  # what is printed, and which files are written
         {"active_learning.csv", "label_efficiency.png", "first_asked.png"},
     ),
     "char_rnn": (
-        [method.name for method in recurrent.METHODS],
+        char_rnn.QUICK,
         {
             *("char_rnn.csv", "char_rnn.json"),
             *("char_rnn_curves.png", "char_rnn_scores.png"),

@@ -1,9 +1,6 @@
 """The studies: one program for all runs, a choice that does not see test images."""
 
-import csv
-import io
 import itertools
-import json
 import sys
 from dataclasses import replace
 
@@ -12,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from rich.console import Console
+from reading import content_of, lines_of, rows_of
 
 from comparison import conduct, sizes, studies, study_figures, study_report, sweep
 from comparison.evaluation import evaluate
@@ -232,10 +229,8 @@ def test_gains_pair_no_dropout_with_dropout():
 
 
 def test_the_table_of_sizes_has_gains_with_intervals():
-    console = Console(width=120, record=True, file=io.StringIO())
-    console.print(study_report.size_table(measured_sizes(), title="a title"))
-    lines = [line.split() for line in console.export_text().splitlines()]
-    row = next(line for line in lines if line and line[0] == "100")
+    table = study_report.size_table(measured_sizes(), title="a title")
+    row = next(line for line in lines_of(table, width=120) if line[0] == "100")
     assert row[1:5] == ["20.33±0.33", "0.5", "10.33±0.33", "10.0"]
     assert row[-3:] == ["30", "/", "30"]
     record = study_report.size_record(measured_sizes()[0])
@@ -254,11 +249,6 @@ def run(monkeypatch, tmp_path, *arguments):
     arguments = ["compare_regularizers.py", *arguments, "--output", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", arguments)
     compare_regularizers.main()
-
-
-def read_csv(path):
-    with path.open() as file:
-        return list(csv.DictReader(file))
 
 
 @pytest.mark.slow
@@ -280,8 +270,8 @@ def test_a_quick_study_of_strengths_writes_every_number(monkeypatch, tmp_path, c
         "learning_curves.png",
         "reliability_diagrams.png",
     }
-    content = json.loads((folder / "results.json").read_text())
-    rows = read_csv(folder / "results.csv")
+    content = content_of(folder / "results.json")
+    rows = rows_of(folder / "results.csv")
     assert content["study"] == "strengths" and content["recipe"]["epochs"] == 2
     assert [record["method"] for record in content["results"]] == [
         "none",
@@ -316,8 +306,8 @@ def test_a_quick_study_of_rates_and_of_sizes(
     folder = tmp_path / f"{study}-digits"
     names = {f"{study}.png", "results.csv", "results.json"}
     assert {path.name for path in folder.iterdir()} == names
-    rows = read_csv(folder / "results.csv")
-    content = json.loads((folder / "results.json").read_text())
+    rows = rows_of(folder / "results.csv")
+    content = content_of(folder / "results.json")
     assert len(rows) == number
     if study == "rate":
         errors = np.ravel(content["results"]["errors"]["test"])
@@ -340,11 +330,3 @@ def test_table_9_has_settings_for_both_data_sets_and_known_fields():
     for method in (*studies.table_9(), *ALL_METHODS):
         strength = {name: values[0] for name, values in method.grid.items()}
         assert method.at(strength, (0.1, 0.2)).name == method.name
-
-
-def test_a_data_set_without_a_setting_is_an_error_that_names_the_others(
-    monkeypatch, tmp_path, capsys
-):
-    with pytest.raises(SystemExit):
-        run(monkeypatch, tmp_path, "--study", "rate", "--dataset", "notmnist")
-    assert "--study rate takes digits or mnist." in capsys.readouterr().err

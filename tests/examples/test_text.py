@@ -1,10 +1,7 @@
 """A text in parts, and windows of it: nothing is lost, and nothing counts twice."""
 
 import itertools
-import sys
 
-import char_rnn
-import char_transformer
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -89,16 +86,6 @@ def test_bytes_that_are_no_text_are_refused_with_their_place(tmp_path):
     path.write_bytes(b"good" * 1000 + b"\xff")
     with pytest.raises(DataError, match=r"a\.txt is not UTF-8 \(byte 4000\)"):
         load_text(path)
-
-
-@pytest.mark.parametrize("script", [char_rnn, char_transformer])
-def test_a_missing_text_is_one_line_and_exit_code_2(script, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["script", "--text", "nowhere/no.txt"])
-    with pytest.raises(SystemExit) as caught:
-        script.main()
-    assert caught.value.code == 2
-    message = capsys.readouterr().err
-    assert message.count("\n") == 1 and message.startswith("nowhere/no.txt cannot be")
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,11 @@
 """The verdicts of the comparison, its tables, its file, and its choice of strengths."""
 
-import csv
-import io
-import json
 from dataclasses import replace
 
 import jax
 import numpy as np
 import pytest
+from reading import content_of, printed, rows_of
 from rich.console import Console
 from rich.measure import Measurement
 from sklearn.metrics import roc_auc_score
@@ -97,13 +95,6 @@ def outcomes(seeds=5):
         outcome_of("dropout", 0.0, seed=2, ways=BOTH, seeds=seeds),
         outcome_of("weight-decay", 0.4, seed=3, seeds=seeds),
     ]
-
-
-def printed(*tables):
-    console = Console(width=100, record=True, file=io.StringIO())
-    for table in tables:
-        console.print(table)
-    return console.export_text()
 
 
 def judged(found):
@@ -236,7 +227,7 @@ def test_the_file_of_gains_has_every_number(tmp_path):
         conclusion="c",
         about={"seeds": 5},
     )
-    content = json.loads((tmp_path / "gains.json").read_text())
+    content = content_of(tmp_path / "gains.json")
     assert (content["baseline"], content["seeds"]) == ("none", 5)
     none, _, dropout, _ = content["methods"]
     assert "gain" not in none["weight scaling"]["error"]
@@ -332,8 +323,7 @@ def test_a_searched_strength_gives_what_it_gives_alone(images):
 
 def test_the_file_has_a_row_for_each_method_prediction_and_seed(tmp_path):
     report.write_csv(tmp_path / "results.csv", outcomes(seeds=2)[::2])
-    with (tmp_path / "results.csv").open() as file:
-        rows = list(csv.DictReader(file))
+    rows = rows_of(tmp_path / "results.csv")
     assert [(row["method"], row["prediction"], row["seed"]) for row in rows] == [
         ("none", "weight scaling", "0"),
         ("none", "weight scaling", "1"),

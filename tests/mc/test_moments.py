@@ -37,50 +37,6 @@ def test_a_small_variance_about_a_large_mean_is_not_lost(way, reduce):
     )
 
 
-def test_low_precision_is_accumulated_in_float32(reduce):
-    samples = jnp.ones((1000, 2), jnp.bfloat16)  # a bfloat16 sum stops growing at 256
-    reducer = mc.moments()
-    stats = reduce(reducer, samples, chunks=10)[0]
-    assert stats["mean"].dtype == jnp.float32
-    np.testing.assert_array_equal(stats["mean"], 1)
-    counted = reduce(reducer, np.arange(4))[0]
-    assert counted["mean"] == 1.5
-
-
-def test_float64_stays_float64(reduce):
-    with jax.enable_x64(True):
-        samples = np.random.default_rng(0).normal(size=(9, 1, 2))
-        for reducer in (
-            mc.covariance(),
-            mc.categorical(),
-            mc.votes(),
-            mc.gaussian_mixture(noise=1.0, targets=samples[0]),
-            mc.quantiles(capacity=4),
-        ):
-            split = lambda x, r=reducer: reduce(r, x, chunks=3, parts=2)[0]
-            found = jax.eval_shape(split, samples)
-            expected = {"int32", "float32"} if "mode" in found else {"float64"}
-            assert {str(x.dtype) for x in jax.tree.leaves(found)} == expected
-        stats, _ = reduce(mc.moments(), samples, chunks=3)
-        np.testing.assert_allclose(stats["var"], samples.var(0, ddof=1), rtol=1e-12)
-
-
-def test_complex_outputs_are_refused(reduce):
-    with pytest.raises(TypeError, match="real outputs, got complex64"):
-        reduce(mc.moments(), np.ones((3, 2), np.complex64))
-
-
-@pytest.mark.parametrize("of", ["loc", lambda out: out["loc"]])
-def test_a_part_of_the_outputs_is_named(of, reduce):
-    samples = {"loc": np.arange(6.0).reshape(3, 2), "aux": np.ones((3, 1))}
-    reducer = mc.moments(of=of)
-    stats = reduce(reducer, samples)[0]
-    np.testing.assert_allclose(stats["mean"], [2.0, 3.0])
-    pair = (samples["loc"], samples["aux"])
-    reducer = mc.moments(of=0)
-    assert reduce(reducer, pair)[0]["mean"].shape == (2,)
-
-
 @pytest.mark.parametrize("way, num_axes", list(zip(WAYS, [0, 1, 2, None], strict=True)))
 def test_covariance_is_that_of_the_stack(way, num_axes, reduce):
     samples = np.random.default_rng(0).normal(5, 1, (25, 3, 2)).astype(np.float32)

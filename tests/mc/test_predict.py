@@ -1,6 +1,5 @@
 """Prediction: the same samples whatever way they are drawn, and honest statistics."""
 
-import dataclasses
 import functools
 
 import jax
@@ -8,36 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from chance import assert_mean, assert_uncorrelated
+from chance import assert_mean
 from jaxdrop import mc
 
 KEPT = {"keep_samples": True}
-
-
-@pytest.mark.parametrize("chunk_size", [1, 5, 64])
-def test_samples_do_not_depend_on_the_chunk_size(chunk_size, net, key):
-    predict = jax.jit(
-        lambda key, params, x: mc.predict(
-            net.apply, key, params, x, num_samples=13, chunk_size=chunk_size, **KEPT
-        )
-    )
-    result = predict(key, net.params, net.x)
-    expected = net.samples(key, 13)
-    np.testing.assert_array_equal(result.samples, expected)
-    wide = expected.astype(np.float64)
-    np.testing.assert_allclose(result.stats["mean"], wide.mean(0), atol=1e-6, rtol=1e-6)
-    np.testing.assert_allclose(result.stats["var"], wide.var(0, ddof=1), rtol=2e-6)
-    error = wide.std(0, ddof=1) / np.sqrt(13)
-    np.testing.assert_allclose(result.stderr["mean"], error, rtol=2e-6)
-    assert result.count == result.state.count == 13
-    assert result.converged is None
-
-
-def test_eager_calls_and_raw_keys_give_the_same_samples(net, key):
-    expected = net.samples(key, 3)
-    for given in (key, jax.random.key_data(key), np.asarray(jax.random.key_data(key))):
-        result = mc.predict(net.apply, given, net.params, net.x, num_samples=3, **KEPT)
-        np.testing.assert_array_equal(result.samples, expected)
 
 
 def test_samples_are_only_kept_on_request(net, key):
@@ -142,20 +115,6 @@ def test_states_may_be_merged_in_either_order(name):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
-def test_states_of_other_keys_are_merged_by_the_reducer(net, key):
-    reducer = mc.moments()
-    predict = lambda key, n: mc.predict(
-        net.apply, key, net.params, net.x, num_samples=n, reducers=reducer
-    )
-    other = jax.random.fold_in(key, 10**6)
-    a, b = predict(key, 9).state.sums, predict(other, 4).state.sums
-    both = np.concatenate([net.samples(key, 9), net.samples(other, 4)])
-    for merged in (reducer.merge(a, b), reducer.merge(b, a)):
-        stats = reducer.finalize(merged)
-        np.testing.assert_allclose(stats["mean"], both.mean(0), atol=1e-6)
-        np.testing.assert_allclose(stats["var"], both.var(0, ddof=1), rtol=1e-5)
-
-
 def test_a_state_of_something_else_is_refused(net, key):
     state = mc.predict(net.apply, key, net.params, net.x, num_samples=2).state
     with pytest.raises(ValueError, match="state is of other reducers or outputs"):
@@ -177,18 +136,6 @@ def test_a_state_of_something_else_is_refused(net, key):
             state=state,
             reducers="classification",
         )
-
-
-def test_a_function_without_chance_is_an_error(net, key):
-    for silent in (
-        lambda key, x: x,
-        lambda key, x: (jax.random.normal(key), x)[1],
-        jax.jit(lambda key, x: jnp.where(jnp.zeros(x.shape, bool), x, 2 * x)),
-    ):
-        with pytest.raises(ValueError, match=r"mc\.predict: no output depends on the"):
-            mc.predict(silent, key, net.x, num_samples=2)
-    with pytest.raises(ValueError, match=r"mc\.samples: no output depends on the key"):
-        mc.samples(lambda key, x: x, key, net.x, num_samples=2)
 
 
 def test_a_rate_that_is_traced_and_zero_gives_no_variance(net, key):
@@ -253,27 +200,6 @@ def test_outputs_keep_their_tree(net, key):
     assert stats["sum"]["var"][0].shape == ()
 
 
-def test_a_reducer_of_ones_own_needs_five_functions(net, key):
-    def update(state, outputs, valid):
-        kept = jnp.where(valid[:, None, None], outputs, -jnp.inf)
-        return jnp.maximum(state, kept.max(0))
-
-    largest = mc.Reducer(
-        init=lambda outputs: jnp.full(outputs.shape, -jnp.inf, outputs.dtype),
-        update=update,
-        merge=jnp.maximum,
-        finalize=lambda state: {"max": state},
-        stderr=lambda state: {},
-    )
-    run = lambda **kw: mc.predict(
-        net.apply, key, net.params, net.x, num_samples=7, chunk_size=3, **kw
-    )
-    expected = net.samples(key, 7).max(0)
-    np.testing.assert_array_equal(run(reducers=largest).stats["max"], expected)
-    both = run(reducers={"own": largest, "mean": mc.moments()}).stats
-    np.testing.assert_array_equal(both["own"]["max"], expected)
-
-
 def test_presets_choose_reducers(net, key):
     run = lambda fn, name: (
         mc.predict(fn, key, net.params, net.x, num_samples=3, reducers=name).stats
@@ -284,40 +210,6 @@ def test_presets_choose_reducers(net, key):
     assert "aleatoric" in run(pair, "regression")
     with pytest.raises(ValueError, match=r"reducers must be one of .*got 'bald'"):
         run(net.apply, "bald")
-
-
-def test_what_is_no_array_is_passed_on_as_it_is(net, key):
-    def apply(key, options, x):
-        assert options == {"training": True, "depth": 2, "name": "net", "act": None}
-        return net.apply(key, net.params, x)
-
-    options = {"training": True, "depth": 2, "name": "net", "act": None}
-    for draws in ("independent", "shared"):
-        result = mc.predict(apply, key, options, net.x, num_samples=2, draws=draws)
-        assert result.stats["mean"].shape == (6, 4)
-
-
-@pytest.mark.parametrize(
-    "impl", ["rbg", pytest.param("unsafe_rbg", marks=pytest.mark.slow)]
-)
-def test_keys_that_change_when_batched_give_the_same_samples_in_chunks(impl, net):
-    key = jax.random.key(0, impl=impl)
-    run = lambda chunk: mc.predict(
-        net.apply, key, net.params, net.x, num_samples=4, chunk_size=chunk, **KEPT
-    )
-    np.testing.assert_array_equal(run(4).samples, run(1).samples)
-
-
-def test_batched_keys_of_rbg_have_the_moments_of_dropout():
-    """In chunks too, where such keys would draw other bits, and perhaps the same."""
-    key, x = jax.random.key(0, impl="rbg"), jnp.linspace(0.5, 2.0, 6)
-    drop = lambda key, x: jnp.where(jax.random.bernoulli(key, 0.7, x.shape), x / 0.7, 0)
-    run = jax.jit(lambda: mc.samples(drop, key, x, num_samples=4000, chunk_size=8))
-    drawn = np.asarray(run())
-    assert_mean(drawn, x)
-    assert_mean((drawn - np.asarray(x)) ** 2, np.asarray(x) ** 2 * 0.3 / 0.7)
-    assert_uncorrelated(drawn[:-1, 0], drawn[1:, 0])
-    assert_uncorrelated(drawn[:-8, 0], drawn[8:, 0])  # places in a chunk
 
 
 @pytest.mark.parametrize("tol, chunk_size", [(0.6, 1), (0.3, 7)])
@@ -424,22 +316,6 @@ def test_gradients_are_those_of_the_stacked_samples(net, key):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-4)
 
 
-def test_a_tolerance_has_forward_gradients_and_says_that_it_has_no_others(net, key):
-    def mean(params):
-        return (
-            mc.predict(net.apply, key, params, net.x, num_samples=32, tol=0.5)
-            .stats["mean"]
-            .sum()
-        )
-
-    value, slope = jax.jvp(mean, (net.params,), (net.params,))
-    assert slope == pytest.approx(
-        2 * float(value), rel=1e-4
-    )  # bilinear but for the kinks
-    with pytest.raises(ValueError, match=r"tol= has no reverse-mode gradient"):
-        jax.grad(mean)(net.params)
-
-
 def test_a_tolerance_may_be_mapped_over(net, key):
     def count(tol):
         return mc.predict(
@@ -512,25 +388,3 @@ def test_a_tolerance_that_cannot_be_reached_is_named(tol, net, key):
 def test_what_is_said_of_a_missing_key_can_be_done(net):
     with pytest.raises(ValueError, match=r"needs a PRNG key: pass one.*\(0\)\.$"):
         mc.predict(net.apply, None, net.params, net.x, num_samples=4)
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass
-class Outputs:
-    """What a network of two heads returns."""
-
-    logits: jax.Array
-    features: jax.Array
-
-
-def test_a_part_of_a_dataclass_is_named_by_its_attribute(net, key):
-    both = lambda key, params, x: Outputs(net.apply(key, params, x), x)
-    run = lambda apply, **kw: mc.predict(
-        apply, key, net.params, net.x, num_samples=5, reducers=mc.categorical(**kw)
-    )
-    for ours, theirs in zip(
-        jax.tree.leaves(run(both, of="logits").stats),
-        jax.tree.leaves(run(net.apply).stats),
-        strict=True,
-    ):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)

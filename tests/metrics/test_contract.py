@@ -1,7 +1,6 @@
 """What every metric promises, one row per metric and one test per promise."""
 
 import inspect
-from decimal import Decimal
 from functools import partial
 
 import jax
@@ -44,10 +43,6 @@ def sampled(rng, n):
 def interval(rng, n):
     lower, width, targets = rng.normal(size=(3, n)).astype(np.float32)
     return lower, lower + np.abs(width), targets
-
-
-def widths(rng, n):
-    return interval(rng, n)[:2]
 
 
 def spreads(rng, n):
@@ -160,7 +155,6 @@ ROWS = [
 ]
 METRICS = {names: row for names, *row in ROWS}
 for_every_metric = pytest.mark.parametrize("name", METRICS)
-
 COMPILED = {name: jax.jit(metric) for name, (metric, _, _) in METRICS.items()}
 
 
@@ -294,78 +288,3 @@ def test_weights_have_the_shape_of_the_batch(name):
     for other in (weights[:, None], weights[None], weights[1:], np.float32(1)):
         with pytest.raises(ValueError, match=r"weights must .* shape .*\(24,\), got"):
             jax.eval_shape(partial(metric, weights=other), *data)
-
-
-@pytest.mark.parametrize("value", [None, "abc", ["a", "b"], np.array(["a"])])
-def test_what_is_no_array_of_numbers_is_named(value):
-    scores, labels = np.float32([0.2, 0.7]), np.array([0, 1])
-    probs = np.stack([scores, 1 - scores], -1)
-    refused = lambda name: pytest.raises(
-        TypeError, match=rf"^{name} must be an array of numbers, got "
-    )
-    with refused("probs"):
-        metrics.expected_calibration_error(value, labels)
-    with refused("labels"):
-        metrics.classwise_calibration_error(probs, value)
-    with refused("scores"):
-        metrics.auroc(value, labels)
-    with refused("labels"):
-        metrics.fpr_at_tpr(scores, value)
-    with refused("samples"):
-        metrics.crps_samples(value, labels)
-    with refused("lower"):
-        metrics.winkler_score(value, scores, scores, alpha=0.5)
-    if value is not None:
-        with refused("weights"):
-            metrics.brier_score(probs, labels, weights=value)
-        with refused("weights"):
-            metrics.pinball_loss(scores, scores, level=0.5, weights=value)
-
-
-def test_static_arguments_are_python_values():
-    probs, labels = classified(np.random.default_rng(0), N)
-    for num_bins in (jnp.int32(10), np.array(10), [10]):
-        with pytest.raises(TypeError, match=r"num_bins is static.* Python .*, got"):
-            metrics.expected_calibration_error(probs, labels, num_bins=num_bins)
-    with pytest.raises(TypeError, match=r"adaptive .*, got .*True"):
-        metrics.classwise_calibration_error(probs, labels, adaptive=jnp.array(True))
-    with pytest.raises(TypeError, match=r"axis is static.*, got .*0"):
-        metrics.crps_samples(probs, labels, axis=jnp.int32(0))
-    with pytest.raises(TypeError, match=r"num_bins is static.*, got .*JitTracer"):
-        jax.jit(
-            lambda n: metrics.expected_calibration_error(probs, labels, num_bins=n)
-        )(10)
-
-
-def test_lists_of_numbers_are_arrays():
-    assert metrics.auroc([0.2, 0.7], [0, 1]) == 1
-    assert metrics.brier_score([[1.0, 0.0]], [0], weights=[2.0]) == 0
-
-
-@pytest.mark.parametrize("unit", [2.0**127, 2.0**60, 1.0, 2.0**-60, 2.0**-120])
-def test_the_unit_of_weights_does_not_matter(unit):
-    """Likelihood ratios, which are weights of importance, are of any size."""
-    share = jnp.array([1.0, 0.5, 1.0, 1.0, 0.25], jnp.float32)
-    labels = jnp.array([0, 1, 0, 1, 0])
-    logits = jnp.array([[9.0, 0.0]] * 5)
-    probs = jnp.array([[0.6, 0.4]] * 5)
-    rows = [
-        (metrics.debiased_calibration_error, probs, labels),
-        (metrics.temperature_scaling, logits, labels),
-        (metrics.negative_log_likelihood, logits, labels),
-        (metrics.brier_score, probs, labels),
-        (metrics.interval_width, labels, labels + 2),
-    ]
-    for metric, *data in rows:
-        expected = metric(*data, weights=share)
-        assert np.isfinite(expected)
-        np.testing.assert_allclose(
-            metric(*data, weights=share * unit), expected, rtol=1e-6
-        )
-
-
-def test_levels_may_be_decimals():
-    half = Decimal("0.5")
-    for level in (half, 0.5):
-        score = metrics.winkler_score(0.0, 1.0, jnp.array([0.5, 1.5]), alpha=level)
-        assert score == 2

@@ -1,4 +1,4 @@
-"""A cell that is not one of Flax, and data for cells."""
+"""Cells that are not those of Flax, and data for cells."""
 
 import jax
 import jax.numpy as jnp
@@ -30,3 +30,12 @@ class StateFirst(nnx.RNNCellBase):
         return (h, c), h
 
     num_feature_axes = 1
+
+
+class Forgetful(nnx.GRUCell):
+    """A step that calls another one, and not all of its own layers."""
+
+    def __call__(self, carry, inputs):
+        """One step."""
+        h = jnp.tanh(self.dense_h.__call__(carry)[..., : carry.shape[-1]])
+        return h, h

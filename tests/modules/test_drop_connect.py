@@ -80,10 +80,3 @@ def test_without_bias_and_in_low_precision(framework, x, key):
     assert bias is None
     assert run(x, False, key).dtype == jnp.bfloat16
     assert kernel.dtype == jnp.float32
-
-
-def test_a_layer_needs_rngs_for_its_parameters():
-    with pytest.raises(TypeError, match="rngs must be"):
-        jaxdrop.nnx.DropConnectLinear(6, 4, 0.3)
-    with pytest.raises(ValueError, match="rate is the probability"):
-        jaxdrop.linen.DropConnectDense(4, 1.3)

@@ -1,7 +1,5 @@
 """Knobs and names: every way to set them works, or the error says what does."""
 
-import inspect
-
 import jax
 import jax.numpy as jnp
 import ml_dtypes
@@ -11,61 +9,9 @@ from flax import linen as nn
 from flax import nnx
 
 import jaxdrop
-import specimens
 
 X = jnp.ones((4, 6))
 PRICES = {"weight_regularizer": 1e-3, "dropout_regularizer": 1e-2}
-
-
-def by_pure_dict(module, number):
-    state = nnx.state(module)
-    nnx.replace_by_pure_dict(state, {"rate": number})
-    nnx.update(module, state)
-
-
-WAYS = {
-    "index": lambda module, number: module.rate.__setitem__(..., number),
-    "set_value": lambda module, number: module.rate.set_value(number),
-    "value": lambda module, number: setattr(module.rate, "value", number),
-    "raw": lambda module, number: module.rate.set_raw_value(number),
-    "update": lambda module, number: nnx.update(module, nnx.State({"rate": number})),
-    "pure dict": by_pure_dict,
-}
-RATED = {
-    "Dropout": lambda rate: jaxdrop.nnx.Dropout(rate),
-    "StochasticDepth": lambda rate: jaxdrop.nnx.StochasticDepth(rate),
-    "DropConnectLinear": lambda rate: jaxdrop.nnx.DropConnectLinear(
-        6, 5, rate, rngs=nnx.Rngs(0)
-    ),
-}
-
-
-@pytest.mark.filterwarnings("ignore:'.value' setter:DeprecationWarning")
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("variable", [jaxdrop.nnx.Rate, nnx.Variable])
-def test_a_shared_rate_is_set_in_any_way(way, variable):
-    if variable is nnx.Variable and way == "index":
-        pytest.skip("a variable that holds a number has no entries to set")
-    key = jax.random.key(0)
-    for name, make in RATED.items():
-        start = 0.5 if variable is jaxdrop.nnx.Rate else jnp.float32(0.5)
-        module = make(variable(start))
-        WAYS[way](module, 0.25)
-        fixed = make(0.25)
-        expected = fixed(X, rngs=key)
-        np.testing.assert_allclose(module(X, rngs=key), expected, rtol=1e-6)
-        compiled = nnx.jit(lambda m, k: m(X, rngs=k))(module, key)
-        np.testing.assert_allclose(compiled, expected, rtol=1e-5, err_msg=name)
-
-
-@pytest.mark.filterwarnings("ignore:'.value' setter:DeprecationWarning")
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("number", [1.5, -0.25, float("nan")])
-def test_a_number_that_is_no_probability_is_refused(way, number):
-    module = jaxdrop.nnx.Dropout(jaxdrop.nnx.Rate(0.5))
-    with pytest.raises(ValueError, match=r"rate is the probability .* got"):
-        WAYS[way](module, number)
-        module(X, rngs=jax.random.key(0))
 
 
 def test_the_rates_of_cells_are_set_in_any_way():
@@ -82,27 +28,6 @@ def test_the_rates_of_cells_are_set_in_any_way():
     cell.state_rate.set_raw_value(2.0)
     with pytest.raises(ValueError, match=r"VariationalCell: \w+_rate .* got 2"):
         nnx.RNN(cell)(x, rngs=key)
-
-
-def test_other_knobs_may_be_variables_that_hold_numbers():
-    make = lambda price, temperature: jaxdrop.nnx.ConcreteDropout(
-        nnx.Linear(6, 5, rngs=nnx.Rngs(0)),
-        weight_regularizer=price,
-        dropout_regularizer=price,
-        temperature=temperature,
-    )
-    fixed, key = make(2e-3, 0.2), jax.random.key(0)
-    for number in (2e-3, np.float32(2e-3)):
-        knob = nnx.Variable(jnp.float32(1.0))
-        module = make(knob, nnx.Variable(0.2))
-        nnx.update(module, nnx.State({"weight_regularizer": number}))
-        np.testing.assert_allclose(module.penalty(), fixed.penalty(), rtol=1e-5)
-        np.testing.assert_allclose(module(X, rngs=key), fixed(X, rngs=key), rtol=1e-5)
-    layer = jaxdrop.nnx.VariationalLinear(
-        6, 5, threshold=nnx.Variable(-30.0), rngs=nnx.Rngs(0)
-    )
-    assert layer.sparsity() == 1
-    assert not layer(X, deterministic=True).any()
 
 
 @pytest.mark.parametrize("kind", [ml_dtypes.bfloat16, np.float16, np.float64])
@@ -140,115 +65,6 @@ def test_static_knobs_may_be_lists_and_integer_arrays():
     assert shared.broadcast_dims == (0,)
     concrete = jaxdrop.nnx.ConcreteDropout(len, **PRICES, broadcast_dims=[1])
     assert concrete.broadcast_dims == (1,)
-
-
-CELLS = {"RecurrentDropoutLSTMCell", "VariationalCell", "ZoneoutCell"}
-"""Specimens inside nnx.RNN, of which Flax itself cannot make a table."""
-
-
-@pytest.mark.parametrize("name", sorted(specimens.NNX.keys() - CELLS))
-@pytest.mark.parametrize("deterministic", [True, False])
-def test_a_table_of_a_module_can_be_made(name, deterministic):
-    specimen = specimens.NNX[name]
-    module = specimen.make(deterministic=deterministic, rngs=nnx.Rngs(0))
-    table = nnx.tabulate(module, *specimen.data)
-    assert type(module).__name__ in table
-
-
-def test_a_table_of_a_module_of_ones_own_can_be_made():
-    class Halve(jaxdrop.nnx.DropoutModule):
-        def _regularize(self, key, x, rate, deterministic):
-            return x if deterministic else x / 2
-
-    module = Halve(0.5, deterministic=True)
-    assert "Halve" in nnx.tabulate(module, X)
-    assert module(X) is X
-    assert (module(X, deterministic=False, rngs=jax.random.key(0)) == 0.5).all()
-
-
-def test_signatures_show_every_keyword():
-    for name in jaxdrop.nnx.__all__:
-        cls = getattr(jaxdrop.nnx, name)
-        if not inspect.isclass(cls) or not issubclass(
-            cls, jaxdrop.nnx.StochasticModule
-        ):
-            continue
-        parameters = inspect.signature(cls).parameters
-        assert {"deterministic", "rng_collection", "rngs"} <= set(parameters), name
-        assert not any(p.kind is p.VAR_KEYWORD for p in parameters.values()), name
-    conv = inspect.signature(jaxdrop.nnx.DropConnectConv).parameters
-    assert conv["padding"].default == "SAME" and conv["use_bias"].default is True
-
-
-@pytest.mark.parametrize(
-    "make, message",
-    [
-        (lambda: jaxdrop.nnx.Dropout(p=0.5), "does not take 'p'.*rate="),
-        (
-            lambda: jaxdrop.linen.Dropout(keep_prob=0.5),
-            "keep_prob.*rate=.*1 - keep",
-        ),
-        (lambda: jaxdrop.nnx.DropBlock(0.1, training=True), "deterministic="),
-        (lambda: jaxdrop.linen.SpatialDropout(0.1, train=True), "deterministic="),
-        (lambda: jaxdrop.nnx.DropBlock(0.1, block_sze=3), "block_sze; .*block_size"),
-        (lambda: jaxdrop.nnx.Dropout(nnx.Rngs(0)), r"rate must be a number.*rngs=nnx"),
-        (
-            lambda: jaxdrop.nnx.ZoneoutCell(None, state_rate=nnx.Rngs(0)),
-            "state_rate must be a number, got Rngs",
-        ),
-    ],
-)
-def test_keywords_of_other_libraries_are_answered(make, message):
-    with pytest.raises(TypeError, match=message):
-        make()
-
-
-def test_a_subclass_may_have_any_keyword():
-    class Mine(jaxdrop.nnx.Dropout):
-        def __init__(self, p, **mode):
-            super().__init__(p, **mode)
-
-    assert Mine(p=0.5, deterministic=True).rate == 0.5
-
-
-@pytest.mark.parametrize(
-    "package, name, answer",
-    [
-        (jaxdrop, "DropPath", "jaxdrop.stochastic_depth"),
-        (jaxdrop, "Dropout", "jaxdrop.dropout, and modules are in jaxdrop.nnx"),
-        (jaxdrop, "label_smoothing", "jaxdrop.penalties.smoothed_cross_entropy"),
-        (jaxdrop.nnx, "DropPath", "jaxdrop.nnx.StochasticDepth"),
-        (jaxdrop.nnx, "Dropout2d", "jaxdrop.nnx.SpatialDropout"),
-        (jaxdrop.nnx, "L0Dense", "jaxdrop.nnx.L0Linear"),
-        (jaxdrop.nnx, "MixUp", "jaxdrop.inputs.mixup"),
-        (jaxdrop.linen, "drop_path", "jaxdrop.linen.StochasticDepth"),
-        (jaxdrop.linen, "DropConnect", "jaxdrop.linen.DropConnectDense"),
-        (jaxdrop.linen, "VariationalLinear", "jaxdrop.linen.VariationalDense"),
-    ],
-)
-def test_names_of_other_libraries_are_answered(package, name, answer):
-    with pytest.raises(AttributeError, match=f"{name} is {answer}"):
-        getattr(package, name)
-
-
-def test_every_answer_is_a_name_that_exists():
-    from jaxdrop import _names
-
-    for function, module in _names._BY_OTHERS.values():
-        found = jaxdrop
-        for part in function.split(" ")[0].split("."):
-            found = getattr(found, part)
-        if module:
-            assert hasattr(jaxdrop.nnx, module)
-            assert hasattr(jaxdrop.linen, _names._IN_LINEN.get(module, module))
-    with pytest.raises(AttributeError, match=r"has no attribute 'unheard_of'$"):
-        jaxdrop.nnx.unheard_of  # noqa: B018
-
-
-def test_packages_list_what_they_export():
-    for package in (jaxdrop.nnx, jaxdrop.linen):
-        assert len(set(package.__all__)) == len(package.__all__)
-        assert all(f"``{name}``: " in package.__doc__ for name in package.__all__)
 
 
 def test_tokens_alone_go_through_a_sequence_of_layers(key):

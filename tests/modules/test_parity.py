@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
+from flax import linen, nnx
 
 import jaxdrop
 from family import ROWS, Row
@@ -210,3 +210,25 @@ def test_lists_of_knobs_are_taken_as_tuples_so_that_modules_can_be_hashed():
     assert hash(jaxdrop.linen.Dropout(0.1, [0])) == hash(
         jaxdrop.linen.Dropout(0.1, (0,))
     )
+
+
+BROADCAST = [(), (0,), (1,), (-1,), (0, 2), (1, 2), (0, 1, 2)]
+
+
+def assert_like_flax(ours, theirs) -> None:
+    assert (ours.dtype, ours.shape) == (theirs.dtype, theirs.shape)
+    np.testing.assert_array_equal(ours == 0, theirs == 0)
+    if ours.dtype == jnp.float32:
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("axes", BROADCAST)
+def test_shared_axes_are_those_of_flax(axes, key):
+    x = jnp.ones((6, 7, 8))
+    ours = jaxdrop.nnx.Dropout(0.5, broadcast_dims=axes)(x, rngs=key)
+    assert_like_flax(ours, nnx.Dropout(0.5, broadcast_dims=axes)(x, rngs=key))
+    linens = (
+        module(0.5, axes, False).apply({}, x, rng=key)
+        for module in (jaxdrop.linen.Dropout, linen.Dropout)
+    )
+    assert_like_flax(*linens)

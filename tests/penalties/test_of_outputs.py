@@ -16,7 +16,6 @@ from chance import assert_mean, normal
 from jaxdrop import penalties
 
 consistency = jax.jit(penalties.consistency, static_argnames="pass_axis")
-
 BATCH, CLASSES = 37, 53  # primes: a shape in a compiled program is no coincidence
 
 
@@ -359,42 +358,6 @@ def test_a_label_that_int32_does_not_hold_is_not_another_class(label):
         assert np.isnan(loss(alpha=0.1))
         ignored = loss(alpha=0.1, weights=[1, 0])
         np.testing.assert_allclose(ignored, np.log(3), rtol=1e-6)
-
-
-def test_weights_of_the_host_do_not_wrap_and_are_checked():
-    logits = jnp.array([[1.0, 0.0], [0.0, 0.0]])
-    labels = jnp.array([0, 0])
-    loss = functools.partial(
-        penalties.smoothed_cross_entropy, logits, labels, alpha=0.0
-    )
-    each = np.array([np.log1p(np.exp(-1)), np.log(2)])
-    for weights in (
-        [2**40, 2**41],
-        np.array([2**63, 2**64 - 1], np.uint64),
-        [10**30, 2 * 10**30],
-        [3e38, 2e38],
-    ):
-        ratio = np.asarray([float(w) for w in weights])
-        expected = np.average(each, weights=ratio / ratio.max())
-        np.testing.assert_allclose(loss(weights=weights), expected, rtol=1e-6)
-    for bad in ([-1.0, 2.0], [np.nan, 1.0], [np.inf, 1.0], [10**40, 1]):
-        with pytest.raises(ValueError, match="weights"):
-            loss(weights=bad)
-    for bad in (["a", "b"], [1j, 2], [None, 1]):
-        with pytest.raises(TypeError, match="weights"):
-            loss(weights=bad)
-    for bad in (jnp.array([-1.0, 2.0]), jnp.array([jnp.inf, 1.0])):
-        assert np.isnan(loss(weights=bad))
-
-
-def test_where_nothing_weighs_the_penalty_is_zero():
-    logits, labels = jnp.full((3, 4), jnp.nan), jnp.full(3, -1)
-    none = jnp.zeros(3)
-    assert (
-        penalties.smoothed_cross_entropy(logits, labels, alpha=0.1, weights=none) == 0
-    )
-    assert penalties.confidence(logits, weights=none) == 0
-    assert penalties.consistency(jnp.stack([logits] * 2), weights=none) == 0
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e4, -1e6])

@@ -2,7 +2,7 @@
 
 import pathlib
 
-from pictures import canvas, home, images, networks, noise, sequences
+from pictures import canvas, home, images, networks, noise, sequences, studies
 
 DRAWINGS = {
     **home.DRAWINGS,
@@ -10,6 +10,7 @@ DRAWINGS = {
     **networks.DRAWINGS,
     **noise.DRAWINGS,
     **sequences.DRAWINGS,
+    **studies.DRAWINGS,
 }
 """A function that returns a figure, by the name of the picture."""
 
@@ -20,7 +21,7 @@ def draw_all(app: object) -> None:
     folder.mkdir(exist_ok=True)
     for name, drawing in DRAWINGS.items():
         path = folder / f"{name}.svg"
-        if name in home.DRAWINGS or not path.exists():
+        if name in home.DRAWINGS | studies.DRAWINGS or not path.exists():
             canvas.save(drawing, path)
 
 

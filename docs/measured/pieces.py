@@ -1,0 +1,89 @@
+"""Pieces of the tables of ``docs/results.md``: cells, columns, sentences below."""
+
+import pathlib
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+HERE = pathlib.Path(__file__).parent
+sys.path.insert(0, str(HERE.parents[1] / "examples"))
+
+from study import gains, words  # noqa: E402
+
+Content = dict[str, Any]
+_GAIN = ("gain", "low", "high", "p", "verdict")
+
+
+def markdown(header: list[str], rows: list[list[str]]) -> str:
+    """A table; spaces around ± make it easier to read."""
+    lines = [header, ["---"] * len(header), *rows]
+    text = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return text.replace("±", " ± ").replace("|  |", "| |")
+
+
+def with_command(content: Content, *parts: str) -> str:
+    """A block: table, sentences, and how it was measured."""
+    source = f"`{content['command']}` ({content['versions']}; {content['machine']})."
+    return "\n\n".join([*parts, source])
+
+
+def intervals(rows: list[Content], score: str) -> list[str]:
+    """Gains with their intervals, bold if significant; a dash for the baseline."""
+    kept = [row["weight scaling"][score] for row in rows]
+    found = [
+        gains.Gain(row["name"], *(one[key] for key in _GAIN))
+        for row, one in zip(rows, kept, strict=True)
+        if "gain" in one
+    ]
+    cells = iter(words.intervals(found))
+    shown = ["{} ({})".format(*next(cells)) if "gain" in one else "–" for one in kept]
+    significant = (gains.BETTER, gains.WORSE)
+    return [
+        f"**{cell}**" if one.get("verdict") in significant else cell
+        for cell, one in zip(shown, kept, strict=True)
+    ]
+
+
+def strength(chosen: dict[str, float] | None) -> str:
+    """The chosen strength of a method, as ``rate 0.35, weight decay 0.3``."""
+    items = (chosen or {}).items()
+    named = (f"{name.replace('_', ' ')} {value:.3g}" for name, value in items)
+    return ", ".join(named) or "–"
+
+
+def gain_of(kept: Content) -> gains.Gain:
+    """A gain of a file, without what intervals do not need."""
+    numbers = (kept["estimate"], kept["low"], kept["high"])
+    return gains.Gain("", *numbers, p=np.nan, verdict="")
+
+
+def with_gains(kept: list[Content | None]) -> list[str]:
+    """Gains with their intervals; a dash for the method that others are compared to."""
+    shown = words.intervals([gain_of(one) for one in kept if one], scale=100)
+    cells = iter([f"{gain} ({interval})" for gain, interval in shown])
+    return [next(cells) if one else "–" for one in kept]
+
+
+def verdicts(kept: Iterable[Content]) -> str:
+    """Which methods are better or worse than none, corrected for their number."""
+    names: dict[str, list[str]] = {}
+    for gain in kept:
+        names.setdefault(gain["verdict"], []).append(gain["name"])
+    order = (gains.BETTER, gains.WORSE, gains.NOT_DISTINGUISHABLE, gains.TOO_FEW)
+    parts = [
+        f"{verdict}: {words.listed(names[verdict])}"
+        for verdict in order
+        if verdict in names
+    ]
+    return f"Against none, corrected for the number of methods, {'; '.join(parts)}."
+
+
+def some_of(names: list[str], among: Mapping[str, Any]) -> str:
+    """Some of the methods with noise, or all but the few that are not among them."""
+    others = [name for name in among if name not in names]
+    if not names or len(names) < len(others):
+        return f"{words.listed(names)} only" if names else "none of the noisy methods"
+    but = f" but {words.listed(others)}" if others else ""
+    return f"all noisy methods{but}"

@@ -1,0 +1,107 @@
+"""Command lines: the options that all scripts have, and values that are refused."""
+
+import argparse
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def parser_of(description: str) -> argparse.ArgumentParser:
+    """A parser with ``--quick`` and ``--output``, to which a script adds its options.
+
+    Args:
+      description: what the script does and how long it takes: its docstring.
+
+    Returns:
+      The parser.
+    """
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    quick = "a short run of less than 30 s, to see that all works"
+    parser.add_argument("--quick", action="store_true", help=quick)
+    parser.add_argument(
+        "--output", type=folder, default="results", help="where files are written"
+    )
+    return parser
+
+
+def add_names(
+    parser: argparse.ArgumentParser,
+    flag: str,
+    names: Sequence[str],
+    *,
+    default: Sequence[str] | None = None,
+    note: str = "",
+) -> None:
+    """Adds an option that takes one or more of some names.
+
+    Args:
+      parser: is given the option.
+      flag: the option, such as ``"--methods"``.
+      names: those that it takes.
+      default: the names without the option.
+      note: what the help says after the list of names.
+    """
+    parser.add_argument(
+        flag,
+        nargs="+",
+        choices=names,
+        default=default,
+        metavar="NAME",
+        help=f"{', '.join(names)}{note}",
+    )
+
+
+def count(text: str) -> int:
+    """A whole number of at least 1."""
+    return _number(text, int, lambda number: number >= 1, "a whole number from 1")
+
+
+def seed(text: str) -> int:
+    """A whole number of at least 0 that JAX and NumPy take."""
+    known = "a whole number from 0 to 2³² - 1"
+    return _number(text, int, lambda number: 0 <= number < 2**32, known)
+
+
+def positive(text: str) -> float:
+    """A finite number above 0."""
+    return _number(text, float, lambda number: 0 < number < np.inf, "a number above 0")
+
+
+def rate(text: str) -> float:
+    """A probability of dropping, from 0 to below 1."""
+    known = "a number from 0 to below 1"
+    return _number(text, float, lambda number: 0 <= number < 1, known)
+
+
+def between(text: str, low: float, high: float) -> float:
+    """A number in a closed interval."""
+    known = f"a number from {low:g} to {high:g}"
+    return _number(text, float, lambda number: low <= number <= high, known)
+
+
+def folder(text: str) -> Path:
+    """A folder that files can be written to; it need not exist yet."""
+    path = Path(text).expanduser()
+    parent = next(p for p in (path, *path.absolute().parents) if p.exists())
+    if not parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{parent} is a file: name a folder")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise argparse.ArgumentTypeError(f"{parent} must be writable")
+    return path
+
+
+def _number(
+    text: str, kind: Callable[[str], Any], holds: Callable[[Any], bool], known: str
+) -> Any:
+    try:
+        number = kind(text)
+    except ValueError:
+        number = np.nan
+    if not holds(number):
+        raise argparse.ArgumentTypeError(f"must be {known}, got {text}")
+    return number

@@ -1,0 +1,109 @@
+"""Writing results: whole files or none, and JSON that strict readers accept."""
+
+import contextlib
+import csv
+import json
+import math
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+_DIGITS = 6
+_STRING_OR_LIST = re.compile(r'"(?:[^"\\]|\\.)*"|\[[^][{}"]*\]')
+
+
+class WriteError(SystemExit):
+    """Results could not be written; uncaught, it ends a program with its message."""
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Gives a path to write to; what is written replaces ``path`` at the end.
+
+    So a file is whole or as it was before, even if the process is killed.
+
+    Args:
+      path: the file; its folder is made if there is none.
+
+    Raises:
+      WriteError: if the disk is full, or the file cannot be written.
+    """
+    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        kept = "is as it was before" if path.exists() else "was not written"
+        raise WriteError(f"Could not write results: {error}. {path} {kept}.") from None
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def plain(value: Any) -> Any:
+    """The same as lists, dicts and Python's numbers, as JSON holds them.
+
+    Args:
+      value: numbers, strings, arrays, and dicts, lists and tuples of these.
+
+    Returns:
+      Numbers are rounded to six digits. NaN and infinity, for which JSON has no
+      notation, become None.
+    """
+    if isinstance(value, dict):
+        return {name: plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, float):
+        return float(f"{value:.{_DIGITS}g}") if math.isfinite(value) else None
+    return value
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes numbers, arrays, dicts and lists, as :func:`plain` makes them."""
+    text = json.dumps(plain(content), indent=1, allow_nan=False)
+    text = _STRING_OR_LIST.sub(_on_one_line, text)
+    with replacing(path) as partial:
+        partial.write_text(text + "\n")
+
+
+def _on_one_line(found: re.Match[str]) -> str:
+    """An innermost list of numbers without line breaks; a string as it is."""
+    text = found[0]
+    return text if text.startswith('"') else " ".join(text.split())
+
+
+def write_csv(
+    path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]
+) -> None:
+    """Writes a table; fractions have six digits.
+
+    Args:
+      path: the file.
+      header: the names of the columns.
+      rows: a value for each column.
+    """
+    with replacing(path) as partial, partial.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows([_cell(value) for value in row] for row in rows)
+
+
+def _cell(value: object) -> object:
+    value = value.item() if hasattr(value, "item") else value
+    return f"{value:.{_DIGITS}g}" if isinstance(value, float) else value
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Writes a figure as a picture, whose kind is the ending of ``path``."""
+    with replacing(path) as partial:
+        figure.savefig(partial, dpi=150)

@@ -1,0 +1,31 @@
+"""Results of benchmarks are written whole or not at all."""
+
+import json
+import re
+from pathlib import Path
+
+import files
+import pytest
+
+BENCHMARKS = Path(files.__file__).parent
+OTHERS = sorted(set(BENCHMARKS.glob("*.py")) - {Path(files.__file__)})
+IN_PLACE = re.compile(r"json\.dump|write_text\(|\.savefig\((?!partial)")
+
+
+def test_an_error_keeps_what_was_written_before(tmp_path, monkeypatch):
+    path = tmp_path / "new" / "a.json"
+    files.write_json(path, {"a": (1, 0.5)})
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(files.os, "fsync", killed)
+    with pytest.raises(KeyboardInterrupt):
+        files.write_json(path, {"a": 2})
+    assert json.loads(path.read_text()) == {"a": [1, 0.5]}
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("path", OTHERS, ids=lambda path: path.stem)
+def test_no_benchmark_writes_in_place(path):
+    assert not IN_PLACE.findall(path.read_text())

@@ -1,0 +1,24 @@
+"""DropConnect layers of Linen: those of NNX, with Flax's parameters."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from modules.layers import drop_connect
+
+import jaxdrop
+
+
+@pytest.fixture
+def x(key):
+    return jax.random.normal(key, (6, 8))
+
+
+def test_linen_and_nnx_drop_connect_agree(key, x):
+    options = {"activation": jnp.tanh, "per_example": True, "evaluation": "moments"}
+    layer = drop_connect(**options)
+    dense = jaxdrop.linen.DropConnectDense(4, 0.4, **options)
+    params = {"kernel": layer.kernel[...], "bias": layer.bias[...]}
+    run = lambda *mode: dense.apply({"params": params}, x, *mode)
+    np.testing.assert_array_equal(run(False, key), layer(x, rngs=key))
+    np.testing.assert_array_equal(run(True), layer(x, deterministic=True))

@@ -1,0 +1,50 @@
+"""What is kept for the backward pass, and the derivatives of what is drawn."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.ad_checkpoint import print_saved_residuals
+from jax.test_util import check_grads
+
+import jaxdrop
+
+HELD = (96, 64)  # large enough to be drawn into memory on a CPU
+
+
+def test_a_gradient_holds_half_of_what_it_does_with_a_mask_of_jaxs(key):
+    kernels, x = 12 * [jnp.ones((128, 128))], jnp.ones((256, 128))
+
+    def held(drop):
+        def loss(kernels, x, key):
+            for site, kernel in enumerate(kernels):
+                x = drop(jax.random.fold_in(key, site), jnp.tanh(x @ kernel))
+            return jnp.sum(x**2)
+
+        program = jax.jit(jax.grad(loss)).lower(kernels, x, key).compile()
+        return program.memory_analysis().temp_size_in_bytes
+
+    def plain(key, x):
+        return jnp.where(jax.random.bernoulli(key, 0.5, x.shape), x / 0.5, 0)
+
+    assert held(lambda key, x: jaxdrop.dropout(key, x, rate=0.5)) < 0.6 * held(plain)
+
+
+@pytest.mark.parametrize("axes, size", [((0,), 64), ((1,), 96), ((), 96 * 64)])
+def test_only_the_mask_as_drawn_is_saved_for_the_backward_pass(key, capsys, axes, size):
+    share = lambda x: jaxdrop.dropout(key, x, rate=0.3, broadcast_dims=axes)
+    print_saved_residuals(share, jnp.ones(HELD))
+    saved = capsys.readouterr().out.strip().splitlines()
+    shapes = [line.split(" ")[0] for line in saved]
+    shapes = [shape for shape in shapes if shape != "i32[]"]  # the platform's number
+    drawn = tuple(1 if i in axes else n for i, n in enumerate(HELD))
+    assert np.prod(drawn) == size
+    assert sorted(shapes) == sorted([f"bool[{drawn[0]},{drawn[1]}]", "f32[]"])
+
+
+def test_gradients_of_a_shared_mask_sum_over_what_shares_it(key):
+    with jax.enable_x64(True):
+        x = jnp.asarray(np.random.default_rng(0).normal(size=(3, 4)))
+        share = lambda x: jaxdrop.dropout(key, x, rate=0.3, broadcast_dims=(0,))
+        loss = lambda x: jnp.sin(share(x)).sum()
+        check_grads(loss, (x,), order=3, atol=1e-6, rtol=1e-6)

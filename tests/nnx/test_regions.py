@@ -1,0 +1,36 @@
+"""Modules that drop channels and blocks: their functions, with every knob."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxdrop
+
+X = 1 + jnp.arange(2 * 4 * 6 * 6.0).reshape(2, 4, 6, 6)
+CHANNELS_FIRST = {"num_spatial_dims": 2, "channel_axis": 1}
+CASES = {
+    "SpatialDropout": (jaxdrop.spatial_dropout, CHANNELS_FIRST),
+    "FeatureAlphaDropout": (jaxdrop.feature_alpha_dropout, CHANNELS_FIRST),
+    "DropBlock": (
+        jaxdrop.drop_block,
+        {"block_size": (3, 2), "shared_channels": True, "seeds": "valid"}
+        | CHANNELS_FIRST,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_knob_reaches_the_function(name, key):
+    function, knobs = CASES[name]
+    module = getattr(jaxdrop.nnx, name)(0.4, **knobs)
+    expected = function(key, X, rate=0.4, **knobs)
+    np.testing.assert_array_equal(module(X, rngs=key), expected)
+    module.channel_axis = -1
+    assert (module(X, rngs=key) != expected).any()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_axes_that_are_not_given_are_asked_for_by_the_first_call(name, key):
+    module = getattr(jaxdrop.nnx, name)(0.4)
+    with pytest.raises(ValueError, match="pass num_spatial_dims=1 for"):
+        module(jnp.ones((2, 6, 3)), rngs=key)

@@ -1,0 +1,5 @@
+"""Draws without a display."""
+
+import matplotlib as mpl
+
+mpl.use("Agg")

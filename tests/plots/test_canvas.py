@@ -1,0 +1,29 @@
+"""Figures: their width, and matplotlib, imported when it is used."""
+
+import subprocess
+import sys
+
+import pytest
+from plots.cases import X
+
+from jaxdrop import plots
+
+
+def test_matplotlib_is_imported_when_it_is_used():
+    program = "import sys, jaxdrop.plots; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_a_missing_matplotlib_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ImportError, match=r'pip install "jaxdrop\[plots\]"'):
+        plots.rate_sweep(X, X)
+
+
+def test_figures_are_as_wide_as_columns():
+    for columns, width in ((1, 3.4), (2, 7.0)):
+        assert plots.new_figure(columns).get_size_inches()[0] == pytest.approx(width)
+    with pytest.raises(ValueError, match="columns must be 1 or 2, got 3"):
+        plots.new_figure(3)
+    with pytest.raises(ValueError, match="height must be positive, got 0"):
+        plots.new_figure(height=0)

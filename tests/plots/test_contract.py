@@ -1,0 +1,93 @@
+"""Plots show the numbers they are given, and leave nothing behind."""
+
+import io
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from plots.cases import CONFIDENCE, CORRECT, DRAWN, LABELS, PROBS, X, for_every_plot
+
+from jaxdrop import plots
+
+
+@for_every_plot
+def test_a_figure_is_returned_and_not_shown(name, monkeypatch):
+    monkeypatch.setattr(plt, "show", lambda: pytest.fail("shown"))
+    figure = DRAWN[name]()
+    assert isinstance(figure, Figure)
+    assert not plt.get_fignums()  # pyplot would keep it alive
+    figure.savefig(io.BytesIO(), format="png")
+
+
+@for_every_plot
+def test_an_ax_of_the_caller_is_drawn_into(name):
+    figure = Figure()
+    left, right = figure.subplots(1, 2)
+    assert DRAWN[name](ax=left) is figure
+    assert left.has_data() and not right.has_data()
+    figure.savefig(io.BytesIO(), format="png")
+
+
+def test_every_plot_is_tested():
+    public = {n for n, f in vars(plots).items() if callable(f) and n[0] != "_"}
+    assert public == {*DRAWN, "add_legend", "forest", "new_figure", "styles"}
+
+
+def test_shapes_that_do_not_belong_together_are_refused():
+    seven = np.ones(7)
+    with pytest.raises(ValueError, match=r"mean must hold one number .* 9, got \(7,\)"):
+        plots.predictive_band(X, seven, X)
+    with pytest.raises(ValueError, match=r"std 'total' must hold .* 9, got \(7,\)"):
+        plots.predictive_band(X, X, {"total": seven})
+    for samples in (np.ones((9, 2)), np.ones(18), X):
+        with pytest.raises(ValueError, match=r"samples must have .* \(S, 9\), got"):
+            plots.predictive_band(X, X, X, samples=samples)
+    with pytest.raises(ValueError, match=r"targets observed must .* 9, got \(7,\)"):
+        plots.predictive_band(X, X, X, observed=(X, seven))
+    with pytest.raises(
+        ValueError, match=r"values must .* \(9,\) or \(repeats, 9\), got"
+    ):
+        plots.rate_sweep(X, np.ones((3, 5)))
+    with pytest.raises(ValueError, match=r"values 'b' must have .* got \(9, 2\)"):
+        plots.rate_sweep(X, {"a": X, "b": np.ones((9, 2))})
+    with pytest.raises(ValueError, match=r"rates must have one axis, got \(1, 9\)"):
+        plots.rate_sweep(X[None], X)
+    with pytest.raises(ValueError, match=r"history 'loss' must .* 9\), got \(2, 4\)"):
+        plots.learning_curves({"loss": np.ones((2, 4))}, steps=X)
+    with pytest.raises(ValueError, match=r"history 'loss' must have .* \(2, 3, 4\)"):
+        plots.learning_curves({"loss": np.ones((2, 3, 4))})
+    with pytest.raises(
+        ValueError, match=r"shapes must be equal, got confidence \(7,\)"
+    ):
+        plots.rejection_curve({"a": CONFIDENCE[:7]}, CORRECT)
+
+
+@pytest.mark.parametrize(
+    ("name", "draw"),
+    [
+        ("correct", lambda: plots.rejection_curve(CONFIDENCE[:0], CORRECT[:0])),
+        ("x", lambda: plots.predictive_band(X[:0], X[:0], X[:0])),
+        ("kept", lambda: plots.mask(np.ones((0, 4), bool))),
+        ("kept", lambda: plots.mask(np.ones((0, 3, 3), bool))),
+        ("groups", lambda: plots.uncertainty_histogram({})),
+    ],
+)
+def test_what_there_is_nothing_of_is_named(name, draw):
+    with pytest.raises(ValueError, match=f"{name} must hold at least one"):
+        draw()
+
+
+UNKNOWN = {
+    "reliability_diagram": lambda: plots.reliability_diagram(PROBS * np.nan, LABELS),
+    "confidence": lambda: plots.rejection_curve(CONFIDENCE * np.nan, CORRECT),
+    "correct": lambda: plots.rejection_curve(CONFIDENCE, CORRECT * np.nan),
+    "predictive_band": lambda: plots.predictive_band(X, X * np.nan, X),
+    "learning_curves": lambda: plots.learning_curves({"loss": [1, np.nan]}),
+    "rate_sweep": lambda: plots.rate_sweep(X, X * np.nan),
+}
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_values_that_are_not_known_leave_gaps(name):
+    UNKNOWN[name]().savefig(io.BytesIO(), format="png")

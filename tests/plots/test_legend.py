@@ -1,0 +1,74 @@
+"""Legends cover no data, no labels and no titles, and are not cut off."""
+
+import io
+import pickle
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from plots.cases import DRAWN, for_every_plot
+
+from jaxdrop import plots
+
+
+@pytest.mark.parametrize("number", [12, 13, 30])
+def test_many_names_stand_beside_the_curves(number):
+    history = {f"run {i}": np.arange(3.0) + i for i in range(number)}
+    figure = plots.learning_curves(history)
+    figure.draw_without_rendering()
+    (ax,) = figure.axes
+    legend = ax.get_legend()
+    assert len(legend.get_texts()) == number
+    beside = legend.get_window_extent().x0 >= ax.get_window_extent().x1 - 1
+    assert beside == (number > 12)
+    styles = {
+        (line.get_color(), line.get_linestyle(), line.get_marker())
+        for line in ax.get_lines()
+    }
+    assert len(styles) == number
+
+
+def overlapping(figure):
+    """Pairs of legends, labels and titles of a figure that cover each other."""
+    boxes = [
+        (str(artist), artist.get_window_extent())
+        for ax in figure.axes
+        for artist in (ax.get_legend(), ax.xaxis.label, ax.yaxis.label, ax.title)
+        if artist is not None
+    ]
+    boxes = [(name, box) for name, box in boxes if box.width > 1 and box.height > 1]
+    boxes += [("data", ax.get_window_extent()) for ax in figure.axes]
+    return [
+        (one[0], other[0])
+        for number, one in enumerate(boxes)
+        for other in boxes[:number]
+        if one[1].padded(-2).overlaps(other[1])
+    ]
+
+
+@for_every_plot
+def test_legends_cover_nothing_at_the_printed_size(name):
+    figure = plots.new_figure(2, height=3.2)
+    axes = figure.subplots(1, 2)
+    for ax in axes:
+        DRAWN[name](ax=ax)
+        ax.set_title("a title")
+    axes[-1].tick_params(axis="x", labelrotation=45)  # later changes move the legend
+    figure.savefig(io.BytesIO(), format="png")
+    assert overlapping(figure) == []
+
+
+@for_every_plot
+def test_legends_are_inside_figures_that_make_no_room(name):
+    figure = Figure()
+    ax = figure.subplots()
+    DRAWN[name](ax=ax)
+    box = ax.get_legend().get_window_extent()
+    assert box.y0 >= 0 and box.x0 >= 0 and box.x1 <= figure.bbox.x1
+
+
+@pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
+def test_figures_can_be_copied_and_saved_in_every_format(kind):
+    figure = pickle.loads(pickle.dumps(DRAWN["learning_curves"]()))
+    figure.savefig(io.BytesIO(), format=kind, dpi=300, bbox_inches="tight")
+    assert overlapping(figure) == []

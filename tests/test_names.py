@@ -1,0 +1,69 @@
+"""What other libraries call the things that are here."""
+
+import pytest
+from flax import nnx
+
+import jaxdrop
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: jaxdrop.nnx.Dropout(p=0.5), "does not take 'p'.*rate="),
+        (
+            lambda: jaxdrop.linen.Dropout(keep_prob=0.5),
+            "keep_prob.*rate=.*1 - keep",
+        ),
+        (lambda: jaxdrop.nnx.DropBlock(0.1, training=True), "deterministic="),
+        (lambda: jaxdrop.linen.SpatialDropout(0.1, train=True), "deterministic="),
+        (lambda: jaxdrop.nnx.DropBlock(0.1, block_sze=3), "block_sze; .*block_size"),
+        (lambda: jaxdrop.nnx.Dropout(nnx.Rngs(0)), r"rate must be a number.*rngs=nnx"),
+        (
+            lambda: jaxdrop.nnx.ZoneoutCell(None, state_rate=nnx.Rngs(0)),
+            "state_rate must be a number, got Rngs",
+        ),
+    ],
+)
+def test_keywords_of_other_libraries_are_answered(make, message):
+    with pytest.raises(TypeError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    "package, name, answer",
+    [
+        (jaxdrop, "DropPath", "jaxdrop.stochastic_depth"),
+        (jaxdrop, "Dropout", "jaxdrop.dropout, and modules are in jaxdrop.nnx"),
+        (jaxdrop, "label_smoothing", "jaxdrop.penalties.smoothed_cross_entropy"),
+        (jaxdrop.nnx, "DropPath", "jaxdrop.nnx.StochasticDepth"),
+        (jaxdrop.nnx, "Dropout2d", "jaxdrop.nnx.SpatialDropout"),
+        (jaxdrop.nnx, "L0Dense", "jaxdrop.nnx.L0Linear"),
+        (jaxdrop.nnx, "MixUp", "jaxdrop.inputs.mixup"),
+        (jaxdrop.linen, "drop_path", "jaxdrop.linen.StochasticDepth"),
+        (jaxdrop.linen, "DropConnect", "jaxdrop.linen.DropConnectDense"),
+        (jaxdrop.linen, "VariationalLinear", "jaxdrop.linen.VariationalDense"),
+    ],
+)
+def test_names_of_other_libraries_are_answered(package, name, answer):
+    with pytest.raises(AttributeError, match=f"{name} is {answer}"):
+        getattr(package, name)
+
+
+def test_every_answer_is_a_name_that_exists():
+    from jaxdrop import _names
+
+    for function, module in _names._BY_OTHERS.values():
+        found = jaxdrop
+        for part in function.split(" ")[0].split("."):
+            found = getattr(found, part)
+        if module:
+            assert hasattr(jaxdrop.nnx, module)
+            assert hasattr(jaxdrop.linen, _names._IN_LINEN.get(module, module))
+    with pytest.raises(AttributeError, match=r"has no attribute 'unheard_of'$"):
+        jaxdrop.nnx.unheard_of  # noqa: B018
+
+
+def test_packages_list_what_they_export():
+    for package in (jaxdrop.nnx, jaxdrop.linen):
+        assert len(set(package.__all__)) == len(package.__all__)
+        assert all(f"``{name}``: " in package.__doc__ for name in package.__all__)
