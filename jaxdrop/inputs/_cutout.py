@@ -1,13 +1,12 @@
 """Cutout: erasing squares of an image (DeVries and Taylor, 2017)."""
 
-from collections.abc import Sequence
 from functools import partial
 
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jaxdrop import prng
-from jaxdrop._checks import as_count, check_flag, require_key, select
+from jaxdrop._checks import as_count, as_static, check_flag, require_key, select
 from jaxdrop._numbers import as_array
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key
@@ -85,13 +84,14 @@ def cutout(
         channel_axis=channel_axis,
         caller="cutout",
     )
-    each = size if isinstance(size, Sequence) else (size,) * num_spatial_dims
+    count, static = len(images.spatial), as_static(size)
+    each = static if isinstance(static, tuple) else (static,) * count
     whole = partial(as_count, least=None, most=None)
     sizes = tuple(whole(side, name="cutout: size") for side in each)
     num_holes = whole(num_holes, name="cutout: num_holes")
-    if len(sizes) != num_spatial_dims or min(sizes) < 1 or num_holes < 1:
+    if len(sizes) != count or min(sizes) < 1 or num_holes < 1:
         raise ValueError(
-            f"cutout: size must be {num_spatial_dims} positive integers or one, and "
+            f"cutout: size must be {count} positive integers or one, and "
             f"num_holes positive; got {size} and {num_holes}."
         )
     num_holes = as_count(num_holes, name="cutout: num_holes")
