@@ -273,6 +273,15 @@ def as_count(
     return count
 
 
+def is_whole(value: Any, /, *, least: int = 0) -> bool:
+    """True for an integer of Python, NumPy or JAX that is known and large enough."""
+    try:
+        as_count(value, name="", least=least, most=None)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
 def check_switch(value: Any, /, *, name: str) -> bool:
     """Returns a static switch as a Python bool, or raises naming the argument."""
     if isinstance(value, np.ndarray) and value.dtype == bool and not value.ndim:

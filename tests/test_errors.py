@@ -78,7 +78,7 @@ def test_every_public_function_is_decorated(name):
     assert is_decorated(function), f"{name} has no decorator of jaxdrop._errors"
 
 
-@pytest.mark.parametrize("name", IN_NAMESPACE["plots"])
+@pytest.mark.parametrize("name", sorted(IN_NAMESPACE["plots"]))
 def test_every_plot_is_decorated(name):
     assert is_decorated(getattr(jaxdrop.plots, name))
 

@@ -145,6 +145,29 @@ def check_assumed(carry: Any, output: Any, at: int | None, /) -> None:
     )
 
 
+def checked_by_value(carry: Any, output: Any, at: int, /) -> Any:
+    """:func:`check_assumed` for an output that is a copy, as of a transformed cell.
+
+    Args:
+      carry: the carry after a step.
+      output: the output of that step.
+      at: the index of the state, which the caller has not given.
+
+    Returns:
+      The output; NaN where it equals another array of the carry and not the state.
+    """
+    leaves = jax.tree.leaves(innermost(carry))
+    if not is_inexact(output) or leaves[at].shape != output.shape:
+        return output
+    like = [is_inexact(leaf) and leaf.shape == output.shape for leaf in leaves]
+    equal = [
+        jnp.all(leaf.astype(output.dtype) == output) if is_like else jnp.bool_(False)
+        for leaf, is_like in zip(leaves, like, strict=True)
+    ]
+    wrong = jnp.any(jnp.stack(equal)) & ~equal[at]
+    return jnp.where(wrong, jnp.asarray(jnp.nan, output.dtype), output)
+
+
 def _describe(carry: Any) -> str:
     def describe(leaf: Any) -> str:
         return f"{jnp.result_type(leaf)}{list(jnp.shape(leaf))}"
