@@ -10,6 +10,7 @@ from jaxdrop._dropout._carries import (
     MaskedCarry,
     StateAt,
     check_assumed,
+    check_cell,
     checked_by_value,
     drop_state,
     is_plain,
@@ -90,6 +91,7 @@ class VariationalCell(RecurrentModule):
         tidy(self)
         for name in ("input_rate", "state_rate"):
             check_rate(getattr(self, name), caller="VariationalCell", name=name)
+        check_cell(self.cell, caller="VariationalCell")
         if isinstance(self.cell, VariationalCell | ZoneoutCell):
             raise TypeError(
                 "VariationalCell goes around a plain cell, got "
