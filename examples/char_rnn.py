@@ -67,10 +67,10 @@ def main() -> None:
         text = load_text(args.text, train_size=args.train_size)
     except DataError as error:
         parser.exit(2, f"{error}\n")
-    recipe = replace(RECIPE, rounds=args.rounds or (3 if args.quick else RECIPE.rounds))
+    recipe = replace(RECIPE, rounds=args.rounds or (2 if args.quick else RECIPE.rounds))
     if args.quick:
         recipe = replace(recipe, steps=10)
-    num_seeds = args.seeds or (1 if args.tune else 2 if args.quick else 3)
+    num_seeds = args.seeds or (1 if args.tune or args.quick else 3)
     seeds = jax.random.split(jax.random.key(0), num_seeds)
     usual = QUICK if args.quick else [method.key for method in METHODS]
     methods = [method for method in METHODS if method.key in (args.methods or usual)]

@@ -13,15 +13,11 @@ trained by the same compiled code. Weight decay leaves biases, scales and embedd
 alone. A batch is shared among all devices that there are; the result does not depend
 on their number.
 
-``--one-pass`` trains on more text and sees each character once, as large language
-models are trained: Liu et al. (2025) find that dropout, early dropout too, is worse
-than none then.
-
-Liu, Xu, Jin, Shen, Darrell, "Dropout reduces underfitting", ICML 2023,
-https://arxiv.org/abs/2303.01500, for early dropout: it is meant for networks that
-underfit, so see what it does here and with ten times the text. Liu, Bauer,
+``--one-pass`` sees each character once, as large language models do: Liu, Bauer,
 Manning, "Drop dropout on single-epoch language model pretraining", Findings of ACL
-2025, https://arxiv.org/abs/2505.24788.
+2025, https://arxiv.org/abs/2505.24788, find any dropout worse than none then. Early
+dropout is meant for networks that underfit: Liu, Xu, Jin, Shen, Darrell, "Dropout
+reduces underfitting", ICML 2023, https://arxiv.org/abs/2303.01500.
 """
 
 import argparse
@@ -33,6 +29,7 @@ from flax import nnx
 from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
+from rich.table import Table
 from tqdm import tqdm
 
 from data import DataError, Text, load_text
@@ -60,6 +57,7 @@ RATES = Rates(embedding=0.025, attention=0.025, residual=0.05, depth=0.025)
 STRENGTHS = np.array([0.0, 0.5, 1.0, 2.0])  # that --tune multiplies them by
 PREFIX = "char_transformer"  # of the files that are written
 SIZES, TRAIN_SIZE = {"width": 96, "num_blocks": 2, "heads": 4}, 20_000
+QUICK = {"width": 32, "num_blocks": 1, "heads": 2}
 ROUNDS_OF_ONE_PASS, TRAIN_SIZE_OF_ONE_PASS = 4, 100_000
 
 
@@ -70,23 +68,24 @@ def main() -> None:
     usual = TRAIN_SIZE_OF_ONE_PASS if is_long else TRAIN_SIZE
     try:
         text = load_text(args.text, train_size=args.train_size or usual)
-        recipe = replace(RECIPE, rounds=3, steps=10) if args.quick else RECIPE
+        recipe = replace(RECIPE, rounds=2, steps=10) if args.quick else RECIPE
         recipe = replace(recipe, rounds=args.rounds or recipe.rounds)
         if args.one_pass:
             rounds = args.rounds or min(recipe.rounds, ROUNDS_OF_ONE_PASS)
             recipe = of_one_pass(recipe, text, rounds)
     except DataError as error:
         parser.exit(2, f"{error}\n")
-    num_seeds = args.seeds or (1 if args.tune else 2 if args.quick else 3)
+    num_seeds = args.seeds or (1 if args.tune or args.quick else 3)
     seeds = jax.random.split(jax.random.key(0), num_seeds)
     rates = Rates(*(args.strength * rate for rate in RATES))
+    sizes = QUICK if args.quick else SIZES
 
     console = Console()
     console.print(f"Running on {jax.default_backend()}: {jax.devices()}")
     if args.tune:
-        tune(recipe, text, seeds, console)
+        console.print(tune(recipe, text, seeds, sizes))
         return
-    trainer = trainer_of(recipe, rates, text, seeds)
+    trainer = trainer_of(recipe, rates, text, seeds, sizes=sizes)
     if (sharing := trainer.program.mesh.size) > 1:
         console.print(f"{sharing} devices share each batch.")
     methods = schedules_of(recipe.num_steps)
@@ -129,6 +128,8 @@ def trainer_of(
     text: Text,
     seeds: jax.Array,
     devices: list[jax.Device] | None = None,
+    *,
+    sizes: dict[str, int] = SIZES,
 ) -> Trainer:
     """Trains transformers, one for each seed, on some or all devices."""
 
@@ -136,7 +137,7 @@ def trainer_of(
         return CharacterTransformer(
             len(text.alphabet),
             length=recipe.length,
-            **SIZES,
+            **sizes,
             rates=rates,
             rngs=rngs,
         )
@@ -159,10 +160,10 @@ def train(
     return outcomes, states
 
 
-def tune(recipe: Recipe, text: Text, seeds: jax.Array, console: Console) -> None:
+def tune(recipe: Recipe, text: Text, seeds: jax.Array, sizes: dict) -> Table:
     """Tries all strengths in one program, and looks at validation text only."""
     repeated = jax.numpy.tile(seeds, len(STRENGTHS))
-    trainer = trainer_of(recipe, RATES, text, repeated)
+    trainer = trainer_of(recipe, RATES, text, repeated, sizes=sizes)
     by_name, results = schedules_of(recipe.num_steps), {}
     with tqdm(total=2 * recipe.rounds, unit="round") as bar:
         for name in ("dropout", "early dropout"):
@@ -170,7 +171,7 @@ def tune(recipe: Recipe, text: Text, seeds: jax.Array, console: Console) -> None
             schedule = by_name[name]
             results[name] = best_scores(trainer, STRENGTHS, schedule, bar.update)
     title = f"{len(text.train)} characters, {recipe.num_steps} steps"
-    console.print(tuning.table(results, STRENGTHS, title=title, by="strength"))
+    return tuning.table(results, STRENGTHS, title=title, by="strength")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -50,8 +50,8 @@ from comparison import (
     verdicts,
 )
 from comparison.studies import Budget
-from comparison.training import Recipe
 from data import Images
+from study.recipe import Recipe
 from study.tables import show
 
 RECIPES = {

@@ -68,6 +68,7 @@ UNDERFIT = {
         epochs=2,
     ),
 }
+QUICK = ("none", "mixup")
 OF_UNDERFIT = ("none", "dropout", "stochastic depth")
 
 
@@ -81,8 +82,7 @@ def main() -> None:
         parser.exit(2, f"{error}\n")
     if recipe.batch_size > recipe.train_size:
         recipe = replace(recipe, batch_size=recipe.train_size)
-    default_seeds = 2 if args.quick else 3 if args.tune else 5
-    seeds = range(args.seeds or default_seeds)
+    seeds = range(args.seeds or (2 if args.quick else 3 if args.tune else 5))
     methods = _methods(args)
 
     console = Console(width=max(100, Console().width))
@@ -157,7 +157,7 @@ def _methods(args: argparse.Namespace) -> list[Method]:
         chosen = [method for method in METHODS if method.name in OF_UNDERFIT]
         chosen += TIMED_METHODS
         return [replace(m, strength=min(m.candidates, default=0.0)) for m in chosen]
-    return list(METHODS)
+    return [m for m in METHODS if m.key in QUICK] if args.quick else list(METHODS)
 
 
 def _recipe(args: argparse.Namespace) -> Recipe:
@@ -170,7 +170,7 @@ def _recipe(args: argparse.Namespace) -> Recipe:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = parser_of(__doc__)
+    parser = parser_of(__doc__, compiles_much=True)
     names = [method.key for method in ALL_METHODS]
     add = parser.add_argument
     add("--dataset", choices=RECIPES, default="digits")

@@ -2,7 +2,7 @@
 
 A network with one hidden layer learns to read digits. The three parts below need
 nothing of each other: copy the one you want. From equal weights and equal keys they
-compute equal losses, which the script checks.
+compute equal losses, which the script checks, in about 15 s.
 
     python examples/train_step.py
 """
@@ -108,7 +108,9 @@ def linen_step(state: TrainState, x: Array, y: Array, key: Array) -> Any:
 
 def main() -> None:
     """Takes all three steps side by side."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--quick", action="store_true", help="20 steps")
     args = parser.parse_args()

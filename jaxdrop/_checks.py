@@ -22,63 +22,58 @@ _T = TypeVar("_T")
 _INT32_MAX = 2**31 - 1
 
 
-def check_rate(
-    rate: Rate, /, *, caller: str, scalar: bool = True, name: str = "rate"
-) -> None:
+def check_rate(rate: Rate, /, *, scalar: bool = True, name: str = "rate") -> None:
     """Raises unless ``rate`` is a number in ``[0, 1]`` or a JAX array of numbers."""
     if isinstance(rate, bool | np.bool_) or not (
         is_number(rate) or isinstance(rate, np.ndarray | jax.Array)
     ):
         raise TypeError(
-            f"{caller}: {name} must be a number in [0, 1] or an array of such, "
-            f"got {rate!r} of type {type(rate).__name__}."
+            f"{name} must be a number in [0, 1] or an array of such, got {rate!r} of "
+            f"type {type(rate).__name__}."
         )
     if isinstance(rate, np.ndarray | jax.Array) and not _is_real(rate):
-        raise TypeError(
-            f"{caller}: {name} must hold real numbers, got an array of {rate.dtype}."
-        )
+        raise TypeError(f"{name} must hold real numbers, got an array of {rate.dtype}.")
     if scalar and np.ndim(rate) > 0:
         raise ValueError(
-            f"{caller}: {name} must be a scalar, got an array of shape "
-            f"{np.shape(rate)}. For one {name} per example use jax.vmap."
+            f"{name} must be a scalar, got an array of shape {np.shape(rate)}. For one "
+            f"{name} per example use jax.vmap."
         )
     if not isinstance(rate, jax.Array):
         inside = (np.asarray(rate) >= 0) & (np.asarray(rate) <= 1)
         if not inside.all():  # NaN is outside as well
             raise ValueError(
-                f"{caller}: {name} is the probability of dropping and must be in "
-                f"[0, 1], got {rate}."
+                f"{name} is the probability of dropping and must be in [0, 1], got "
+                f"{rate}."
             )
 
 
-def check_inexact(x: Any, /, *, caller: str) -> Array:
+def check_inexact(x: Any, /, *, name: str = "the input") -> Array:
     """Returns ``x`` as an array, or raises ``TypeError`` if it cannot be rescaled."""
     array: Any
     if isinstance(x, jax.Array):
         array = x
     elif isinstance(x, np.ndarray | np.generic | Real | complex):
-        name = f"{caller}: the input"
         array = as_host(x, name)
         if jnp.issubdtype(array.dtype, jnp.inexact) or array.dtype == object:
             array = jnp.asarray(as_array(array, name=name))
     else:
         raise TypeError(
-            f"{caller} takes an array, got {type(x).__name__}; use jnp.asarray first."
+            f"{name} must be an array, got {type(x).__name__}; use jnp.asarray first."
         )
     if not jnp.issubdtype(array.dtype, jnp.inexact):
         raise TypeError(
-            f"{caller} needs a floating or complex input, got {array.dtype}; "
-            "cast it first, for example with x.astype(jnp.float32)."
+            f"{name} must be floating or complex, got {array.dtype}; cast it first, "
+            "for example with x.astype(jnp.float32)."
         )
     checked: Array = array
     return checked
 
 
-def check_real(x: Any, /, *, caller: str) -> Array:
+def check_real(x: Any, /) -> Array:
     """:func:`check_inexact`, and refuses complex numbers, which have no order."""
-    array = check_inexact(x, caller=caller)
+    array = check_inexact(x)
     if jnp.issubdtype(array.dtype, jnp.complexfloating):
-        raise TypeError(f"{caller} needs real floating input, got {array.dtype}.")
+        raise TypeError(f"the input must be real and floating, got {array.dtype}.")
     return array
 
 
@@ -86,15 +81,13 @@ def require_key(
     key: Key | None,
     /,
     *,
-    caller: str,
     rate: Rate | None = None,
     instead: str = "deterministic=True; or a rate of 0",
 ) -> Key:
-    """Returns ``key`` as one typed key, or raises in the name of ``caller``.
+    """Returns ``key`` as one typed key, or raises.
 
     Args:
       key: the key, or None.
-      caller: the public function on whose behalf errors are raised.
       rate: the rate of a function that drops everything at rate 1, whatever the key:
         there any key serves, and none is needed.
       instead: what the message names that may be passed instead of a key, if anything.
@@ -104,34 +97,34 @@ def require_key(
     if key is None:
         other = f"; or pass {instead}" if instead else ""
         raise ValueError(
-            f"{caller} needs a PRNG key: pass one, for example jax.random.key(0)"
+            "key must be a PRNG key, got None: pass one, for example jax.random.key(0)"
             f"{other}."
         )
     if isinstance(key, np.ndarray) and key.dtype == np.uint32:
         key = jnp.asarray(key)
     if not isinstance(key, jax.Array):
         raise TypeError(
-            f"{caller}: key must be a PRNG key such as jax.random.key(0), got {key!r} "
-            f"of type {type(key).__name__}."
+            f"key must be a PRNG key such as jax.random.key(0), got {key!r} of type "
+            f"{type(key).__name__}."
         )
     if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         typed, batch = key, key.shape
     elif key.dtype == jnp.uint32 and key.ndim > 0:
-        typed, batch = _wrap(key, caller=caller), key.shape[:-1]
+        typed, batch = _wrap(key), key.shape[:-1]
     else:
         raise TypeError(
-            f"{caller}: key must be a PRNG key such as jax.random.key(0), got an "
-            f"array of shape {key.shape} and dtype {key.dtype}."
+            "key must be a PRNG key such as jax.random.key(0), got an array of shape "
+            f"{key.shape} and dtype {key.dtype}."
         )
     if batch:
         raise ValueError(
-            f"{caller} takes one key, got {batch} keys; use jax.vmap for one key per "
+            f"key must be one key, got {batch} keys; use jax.vmap for one key per "
             "example."
         )
     return typed
 
 
-def check_flag(deterministic: Flag, /, *, caller: str) -> bool | Array:
+def check_flag(deterministic: Flag, /) -> bool | Array:
     """Returns a Python bool or a scalar boolean array, or raises."""
     if isinstance(deterministic, np.ndarray) and deterministic.ndim == 0:
         deterministic = deterministic.item()
@@ -142,19 +135,19 @@ def check_flag(deterministic: Flag, /, *, caller: str) -> bool | Array:
     if isinstance(deterministic, jax.Array) and not _is_key(deterministic):
         if deterministic.ndim:
             raise ValueError(
-                f"{caller}: deterministic must be a scalar, got shape "
-                f"{deterministic.shape}; use jax.vmap for one flag per example."
+                f"deterministic must be a scalar, got shape {deterministic.shape}; use "
+                "jax.vmap for one flag per example."
             )
         return deterministic.astype(bool)
     raise TypeError(
-        f"{caller}: deterministic must be a bool, got {deterministic!r} of type "
+        f"deterministic must be a bool, got {deterministic!r} of type "
         f"{type(deterministic).__name__}."
     )
 
 
-def is_identity(rate: Rate, deterministic: Flag, /, *, caller: str) -> bool:
+def is_identity(rate: Rate, deterministic: Flag, /) -> bool:
     """True where it is known before tracing that nothing can be dropped."""
-    flag = check_flag(deterministic, caller=caller)
+    flag = check_flag(deterministic)
     return flag is True or is_zero(rate)
 
 
@@ -234,20 +227,20 @@ def check_axis(axis: int, ndim: int, /, *, name: str) -> int:
     return index % ndim
 
 
-def check_shape(shape: Any, /, *, caller: str) -> tuple[int, ...]:
+def check_shape(shape: Any, /) -> tuple[int, ...]:
     """Returns a shape as a tuple, or raises naming the argument."""
     if not isinstance(shape, Sequence) or isinstance(shape, str | bytes):
         raise TypeError(
-            f"{caller}: shape must be a tuple of integers, got {shape!r}; for one axis "
-            "write (n,)."
+            f"shape must be a tuple of integers, got {shape!r}; for one axis write "
+            "(n,)."
         )
     for size in shape:
         if jax.export.is_symbolic_dim(size):
             continue
         if isinstance(size, bool) or not isinstance(size, Integral):
-            raise TypeError(f"{caller}: shape must hold integers, got {shape!r}.")
+            raise TypeError(f"shape must hold integers, got {shape!r}.")
         if size < 0:
-            raise ValueError(f"{caller}: shape must not be negative, got {shape!r}.")
+            raise ValueError(f"shape must not be negative, got {shape!r}.")
     return tuple(shape)
 
 
@@ -263,8 +256,8 @@ def as_count(
 
     Args:
       value: an integer.
-      name: the argument, with its function in front where that helps.
-      least: the smallest allowed; None where the caller checks it.
+      name: the argument.
+      least: the smallest allowed; None for any.
       most: the largest allowed; None for any. Programs count in int32.
     """
     try:
@@ -311,12 +304,12 @@ def check_callable(function: Any, /, *, name: str) -> None:
         )
 
 
-def check_sharding(sharding: Any, /, *, caller: str) -> None:
+def check_sharding(sharding: Any, /) -> None:
     """Raises ``TypeError`` unless ``out_sharding`` is None or says how to spread."""
     if not isinstance(sharding, NamedSharding | PartitionSpec | None):
         raise TypeError(
-            f"{caller}: out_sharding must be a NamedSharding, a PartitionSpec or None, "
-            f"got {sharding!r} of type {type(sharding).__name__}."
+            "out_sharding must be a NamedSharding, a PartitionSpec or None, got "
+            f"{sharding!r} of type {type(sharding).__name__}."
         )
 
 
@@ -348,13 +341,13 @@ def _is_real(array: np.ndarray | np.generic | Array) -> bool:
     )
 
 
-def _wrap(key: Array, *, caller: str) -> Key:
+def _wrap(key: Array) -> Key:
     try:
         return jax.random.wrap_key_data(key)
     except TypeError as error:
         raise TypeError(
-            f"{caller}: key has shape {key.shape}, which is not the shape of a raw key "
-            f"of the default generator ({error}). Make keys with jax.random.key."
+            f"key has shape {key.shape}, which is not the shape of a raw key of the "
+            f"default generator ({error}). Make keys with jax.random.key."
         ) from None
 
 

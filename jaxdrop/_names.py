@@ -117,17 +117,14 @@ def described(room: ModuleType, /) -> str:
     return "\n".join(line.replace(" as a module:", ",") for line in lines) + "\n"
 
 
-def check_keywords(
-    given: Iterable[str], known: Iterable[str], /, *, caller: str
-) -> None:
+def check_keywords(given: Iterable[str], known: Iterable[str], /) -> None:
     """Raises ``TypeError`` for a keyword of another library, and names ours.
 
     Args:
       given: the keywords of a call.
-      known: those that ``caller`` takes.
-      caller: the name of a module.
+      known: those of the module's constructor.
     """
     known = set(known)
     for name in given:
         if name in _KEYWORDS and name not in known:
-            raise TypeError(f"{caller} does not take {name!r}: {_KEYWORDS[name]}.")
+            raise TypeError(f"{name!r} is not an argument: {_KEYWORDS[name]}.")

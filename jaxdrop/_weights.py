@@ -39,32 +39,44 @@ NOT_WEIGHTS = (
         "*bias*/weight",
         "offset",
     ),
-    *(f"*{layer}*/b" for layer in ("linear", "conv", "dense", "lstm", "gru")),
+    *("b", "b[0-9]*", "b[qkvo]", "b_[qkvo]", "b_[ih]h*"),
     # Scales and shifts of normalization, scales of layers and of logits.
-    *("*scale", "*scales", "scale_*", "*_scale_*", "gain", "*_gain"),
-    *("gamma", "gamma_*", "gamma[0-9]*", "*_gamma"),
+    *("*scale", "*scales", "scale_*", "*_scale_*", "gain", "*_gain", "weight_g"),
+    *(f"{name}{end}" for name in ("gamma", "beta") for end in ("", "_*", "[0-9]*")),
+    *("*_gamma", "*_beta", "shift", "*_shift", "lambda*"),
+    *("temperature", "*_temperature", "tau"),
     *(f"{norm}/{leaf}" for norm in _NORM for leaf in ("weight", "beta", "g", "b")),
     # Tables of embeddings, as arrays and as modules.
     *_EMBEDDING,
-    *(f"{module}/weight" for module in _EMBEDDING),
-    *("table", "*_table", "codebook"),
+    *(f"{module}/weight" for module in (*_EMBEDDING, "*token", "*tokens")),
+    *("table", "*_table", "codebook*", "codevectors"),
     # Learned positions.
     *("pos", "*_pos", "pe", "*_pe", "*pos_enc*", "*posenc*"),
     *("position*", "*_position*", "rel_pos*", "*_rel_pos*", "relpos*"),
+    *("freqs", "*_freqs", "inv_freq", "*slopes"),
     # Learned tokens: of the class, of registers, queries, prompts, pooling.
-    *("cls", "*token", "*tokens", "*_tok", "probe"),
-    *("latent", "latents", "*_latents", "*prompt", "*prompts", "*_queries"),
+    *("cls", "bos", "eos", "sos", "*token", "*tokens", "*_tok", "probe"),
+    *("latent", "latents", "*_latents", "*prompt", "*prompts", "ctx"),
+    *("queries", "*_queries", "register", "registers", "prefix", "*_prefix"),
+    *("mem_k", "mem_v", "mem_kv", "null_*", "inducing_points", "slot_*", "slots*"),
+    # Learned inputs and initial states.
+    *("const", "constant_input", "[hc]0", "*_[hc]0", "init_*state", "initial_*"),
     # Parameters of distributions, which decay would pull to a variance of 1.
     *("*log_var*", "*logvar*", "*log_sigma*", "*log_std*", "*log_alpha"),
-    *("logit_rate", "a_log"),
+    *("sigma", "*_sigma", "sigma_*", "rho", "*_rho", "logit_rate"),
+    # Parameters of state-space models and of decays over time.
+    *("log_*", "*_log", "*_logs", "time_decay*", "time_first", "time_mix_*"),
 )
 """Names of leaves, and of leaves in modules, that are not weights of layers.
 
 Names as Flax, Haiku, Equinox, PyTorch's timm and the models published in them use them.
 """
 
-WEIGHTS = ("*patch_emb*/weight", "linear/weight", "conv*[0-9]d/weight")
-"""Exceptions: weights of layers that embed, known by the module's name or class."""
+WEIGHTS = ("*patch_emb*/weight", "linear/weight", "conv*[0-9]d/weight", "*lora*/b")
+"""Exceptions, known by the name or class of the module that holds them.
+
+They are the weights of layers that embed, and the second matrix of a low-rank update.
+"""
 
 
 def weight_mask(
@@ -122,14 +134,12 @@ class Selection(NamedTuple):
     """The leaves that a constraint or a penalty acts on.
 
     Attributes:
-      caller: the public function on whose behalf errors are raised.
       where: selects leaves by path and value; by default the weights.
       stacked: patterns of leaves whose first axis counts layers.
       allow_empty: accept that no leaf is selected.
       every: select every array of floating or complex numbers by default.
     """
 
-    caller: str
     where: Where | None = None
     stacked: Patterns = ()
     allow_empty: bool = False
@@ -140,15 +150,15 @@ class Selection(NamedTuple):
 
         A function that changes no leaf does nothing, which would go unnoticed.
         """
-        allow_empty = check_switch(self.allow_empty, name=f"{self.caller}: allow_empty")
+        allow_empty = check_switch(self.allow_empty, name="allow_empty")
         if not allow_empty:
-            check_patterns(tree, caller=self.caller, stacked=self.stacked)
+            check_patterns(tree, stacked=self.stacked)
         if self.every and self.where is None:
             chosen = jax.tree.map(is_inexact, tree)
         else:
             chosen = selection(tree, self.where, stacked=self.stacked)
         if not allow_empty and not any(jax.tree.leaves(chosen)):
-            raise ValueError(f"{self.caller} has nothing to act on: {self._why(tree)}")
+            raise ValueError(f"there is nothing to act on: {self._why(tree)}")
         return chosen
 
     def _why(self, tree: PyTree) -> str:
@@ -172,7 +182,7 @@ class Selection(NamedTuple):
 
 
 def check_patterns(
-    tree: PyTree, /, *, caller: str, allow_empty: bool = False, **arguments: Patterns
+    tree: PyTree, /, *, allow_empty: bool = False, **arguments: Patterns
 ) -> None:
     """Raises if no pattern of an argument matches a leaf: it would do nothing.
 
@@ -180,11 +190,10 @@ def check_patterns(
 
     Args:
       tree: the leaves.
-      caller: the public function on whose behalf errors are raised.
       allow_empty: raise nothing, unless this itself is not a bool.
       **arguments: patterns by the name of the argument that holds them.
     """
-    allow_empty = check_switch(allow_empty, name=f"{caller}: allow_empty")
+    allow_empty = check_switch(allow_empty, name="allow_empty")
     if allow_empty or not any(map(_many, arguments.values())):
         return
     kinds = iter(_kinds(tree))
@@ -193,7 +202,7 @@ def check_patterns(
     for argument, patterns in arguments.items():
         if _many(patterns) and not any(matches(patterns, *leaf) for leaf in leaves):
             raise ValueError(
-                f"{caller}: {argument}={patterns!r} matches none of the leaves "
+                f"{argument}={patterns!r} matches none of the leaves "
                 f"{_shown([name for name, _ in leaves])}. A pattern without a slash is "
                 "compared with a leaf's own name, one with a slash with the end of its "
                 "path; pass allow_empty=True if this is intended."
@@ -213,7 +222,10 @@ def without_boxes(mask: PyTree, /) -> PyTree:
 def is_inexact(leaf: Any, /) -> bool:
     """True for an array, concrete, traced or abstract, of floats or complex numbers."""
     dtype = getattr(leaf, "dtype", None)
-    return dtype is not None and jnp.issubdtype(dtype, jnp.inexact)
+    try:
+        return dtype is not None and jnp.issubdtype(dtype, jnp.inexact)
+    except TypeError:  # of another library, such as torch.float32
+        return False
 
 
 def matches(patterns: Patterns, name: str, kind: str = "", /) -> bool:

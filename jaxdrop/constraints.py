@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
+from jaxdrop._errors import named, named_with_results
 from jaxdrop._paths import path_name
 from jaxdrop._strengths import as_strength, is_schedule, scheduled_strength
 from jaxdrop._typing import Array, Path, PyTree, Scalar, Schedule, Where
@@ -57,6 +58,7 @@ class ConstraintState(NamedTuple):
     num_updates: Array
 
 
+@named
 def decay_mask(
     params: PyTree,
     /,
@@ -111,10 +113,11 @@ def decay_mask(
       >>> optimizer = optax.adamw(1e-3, mask=constraints.decay_mask)
     """
     patterns = {"exclude": exclude, "include": include, "stacked": stacked}
-    check_patterns(params, caller="decay_mask", allow_empty=allow_empty, **patterns)
+    check_patterns(params, allow_empty=allow_empty, **patterns)
     return without_boxes(weight_mask(params, **patterns))
 
 
+@named_with_results
 def max_norm(
     max_value: ArrayLike | Schedule,
     *,
@@ -174,10 +177,11 @@ def max_norm(
         shorter = scaled(weights, limit / jnp.where(outside, length, 1.0))
         return jnp.where(outside, shorter, weights)
 
-    leaves = Selection("max_norm", where, stacked, allow_empty)
+    leaves = Selection(where, stacked, allow_empty)
     return _constraint(project, max_value, leaves, name="max_value")
 
 
+@named_with_results
 def unit_norm(
     *,
     axis: UnitAxes = None,
@@ -221,10 +225,11 @@ def unit_norm(
         length = norms(weights, unit_axes(axis, name, weights))
         return scaled(weights, limit / jnp.where(length > 0, length, 1.0))
 
-    leaves = Selection("unit_norm", where, stacked, allow_empty)
+    leaves = Selection(where, stacked, allow_empty)
     return _constraint(project, 1.0, leaves)
 
 
+@named_with_results
 def soft_threshold(
     threshold: Scalar | Schedule,
     *,
@@ -275,10 +280,11 @@ def soft_threshold(
         shorter = scaled(weights, 1.0 - limit / jnp.where(kept, length, 1.0))
         return jnp.where(kept, shorter, jnp.zeros_like(weights))
 
-    leaves = Selection("soft_threshold", where, (), allow_empty)
+    leaves = Selection(where, (), allow_empty)
     return _constraint(project, threshold, leaves)
 
 
+@named_with_results
 def group_soft_threshold(
     threshold: Scalar | Schedule,
     *,
@@ -334,8 +340,7 @@ def group_soft_threshold(
         shorter = scaled(weights, 1.0 - step / jnp.where(kept, length, 1.0))
         return jnp.where(kept, shorter, jnp.zeros_like(weights))
 
-    leaves = Selection("group_soft_threshold", where, stacked, allow_empty)
-    return _constraint(project, threshold, leaves)
+    return _constraint(project, threshold, Selection(where, stacked, allow_empty))
 
 
 def _constraint(
@@ -346,10 +351,9 @@ def _constraint(
     name: str = "threshold",
 ) -> optax.GradientTransformation:
     """The transformation that ends every selected leaf where ``project`` puts it."""
-    names = {"caller": leaves.caller, "name": name}
     schedule = limit if callable(limit) and is_schedule(limit) else None
     if schedule is None:
-        as_strength(limit, **names)
+        as_strength(limit, name=name)
 
     def init(params: PyTree) -> ConstraintState | optax.EmptyState:
         leaves.of(params)
@@ -363,13 +367,12 @@ def _constraint(
         params: PyTree | None = None,
     ) -> tuple[PyTree, ConstraintState | optax.EmptyState]:
         if params is None:
-            call = "update(updates, state, params)"
-            raise ValueError(f"{leaves.caller} needs parameters: call {call}.")
+            raise ValueError("params is needed: call update(updates, state, params).")
         now = limit
         if schedule is not None and isinstance(state, ConstraintState):
             now = schedule(state.num_updates)
             state = ConstraintState(optax.safe_increment(state.num_updates))
-        bound = scheduled_strength(now, **names)
+        bound = scheduled_strength(now, name=name)
 
         def land(path: Path, update: Array, leaf: Array, selected: bool) -> Array:
             if update is None or not selected:
@@ -385,11 +388,7 @@ def _constraint(
             )
 
         updates = jax.tree_util.tree_map_with_path(
-            land,
-            updates,
-            params,
-            leaves.of(params),
-            is_leaf=lambda leaf: leaf is None,
+            land, updates, params, leaves.of(params), is_leaf=lambda leaf: leaf is None
         )
         return updates, state
 

@@ -16,6 +16,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jaxdrop._checks import as_count, check_choice, check_switch
+from jaxdrop._errors import named_methods
 from jaxdrop._numbers import as_array, as_scalar
 from jaxdrop._paths import path_name
 from jaxdrop._strengths import as_strength
@@ -29,6 +30,7 @@ _FRESH: Any = object()
 _RESULTS = ("best", "best_step", "step", "num_bad", "improved", "should_stop")
 
 
+@named_methods
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=["best_params", *_RESULTS],
@@ -111,28 +113,26 @@ class EarlyStopping:
             return
         if given:
             raise TypeError(
-                f"EarlyStopping: {', '.join(given)} is a result of updates and cannot "
-                "be given. For a metric to beat from the start use baseline=."
+                f"{', '.join(given)} is a result of updates and cannot be given. For a "
+                "metric to beat from the start use baseline=."
             )
-        patience = as_count(
-            self.patience, name="EarlyStopping: patience", least=None, most=None
-        )
+        patience = as_count(self.patience, name="patience", least=None, most=None)
         if patience < 1:
             raise ValueError(
-                "EarlyStopping: patience must be at least 1 (stop at the first update "
-                f"that does not improve), got {self.patience}."
+                "patience must be at least 1 (stop at the first update that does not "
+                f"improve), got {self.patience}."
             )
         check_choice(self.mode, ("min", "max"), name="mode")
-        relative = check_switch(self.relative, name="EarlyStopping: relative")
+        relative = check_switch(self.relative, name="relative")
         object.__setattr__(self, "relative", relative)
         for name in ("min_delta", "baseline"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, _static(getattr(self, name), name))
-        as_strength(self.min_delta, caller="EarlyStopping", name="min_delta")
+        as_strength(self.min_delta, name="min_delta")
         if self.baseline is not None and math.isnan(self.baseline):
-            raise ValueError("EarlyStopping: baseline must be a number, got nan.")
+            raise ValueError("baseline must be a number, got nan.")
         object.__setattr__(self, "patience", patience)
-        warmup = as_count(self.warmup, name="EarlyStopping: warmup", least=0, most=None)
+        warmup = as_count(self.warmup, name="warmup", least=0, most=None)
         object.__setattr__(self, "warmup", warmup)
         worst = math.inf if self.mode == "min" else -math.inf
         for name, value in {
@@ -163,22 +163,25 @@ class EarlyStopping:
         """
         metric, best = self._as_comparable(metric)
         self._check_params(params)
-        seen = (self.step >= _within_int32(self.warmup)) & ~self.should_stop
+        # Python numbers, for example after a checkpoint in JSON
+        step, num_bad = jnp.asarray(self.step), jnp.asarray(self.num_bad)
+        should_stop = jnp.asarray(self.should_stop)
+        seen = (step >= _within_int32(self.warmup)) & ~should_stop
         improved = seen & self._is_better(metric, best)
         good = improved
         if self.baseline is not None:
             good = improved & self._is_better(metric, self.baseline)
-        num_bad = jnp.where(good, 0, self.num_bad + seen.astype(jnp.int32))
+        num_bad = jnp.where(good, 0, num_bad + seen.astype(jnp.int32))
         out_of_patience = num_bad >= _within_int32(self.patience)
         return dataclasses.replace(
             self,
             best_params=_choose(improved, params, self.best_params),
             best=_either(improved, metric, best),
-            best_step=jnp.where(improved, self.step, self.best_step),
-            step=self.step + (~self.should_stop).astype(jnp.int32),
+            best_step=jnp.where(improved, step, self.best_step),
+            step=step + (~should_stop).astype(jnp.int32),
             num_bad=num_bad,
             improved=improved,
-            should_stop=self.should_stop | (out_of_patience & ~improved),
+            should_stop=should_stop | (out_of_patience & ~improved),
         )
 
     def _as_comparable(self, metric: ArrayLike) -> tuple[Any, Any]:
@@ -187,7 +190,7 @@ class EarlyStopping:
         A loss that overflows float32 has diverged, which must not raise an error.
         """
         try:
-            number = as_scalar(metric, name="EarlyStopping: metric")
+            number = as_scalar(metric, name="metric")
         except TypeError as error:
             raise ValueError(str(error)) from None
         state = (self.best, self.step, self.should_stop)
@@ -212,8 +215,8 @@ class EarlyStopping:
         given: Any = jax.tree.structure(params)
         if expected != given:
             raise ValueError(
-                "EarlyStopping: update takes parameters like the best_params it was "
-                f"made with, {expected}, got {given}."
+                "update takes parameters like the best_params it was made with, "
+                f"{expected}, got {given}."
             )
         for (path, old), new in zip(
             jax.tree.leaves_with_path(self.best_params),
@@ -222,9 +225,8 @@ class EarlyStopping:
         ):
             if np.shape(old) != np.shape(new):
                 raise ValueError(
-                    "EarlyStopping: update takes parameters of the shapes of "
-                    f"best_params, {np.shape(old)} at {path_name(path)!r}, got "
-                    f"{np.shape(new)}."
+                    "update takes parameters of the shapes of best_params, "
+                    f"{np.shape(old)} at {path_name(path)!r}, got {np.shape(new)}."
                 )
 
 
@@ -232,10 +234,9 @@ def _static(value: Any, name: str) -> float:
     """A number that is known before tracing, as a float."""
     if isinstance(value, jax.core.Tracer):
         raise TypeError(
-            f"EarlyStopping: {name} is static, and must be known before tracing, got "
-            f"{value!r}."
+            f"{name} is static, and must be known before tracing, got {value!r}."
         )
-    return float(as_scalar(value, name=f"EarlyStopping: {name}"))
+    return float(as_scalar(value, name=name))
 
 
 def _is_readable(value: Any) -> bool:
@@ -263,18 +264,30 @@ def _within_int32(count: int) -> int:
 
 
 def _held(leaf: Any) -> Any:
-    """Returns a parameter, or raises for a host integer that would overflow."""
-    if isinstance(leaf, jax.Array) or not isinstance(leaf, int | np.integer):
-        is_whole = isinstance(leaf, np.ndarray) and leaf.dtype.kind in "iu"
-        if not is_whole:
-            return leaf
-    held = as_array(leaf, name="EarlyStopping: best_params")
-    if jnp.issubdtype(held.dtype, jnp.floating):
+    """Returns a parameter, or raises for a host number that would overflow."""
+    if isinstance(leaf, jax.Array):
+        return leaf
+    held = as_array(leaf, name="best_params")
+    whole = isinstance(leaf, int) or getattr(leaf, "dtype", np.dtype("O")).kind in "iu"
+    if whole and jnp.issubdtype(held.dtype, jnp.floating):
         raise ValueError(
-            f"EarlyStopping: best_params holds {leaf}, and {jnp.result_type(int)} is "
-            "too narrow for it; keep it outside, or enable x64."
+            f"best_params holds {leaf}, and {jnp.result_type(int)} is too narrow for "
+            "it; keep it outside, or enable x64."
         )
     return held
+
+
+def _like(leaf: Any, dtype: Any) -> Array:
+    """A parameter in the dtype of the one that it replaces."""
+    array = jnp.asarray(leaf)
+    whole = jnp.issubdtype(dtype, jnp.integer)
+    if whole and jnp.issubdtype(array.dtype, jnp.inexact):
+        raise ValueError(
+            "EarlyStopping: update takes parameters of the kind of best_params, "
+            f"{dtype} for one that is {array.dtype} now; give best_params of that "
+            "dtype."
+        )
+    return array.astype(dtype)
 
 
 def _choose(improved: Array, new: PyTree, old: PyTree) -> PyTree:
@@ -285,7 +298,7 @@ def _choose(improved: Array, new: PyTree, old: PyTree) -> PyTree:
             return new
         new, old = _held(new), _held(old)
         if hasattr(old, "dtype") and jnp.issubdtype(old.dtype, jnp.number):
-            new = jnp.asarray(new).astype(old.dtype)
+            new = _like(new, old.dtype)
         return jnp.where(improved, new, old)
 
     return jax.tree.map(choose, new, old)

@@ -18,6 +18,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from jaxdrop._checks import require_key
+from jaxdrop._errors import named
 from jaxdrop._numbers import as_ids
 from jaxdrop._paths import path_hash
 from jaxdrop._typing import Array, Key
@@ -27,6 +28,7 @@ __all__ = ["example", "shard", "site"]
 _INDEX, _STEP = path_hash("jaxdrop.keys.index"), path_hash("jaxdrop.keys.step")
 
 
+@named
 def site(
     key: Key,
     name: str,
@@ -63,23 +65,24 @@ def site(
       ...     y = jaxdrop.dropout(k, x, rate=0.5)
     """
     if not isinstance(name, str):
-        raise TypeError(f"site: name must be a string, got {name!r}.")
+        raise TypeError(f"name must be a string, got {name!r}.")
     if not name:
-        raise ValueError("site: name must not be empty; it identifies the site.")
-    base = require_key(key, caller="site", instead="")
+        raise ValueError("name must not be empty; it identifies the site.")
+    base = require_key(key, instead="")
     folded = jax.random.fold_in(base, path_hash(name))
     for argument, salt, value in (("index", _INDEX, index), ("step", _STEP, step)):
         if value is not None:
-            value = as_ids(value, name=f"site: {argument}")
+            value = as_ids(value, name=argument)
             if value.ndim:
                 raise ValueError(
-                    f"site: {argument} must be a scalar, got shape {value.shape}; use "
+                    f"{argument} must be a scalar, got shape {value.shape}; use "
                     f"jax.vmap for one key per {argument}."
                 )
             folded = _fold(jax.random.fold_in(folded, salt), value)
     return _kind_of(key, folded)
 
 
+@named
 def example(key: Key, ids: ArrayLike, /) -> Key:
     """Derives a key for each example, independent of its position in a batch.
 
@@ -108,13 +111,14 @@ def example(key: Key, ids: ArrayLike, /) -> Key:
       >>> bool((a[0] == b[2]).all()), bool((a[2] == b[0]).all())
       (True, True)
     """
-    base = require_key(key, caller="example", instead="")
-    ids = as_ids(ids, name="example: ids")
+    base = require_key(key, instead="")
+    ids = as_ids(ids, name="ids")
     fold = jax.vmap(_fold, in_axes=(None, 0))
     keys = fold(base, ids.ravel()).reshape(ids.shape)
     return _kind_of(key, keys)
 
 
+@named
 def shard(key: Key, axis_names: str | Sequence[str], /) -> Key:
     """Derives a key for each shard along mesh axes, inside ``jax.shard_map``.
 
@@ -146,24 +150,23 @@ def shard(key: Key, axis_names: str | Sequence[str], /) -> Key:
       >>> drop(jax.random.key(0), jnp.ones((4, 8))).shape
       (4, 8)
     """
-    folded = require_key(key, caller="shard", instead="")
+    folded = require_key(key, instead="")
     names = (axis_names,) if isinstance(axis_names, str) else axis_names
     if not isinstance(names, Sequence) or not all(isinstance(n, str) for n in names):
         raise TypeError(
-            "shard: axis_names must be the name of a mesh axis, or several, got "
-            f"{names!r}."
+            f"axis_names must be the name of a mesh axis, or several, got {names!r}."
         )
     names = tuple(names)
     if len(set(names)) != len(names):
-        raise ValueError(f"shard: axis_names names an axis twice: {names}.")
+        raise ValueError(f"axis_names names an axis twice: {names}.")
     for name in sorted(names):
         try:
             position = lax.axis_index(name)
         except NameError:
             raise ValueError(
-                f"shard: no mesh axis {name!r} is mapped here; call it inside "
-                "jax.shard_map over a mesh with that axis. Under plain jit one key is "
-                "right for every sharding."
+                f"no mesh axis {name!r} is mapped here; call it inside jax.shard_map "
+                "over a mesh with that axis. Under plain jit one key is right for "
+                "every sharding."
             ) from None
         folded = jax.random.fold_in(folded, path_hash(name))
         folded = jax.random.fold_in(folded, position)

@@ -26,6 +26,7 @@ from jaxdrop._checks import (
     check_choice,
     check_rate,
 )
+from jaxdrop._errors import named, named_with_results
 from jaxdrop._numbers import as_numbers
 from jaxdrop._strengths import as_strength
 from jaxdrop._typing import Array, Rate, Scalar, Schedule
@@ -35,6 +36,7 @@ __all__ = ["curriculum", "depth_rates", "early", "late", "scheduled_drop_path"]
 _LONGEST = 2**63 - 1  # the largest value of a counter
 
 
+@named_with_results
 def early(rate: Rate, /, *, cutoff: int, decay: str = "linear") -> Schedule:
     """Regularizes the first ``cutoff`` steps only, to fit the training data better.
 
@@ -63,8 +65,8 @@ def early(rate: Rate, /, *, cutoff: int, decay: str = "linear") -> Schedule:
       >>> [float(schedule(step)) for step in range(5)]
       [0.5, 0.25, 0.0, 0.0, 0.0]
     """
-    check_rate(rate, caller="early")
-    cutoff = as_count(cutoff, name="early: cutoff", most=_LONGEST)
+    check_rate(rate)
+    cutoff = as_count(cutoff, name="cutoff", most=_LONGEST)
     check_choice(decay, ("linear", "constant"), name="decay")
     first = _as_rate(rate)
 
@@ -76,6 +78,7 @@ def early(rate: Rate, /, *, cutoff: int, decay: str = "linear") -> Schedule:
     return schedule
 
 
+@named_with_results
 def late(rate: Rate, /, *, cutoff: int) -> Schedule:
     """Regularizes from step ``cutoff`` onwards, when the model starts to overfit.
 
@@ -99,8 +102,8 @@ def late(rate: Rate, /, *, cutoff: int) -> Schedule:
       >>> [float(schedule(step)) for step in range(4)]
       [0.0, 0.0, 0.5, 0.5]
     """
-    check_rate(rate, caller="late")
-    cutoff = as_count(cutoff, name="late: cutoff", most=_LONGEST)
+    check_rate(rate)
+    cutoff = as_count(cutoff, name="cutoff", most=_LONGEST)
     last = _as_rate(rate)
 
     def schedule(step: ArrayLike) -> Array:
@@ -110,6 +113,7 @@ def late(rate: Rate, /, *, cutoff: int) -> Schedule:
     return schedule
 
 
+@named_with_results
 def curriculum(rate: Rate, /, *, num_steps: int, sharpness: Scalar = 10.0) -> Schedule:
     """Raises the rate from 0 towards ``rate``, from an easy task to a hard one.
 
@@ -139,9 +143,9 @@ def curriculum(rate: Rate, /, *, num_steps: int, sharpness: Scalar = 10.0) -> Sc
       >>> [round(float(schedule(step)), 3) for step in (0, 100, 1000)]
       [0.0, 0.316, 0.5]
     """
-    check_rate(rate, caller="curriculum")
-    num_steps = as_count(num_steps, name="curriculum: num_steps", most=_LONGEST)
-    strength = as_strength(sharpness, caller="curriculum", name="sharpness")
+    check_rate(rate)
+    num_steps = as_count(num_steps, name="num_steps", most=_LONGEST)
+    strength = as_strength(sharpness, name="sharpness")
     limit = _as_rate(rate)
     decay = jnp.asarray(strength, jnp.float32)
 
@@ -151,6 +155,7 @@ def curriculum(rate: Rate, /, *, num_steps: int, sharpness: Scalar = 10.0) -> Sc
     return schedule
 
 
+@named_with_results
 def scheduled_drop_path(rate: Rate, /, *, depth: int, num_steps: int) -> Schedule:
     """Raises rates linearly both with depth and over the course of training.
 
@@ -176,14 +181,13 @@ def scheduled_drop_path(rate: Rate, /, *, depth: int, num_steps: int) -> Schedul
       >>> [schedule(step).tolist() for step in (0, 50, 100)]
       [[0.0, 0.0], [0.125, 0.25], [0.25, 0.5]]
     """
-    check_rate(rate, caller="scheduled_drop_path")
-    num_steps = as_count(
-        num_steps, name="scheduled_drop_path: num_steps", most=_LONGEST
-    )
+    check_rate(rate)
+    num_steps = as_count(num_steps, name="num_steps", most=_LONGEST)
     at_end = depth_rates(rate, depth, mode="linear_from_one")
     return lambda step: at_end * _share(_as_step(step), num_steps)
 
 
+@named
 def depth_rates(rate: Rate, depth: int, /, *, mode: str = "linear") -> Array:
     """Gives each of ``depth`` layers its rate, the higher the deeper the layer.
 
@@ -222,9 +226,9 @@ def depth_rates(rate: Rate, depth: int, /, *, mode: str = "linear") -> Array:
       >>> schedules.depth_rates(0.5, 2, mode="linear_from_zero").tolist()
       [0.0, 0.25]
     """
-    check_rate(rate, caller="depth_rates")
+    check_rate(rate)
     check_choice(mode, ("linear", "linear_from_one", "linear_from_zero"), name="mode")
-    depth = as_count(depth, name="depth_rates: depth")
+    depth = as_count(depth, name="depth")
     layer = np.arange(depth, dtype=np.float32)
     share = {
         "linear": layer / np.float32(max(depth - 1, 1)),
@@ -254,8 +258,9 @@ def _is_before(step: Any, cutoff: int) -> Any:
     if not isinstance(step, jax.Array):
         return np.asarray(step < cutoff, bool)
     if jnp.issubdtype(step.dtype, jnp.integer):
-        largest = int(np.iinfo(step.dtype).max)
-        return step < cutoff if cutoff <= largest else jnp.ones_like(step, bool)
+        if cutoff > int(np.iinfo(step.dtype).max):
+            return jnp.ones_like(step, bool)
+        return step < np.asarray(cutoff, step.dtype)  # JAX itself reads it as int32
     return step < float(cutoff)
 
 

@@ -1,5 +1,6 @@
 """Early stopping: what a table of metrics leads to, under every transformation."""
 
+import json
 import pickle
 from decimal import Decimal
 from fractions import Fraction
@@ -168,7 +169,19 @@ def through_orbax(stopper, path):
         return checkpointer.restore(path / "stopper", fresh)
 
 
-@pytest.mark.parametrize("store", [through_pickle, through_leaves, through_orbax])
+def through_json(stopper, path):
+    """A checkpoint of Python numbers and lists."""
+    del path
+    leaves, tree = jax.tree.flatten(stopper)
+    saved = json.loads(json.dumps([leaf.tolist() for leaf in leaves]))
+    params = jnp.array(saved.pop(0))
+    return jax.tree.unflatten(tree, [params, *saved])
+
+
+STORES = [through_pickle, through_leaves, through_orbax, through_json]
+
+
+@pytest.mark.parametrize("store", STORES)
 def test_a_resumed_run_ends_like_one_that_was_never_cut(store, tmp_path):
     whole = cut = EarlyStopping(patience=3, best_params={"w": jnp.zeros(2)})
     for index, metric in enumerate(METRICS):
@@ -380,6 +393,15 @@ def test_large_metrics_do_not_wrap():
     assert diverged.num_bad == 2 and diverged.best == 100
     with pytest.raises(ValueError, match="metric holds a number that is too large"):
         stopper.update(10**400)
+
+
+def test_parameters_are_not_truncated():
+    stopper = EarlyStopping(patience=1, best_params={"w": np.array([1.0])})
+    with pytest.raises(ValueError, match=r"best_params holds 1e\+300, and the largest"):
+        stopper.update(1.0, {"w": np.array([1e300])})
+    stopper = EarlyStopping(patience=1, best_params={"w": np.array([1])})
+    with pytest.raises(ValueError, match=r"best_params, int32 for one that is float32"):
+        stopper.update(1.0, {"w": np.array([1.5])})
 
 
 @pytest.mark.parametrize("leaf", [2**40, np.int64(2**40), np.array([2**40])])

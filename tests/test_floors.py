@@ -8,7 +8,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1] / "jaxdrop"
 
 FLOORS = [  # from the ground up; rooms on one floor do not know each other
-    {"_typing", "_names"},
+    {"_errors", "_typing", "_names"},
     {"_numbers"},
     {"_checks", "_loops", "_paths", "_programs", "_sites"},
     {"prng", "keys", "_strengths", "_weights"},

@@ -211,7 +211,7 @@ def test_what_is_wrong_is_named(key):
         keys.example(key, jnp.ones(3))
     with pytest.raises(ValueError, match=r"ids must be below 2\*\*32"):
         keys.example(key, [1, 2**32])
-    with pytest.raises(ValueError, match="takes one key"):
+    with pytest.raises(ValueError, match="key must be one key"):
         keys.site(jax.random.split(key), "a")
     with pytest.raises(ValueError, match="no mesh axis 'data' is mapped here"):
         keys.shard(key, "data")

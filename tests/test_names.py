@@ -9,14 +9,14 @@ import jaxdrop
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: jaxdrop.nnx.Dropout(p=0.5), "does not take 'p'.*rate="),
+        (lambda: jaxdrop.nnx.Dropout(p=0.5), "'p' is not an argument.*rate="),
         (
             lambda: jaxdrop.linen.Dropout(keep_prob=0.5),
             "keep_prob.*rate=.*1 - keep",
         ),
         (lambda: jaxdrop.nnx.DropBlock(0.1, training=True), "deterministic="),
         (lambda: jaxdrop.linen.SpatialDropout(0.1, train=True), "deterministic="),
-        (lambda: jaxdrop.nnx.DropBlock(0.1, block_sze=3), "block_sze; .*block_size"),
+        (lambda: jaxdrop.nnx.DropBlock(0.1, block_sze=3), "block_sze .*block_size"),
         (lambda: jaxdrop.nnx.Dropout(nnx.Rngs(0)), r"rate must be a number.*rngs=nnx"),
         (
             lambda: jaxdrop.nnx.ZoneoutCell(None, state_rate=nnx.Rngs(0)),

@@ -243,6 +243,9 @@ def test_lengths_and_steps_may_be_counted_in_tokens():
     np.testing.assert_allclose(
         [path(s)[0] for s in steps.tolist()], [0, 0.25, 0.5, 0.5]
     )
+    for cutoff in (3 * 10**9, 2**32 - 1):  # beyond int32, within uint32
+        late = jax.jit(schedules.late(0.5, cutoff=cutoff))
+        assert late(jnp.uint32(cutoff)) == 0.5 and late(jnp.uint32(cutoff - 1)) == 0
     on_device = jax.jit(schedules.early(0.5, cutoff=LONG))(jnp.int32(5))
     assert on_device == pytest.approx(0.5)
 

@@ -199,6 +199,12 @@ def test_published_models_decay_the_weights_of_their_layers(
         *("layer_scale_1", "gamma_1", "gamma1", "logit_scale", "scale_mlp"),
         *("bias_hh", "in_proj_bias", "pos_bias_u", "attention_biases"),
         *("kernel_log_variance", "log_alpha", "A_log", "log_sigma2"),
+        # HF's Wav2Vec2, S5, RWKV, VMamba, Imagen, RoPE-ViT, XCiT, StyleGAN, Set
+        # Transformer and Bayes by Backprop; hand-written and recurrent layers.
+        *("codevectors", "weight_g", "log_step", "Lambda_re", "nu_log", "A_logs"),
+        *("time_decay", "time_mix_k", "null_kv", "mem_kv", "freqs", "temperature"),
+        *("const", "inducing_points", "slots_mu", "kernel_rho", "beta", "lambda_1"),
+        *("b", "b1", "b_ih", "bq", "h0", "initial_state", "registers", "ctx"),
     ],
 )
 def test_arrays_with_names_in_wide_use_are_not_decayed(name):
@@ -218,6 +224,7 @@ def test_arrays_with_names_in_wide_use_are_not_decayed(name):
         *("embedder/linear_0/w", "decomposition", "token_mixer/kernel", "w_out"),
         *("tokens_mlp/kernel", "table_head/kernel", "lora_a", "lora_b", "in_proj"),
         *("patch_embedding/weight", "probe/kernel", "biaser", "w1", "c_attn"),
+        *("lora/b", "time_mixer/kernel", "w_b", "logits/kernel", "shift_mlp/w"),
     ],
 )
 def test_layers_with_similar_names_are_decayed(path):

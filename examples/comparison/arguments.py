@@ -24,7 +24,7 @@ STRANGE = {
 
 def parser(description: str) -> argparse.ArgumentParser:
     """All options, and what the script does."""
-    new = parser_of(description)
+    new = parser_of(description, compiles_much=True)
     names = [method.key for method in ALL_METHODS]
     add = new.add_argument
     add("--dataset", choices=_DATASETS, default="digits")
@@ -50,10 +50,10 @@ def parser(description: str) -> argparse.ArgumentParser:
 
 
 def methods_of(args: argparse.Namespace) -> list[Method]:
-    """The methods that are named; by default the ten, or all that a study has."""
+    """The methods that are named; by default two, the ten, or all that a study has."""
     usual = ALL_METHODS if args.study else METHODS
     keys = args.methods or [method.key for method in usual]
-    if args.quick and not (args.study or args.methods):
+    if args.quick and not args.methods:
         keys = _QUICK
     return [method for method in ALL_METHODS if method.key in keys]
 

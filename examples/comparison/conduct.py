@@ -23,9 +23,9 @@ from comparison.method import Method
 from comparison.methods import ALL_METHODS
 from comparison.sizes import Rule
 from comparison.studies import Budget
-from comparison.training import Recipe
 from data import DataError, Images, load
 from study.files import save
+from study.recipe import Recipe
 from study.tables import show
 
 _DIGITS = Recipe(

@@ -13,10 +13,11 @@ from comparison.method import Method
 from comparison.panel import Row
 from comparison.report import MC_DROPOUT, WEIGHT_SCALING, Outcome
 from comparison.studies import Budget
-from comparison.training import Recipe, State, Trainer, seen_by
+from comparison.training import State, Trainer, seen_by
 from comparison.verdicts import Verdicts, ranked
 from data import Images
 from study.files import save
+from study.recipe import Recipe
 
 _QUESTIONS = 0.2  # of a training: about the time that predictions take
 

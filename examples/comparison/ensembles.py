@@ -22,10 +22,11 @@ from comparison import answers, sweep
 from comparison.answers import Answers
 from comparison.method import Method
 from comparison.methods import METHODS
-from comparison.training import Recipe, State, seen_by, train
+from comparison.training import State, seen_by, train
 from data import Images
 from study.calibration import resampled_ece
 from study.gains import Gain, gains
+from study.recipe import Recipe
 
 MEMBERS = 5
 ENSEMBLE = f"ensemble of {MEMBERS}"

@@ -17,8 +17,9 @@ from comparison.evaluation import evaluate
 from comparison.method import Method
 from comparison.methods import GRIDS
 from comparison.report import Search
-from comparison.training import Recipe, Trainer, Training
+from comparison.training import Trainer, Training
 from data import Split
+from study.recipe import Recipe
 
 TRIALS = 5  # values in a trial of one field
 _SHARES = ("rate", "label_smoothing")  # from 0 to 1

@@ -20,10 +20,11 @@ from tqdm import tqdm
 from comparison import sweep
 from comparison.evaluation import evaluate
 from comparison.methods import METHODS
-from comparison.training import TRAIN_SIZE, Program, Recipe, State, seen_by
+from comparison.training import TRAIN_SIZE, Program, State, seen_by
 from data import Images, Split
 from jaxdrop.early_stopping import EarlyStopping
 from study.gains import Gain, gains
+from study.recipe import Recipe
 
 DROPOUT = next(method for method in METHODS if method.key == "dropout")
 

@@ -18,8 +18,9 @@ from comparison.method import Method
 from comparison.methods import ALL_METHODS
 from comparison.report import MC_DROPOUT, WEIGHT_SCALING, Outcome, Search
 from comparison.representation import represent
-from comparison.training import Recipe, State, Training, seen_by, train
+from comparison.training import State, Training, seen_by, train
 from data import Images
+from study.recipe import Recipe
 
 METHOD = {method.key: method for method in ALL_METHODS}
 

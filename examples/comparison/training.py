@@ -17,34 +17,11 @@ from comparison.method import Method, Network
 from data import Images, Split
 from jaxdrop import keys, metrics
 from jaxdrop.early_stopping import EarlyStopping
+from study.recipe import Recipe
 
 NUM_CLASSES = 10
 TRAIN_SIZE = "train_size"  # in a grid: how many of the training images are used
 _WATCHED = 2000  # learning curves are drawn from so many images of a split
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """What all methods share.
-
-    Attributes:
-      hidden: the number of units in each hidden layer.
-      rates: the rates of dropout at the pixels and at hidden layers.
-      standardize: whether pixels have mean 0 and variance 1; otherwise 0 is black, and
-        dropout leaves the background as it is.
-      epochs: how often each training image is seen.
-      batch_size: the number of images in a step.
-      learning_rate: of Adam, in the first epoch.
-      decay: its factor from one epoch to the next.
-    """
-
-    hidden: tuple[int, ...]
-    rates: tuple[float, float]
-    standardize: bool
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    decay: float = 0.98
 
 
 class State(NamedTuple):

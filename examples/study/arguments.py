@@ -6,14 +6,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 
-def parser_of(description: str) -> argparse.ArgumentParser:
+def parser_of(
+    description: str, *, compiles_much: bool = False
+) -> argparse.ArgumentParser:
     """A parser with ``--quick`` and ``--output``, to which a script adds its options.
 
     Args:
       description: what the script does and how long it takes: its docstring.
+      compiles_much: whether compilation takes most of a short run; then ``--quick``
+        lets XLA optimize little.
 
     Returns:
       The parser.
@@ -21,12 +26,29 @@ def parser_of(description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    quick = "a short run of less than 30 s, to see that all works"
-    parser.add_argument("--quick", action="store_true", help=quick)
+    quick = "a short run, to see that all works: 30 s of CPU or less"
+    action = _QuickAndUnoptimized if compiles_much else "store_true"
+    parser.add_argument("--quick", action=action, help=quick)
     parser.add_argument(
         "--output", type=folder, default="results", help="where files are written"
     )
     return parser
+
+
+class _QuickAndUnoptimized(argparse.Action):
+    """A flag that also lets XLA optimize little."""
+
+    def __init__(self, option_strings: list[str], dest: str, help: str) -> None:
+        super().__init__(option_strings, dest, nargs=0, default=False, help=help)
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        *_: object,
+    ) -> None:
+        jax.config.update("jax_disable_most_optimizations", True)
+        setattr(namespace, self.dest, True)
 
 
 def add_names(

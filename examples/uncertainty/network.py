@@ -1,7 +1,6 @@
 """A network with dropout for images of ten classes, and how it is trained."""
 
 import itertools
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -14,29 +13,9 @@ from tqdm import tqdm
 
 import jaxdrop
 from data import Split
+from study.recipe import Recipe
 
 NUM_CLASSES = 10
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """How a network is trained, with Adam.
-
-    Attributes:
-      hidden: the number of units in each hidden layer.
-      rates: the rate of dropout at the pixels, and at hidden layers.
-      batch_size: the number of images in a step.
-      learning_rate: in the first epoch.
-      epochs: how often each image is seen.
-      decay: the factor of the learning rate from one epoch to the next.
-    """
-
-    hidden: tuple[int, ...]
-    rates: tuple[float, float]
-    batch_size: int
-    learning_rate: float
-    epochs: int = 100
-    decay: float = 0.98
 
 
 class Network(nnx.Module):

@@ -12,7 +12,6 @@ from jaxdrop._checks import check_axes, check_choice, check_real, is_whole
 from jaxdrop._numbers import as_array, as_numbers, as_scalar
 from jaxdrop._typing import Array, Axes
 
-CALLER = "dot_product_attention"
 MOST_FEATURES = 256  # of a head, for which kernels apply
 _LEAST_BLOCK = 16  # the smallest matrix product of tensor cores
 
@@ -113,31 +112,30 @@ def check_arrays(
     query, key, value = (as_4d(x) for x in (query, key, value))
     if value.shape != key.shape:
         raise ValueError(
-            f"{CALLER}: value must have the shape of key_, {key.shape}, "
-            f"got {value.shape}."
+            f"value must have the shape of key_, {key.shape}, got {value.shape}."
         )
     if (query.shape[0], query.shape[3]) != (key.shape[0], key.shape[3]):
         raise ValueError(
-            f"{CALLER}: query and key_ must agree in batch and features, got shapes "
+            "query and key_ must agree in batch and features, got shapes "
             f"{query.shape} and {key.shape}."
         )
     if 0 in key.shape[1:3] or query.shape[2] % key.shape[2]:
         raise ValueError(
-            f"{CALLER}: there must be keys, and query's heads must be a multiple of "
-            f"key_'s, got shapes {query.shape} and {key.shape}."
+            "there must be keys, and query's heads must be a multiple of key_'s, got "
+            f"shapes {query.shape} and {key.shape}."
         )
     arguments = Arguments(query, key, value, None, None)
     bias = _check_weights(bias, arguments.weights, name="bias")
     if bias is not None and not jnp.issubdtype(bias.dtype, jnp.floating):
         raise TypeError(
-            f"{CALLER}: bias must be floating point, got {bias.dtype}; pass a boolean "
-            "array as mask."
+            f"bias must be floating point, got {bias.dtype}; pass a boolean array as "
+            "mask."
         )
     mask = _check_weights(mask, arguments.weights, name="mask")
     if mask is not None and mask.dtype != jnp.bool_:
         raise TypeError(
-            f"{CALLER}: mask must be boolean, True where attended to, got "
-            f"{mask.dtype}; pass an array that is added to the logits as bias."
+            f"mask must be boolean, True where attended to, got {mask.dtype}; pass an "
+            "array that is added to the logits as bias."
         )
     return Arguments(query, key, value, bias, mask)
 
@@ -147,29 +145,29 @@ def check_known(arrays: Arguments, /) -> None:
     for name, x in (("query", arrays.query), ("key_", arrays.key)):
         if any(jax.export.is_symbolic_dim(size) for size in x.shape[1:]):
             raise ValueError(
-                f"{CALLER}: only the batch of {name} may be symbolic, got shape "
-                f"{x.shape}; export with numbers for lengths, heads and features."
+                f"only the batch of {name} may be symbolic, got shape {x.shape}; "
+                "export with numbers for lengths, heads and features."
             )
 
 
 def _check_kinds(query: Any, key: Any, value: Any) -> tuple[Array, Array, Array]:
     """Raises unless all arrays have the same number of axes and the same dtype."""
-    query, key, value = (check_real(x, caller=CALLER) for x in (query, key, value))
+    query, key, value = (check_real(x) for x in (query, key, value))
     if query.ndim not in (3, 4):
         raise ValueError(
-            f"{CALLER}: query must have the axes ([batch], length, heads, features), "
-            f"got shape {query.shape}."
+            "query must have the axes ([batch], length, heads, features), got shape "
+            f"{query.shape}."
         )
     for name, x in (("key_", key), ("value", value)):
         if x.ndim != query.ndim:
             raise ValueError(
-                f"{CALLER}: {name} must have as many axes as query, whose shape is "
+                f"{name} must have as many axes as query, whose shape is "
                 f"{query.shape}; got shape {x.shape}."
             )
         if x.dtype != query.dtype:
             raise TypeError(
-                f"{CALLER}: {name} must have query's dtype {query.dtype}, got "
-                f"{x.dtype}; cast with astype."
+                f"{name} must have query's dtype {query.dtype}, got {x.dtype}; cast "
+                "with astype."
             )
     return query, key, value
 
@@ -179,14 +177,14 @@ def _check_weights(
 ) -> Array | None:
     if x is None:
         return None
-    x = jnp.asarray(as_array(x, name=f"{CALLER}: {name}"))
+    x = jnp.asarray(as_array(x, name=name))
     if x.ndim > 4 or any(
         size not in (1, whole)
         for size, whole in zip(x.shape[::-1], weights[::-1], strict=False)
     ):
         raise ValueError(
-            f"{CALLER}: {name} must broadcast to (batch, heads, queries, keys) = "
-            f"{weights}, got shape {x.shape}."
+            f"{name} must broadcast to (batch, heads, queries, keys) = {weights}, got "
+            f"shape {x.shape}."
         )
     return as_4d(x)
 
@@ -203,13 +201,13 @@ def check_lengths(lengths: Any, batch: int, /, *, name: str) -> Array | None:
     """Returns one int32 length for each example, or None for None."""
     if lengths is None:
         return None
-    lengths = as_numbers(lengths, f"{CALLER}: {name}")
+    lengths = as_numbers(lengths, f"{name}")
     if isinstance(lengths, np.ndarray) and lengths.dtype.kind in "iuO":
         lengths = jnp.asarray(np.clip(lengths, 0, _ALL_KEYS).astype(np.int32))
     if not jnp.issubdtype(lengths.dtype, jnp.integer) or lengths.shape != (batch,):
         raise ValueError(
-            f"{CALLER}: {name} must be {batch} integers, one for each example, got an "
-            f"array of {lengths.dtype} of shape {lengths.shape}."
+            f"{name} must be {batch} integers, one for each example, got an array of "
+            f"{lengths.dtype} of shape {lengths.shape}."
         )
     return lengths.astype(jnp.int32)
 
@@ -221,8 +219,8 @@ def check_window(window: Any, /) -> tuple[int, int] | None:
     both = _pair(window, second=window)
     if len(both) != 2 or not all(map(is_whole, both)):
         raise ValueError(
-            f"{CALLER}: local_window_size must be a number of keys, or two numbers, to "
-            f"the left and to the right; got {window!r}."
+            "local_window_size must be a number of keys, or two numbers, to the left "
+            f"and to the right; got {window!r}."
         )
     return int(both[0]), int(both[1])
 
@@ -234,8 +232,8 @@ def check_block(block_size: Any, /) -> tuple[int | None, int | None]:
     both = _pair(block_size, second=None)
     if len(both) != 2 or not all(n is None or is_whole(n, least=1) for n in both):
         raise ValueError(
-            f"{CALLER}: block_size must be a number of queries, or two numbers, of "
-            f"queries and of keys, at least 1; got {block_size!r}."
+            "block_size must be a number of queries, or two numbers, of queries and of "
+            f"keys, at least 1; got {block_size!r}."
         )
     length, width = (None if n is None else int(n) for n in both)
     return length, width
@@ -252,8 +250,8 @@ def check_causal(is_causal: Any, /) -> bool:
     if isinstance(is_causal, bool | np.bool_):
         return bool(is_causal)
     raise TypeError(
-        f"{CALLER}: is_causal must be a bool, known before tracing, got "
-        f"{is_causal!r}; pass a condition that is traced as mask."
+        f"is_causal must be a bool, known before tracing, got {is_causal!r}; pass a "
+        "condition that is traced as mask."
     )
 
 
@@ -269,13 +267,13 @@ def check_kernel(arrays: Arguments, block: tuple[int | None, int | None]) -> Non
     for name, given in found.items():
         if given:
             raise ValueError(
-                f'{CALLER}: implementation="pallas" does not take {name}; use the '
+                f'implementation="pallas" does not take {name}; use the '
                 "default implementation."
             )
     for size in block:
         if size is not None and (size < _LEAST_BLOCK or size & (size - 1)):
             raise ValueError(
-                f'{CALLER}: block_size must be powers of two with implementation="'
+                f'block_size must be powers of two with implementation="'
                 f'pallas", at least {_LEAST_BLOCK}; got {size}.'
             )
 
@@ -286,10 +284,10 @@ def check_scale(scale: Any, features: int, /) -> ArrayLike:
         return float(1 / np.sqrt(max(features, 1)))
     if shape := np.shape(scale):
         raise ValueError(
-            f"{CALLER}: scale must be a scalar, got an array of shape {shape}; "
-            "multiply query by it instead."
+            f"scale must be a scalar, got an array of shape {shape}; multiply query by "
+            "it instead."
         )
-    name = f"{CALLER}: scale"
+    name = "scale"
     number = as_scalar(scale, name=name)
     as_array(number, name=name)  # raises for numbers that are too large for a float
     return number

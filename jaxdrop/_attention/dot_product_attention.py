@@ -13,13 +13,13 @@ from jaxdrop import _masks
 from jaxdrop._attention import _arguments, _dispatch
 from jaxdrop._attention._call import Call, Operands, wide_dtype
 from jaxdrop._checks import check_rate, is_identity, require_key
+from jaxdrop._errors import named
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Axes, Flag, Key, Rate
 from jaxdrop.prng._bits import counter_hash, counter_key
 
-_CALLER = _arguments.CALLER
 
-
+@named
 def dot_product_attention(
     key: Key | None,
     query: Array,
@@ -125,7 +125,7 @@ def dot_product_attention(
       >>> bool((y == jax.nn.dot_product_attention(q, k, v)).all())
       True
     """
-    check_rate(rate, caller=_CALLER)
+    check_rate(rate)
     arrays = _arguments.check_arrays(query, key_, value, bias, mask)
     options = _arguments.check_options(
         arrays,
@@ -138,9 +138,9 @@ def dot_product_attention(
         block_size=block_size,
         implementation=implementation,
     )
-    if is_identity(rate, deterministic, caller=_CALLER):
+    if is_identity(rate, deterministic):
         return _without_dropout(query, key_, value, bias, mask, scale, options)
-    key = require_key(key, caller=_CALLER, rate=rate)
+    key = require_key(key, rate=rate)
     if arrays.query.size == 0:
         return jnp.asarray(query)
     _arguments.check_known(arrays)

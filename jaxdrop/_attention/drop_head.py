@@ -12,13 +12,13 @@ from jaxdrop._checks import (
     is_identity,
     require_key,
 )
+from jaxdrop._errors import named
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, Rate
 from jaxdrop.prng._bits import counted_bits, counter_key
 
-_CALLER = "drop_head"
 
-
+@named
 def drop_head(
     key: Key | None,
     x: Array,
@@ -73,16 +73,16 @@ def drop_head(
       >>> bool(jnp.allclose(y.mean(axis=2), 1))  # the mean over heads is preserved
       True
     """
-    check_rate(rate, caller=_CALLER)
-    if is_identity(rate, deterministic, caller=_CALLER):
+    check_rate(rate)
+    if is_identity(rate, deterministic):
         return x
-    x = check_inexact(x, caller=_CALLER)
+    x = check_inexact(x)
     if x.ndim < 3 or check_axis(head_axis, x.ndim, name="head_axis") < x.ndim - 3:
         raise ValueError(
-            f"{_CALLER}: head_axis must be one of the last three axes of x, got "
-            f"{head_axis} and shape {x.shape}."
+            f"head_axis must be one of the last three axes of x, got {head_axis} and "
+            f"shape {x.shape}."
         )
-    key = require_key(key, caller=_CALLER, rate=rate)
+    key = require_key(key, rate=rate)
     if x.size == 0:
         return x
     keep = _masks.keep_probability(rate, deterministic=deterministic)

@@ -14,13 +14,13 @@ from jaxdrop._checks import (
     is_whole,
     require_key,
 )
+from jaxdrop._errors import named
 from jaxdrop._numbers import as_array
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, Rate
 
-_CALLER = "drop_key"
 
-
+@named
 def drop_key(
     key: Key | None,
     shape: tuple[int, ...],
@@ -83,14 +83,14 @@ def drop_key(
       >>> jax.nn.dot_product_attention(q, k, v, mask=mask).shape
       (2, 16, 4, 8)
     """
-    check_rate(rate, caller=_CALLER)
+    check_rate(rate)
     allowed = _check_mask(mask, shape)
-    check_sharding(out_sharding, caller=_CALLER)
+    check_sharding(out_sharding)
     if out_sharding is not None:
         allowed = jax.sharding.reshard(allowed, out_sharding)
-    if is_identity(rate, deterministic, caller=_CALLER):
+    if is_identity(rate, deterministic):
         return allowed
-    key = require_key(key, caller=_CALLER)
+    key = require_key(key)
     keep = _masks.keep_probability(rate, deterministic=deterministic)
     return _drop_key(key, keep, allowed)
 
@@ -109,21 +109,18 @@ def _check_mask(mask: Any, shape: Any) -> Array:
     shape = tuple(shape) if isinstance(shape, Sequence) else (shape,)
     counts = all(jax.export.is_symbolic_dim(size) or is_whole(size) for size in shape)
     if len(shape) < 2 or not counts or shape[-1] < 1:
-        raise ValueError(
-            f"{_CALLER}: shape must be (…, queries, keys) with keys, got {shape}."
-        )
+        raise ValueError(f"shape must be (…, queries, keys) with keys, got {shape}.")
     if mask is None:
         return jnp.ones(shape, bool)
-    mask = jnp.asarray(as_array(mask, name=f"{_CALLER}: mask"))
+    mask = jnp.asarray(as_array(mask, name="mask"))
     if mask.dtype != jnp.bool_:
         raise TypeError(
-            f"{_CALLER}: mask must be boolean, True where attended to, got "
-            f"{mask.dtype}."
+            f"mask must be boolean, True where attended to, got {mask.dtype}."
         )
     try:
         return jnp.broadcast_to(mask, shape)
     except ValueError:
         raise ValueError(
-            f"{_CALLER}: mask has shape {mask.shape}, which does not broadcast to the "
-            f"shape {shape} of the weights."
+            f"mask has shape {mask.shape}, which does not broadcast to the shape "
+            f"{shape} of the weights."
         ) from None

@@ -58,13 +58,13 @@ def innermost(carry: Any, /) -> Any:
     return carry
 
 
-def check_cell(cell: Any, /, *, caller: str) -> None:
+def check_cell(cell: Any, /) -> None:
     """Raises ``TypeError`` unless a cell is an object that starts sequences."""
     if isinstance(cell, type) or not hasattr(cell, "initialize_carry"):
         given = cell if isinstance(cell, type) else type(cell)
         described = "the class" if given is cell else "an object of type"
         raise TypeError(
-            f"{caller}: cell must be a recurrent cell of the same framework, such as "
+            "cell must be a recurrent cell of the same framework, such as "
             f"LSTMCell(...), with initialize_carry, got {described} {given.__name__}."
         )
 
@@ -85,9 +85,7 @@ def calls_another(function: Callable[..., Any], /) -> bool:
     return code is not None and "__call__" in code.co_names
 
 
-def find_state(
-    carry: Any, where: StateAt, /, *, is_known: bool, caller: str
-) -> int | None:
+def find_state(carry: Any, where: StateAt, /, *, is_known: bool) -> int | None:
     """The index of the hidden state among the leaves of a carry.
 
     Args:
@@ -96,7 +94,6 @@ def find_state(
         the carry and returns the state; or None.
       is_known: whether the carry is that of a cell of Flax, whose state is the last
         floating point array.
-      caller: the name of the module.
 
     Returns:
       The index; None where it is neither given nor known.
@@ -107,8 +104,8 @@ def find_state(
         at = _follow(jax.tree.unflatten(structure, range(len(leaves))), where)
         if isinstance(at, bool) or at not in real:
             raise ValueError(
-                f"{caller}: state={where!r} does not lead to a floating point array of "
-                f"the carry, {_describe(carry)}."
+                f"state={where!r} does not lead to a floating point array of the "
+                f"carry, {_describe(carry)}."
             )
         return int(at)
     return real[-1] if real and (is_known or len(real) == 1) else None
@@ -125,20 +122,19 @@ def _follow(tree: Any, where: Any) -> Any:
     return tree
 
 
-def require_state(carry: Any, where: StateAt, /, *, is_known: bool, caller: str) -> int:
+def require_state(carry: Any, where: StateAt, /, *, is_known: bool) -> int:
     """:func:`find_state`, or an error that says which argument to pass."""
-    at = find_state(carry, where, is_known=is_known, caller=caller)
+    at = find_state(carry, where, is_known=is_known)
     if at is None:
         raise ValueError(
-            f"{caller} does not know which array of the carry is the hidden state, "
-            f"{_describe(carry)}: pass state=, for example state=0 for a carry "
-            "(state, memory), or a function that takes the carry and returns the "
-            "state."
+            "it is not known which array of the carry is the hidden state, "
+            f"{_describe(carry)}: pass state=, for example state=0 for a carry (state, "
+            "memory), or a function that takes the carry and returns the state."
         )
     return at
 
 
-def check_assumed(carry: Any, output: Any, at: int | None, /, *, caller: str) -> None:
+def check_assumed(carry: Any, output: Any, at: int | None, /) -> None:
     """Raises if the output of a cell is an array of its carry, but not the state.
 
     A subclass of a cell of Flax may inherit ``initialize_carry`` and use the arrays of
@@ -148,16 +144,15 @@ def check_assumed(carry: Any, output: Any, at: int | None, /, *, caller: str) ->
       carry: the carry after a step.
       output: the output of that step.
       at: the index of the state, which the caller has not given.
-      caller: the name of the module.
     """
     leaves = jax.tree.leaves(innermost(carry))
     same = [i for i, leaf in enumerate(leaves) if leaf is output]
     if at is None or not same or at in same:
         return
     raise ValueError(
-        f"{caller}: the cell returns array {same[0]} of its carry {_describe(carry)} "
-        f"as its output, and array {at}, where cells of Flax have it, would be taken "
-        f"for the hidden state. Pass state={same[0]}, or state={at} if that is right."
+        f"the cell returns array {same[0]} of its carry {_describe(carry)} as its "
+        f"output, and array {at}, where cells of Flax have it, would be taken for the "
+        f"hidden state. Pass state={same[0]}, or state={at} if that is right."
     )
 
 
@@ -204,14 +199,14 @@ def drop_state(carry: Any, at: int, drop: Callable[[Array], Array], /) -> Any:
     return jax.tree.unflatten(structure, leaves)
 
 
-def check_start(carry: Any, batch: tuple[int, ...], /, *, caller: str) -> Any:
+def check_start(carry: Any, batch: tuple[int, ...], /) -> Any:
     """Returns a carry to start from, without masks and keys, if its batch fits."""
     carry = innermost(carry)
     for leaf in jax.tree.leaves(carry):
         if is_inexact(leaf) and leaf.shape[: len(batch)] != batch:
             raise ValueError(
-                f"{caller}: carry must have the batch {batch} of input_shape in front, "
-                f"got {_describe(carry)}."
+                f"carry must have the batch {batch} of input_shape in front, got "
+                f"{_describe(carry)}."
             )
     return carry
 
@@ -223,7 +218,6 @@ def is_plain(
     *,
     rates: tuple[Rate, ...],
     flag: bool | Array,
-    caller: str,
 ) -> bool:
     """Whether a carry is that of the wrapped cell, without masks and keys.
 
@@ -234,7 +228,6 @@ def is_plain(
       kinds: the types of the carries that the module makes.
       rates: the rates of the module.
       flag: the mode of the module.
-      caller: the name of the module.
 
     Returns:
       False for a carry of ``kinds``.
@@ -247,6 +240,6 @@ def is_plain(
     if flag is True or all(is_zero(rate) for rate in rates):
         return True
     raise ValueError(
-        f"{caller} is in training mode, and its carry has no masks or keys: it is of "
-        f"type {type(carry).__name__}. {START}"
+        "the carry has no masks or keys, which training needs: it is of type "
+        f"{type(carry).__name__}. {START}"
     )

@@ -25,14 +25,12 @@ Elementwise = Callable[[Array], Array]
 _NODES = 32
 
 
-def check_evaluation(
-    evaluation: str, activation: Elementwise | None, /, *, caller: str
-) -> None:
+def check_evaluation(evaluation: str, activation: Elementwise | None, /) -> None:
     """Raises unless ``evaluation`` is known and its requirements are met."""
-    check_choice(evaluation, ("mean", "moments"), name=f"{caller}: evaluation")
+    check_choice(evaluation, ("mean", "moments"), name="evaluation")
     if evaluation == "moments" and activation is None:
         raise ValueError(
-            f'{caller}: evaluation="moments" needs the activation that follows: pass '
+            'evaluation="moments" needs the activation that follows: pass '
             "activation=, for example jax.nn.relu; without one the mean is exact."
         )
 
@@ -95,8 +93,8 @@ def _dropped_product(
         )
     if x.ndim < kernel.ndim:
         raise ValueError(
-            f"DropConnect: per_example needs inputs with {kernel.ndim} axes or more, "
-            f"the examples in front, got shape {x.shape}."
+            f"per_example needs inputs with {kernel.ndim} axes or more, the examples "
+            f"in front, got shape {x.shape}."
         )
     kernels = drop_connect(
         key, _for_each(x, kernel), rate=rate, deterministic=deterministic
@@ -107,9 +105,9 @@ def _dropped_product(
         if not jax.export.is_symbolic_dim(x.shape[0]):
             raise
         raise ValueError(
-            "DropConnect: per_example gives each example a kernel of its own, with "
-            f"which JAX cannot convolve a batch of symbolic size, got {x.shape[0]}; "
-            "export with a number, or use per_example=False."
+            "per_example gives each example a kernel of its own, with which JAX cannot "
+            f"convolve a batch of symbolic size, got {x.shape[0]}; export with a "
+            "number, or use per_example=False."
         ) from error
 
 

@@ -87,7 +87,7 @@ def variational_conv(
 
     if deterministic is True:
         return evaluated()
-    key = require_key(key, caller="variational_conv", instead="deterministic=True")
+    key = require_key(key, instead="deterministic=True")
     center, wide = product(x, mean), _masks.wide_dtype(x)
     variance = jnp.exp(log_variance.astype(wide))
     spread = product(jnp.square(x.astype(wide)), variance, wide)

@@ -67,8 +67,6 @@ def start_key(
     flag: bool | Array,
     rates: tuple[Rate, ...],
     /,
-    *,
-    caller: str,
 ) -> Key | None:
     """The key of a sequence, which is drawn only where the masks depend on it.
 
@@ -78,7 +76,6 @@ def start_key(
       draw: draws the next key of a module.
       flag: whether the cell is in evaluation.
       rates: all rates of the cell.
-      caller: the name of the module.
 
     Returns:
       The key; None where nothing is dropped.
@@ -86,8 +83,8 @@ def start_key(
     if flag is True or all(is_zero(rate) for rate in rates):
         return None
     if all(is_zero(rate) or is_one(rate) for rate in rates):
-        return require_key(None, caller=caller, rate=1.0)
-    return require_key(draw(), caller=caller)
+        return require_key(None, rate=1.0)
+    return require_key(draw())
 
 
 def draw_mask(
@@ -140,7 +137,7 @@ def apply_mask(
         return x
     if mask is None:
         raise ValueError(
-            f"The carry has no masks: it was made in evaluation mode. {START}"
+            f"the carry has no masks: it was made in evaluation mode. {START}"
         )
     if gate is not None and mask.ndim > x.ndim:
         mask = mask[..., gate, :]
@@ -199,7 +196,6 @@ def zone_step(
     flag: bool | Array,
     at: int | None,
     source: str,
-    caller: str,
 ) -> tuple[KeyedCarry, Any]:
     """Applies zoneout to the arrays of a new carry: units keep their old values.
 
@@ -215,7 +211,6 @@ def zone_step(
         ``"checked"``: it is expected to equal the state, and becomes NaN where it does
         not. ``"unknown"``: it must be the array of the state itself. ``"cell"``: it is
         returned as it is.
-      caller: the name of the module.
 
     Returns:
       The next carry, and the output.
@@ -226,26 +221,24 @@ def zone_step(
     if at is None:  # an output that is an array of the carry shows which one it is
         at = next((i for i in real if new_leaves[i] is output), None)
     if at is None:
-        at = require_state(new, None, is_known=False, caller=caller)
+        at = require_state(new, None, is_known=False)
     mixed = list(new_leaves)
     for i in real:
         rate = state_rate if i == at else memory_rate
         zone = partial(_zone, index=i, rate=rate, flag=flag)
         mixed[i] = for_each_example(zone, carry, new_leaves[i], old_leaves[i])
-    output = _zone_output(output, new_leaves[at], mixed[at], source, caller)
+    output = _zone_output(output, new_leaves[at], mixed[at], source)
     return advance(carry, jax.tree.unflatten(jax.tree.structure(new), mixed)), output
 
 
-def _zone_output(
-    output: Any, new: Array, mixed: Array, source: str, caller: str
-) -> Any:
+def _zone_output(output: Any, new: Array, mixed: Array, source: str) -> Any:
     if source == "cell":
         return output
     if output is new:
         return mixed
     if source == "unknown" or not is_inexact(output) or output.shape != new.shape:
         raise ValueError(
-            f"{caller}: the output of the cell is not the array of its state, so it is "
+            "the output of the cell is not the array of its state, so it is "
             'not known whether it should be zoned. Pass output="state" if it is a copy '
             'of the state, or output="cell" to keep the output as it is.'
         )
@@ -276,5 +269,5 @@ def _require_keys(carry: KeyedCarry, rates: tuple[Rate, ...], flag: Any) -> None
     drawing = flag is not True and not all(is_zero(rate) for rate in rates)
     if drawing and carry.keys is None:
         raise ValueError(
-            f"The carry has no keys: it was made in evaluation mode. {START}"
+            f"the carry has no keys: it was made in evaluation mode. {START}"
         )

@@ -17,11 +17,11 @@ def is_array(params: PyTree, /) -> bool:
     return jax.tree_util.all_leaves([params])
 
 
-def check_where(where: Any, /, *, caller: str) -> None:
+def check_where(where: Any, /) -> None:
     """Raises unless ``where`` is a function, or None."""
     if where is not None and not callable(where):
         raise TypeError(
-            f"{caller}: where must be a function of a path and a leaf, for example "
+            "where must be a function of a path and a leaf, for example "
             f'lambda path, leaf: path.endswith("kernel"), got {where!r}.'
         )
 
@@ -31,7 +31,6 @@ def check_like(
     reference: PyTree,
     /,
     *,
-    caller: str,
     names: str = "params and reference",
 ) -> None:
     """Raises unless the two trees have one structure."""
@@ -39,7 +38,7 @@ def check_like(
     theirs: Any = jax.tree.structure(reference)
     if ours != theirs:
         raise ValueError(
-            f"{caller}: {names} must have the same structure, got {ours} and {theirs}."
+            f"{names} must have the same structure, got {ours} and {theirs}."
         )
 
 

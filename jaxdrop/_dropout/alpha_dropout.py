@@ -10,10 +10,12 @@ from jaxdrop._checks import (
     is_identity,
     require_key,
 )
+from jaxdrop._errors import named
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Axes, Flag, Key, Rate
 
 
+@named
 def alpha_dropout(
     key: Key | None,
     x: Array,
@@ -60,14 +62,14 @@ def alpha_dropout(
       >>> bool(abs(y.mean()) < 0.03), bool(abs(y.var() - 1) < 0.03)
       (True, True)
     """
-    check_rate(rate, caller="alpha_dropout", scalar=False)
-    if is_identity(rate, deterministic, caller="alpha_dropout"):
+    check_rate(rate, scalar=False)
+    if is_identity(rate, deterministic):
         return x
-    x = check_inexact(x, caller="alpha_dropout")
-    key = require_key(key, caller="alpha_dropout", rate=rate)
+    x = check_inexact(x)
+    key = require_key(key, rate=rate)
     keep = _masks.keep_probability(rate, deterministic=deterministic)
-    keep = _masks.align(keep, x.shape, caller="alpha_dropout")
-    shared = check_axes(broadcast_dims, x.ndim, name="alpha_dropout: broadcast_dims")
+    keep = _masks.align(keep, x.shape)
+    shared = check_axes(broadcast_dims, x.ndim, name="broadcast_dims")
     return _alpha_dropout(key, x, keep, broadcast_dims=shared)
 
 

@@ -16,11 +16,13 @@ from jaxdrop._checks import (
     select,
 )
 from jaxdrop._dropout._logistic import logistic
+from jaxdrop._errors import named
 from jaxdrop._numbers import as_array, as_scalar
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Axes, Flag, Key, Scalar
 
 
+@named
 def concrete_dropout(
     key: Key | None,
     x: Array,
@@ -75,21 +77,17 @@ def concrete_dropout(
       >>> bool(jax.grad(kept)(0.0) > 0)  # a higher rate gives more noise
       True
     """
-    temperature = as_scalar(temperature, name="concrete_dropout: temperature")
+    temperature = as_scalar(temperature, name="temperature")
     if not isinstance(temperature, jax.Array) and not temperature > 0:
-        raise ValueError(
-            f"concrete_dropout: temperature must be positive, got {temperature}."
-        )
-    flag = check_flag(deterministic, caller="concrete_dropout")
+        raise ValueError(f"temperature must be positive, got {temperature}.")
+    flag = check_flag(deterministic)
     if flag is True:
         return x
-    x = check_inexact(x, caller="concrete_dropout")
-    key = require_key(key, caller="concrete_dropout", instead="deterministic=True")
-    logits = jnp.asarray(
-        as_array(logit_rate, name="concrete_dropout: logit_rate"), _masks.real_dtype(x)
-    )
-    logits = _masks.align(logits, x.shape, caller="concrete_dropout", name="logit_rate")
-    shared = check_axes(broadcast_dims, x.ndim, name="concrete_dropout: broadcast_dims")
+    x = check_inexact(x)
+    key = require_key(key, instead="deterministic=True")
+    logits = jnp.asarray(as_array(logit_rate, name="logit_rate"), _masks.real_dtype(x))
+    logits = _masks.align(logits, x.shape, name="logit_rate")
+    shared = check_axes(broadcast_dims, x.ndim, name="broadcast_dims")
     noisy = _concrete_dropout(
         key, x, logits, _nan_unless_positive(temperature), broadcast_dims=shared
     )
@@ -108,12 +106,12 @@ def _nan_unless_positive(value: Any, /) -> Any:
     return jnp.where(value > 0, value, jnp.nan)
 
 
-def initial_logit(rate: float, /, *, caller: str) -> float:
+def initial_logit(rate: float, /) -> float:
     """``log(rate / (1 - rate))`` of the initial rate of a module."""
     if not 0 < rate < 1:
         raise ValueError(
-            f"{caller}: init_rate must be between 0 and 1, which have no finite logit; "
-            f"got {rate}."
+            "init_rate must be between 0 and 1, which have no finite logit; got "
+            f"{rate}."
         )
     return math.log(rate) - math.log1p(-rate)
 

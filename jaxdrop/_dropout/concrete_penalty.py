@@ -9,12 +9,14 @@ from jax.typing import ArrayLike
 from jaxdrop import _masks
 from jaxdrop._checks import as_count
 from jaxdrop._dropout._weights import is_array, is_inexact
+from jaxdrop._errors import named
 from jaxdrop._numbers import as_array, as_scalar
 from jaxdrop._sites import site
 from jaxdrop._strengths import as_strength
 from jaxdrop._typing import Array, PyTree, Scalar
 
 
+@named
 def concrete_penalty(
     logit_rate: ArrayLike,
     params: PyTree,
@@ -65,12 +67,12 @@ def concrete_penalty(
     """
     if jnp.ndim(logit_rate) > 0:
         raise ValueError(
-            "concrete_penalty: logit_rate must be a scalar, got an array of shape "
+            "logit_rate must be a scalar, got an array of shape "
             f"{jnp.shape(logit_rate)}; use jax.vmap for one rate per layer."
         )
-    logit_rate = as_scalar(logit_rate, name="concrete_penalty: logit_rate")
+    logit_rate = as_scalar(logit_rate, name="logit_rate")
     strengths = (
-        as_strength(value, caller="concrete_penalty", name=name)
+        as_strength(value, name=name)
         for name, value in (
             ("weight_regularizer", weight_regularizer),
             ("dropout_regularizer", dropout_regularizer),
@@ -81,12 +83,9 @@ def concrete_penalty(
         num_inputs = _num_inputs(kernels)
     return _concrete_penalty(
         logit_rate,
-        [
-            jnp.asarray(as_array(kernel, name="concrete_penalty: params"))
-            for kernel in kernels
-        ],
+        [jnp.asarray(as_array(kernel, name="params")) for kernel in kernels],
         *strengths,
-        num_inputs=as_count(num_inputs, name="concrete_penalty: num_inputs"),
+        num_inputs=as_count(num_inputs, name="num_inputs"),
     )
 
 
@@ -129,7 +128,7 @@ def _num_inputs(kernels: list[Array]) -> int:
     if len(kernels) != 1 or jnp.ndim(kernels[0]) < 2:
         shapes = [jnp.shape(kernel) for kernel in kernels]
         raise ValueError(
-            "concrete_penalty: num_inputs is needed unless params holds exactly one "
-            f"kernel with two or more axes, got kernels of shapes {shapes}."
+            "num_inputs is needed unless params holds exactly one kernel with two or "
+            f"more axes, got kernels of shapes {shapes}."
         )
     return int(jnp.shape(kernels[0])[-2])

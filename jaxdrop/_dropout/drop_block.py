@@ -7,10 +7,12 @@ import jax.numpy as jnp
 
 from jaxdrop import _masks
 from jaxdrop._checks import check_inexact, check_rate, is_identity, require_key
+from jaxdrop._errors import named
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, Rate
 
 
+@named
 def drop_block(
     key: Key | None,
     x: Array,
@@ -80,10 +82,10 @@ def drop_block(
       >>> bool(abs(corner - 0.1) < 0.05), bool(abs(centre - 0.1) < 0.05)
       (True, True)
     """
-    check_rate(rate, caller="drop_block")
-    if is_identity(rate, deterministic, caller="drop_block"):
+    check_rate(rate)
+    if is_identity(rate, deterministic):
         return x
-    x = check_inexact(x, caller="drop_block")
+    x = check_inexact(x)
     layout = _masks.layout_blocks(
         x.shape,
         block_size=block_size,
@@ -91,9 +93,8 @@ def drop_block(
         channel_axis=channel_axis,
         shared_channels=shared_channels,
         seeds=seeds,
-        caller="drop_block",
     )
-    key = require_key(key, caller="drop_block", rate=rate)
+    key = require_key(key, rate=rate)
     keep = _masks.keep_probability(rate, deterministic=deterministic)
     keep_seed = _masks.seed_survival(keep, x.shape, layout)
     return _drop_block(key, x, keep, keep_seed, layout=layout)

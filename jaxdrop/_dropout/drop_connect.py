@@ -5,10 +5,12 @@ from typing import Any
 from jaxdrop import _masks
 from jaxdrop._checks import check_inexact, check_rate, is_identity, require_key
 from jaxdrop._dropout._weights import check_where, is_array, map_weights
+from jaxdrop._errors import named
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, PyTree, Rate, Where
 
 
+@named
 def drop_connect(
     key: Key | None,
     params: PyTree,
@@ -69,13 +71,13 @@ def drop_connect(
       >>> bool((noisy["dense"]["bias"] == 1).all())
       True
     """
-    check_rate(rate, caller="drop_connect")
-    check_where(where, caller="drop_connect")
-    if is_identity(rate, deterministic, caller="drop_connect"):
+    check_rate(rate)
+    check_where(where)
+    if is_identity(rate, deterministic):
         return params
     if is_array(params):
-        params = check_inexact(params, caller="drop_connect")
-    key = require_key(key, caller="drop_connect", rate=rate)
+        params = check_inexact(params)
+    key = require_key(key, rate=rate)
     keep = _masks.keep_probability(rate, deterministic=deterministic)
     if is_array(params):
         return _drop_connect(key, params, keep)

@@ -11,10 +11,12 @@ from jaxdrop._checks import (
     is_identity,
     require_key,
 )
+from jaxdrop._errors import named
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Axes, Flag, Key, Rate
 
 
+@named
 def dropout(
     key: Key | None,
     x: Array,
@@ -70,14 +72,14 @@ def dropout(
       >>> jaxdrop.dropout(None, x, rate=0.5, deterministic=True) is x
       True
     """
-    check_rate(rate, caller="dropout", scalar=False)
-    if is_identity(rate, deterministic, caller="dropout"):
+    check_rate(rate, scalar=False)
+    if is_identity(rate, deterministic):
         return x
-    x = check_inexact(x, caller="dropout")
-    key = require_key(key, caller="dropout", rate=rate)
+    x = check_inexact(x)
+    key = require_key(key, rate=rate)
     keep = _masks.keep_probability(rate, deterministic=deterministic)
-    keep = _masks.align(keep, x.shape, caller="dropout")
-    shared = check_axes(broadcast_dims, x.ndim, name="dropout: broadcast_dims")
+    keep = _masks.align(keep, x.shape)
+    shared = check_axes(broadcast_dims, x.ndim, name="broadcast_dims")
     return _dropout(key, x, keep, broadcast_dims=shared)
 
 

@@ -7,12 +7,14 @@ import jax.numpy as jnp
 
 from jaxdrop import _masks, prng
 from jaxdrop._checks import check_inexact, check_rate, is_identity, require_key
+from jaxdrop._errors import named
 from jaxdrop._numbers import as_ids
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, Rate
 from jaxdrop.prng._bits import counter_key
 
 
+@named
 def embedding_dropout(
     key: Key | None,
     embedded: Array,
@@ -65,17 +67,17 @@ def embedding_dropout(
       >>> bool((y[ids == 7].std(axis=0) == 0).all())  # all occurrences of 7, or none
       True
     """
-    check_rate(rate, caller="embedding_dropout")
-    if is_identity(rate, deterministic, caller="embedding_dropout"):
+    check_rate(rate)
+    if is_identity(rate, deterministic):
         return embedded
-    embedded = check_inexact(embedded, caller="embedding_dropout")
-    ids = as_ids(ids, name="embedding_dropout: ids")
+    embedded = check_inexact(embedded)
+    ids = as_ids(ids, name="ids")
     if embedded.shape[: ids.ndim] != ids.shape:
         raise ValueError(
-            f"embedding_dropout: embedded must have the shape of ids and more, got "
-            f"{embedded.shape} for ids of shape {ids.shape}."
+            f"embedded must have the shape of ids and more, got {embedded.shape} for "
+            f"ids of shape {ids.shape}."
         )
-    key = require_key(key, caller="embedding_dropout", rate=rate)
+    key = require_key(key, rate=rate)
     keep = _masks.keep_probability(rate, deterministic=deterministic)
     return _embedding_dropout(key, embedded, ids, keep)
 

@@ -4,10 +4,12 @@ from typing import Any
 
 from jaxdrop import _masks
 from jaxdrop._checks import check_inexact, check_rate, is_identity, require_key
+from jaxdrop._errors import named
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Axes, Flag, Key, Rate
 
 
+@named
 def feature_alpha_dropout(
     key: Key | None,
     x: Array,
@@ -59,17 +61,16 @@ def feature_alpha_dropout(
       >>> saturated.shape, bool(saturated.any()), bool(saturated.all())
       ((8, 32), True, False)
     """
-    check_rate(rate, caller="feature_alpha_dropout")
-    if is_identity(rate, deterministic, caller="feature_alpha_dropout"):
+    check_rate(rate)
+    if is_identity(rate, deterministic):
         return x
-    x = check_inexact(x, caller="feature_alpha_dropout")
+    x = check_inexact(x)
     spatial = _masks.spatial_axes(
         x.shape,
         num_spatial_dims=num_spatial_dims,
         channel_axis=channel_axis,
-        caller="feature_alpha_dropout",
     )
-    key = require_key(key, caller="feature_alpha_dropout", rate=rate)
+    key = require_key(key, rate=rate)
     keep = _masks.keep_probability(rate, deterministic=deterministic)
     return _feature_alpha_dropout(key, x, keep, spatial=spatial)
 

@@ -13,10 +13,12 @@ from jaxdrop._checks import (
     is_identity,
     require_key,
 )
+from jaxdrop._errors import named
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Axes, Flag, Key, Rate
 
 
+@named
 def gaussian_dropout(
     key: Key | None,
     x: Array,
@@ -66,19 +68,19 @@ def gaussian_dropout(
       >>> bool(abs(y.mean() - 1) < 0.1), bool(abs(y.std() - 1) < 0.1)
       (True, True)
     """
-    check_rate(rate, caller="gaussian_dropout", scalar=False)
+    check_rate(rate, scalar=False)
     if not isinstance(rate, jax.Array) and np.any(np.asarray(rate) == 1):
         raise ValueError(
-            f"gaussian_dropout: rate must be below 1, where the variance "
-            f"rate / (1 - rate) is infinite, got {rate}."
+            "rate must be below 1, where the variance rate / (1 - rate) is infinite, "
+            f"got {rate}."
         )
-    if is_identity(rate, deterministic, caller="gaussian_dropout"):
+    if is_identity(rate, deterministic):
         return x
-    x = check_inexact(x, caller="gaussian_dropout")
-    key = require_key(key, caller="gaussian_dropout")
+    x = check_inexact(x)
+    key = require_key(key)
     keep = _masks.survival(rate, deterministic=deterministic)
-    keep = _masks.align(keep, x.shape, caller="gaussian_dropout")
-    shared = check_axes(broadcast_dims, x.ndim, name="gaussian_dropout: broadcast_dims")
+    keep = _masks.align(keep, x.shape)
+    shared = check_axes(broadcast_dims, x.ndim, name="broadcast_dims")
     return _gaussian_dropout(key, x, keep, broadcast_dims=shared)
 
 

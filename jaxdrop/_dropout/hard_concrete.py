@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxdrop import _masks
 from jaxdrop._checks import check_flag, check_real, require_key, select
 from jaxdrop._dropout._logistic import logistic
+from jaxdrop._errors import named
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key
 
@@ -14,6 +15,7 @@ LOW, HIGH = -0.1, 1.1
 """The gates are stretched to this interval and clipped to [0, 1], as published."""
 
 
+@named
 def hard_concrete(
     key: Key | None, log_alpha: Array, /, *, deterministic: Flag = False
 ) -> Array:
@@ -54,11 +56,11 @@ def hard_concrete(
       >>> jaxdrop.hard_concrete(None, sure, deterministic=True).tolist()
       [0.0, 1.0]
     """
-    log_alpha = check_real(log_alpha, caller="hard_concrete")
-    flag = check_flag(deterministic, caller="hard_concrete")
+    log_alpha = check_real(log_alpha)
+    flag = check_flag(deterministic)
     if flag is True:
         return _gates(log_alpha)
-    key = require_key(key, caller="hard_concrete", instead="deterministic=True")
+    key = require_key(key, instead="deterministic=True")
     drawn = _hard_concrete(key, log_alpha)
     return drawn if flag is False else select(flag, _gates(log_alpha), drawn)
 

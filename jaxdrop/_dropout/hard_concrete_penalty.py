@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from jaxdrop import _masks
 from jaxdrop._dropout.hard_concrete import HIGH, LOW, TEMPERATURE
+from jaxdrop._errors import named
 from jaxdrop._numbers import as_array
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, PyTree
@@ -15,6 +16,7 @@ from jaxdrop._typing import Array, PyTree
 _SHIFT = TEMPERATURE * math.log(-LOW / HIGH)
 
 
+@named
 def hard_concrete_penalty(log_alpha: PyTree, /) -> Array:
     """The expected number of gates of :func:`jaxdrop.hard_concrete` that are not 0.
 

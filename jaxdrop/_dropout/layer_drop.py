@@ -6,10 +6,12 @@ import jax.numpy as jnp
 
 from jaxdrop import _masks
 from jaxdrop._checks import as_count, check_rate, is_identity, require_key
+from jaxdrop._errors import named
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, Rate
 
 
+@named
 def layer_drop(
     key: Key | None,
     num_layers: int,
@@ -66,13 +68,13 @@ def layer_drop(
       >>> network(jax.random.key(0), jnp.ones((2, 4))).shape
       (2, 4)
     """
-    check_rate(rate, caller="layer_drop", scalar=False)
-    num_layers = as_count(num_layers, name="layer_drop: num_layers", least=0)
+    check_rate(rate, scalar=False)
+    num_layers = as_count(num_layers, name="num_layers", least=0)
     keep = _masks.keep_probability(rate, deterministic=deterministic)
-    keep = _masks.align(keep, (num_layers,), caller="layer_drop")
-    if is_identity(rate, deterministic, caller="layer_drop"):
+    keep = _masks.align(keep, (num_layers,))
+    if is_identity(rate, deterministic):
         return jnp.ones((num_layers,), bool)
-    key = require_key(key, caller="layer_drop", rate=rate)
+    key = require_key(key, rate=rate)
     return _layer_drop(key, keep, num_layers=num_layers)
 
 

@@ -10,10 +10,12 @@ from jaxdrop._checks import (
     is_identity,
     require_key,
 )
+from jaxdrop._errors import named
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, Rate
 
 
+@named
 def locked_dropout(
     key: Key | None,
     x: Array,
@@ -61,12 +63,12 @@ def locked_dropout(
       >>> bool((y == y[:, :1]).all())  # the same features at every step
       True
     """
-    check_rate(rate, caller="locked_dropout")
-    if is_identity(rate, deterministic, caller="locked_dropout"):
+    check_rate(rate)
+    if is_identity(rate, deterministic):
         return x
-    x = check_inexact(x, caller="locked_dropout")
-    time = check_axis(time_axis, x.ndim, name="locked_dropout: time_axis")
-    key = require_key(key, caller="locked_dropout", rate=rate)
+    x = check_inexact(x)
+    time = check_axis(time_axis, x.ndim, name="time_axis")
+    key = require_key(key, rate=rate)
     keep = _masks.keep_probability(rate, deterministic=deterministic)
     return _locked_dropout(key, x, keep, time=time)
 

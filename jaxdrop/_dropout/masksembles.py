@@ -4,12 +4,14 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jaxdrop._checks import check_axis, check_inexact
+from jaxdrop._errors import named
 from jaxdrop._masks import apply
 from jaxdrop._numbers import as_array
 from jaxdrop._sites import site
 from jaxdrop._typing import Array
 
 
+@named
 def masksembles(x: Array, masks: ArrayLike, /, *, axis: int = -1) -> Array:
     """Gives each part of the batch a mask of its own, in evaluation as in training.
 
@@ -48,24 +50,23 @@ def masksembles(x: Array, masks: ArrayLike, /, *, axis: int = -1) -> Array:
       >>> bool((y[0] == y[1]).all()), bool((y[0] == y[2]).all())
       (True, False)
     """
-    x = check_inexact(x, caller="masksembles")
-    table = jnp.asarray(as_array(masks, name="masksembles: masks"))
+    x = check_inexact(x)
+    table = jnp.asarray(as_array(masks, name="masks"))
     if table.dtype != bool:
-        raise TypeError(f"masksembles: masks must be boolean, got {table.dtype}.")
-    along = check_axis(axis, x.ndim, name="masksembles: axis")
+        raise TypeError(f"masks must be boolean, got {table.dtype}.")
+    along = check_axis(axis, x.ndim, name="axis")
     if along == 0:
-        raise ValueError("masksembles: axis 0 is the batch; features need another.")
+        raise ValueError("axis 0 is the batch; features need another.")
     if table.ndim != 2 or table.shape[1] != x.shape[along]:
         raise ValueError(
-            f"masksembles: masks must have shape (num_masks, {x.shape[along]}), got "
-            f"{table.shape}."
+            f"masks must have shape (num_masks, {x.shape[along]}), got {table.shape}."
         )
     if not table.shape[0]:
-        raise ValueError("masksembles: masks has shape (0, features): no masks.")
+        raise ValueError("masks has shape (0, features): no masks.")
     if x.shape[0] % table.shape[0]:
         raise ValueError(
-            f"masksembles: {table.shape[0]} masks do not divide a batch of "
-            f"{x.shape[0]}; drop or pad the rest."
+            f"{table.shape[0]} masks do not divide a batch of {x.shape[0]}; drop or "
+            "pad the rest."
         )
     return _masksembles(x, table, axis=along)
 

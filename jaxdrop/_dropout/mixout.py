@@ -8,11 +8,13 @@ import jax.numpy as jnp
 from jaxdrop import _masks
 from jaxdrop._checks import check_inexact, check_rate, is_identity, require_key
 from jaxdrop._dropout._weights import check_like, check_where, is_array, map_weights
+from jaxdrop._errors import named
 from jaxdrop._numbers import as_array
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, PyTree, Rate, Where
 
 
+@named
 def mixout(
     key: Key | None,
     params: PyTree,
@@ -71,14 +73,14 @@ def mixout(
       >>> sorted(set(mixed["dense"]["kernel"].ravel().tolist()))
       [0.0, 2.0]
     """
-    check_rate(rate, caller="mixout")
-    check_where(where, caller="mixout")
-    check_like(params, reference, caller="mixout")
-    if is_identity(rate, deterministic, caller="mixout"):
+    check_rate(rate)
+    check_where(where)
+    check_like(params, reference)
+    if is_identity(rate, deterministic):
         return params
     if is_array(params):
-        params = check_inexact(params, caller="mixout")
-    key = require_key(key, caller="mixout", rate=rate)
+        params = check_inexact(params)
+    key = require_key(key, rate=rate)
     keep = _masks.keep_probability(rate, deterministic=deterministic)
     mix = partial(_mix, keep=keep)
     if is_array(params):
@@ -87,10 +89,10 @@ def mixout(
 
 
 def _mix(key: Key, weights: Array, reference: Any, *, keep: Any) -> Array:
-    reference = jnp.asarray(as_array(reference, name="mixout: reference"))
+    reference = jnp.asarray(as_array(reference, name="reference"))
     if reference.shape != weights.shape:
         raise ValueError(
-            f"mixout: weights and their reference must have the same shape, got "
+            "weights and their reference must have the same shape, got "
             f"{weights.shape} and {reference.shape}."
         )
     return _mixout(key, weights, reference, keep)

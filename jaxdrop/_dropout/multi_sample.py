@@ -7,11 +7,13 @@ import jax
 import jax.numpy as jnp
 
 from jaxdrop._checks import as_count, check_callable, require_key
+from jaxdrop._errors import named
 from jaxdrop._typing import Key
 
 _T = TypeVar("_T")
 
 
+@named
 def multi_sample(key: Key, fn: Callable[[Key], _T], /, *, num_samples: int) -> _T:
     """Runs a head under several keys, so that a costly trunk is trained on many masks.
 
@@ -47,8 +49,8 @@ def multi_sample(key: Key, fn: Callable[[Key], _T], /, *, num_samples: int) -> _
       >>> logits.shape
       (8, 4, 3)
     """
-    check_callable(fn, name="multi_sample: fn")
-    key = require_key(key, caller="multi_sample")
-    count = as_count(num_samples, name="multi_sample: num_samples")
+    check_callable(fn, name="fn")
+    key = require_key(key)
+    count = as_count(num_samples, name="num_samples")
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(count))
     return jax.vmap(fn)(keys)

@@ -15,10 +15,12 @@ from jaxdrop._checks import (
     require_key,
     select,
 )
+from jaxdrop._errors import named
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, Rate
 
 
+@named
 def shake_drop(
     key: Key | None,
     x: Array,
@@ -68,17 +70,17 @@ def shake_drop(
       >>> bool((y == 1).any()), bool((y < 0).any()), bool((abs(y) <= 1).all())
       (True, True, True)
     """
-    check_rate(rate, caller="shake_drop")
-    flag = check_flag(deterministic, caller="shake_drop")
+    check_rate(rate)
+    flag = check_flag(deterministic)
     if is_zero(rate):
         return x
-    x = check_inexact(x, caller="shake_drop")
+    x = check_inexact(x)
     if batch_axis is not None:
-        batch_axis = check_axis(batch_axis, x.ndim, name="shake_drop: batch_axis")
+        batch_axis = check_axis(batch_axis, x.ndim, name="batch_axis")
     keep = _masks.keep_probability(rate)
     if flag is True:
         return _expectation(x, keep)
-    key = require_key(key, caller="shake_drop")
+    key = require_key(key)
     drawn = _shake_drop(key, x, keep, batch_axis=batch_axis)
     return drawn if flag is False else select(flag, _expectation(x, keep), drawn)
 

@@ -5,10 +5,12 @@ import jax.numpy as jnp
 
 from jaxdrop import _masks, prng
 from jaxdrop._checks import check_axis, check_flag, check_inexact, require_key, select
+from jaxdrop._errors import named
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key
 
 
+@named
 def shake_shake(
     key: Key | None,
     a: Array,
@@ -56,23 +58,21 @@ def shake_shake(
       >>> bool((y == y[:, :1]).all()), bool((0 < y).all() and (y < 1).all())
       (True, True)
     """
-    a, b = (check_inexact(array, caller="shake_shake") for array in (a, b))
+    a, b = (check_inexact(array) for array in (a, b))
     if a.shape != b.shape:
         raise ValueError(
-            f"shake_shake: branches must have the same shape, got {a.shape} and "
-            f"{b.shape}."
+            f"branches must have the same shape, got {a.shape} and {b.shape}."
         )
     if a.dtype != b.dtype:
         raise TypeError(
-            f"shake_shake: branches must have the same dtype, got {a.dtype} and "
-            f"{b.dtype}."
+            f"branches must have the same dtype, got {a.dtype} and {b.dtype}."
         )
     if batch_axis is not None:
-        batch_axis = check_axis(batch_axis, a.ndim, name="shake_shake: batch_axis")
-    flag = check_flag(deterministic, caller="shake_shake")
+        batch_axis = check_axis(batch_axis, a.ndim, name="batch_axis")
+    flag = check_flag(deterministic)
     if flag is True:
         return _mix(jnp.float32(0.5), a, b)
-    key = require_key(key, caller="shake_shake", instead="deterministic=True")
+    key = require_key(key, instead="deterministic=True")
     drawn = _shake_shake(key, a, b, batch_axis=batch_axis)
     return drawn if flag is False else select(flag, _mix(jnp.float32(0.5), a, b), drawn)
 

@@ -4,10 +4,12 @@ from typing import Any
 
 from jaxdrop import _masks
 from jaxdrop._checks import check_inexact, check_rate, is_identity, require_key
+from jaxdrop._errors import named
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Axes, Flag, Key, Rate
 
 
+@named
 def spatial_dropout(
     key: Key | None,
     x: Array,
@@ -59,17 +61,16 @@ def spatial_dropout(
       >>> bool((y == y[:, :1, :1]).all())  # a channel is kept or dropped as a whole
       True
     """
-    check_rate(rate, caller="spatial_dropout")
-    if is_identity(rate, deterministic, caller="spatial_dropout"):
+    check_rate(rate)
+    if is_identity(rate, deterministic):
         return x
-    x = check_inexact(x, caller="spatial_dropout")
+    x = check_inexact(x)
     spatial = _masks.spatial_axes(
         x.shape,
         num_spatial_dims=num_spatial_dims,
         channel_axis=channel_axis,
-        caller="spatial_dropout",
     )
-    key = require_key(key, caller="spatial_dropout", rate=rate)
+    key = require_key(key, rate=rate)
     keep = _masks.keep_probability(rate, deterministic=deterministic)
     return _spatial_dropout(key, x, keep, spatial=spatial)
 

@@ -11,10 +11,12 @@ from jaxdrop._checks import (
     is_identity,
     require_key,
 )
+from jaxdrop._errors import named
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Axes, Flag, Key, Rate
 
 
+@named
 def stochastic_depth(
     key: Key | None,
     x: Array,
@@ -68,17 +70,17 @@ def stochastic_depth(
       >>> bool((y == y[:, :1, :1, :1]).all())  # examples as a whole
       True
     """
-    check_rate(rate, caller="stochastic_depth")
-    scale = check_switch(scale, name="stochastic_depth: scale")
-    if is_identity(rate, deterministic, caller="stochastic_depth"):
+    check_rate(rate)
+    scale = check_switch(scale, name="scale")
+    if is_identity(rate, deterministic):
         return x
-    x = check_inexact(x, caller="stochastic_depth")
+    x = check_inexact(x)
     batch = (
         ()
         if batch_axis is None
-        else (check_axis(batch_axis, x.ndim, name="stochastic_depth: batch_axis"),)
+        else (check_axis(batch_axis, x.ndim, name="batch_axis"),)
     )
-    key = require_key(key, caller="stochastic_depth", rate=rate)
+    key = require_key(key, rate=rate)
     keep = _masks.keep_probability(rate, deterministic=deterministic)
     return _stochastic_depth(key, x, keep, batch=batch, scale=scale)
 

@@ -17,13 +17,13 @@ from jaxdrop._checks import (
     is_number,
     require_key,
 )
+from jaxdrop._errors import named
 from jaxdrop._numbers import as_array
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, PyTree, Rate
 
-_BATCH_AXIS = "subset_stochastic_depth: batch_axis"
 
-
+@named
 def subset_stochastic_depth(
     key: Key | None,
     branch: Callable[[PyTree], Array],
@@ -88,16 +88,15 @@ def subset_stochastic_depth(
       >>> y.shape, sorted(set(y.ravel().tolist()))
       ((8, 4), [0.0, 16.0])
     """
-    caller = "subset_stochastic_depth"
-    check_callable(branch, name=f"{caller}: branch")
-    flag = check_flag(deterministic, caller=caller)
+    check_callable(branch, name="branch")
+    flag = check_flag(deterministic)
     if isinstance(flag, jax.Array):
         raise TypeError(
-            f"{caller}: deterministic decides a shape and must be a Python bool; for a "
-            "traced one use jaxdrop.stochastic_depth."
+            "deterministic decides a shape and must be a Python bool; for a traced one "
+            "use jaxdrop.stochastic_depth."
         )
-    if is_number(rate) and is_identity(rate, flag, caller=caller):
-        check_rate(rate, caller=caller)
+    if is_number(rate) and is_identity(rate, flag):
+        check_rate(rate)
         return branch(x)
     size = _batch_size(x, batch_axis)
     kept = _masks.kept_count(
@@ -105,22 +104,21 @@ def subset_stochastic_depth(
         rate=rate,
         deterministic=flag,
         axis="batch_axis",
-        caller=caller,
         instead="jaxdrop.stochastic_depth",
     )
     if kept == size:
         return branch(x)
     if kept == 0:
         return jnp.zeros_like(branch(x))  # not eval_shape: branch may update a module
-    key = require_key(key, caller=caller)
+    key = require_key(key)
     rows = _rows(key, size=size, kept=kept)
 
     def take(leaf: Any) -> Array:
-        array = jnp.asarray(as_array(leaf, name=f"{caller}: x"))
+        array = jnp.asarray(as_array(leaf, name="x"))
         return _take(array, rows, batch_axis)
 
     taken = jax.tree.map(take, x)
-    out = check_inexact(branch(taken), caller=f"{caller}: the output of branch")
+    out = check_inexact(branch(taken), name="the output of branch")
     return _put(out, rows, batch_axis, size=size)
 
 
@@ -136,11 +134,11 @@ def _rows(key: Key, *, size: int, kept: int) -> Array:
 
 
 def _take(leaf: Array, rows: Array, batch_axis: int) -> Array:
-    axis = check_axis(batch_axis, leaf.ndim, name=_BATCH_AXIS)
+    axis = check_axis(batch_axis, leaf.ndim, name="batch_axis")
     if _masks.is_spread(leaf, axis):
         raise ValueError(
-            f"subset_stochastic_depth: batch_axis {axis} of x is sharded over the "
-            "mesh; use jax.shard_map, where each device selects from its own examples."
+            f"batch_axis {axis} of x is sharded over the mesh; use jax.shard_map, "
+            "where each device selects from its own examples."
         )
     return leaf.at[_at(rows, axis)].get(
         mode="promise_in_bounds",
@@ -152,12 +150,12 @@ def _take(leaf: Array, rows: Array, batch_axis: int) -> Array:
 
 def _put(out: Array, rows: Array, batch_axis: int, *, size: int) -> Array:
     """Writes the rows of ``out``, divided by their share, into a batch of zeros."""
-    axis = check_axis(batch_axis, out.ndim, name=_BATCH_AXIS)
+    axis = check_axis(batch_axis, out.ndim, name="batch_axis")
     kept = rows.shape[0]
     if out.shape[axis] != kept:
         raise ValueError(
-            f"subset_stochastic_depth: branch was given {kept} examples along axis "
-            f"{batch_axis} and returned shape {out.shape}."
+            f"branch was given {kept} examples along axis {batch_axis} and returned "
+            f"shape {out.shape}."
         )
     everything = jnp.ones((1,) * out.ndim, bool)
     scaled = _masks.apply(out, everything, keep=kept / size)
@@ -174,12 +172,11 @@ def _at(rows: Array, axis: int) -> tuple[Any, ...]:
 
 def _batch_size(x: PyTree, batch_axis: int) -> int:
     sizes = {
-        jnp.shape(leaf)[check_axis(batch_axis, jnp.ndim(leaf), name=_BATCH_AXIS)]
+        jnp.shape(leaf)[check_axis(batch_axis, jnp.ndim(leaf), name="batch_axis")]
         for leaf in jax.tree.leaves(x)
     }
     if len(sizes) != 1:
         raise ValueError(
-            "subset_stochastic_depth: the arrays of x must share one batch size, got "
-            f"{sorted(sizes, key=str)}."
+            f"the arrays of x must share one batch size, got {sorted(sizes, key=str)}."
         )
     return sizes.pop()

@@ -14,10 +14,12 @@ from jaxdrop._checks import (
     is_zero,
     require_key,
 )
+from jaxdrop._errors import named
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, Rate
 
 
+@named
 def token_dropout(
     key: Key | None,
     x: Array,
@@ -73,25 +75,23 @@ def token_dropout(
       >>> tokens.shape, indices.shape, bool((indices[:, 0] == 0).all())
       ((8, 99, 32), (8, 99), True)
     """
-    flag = check_flag(deterministic, caller="token_dropout")
+    flag = check_flag(deterministic)
     if not (flag is True or is_zero(rate)):
-        x = check_inexact(x, caller="token_dropout")
+        x = check_inexact(x)
     shape = np.shape(x)
-    axis = check_axis(token_axis, len(shape), name="token_dropout: token_axis")
-    named = "token_dropout: num_prefix_tokens"
-    prefix = as_count(num_prefix_tokens, name=named, least=None)
+    axis = check_axis(token_axis, len(shape), name="token_axis")
+    prefix = as_count(num_prefix_tokens, name="num_prefix_tokens", least=None)
     patches = _num_patches(shape[axis], prefix)
     if isinstance(flag, jax.Array):
         raise TypeError(
-            "token_dropout: deterministic decides a shape and must be a Python bool; "
-            "for a traced one use jaxdrop.dropout with broadcast_dims=(-1,)."
+            "deterministic decides a shape and must be a Python bool; for a traced one "
+            "use jaxdrop.dropout with broadcast_dims=(-1,)."
         )
     kept = _masks.kept_count(
         patches,
         rate=rate,
         deterministic=flag,
         axis="token_axis",
-        caller="token_dropout",
         instead="jaxdrop.dropout with broadcast_dims=(-1,), which zeroes tokens",
     )
     if kept == patches:
@@ -99,11 +99,11 @@ def token_dropout(
         return x, jnp.broadcast_to(indices, shape[: axis + 1])
     if _masks.is_spread(x, axis):
         raise ValueError(
-            f"token_dropout: token_axis {axis} of x is sharded over the mesh; use "
-            "jax.shard_map, where each device selects from its own tokens, or "
-            "jaxdrop.dropout with broadcast_dims=(-1,), which zeroes tokens."
+            f"token_axis {axis} of x is sharded over the mesh; use jax.shard_map, "
+            "where each device selects from its own tokens, or jaxdrop.dropout with "
+            "broadcast_dims=(-1,), which zeroes tokens."
         )
-    key = require_key(key, caller="token_dropout", rate=rate)
+    key = require_key(key, rate=rate)
     return _token_dropout(key, x, axis=axis, prefix=prefix, kept=kept)
 
 
@@ -133,7 +133,6 @@ def _token_dropout(
 def _num_patches(tokens: int, num_prefix_tokens: int) -> int:
     if not 0 <= num_prefix_tokens <= tokens:
         raise ValueError(
-            f"token_dropout: num_prefix_tokens must be in [0, {tokens}], got "
-            f"{num_prefix_tokens}."
+            f"num_prefix_tokens must be in [0, {tokens}], got {num_prefix_tokens}."
         )
     return tokens - num_prefix_tokens

@@ -8,11 +8,13 @@ from jax.lax import PrecisionLike
 from jaxdrop import _masks
 from jaxdrop._checks import check_flag, check_real, require_key, select
 from jaxdrop._dropout._noisy_weights import THRESHOLD, draw_output, prune
+from jaxdrop._errors import named
 from jaxdrop._numbers import as_scalar
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, Scalar
 
 
+@named
 def variational_dense(
     key: Key | None,
     x: Array,
@@ -70,21 +72,16 @@ def variational_dense(
       >>> set(y.ravel().tolist())
       {4.0}
     """
-    caller = "variational_dense"
-    x, mean, log_variance = (
-        check_real(array, caller=caller) for array in (x, mean, log_variance)
-    )
+    x, mean, log_variance = (check_real(array) for array in (x, mean, log_variance))
     if mean.ndim != 2 or mean.shape != log_variance.shape:
         raise ValueError(
-            f"{caller}: mean and log_variance must have the same shape (inputs, "
-            f"outputs), got {mean.shape} and {log_variance.shape}."
+            "mean and log_variance must have the same shape (inputs, outputs), got "
+            f"{mean.shape} and {log_variance.shape}."
         )
     if not x.ndim or x.shape[-1] != mean.shape[0]:
-        raise ValueError(
-            f"{caller}: x must have shape (*batch, {mean.shape[0]}), got {x.shape}."
-        )
-    threshold = as_scalar(threshold, name=f"{caller}: threshold")
-    flag = check_flag(deterministic, caller=caller)
+        raise ValueError(f"x must have shape (*batch, {mean.shape[0]}), got {x.shape}.")
+    threshold = as_scalar(threshold, name="threshold")
+    flag = check_flag(deterministic)
 
     def evaluated() -> Array:
         kernel = prune(mean, log_variance, threshold=threshold)
@@ -92,7 +89,7 @@ def variational_dense(
 
     if flag is True:
         return evaluated()
-    key = require_key(key, caller=caller, instead="deterministic=True")
+    key = require_key(key, instead="deterministic=True")
     drawn = _variational_dense(key, x, mean, log_variance, precision=precision)
     return drawn if flag is False else select(flag, evaluated(), drawn)
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 
 from jaxdrop._dropout._noisy_weights import log_alpha
 from jaxdrop._dropout._weights import check_like
+from jaxdrop._errors import named
 from jaxdrop._numbers import as_array
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, PyTree
@@ -12,6 +13,7 @@ from jaxdrop._typing import Array, PyTree
 _SCALE, _SHIFT, _SLOPE = 0.63576, 1.87320, 1.48695
 
 
+@named
 def variational_penalty(mean: PyTree, log_variance: PyTree, /) -> Array:
     """The Kullback-Leibler divergence of noisy weights from a log-uniform prior.
 
@@ -48,7 +50,6 @@ def variational_penalty(mean: PyTree, log_variance: PyTree, /) -> Array:
     check_like(
         mean,
         log_variance,
-        caller="variational_penalty",
         names="mean and log_variance",
     )
     divergences = jax.tree.map(_checked, mean, log_variance)
@@ -60,8 +61,8 @@ def _checked(mean: Array, log_variance: Array) -> Array:
     log_variance = jnp.asarray(as_array(log_variance, name="log_variance"))
     if mean.shape != log_variance.shape:
         raise ValueError(
-            "variational_penalty: mean and log_variance must have the same shape, got "
-            f"{mean.shape} and {log_variance.shape}."
+            f"mean and log_variance must have the same shape, got {mean.shape} and "
+            f"{log_variance.shape}."
         )
     return _variational_penalty(mean, log_variance)
 

@@ -8,10 +8,12 @@ import numpy as np
 
 from jaxdrop._dropout._noisy_weights import THRESHOLD, log_alpha
 from jaxdrop._dropout._weights import check_like
+from jaxdrop._errors import named
 from jaxdrop._numbers import as_array, as_scalar
 from jaxdrop._typing import Array, PyTree, Scalar
 
 
+@named
 def variational_sparsity(
     mean: PyTree, log_variance: PyTree, /, *, threshold: Scalar = THRESHOLD
 ) -> Array:
@@ -35,11 +37,10 @@ def variational_sparsity(
       >>> round(float(jaxdrop.variational_sparsity(mean, jnp.full(3, -1.0))), 3)
       0.667
     """
-    threshold = as_scalar(threshold, name="variational_sparsity: threshold")
+    threshold = as_scalar(threshold, name="threshold")
     check_like(
         mean,
         log_variance,
-        caller="variational_sparsity",
         names="mean and log_variance",
     )
     total = max(sum(math.prod(jnp.shape(leaf)) for leaf in jax.tree.leaves(mean)), 1)
@@ -48,8 +49,8 @@ def variational_sparsity(
         given = as_array(mean, name="mean"), as_array(log_variance, name="log_variance")
         if np.shape(mean) != np.shape(log_variance):
             raise ValueError(
-                "variational_sparsity: mean and log_variance must have one shape, got "
-                f"{np.shape(mean)} and {np.shape(log_variance)}."
+                f"mean and log_variance must have one shape, got {np.shape(mean)} and "
+                f"{np.shape(log_variance)}."
             )
         noise = log_alpha(*map(jnp.asarray, given)) >= threshold
         rows = jnp.sum(jnp.atleast_1d(noise), axis=-1, dtype=jnp.uint32)

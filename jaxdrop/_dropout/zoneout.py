@@ -13,10 +13,12 @@ from jaxdrop._checks import (
     require_key,
     select,
 )
+from jaxdrop._errors import named
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, Rate
 
 
+@named
 def zoneout(
     key: Key | None,
     new: Array,
@@ -70,26 +72,24 @@ def zoneout(
       >>> set(expected.ravel().tolist())
       {0.75}
     """
-    check_rate(rate, caller="zoneout")
-    flag = check_flag(deterministic, caller="zoneout")
+    check_rate(rate)
+    flag = check_flag(deterministic)
     if is_zero(rate):
         return new
-    new = check_inexact(new, caller="zoneout")
-    old = check_inexact(old, caller="zoneout")
+    new = check_inexact(new)
+    old = check_inexact(old)
     if new.shape != old.shape:
         raise ValueError(
-            f"zoneout: new and old must have the same shape, got {new.shape} and "
-            f"{old.shape}."
+            f"new and old must have the same shape, got {new.shape} and {old.shape}."
         )
     if new.dtype != old.dtype:
         raise TypeError(
-            f"zoneout: new and old must have the same dtype, got {new.dtype} and "
-            f"{old.dtype}."
+            f"new and old must have the same dtype, got {new.dtype} and {old.dtype}."
         )
     keep = _masks.keep_probability(rate)
     if flag is True:
         return _expectation(new, old, keep)
-    key = require_key(key, caller="zoneout", rate=rate)
+    key = require_key(key, rate=rate)
     drawn = _zoneout(key, new, old, keep)
     if flag is False:
         return drawn

@@ -7,6 +7,7 @@ import numpy as np
 from jax import lax
 
 from jaxdrop._checks import check_broadcast, check_inexact, check_switch
+from jaxdrop._errors import named
 from jaxdrop._masks._noisy import noisy
 from jaxdrop._numbers import as_array, as_real
 from jaxdrop._typing import Array
@@ -15,6 +16,7 @@ SELU_SATURATION = -1.7580993408473766
 """What SELU tends to at minus infinity, ``-scale * alpha`` (Klambauer et al., 2017)."""
 
 
+@named
 def apply(x: Array, mask: Array, /, *, keep: Any, scale: bool = True) -> Array:
     """Zeroes what ``mask`` drops, and divides what it keeps by ``keep``.
 
@@ -44,13 +46,13 @@ def apply(x: Array, mask: Array, /, *, keep: Any, scale: bool = True) -> Array:
       >>> jaxdrop.masks.apply(jnp.array([1.0, jnp.inf, 3.0]), mask, keep=0.5).tolist()
       [2.0, 0.0, 6.0]
     """
-    x = check_inexact(x, caller="apply")
-    share = as_real(keep, name="apply: keep")
-    kept = jnp.asarray(as_array(mask, name="apply: mask"))
-    check_broadcast(kept.shape, x.shape, name="apply: mask", of="x")
-    check_broadcast(np.shape(share), x.shape, name="apply: keep", of="x")
+    x = check_inexact(x)
+    share = as_real(keep, name="keep")
+    kept = jnp.asarray(as_array(mask, name="mask"))
+    check_broadcast(kept.shape, x.shape, name="mask", of="x")
+    check_broadcast(np.shape(share), x.shape, name="keep", of="x")
     divisor = jnp.asarray(share, real_dtype(x))
-    if not check_switch(scale, name="apply: scale"):
+    if not check_switch(scale, name="scale"):
         divisor = jnp.where(jnp.isnan(divisor), divisor, 1)
     return _apply(x, kept, divisor)
 

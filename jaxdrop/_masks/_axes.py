@@ -15,7 +15,6 @@ def spatial_axes(
     *,
     num_spatial_dims: int | None,
     channel_axis: int,
-    caller: str,
 ) -> Axes:
     """The last ``num_spatial_dims`` axes other than ``channel_axis``.
 
@@ -28,22 +27,20 @@ def spatial_axes(
     if num_spatial_dims is None:
         if len(shape) != 4:
             raise ValueError(
-                f"{caller}: x has {len(shape)} axes, shape {shape}, which does not say "
-                "how many of them are spatial: pass num_spatial_dims=1 for (batch, "
-                "time, channels), 2 for images and 3 for volumes. The default, 2, is "
-                "of arrays (batch, height, width, channels) alone."
+                f"x has {len(shape)} axes, shape {shape}, which does not say how many "
+                "of them are spatial: pass num_spatial_dims=1 for (batch, time, "
+                "channels), 2 for images and 3 for volumes. The default, 2, is of "
+                "arrays (batch, height, width, channels) alone."
             )
         num_spatial_dims = 2
     if not is_whole(num_spatial_dims) or num_spatial_dims not in (1, 2, 3):
-        raise ValueError(
-            f"{caller}: num_spatial_dims must be 1, 2 or 3, got {num_spatial_dims}."
-        )
+        raise ValueError(f"num_spatial_dims must be 1, 2 or 3, got {num_spatial_dims}.")
     if len(shape) < num_spatial_dims + 1:
         raise ValueError(
-            f"{caller}: with num_spatial_dims={num_spatial_dims} x needs at least "
+            f"with num_spatial_dims={num_spatial_dims} x needs at least "
             f"{num_spatial_dims + 1} axes, got shape {shape}."
         )
-    channel = check_axis(channel_axis, len(shape), name=f"{caller}: channel_axis")
+    channel = check_axis(channel_axis, len(shape), name="channel_axis")
     others = tuple(axis for axis in range(len(shape)) if axis != channel)
     return others[-int(num_spatial_dims) :]
 

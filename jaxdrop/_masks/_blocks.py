@@ -21,6 +21,7 @@ from jaxdrop._checks import (
     is_number,
     require_key,
 )
+from jaxdrop._errors import named
 from jaxdrop._masks._axes import spatial_axes, unspread
 from jaxdrop._masks._draw import RARE, draw, keep_probability
 from jaxdrop._typing import Array, Axes, Key, Rate
@@ -57,6 +58,7 @@ class Seeds(NamedTuple):
     drop: Any
 
 
+@named
 def blocks(
     key: Key,
     shape: tuple[int, ...],
@@ -103,8 +105,8 @@ def blocks(
       >>> mask.shape
       (8, 14, 14, 1)
     """
-    check_rate(rate, caller="blocks")
-    shape = check_shape(shape, caller="blocks")
+    check_rate(rate)
+    shape = check_shape(shape)
     layout = layout_blocks(
         shape,
         block_size=block_size,
@@ -112,10 +114,9 @@ def blocks(
         channel_axis=channel_axis,
         shared_channels=shared_channels,
         seeds=seeds,
-        caller="blocks",
     )
-    check_sharding(out_sharding, caller="blocks")
-    key = require_key(key, caller="blocks", instead="")
+    check_sharding(out_sharding)
+    key = require_key(key, instead="")
     keep_seed = seed_survival(keep_probability(rate), shape, layout)
     return draw_blocks(
         key, shape, layout, keep_seed=keep_seed, out_sharding=out_sharding
@@ -131,7 +132,6 @@ def layout_blocks(
     channel_axis: int,
     shared_channels: bool,
     seeds: str,
-    caller: str,
 ) -> Blocks:
     """Checks the knobs against a shape, and says which axes and sides they mean.
 
@@ -139,22 +139,21 @@ def layout_blocks(
       ValueError: if there are too few axes, a side is not a positive integer, there are
         more or fewer sides than spatial axes, or valid blocks do not fit.
     """
-    check_choice(seeds, ("padded", "valid"), name=f"{caller}: seeds")
+    check_choice(seeds, ("padded", "valid"), name="seeds")
     spatial = spatial_axes(
         shape,
         num_spatial_dims=num_spatial_dims,
         channel_axis=channel_axis,
-        caller=caller,
     )
-    sides = _sides(block_size, len(spatial), caller=caller)
+    sides = _sides(block_size, len(spatial))
     room = tuple(shape[axis] for axis in spatial)
     if seeds == "valid" and any(a > b for a, b in zip(sides, room, strict=True)):
         raise ValueError(
-            f'{caller}: with seeds="valid" a block must fit into the map, and {sides} '
+            f'with seeds="valid" a block must fit into the map, and {sides} '
             f'does not fit into {room}; use a smaller block_size or seeds="padded".'
         )
-    channel = check_axis(channel_axis, len(shape), name=f"{caller}: channel_axis")
-    shared = check_switch(shared_channels, name=f"{caller}: shared_channels")
+    channel = check_axis(channel_axis, len(shape), name="channel_axis")
+    shared = check_switch(shared_channels, name="shared_channels")
     return Blocks(spatial, sides, channel, shared, seeds)
 
 
@@ -236,9 +235,7 @@ def _erode(mask: Array, axis: int, side: int, *, reach: int) -> Array:
     )
 
 
-def _sides(
-    block_size: int | Sequence[int], count: int, /, *, caller: str
-) -> tuple[int, ...]:
+def _sides(block_size: int | Sequence[int], count: int, /) -> tuple[int, ...]:
     each = as_static(block_size)
     given = each if isinstance(each, tuple) else (each,) * count
     try:
@@ -248,11 +245,9 @@ def _sides(
     flags = any(isinstance(side, bool | np.bool_) for side in given)
     if flags or len(sides) != count or min(sides) < 1:
         raise ValueError(
-            f"{caller}: block_size must be a positive integer, or {count} of them, one "
-            f"for each spatial axis, got {block_size!r}."
+            f"block_size must be a positive integer, or {count} of them, one for each "
+            f"spatial axis, got {block_size!r}."
         )
     if max(sides) >= 2**31:
-        raise ValueError(
-            f"{caller}: block_size must be below 2**31, got {block_size!r}."
-        )
+        raise ValueError(f"block_size must be below 2**31, got {block_size!r}.")
     return sides

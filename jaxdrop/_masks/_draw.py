@@ -21,6 +21,7 @@ from jaxdrop._checks import (
     require_key,
     select,
 )
+from jaxdrop._errors import named
 from jaxdrop._masks._axes import drawn_shape
 from jaxdrop._numbers import as_ids, as_real
 from jaxdrop._sites import site
@@ -36,6 +37,7 @@ _COARSE = 2**-8
 """The keep probability below which its rounding to ``LEVELS`` steps is made up for."""
 
 
+@named
 def keep_probability(rate: Rate, /, *, deterministic: Flag = False) -> Any:
     """The probability of keeping, from which every mask and every scale is computed.
 
@@ -62,8 +64,8 @@ def keep_probability(rate: Rate, /, *, deterministic: Flag = False) -> Any:
       >>> jaxdrop.masks.keep_probability(0.25)
       0.75
     """
-    check_rate(rate, caller="keep_probability", scalar=False)
-    deterministic = check_flag(deterministic, caller="keep_probability")
+    check_rate(rate, scalar=False)
+    deterministic = check_flag(deterministic)
     keep: Any = _keep_of_number(rate) if is_number(rate) else _keep_of_array(rate)
     if isinstance(deterministic, jax.Array):
         return select(deterministic, jnp.float32(1), jnp.asarray(keep, jnp.float32))
@@ -97,6 +99,7 @@ def _complement(rate: Any) -> Array:
     return jnp.where(inside, 1 - rate, jnp.nan)
 
 
+@named
 def bernoulli(
     key: Key,
     shape: tuple[int, ...],
@@ -134,14 +137,14 @@ def bernoulli(
       >>> mask.shape
       (1, 4)
     """
-    check_rate(rate, caller="bernoulli", scalar=False)
-    shape = check_shape(shape, caller="bernoulli")
-    check_sharding(out_sharding, caller="bernoulli")
-    key = require_key(key, caller="bernoulli", instead="")
+    check_rate(rate, scalar=False)
+    shape = check_shape(shape)
+    check_sharding(out_sharding)
+    key = require_key(key, instead="")
     return draw(
         key,
         shape,
-        keep=align(keep_probability(rate), shape, caller="bernoulli"),
+        keep=align(keep_probability(rate), shape),
         broadcast_dims=broadcast_dims,
         out_sharding=out_sharding,
     )
@@ -233,6 +236,7 @@ def _held(drawing: Callable[..., Array], /, *operands: Any) -> Array:
     return set_xla_metadata(mask, inlineable="false")
 
 
+@named
 def survives(bits: Array, /, *, keep: Any) -> Array:
     """Compares random bits with the threshold of ``keep``; True where they survive.
 
@@ -259,16 +263,16 @@ def survives(bits: Array, /, *, keep: Any) -> Array:
       >>> bool((mask == masks.bernoulli(key, shape, rate=0.2)).all())
       True
     """
-    words = bits if isinstance(bits, jax.Array) else as_ids(bits, name="survives: bits")
+    words = bits if isinstance(bits, jax.Array) else as_ids(bits, name="bits")
     if words.dtype != jnp.uint32:
-        raise TypeError(f"survives: bits must be uint32, got {words.dtype}.")
+        raise TypeError(f"bits must be uint32, got {words.dtype}.")
     threshold = threshold_of(keep)
     rank = words.ndim - threshold.ndim
     fits = zip(reversed(threshold.shape), reversed(words.shape), strict=False)
     if rank < 0 or any(n != m and 1 not in (n, m) for n, m in fits):
         raise ValueError(
-            f"survives: keep has shape {threshold.shape}, which does not broadcast "
-            f"against bits of shape {words.shape}."
+            f"keep has shape {threshold.shape}, which does not broadcast against bits "
+            f"of shape {words.shape}."
         )
     return (words >> jnp.uint32(9)) < threshold.reshape((1,) * rank + threshold.shape)
 
@@ -281,9 +285,7 @@ def threshold_of(keep: Any, /) -> Array:
     return threshold
 
 
-def align(
-    keep: Any, shape: tuple[int, ...], /, *, caller: str, name: str = "rate"
-) -> Any:
+def align(keep: Any, shape: tuple[int, ...], /, *, name: str = "rate") -> Any:
     """Gives an array of rates the rank of the data that it broadcasts against."""
     if not np.ndim(keep):
         return keep
@@ -294,7 +296,7 @@ def align(
         fits = False
     if not fits:
         raise ValueError(
-            f"{caller}: {name} has shape {rates}, which does not broadcast against an "
-            f"array of shape {tuple(shape)}."
+            f"{name} has shape {rates}, which does not broadcast against an array of "
+            f"shape {tuple(shape)}."
         )
     return jnp.reshape(keep, (1,) * (len(shape) - len(rates)) + rates)

@@ -14,12 +14,14 @@ from jaxdrop._checks import (
     check_sharding,
     require_key,
 )
+from jaxdrop._errors import named
 from jaxdrop._masks._axes import unspread
 from jaxdrop._masks._draw import keep_probability
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Key, Rate
 
 
+@named
 def exact(
     key: Key,
     shape: tuple[int, ...],
@@ -54,20 +56,18 @@ def exact(
       >>> mask.sum(axis=-1).tolist()
       [7, 7, 7, 7]
     """
-    key = require_key(key, caller="exact", instead="")
-    shape = check_shape(shape, caller="exact")
-    along = check_axis(axis, len(shape), name="exact: axis")
+    key = require_key(key, instead="")
+    shape = check_shape(shape)
+    along = check_axis(axis, len(shape), name="axis")
     if not isinstance(num_dropped, jax.Array):
-        num_dropped = as_count(num_dropped, name="exact: num_dropped", least=None)
+        num_dropped = as_count(num_dropped, name="num_dropped", least=None)
         if not 0 <= num_dropped <= shape[along]:
             raise ValueError(
-                f"exact: num_dropped must be in [0, {shape[along]}], got {num_dropped}."
+                f"num_dropped must be in [0, {shape[along]}], got {num_dropped}."
             )
     elif not jnp.issubdtype(num_dropped.dtype, jnp.integer):
-        raise TypeError(
-            f"exact: num_dropped must be an integer, got {num_dropped.dtype}."
-        )
-    check_sharding(out_sharding, caller="exact")
+        raise TypeError(f"num_dropped must be an integer, got {num_dropped.dtype}.")
+    check_sharding(out_sharding)
     return _exact(key, num_dropped, shape=shape, axis=along, out_sharding=out_sharding)
 
 
@@ -116,7 +116,6 @@ def kept_count(
     rate: Rate,
     deterministic: bool,
     axis: str,
-    caller: str,
     instead: str,
 ) -> int:
     """How many of ``size`` a static rate keeps: the nearest number, and one at least.
@@ -128,7 +127,6 @@ def kept_count(
       rate: the share that is dropped, a number.
       deterministic: keep all.
       axis: the argument that says along which axis ``size`` is counted.
-      caller: the public function on whose behalf errors are raised.
       instead: what errors recommend.
 
     Raises:
@@ -137,17 +135,16 @@ def kept_count(
     """
     if isinstance(rate, jax.Array):
         raise TypeError(
-            f"{caller}: rate decides a shape and must be a Python number, got a JAX "
-            f"array; for a traced rate use {instead}."
+            "rate decides a shape and must be a Python number, got a JAX array; for a "
+            f"traced rate use {instead}."
         )
-    check_rate(rate, caller=caller)
+    check_rate(rate)
     keep = keep_probability(rate, deterministic=deterministic)
     if keep == 1:
         return size
     if jax.export.is_symbolic_dim(size):
         raise ValueError(
-            f"{caller}: rate decides how many are kept along {axis}, whose size "
-            f"must be known, got the symbolic {size}; export with a number, or "
-            f"use {instead}."
+            f"rate decides how many are kept along {axis}, whose size must be known, "
+            f"got the symbolic {size}; export with a number, or use {instead}."
         )
     return min(size, max(int(keep * size + 0.5), 1 if keep > 0 else 0))

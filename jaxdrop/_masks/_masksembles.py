@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxdrop._checks import as_count
+from jaxdrop._errors import named
 from jaxdrop._numbers import as_scalar
 
 _TRIES = 100_000
@@ -14,6 +15,7 @@ _POSITIONS = 10**6
 """About how many positions a mask may span."""
 
 
+@named
 def masksembles(
     seed: int, features: int, num_masks: int, scale: float
 ) -> NDArray[np.bool_]:
@@ -48,23 +50,23 @@ def masksembles(
       >>> masks.shape, len(set(masks.sum(axis=1).tolist())), bool(masks.any(0).all())
       ((4, 64), 1, True)
     """
-    seed = as_count(seed, name="masksembles: seed", least=None, most=None)
-    spanned = float(as_scalar(scale, name="masksembles: scale"))
-    features = as_count(features, name="masksembles: features", least=None)
-    num_masks = as_count(num_masks, name="masksembles: num_masks", least=None)
+    seed = as_count(seed, name="seed", least=None, most=None)
+    spanned = float(as_scalar(scale, name="scale"))
+    features = as_count(features, name="features", least=None)
+    num_masks = as_count(num_masks, name="num_masks", least=None)
     if features < 1 or num_masks < 1 or not 1 <= spanned < np.inf:
         raise ValueError(
-            "masksembles: features and num_masks must be positive and scale finite and "
-            f"1 or more, got {features}, {num_masks} and {scale}."
+            "features and num_masks must be positive and scale finite and 1 or more, "
+            f"got {features}, {num_masks} and {scale}."
         )
     largest = _POSITIONS * num_masks / features
     if spanned > max(largest, 1):
         raise ValueError(
-            f"masksembles: scale must be at most {largest:g} for {num_masks} masks of "
-            f"{features} features, got {scale}: they are disjoint long before."
+            f"scale must be at most {largest:g} for {num_masks} masks of {features} "
+            f"features, got {scale}: they are disjoint long before."
         )
     if seed < 0:
-        raise ValueError(f"masksembles: seed must not be negative, got {seed}.")
+        raise ValueError(f"seed must not be negative, got {seed}.")
     return _drawn(seed, features, num_masks, spanned)
 
 
@@ -82,8 +84,8 @@ def _drawn(seed: int, features: int, num_masks: int, scale: float) -> NDArray[np
             masks.flags.writeable = False
             return masks
     raise ValueError(
-        f"masksembles: no {num_masks} masks at scale {scale} cover exactly {features} "
-        "features; use another scale, or more features."
+        f"no {num_masks} masks at scale {scale} cover exactly {features} features; use "
+        "another scale, or more features."
     )
 
 

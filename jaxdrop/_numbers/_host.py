@@ -22,7 +22,7 @@ def as_host(value: Any, name: str, /) -> np.ndarray:
       TypeError: if ``value`` does not hold numbers.
       ValueError: if it is an array with masked entries.
     """
-    if np.ma.is_masked(value):
+    if _is_masked(value):
         raise ValueError(
             f"{name} has masked entries, which JAX would read as numbers; fill them, "
             "for example with np.ma.filled."
@@ -31,14 +31,26 @@ def as_host(value: Any, name: str, /) -> np.ndarray:
         array = np.asarray(value)
     except (TypeError, ValueError):  # a ragged list, or an object that cannot be read
         raise _not_numbers(name, value) from None
+    if not array.size and isinstance(value, list | tuple):
+        return array.astype(np.int32)  # which an empty list of labels is as well
     if array.dtype == np.float64 and isinstance(value, list | tuple):
         rounded = np.abs(array) >= 2.0**53  # integers beyond 64 bits, or beside floats
         array = np.asarray(value, object) if rounded.any() else array
     if is_object(array):
         return _exact(array, name, value)
-    if array.dtype != bool and not jnp.issubdtype(array.dtype, jnp.number):
+    if array.dtype.kind == "m" or not (
+        array.dtype == bool or jnp.issubdtype(array.dtype, jnp.number)
+    ):
         raise _not_numbers(name, value)
     return array
+
+
+def _is_masked(value: Any) -> bool:
+    """Whether an array, or one in a list, has masked entries."""
+    parts = jax.tree.leaves(value) if isinstance(value, list | tuple) else [value]
+    return any(
+        np.ma.is_masked(part) for part in parts if isinstance(part, np.ma.MaskedArray)
+    )
 
 
 def on_host(arrays: dict[str, Any]) -> dict[str, np.ndarray] | None:
@@ -64,27 +76,45 @@ def _is_readable(array: Array | np.ndarray) -> bool:
     return not isinstance(array, jax.core.Tracer) and array.is_fully_addressable
 
 
-def on_device(value: Any, name: str) -> Array | None:
-    """A JAX array, or an object with JAX arrays, as a JAX array; None for others."""
-    if isinstance(value, jax.Array):
-        if jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
-            raise _not_numbers(name, value)
-        return value
-    of_arrays = isinstance(value, list | tuple) and any(
-        isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(value)
-    )
-    if not (of_arrays or hasattr(value, "__jax_array__")):
-        return None
-    try:
-        return jnp.asarray(value)
-    except (TypeError, ValueError, OverflowError):
-        raise _not_numbers(name, value) from None
-
-
 def as_numbers(value: Any, name: str, /) -> Array | np.ndarray:
-    """Returns a JAX array, or numbers from the host in their own precision."""
-    found = on_device(value, name)
-    return as_host(value, name) if found is None else found
+    """Returns a JAX array, or numbers from the host in their own precision.
+
+    An object with ``__jax_array__``, such as a variable of Flax, may hold either. Of a
+    list that holds both, arrays are read on the host if they can be.
+    """
+    given = value
+    if hasattr(value, "__jax_array__") and not isinstance(value, jax.Array):
+        value = value.__jax_array__()
+    if isinstance(value, list | tuple):
+        leaves = jax.tree.leaves(value)
+        arrays = [leaf for leaf in leaves if isinstance(leaf, jax.Array)]
+        if arrays and len(arrays) < len(leaves) and all(map(_is_readable, arrays)):
+            value = jax.tree.map(_read, value)
+        elif arrays:
+            value = _stacked(value, name)
+    if not isinstance(value, jax.Array):
+        return as_host(value, name)
+    if jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+        raise _not_numbers(name, given)
+    return value
+
+
+def _read(leaf: Any) -> Any:
+    return np.asarray(leaf)[()] if isinstance(leaf, jax.Array) else leaf
+
+
+def _stacked(value: list[Any] | tuple[Any, ...], name: str) -> Array:
+    """A list of JAX arrays, or of these and numbers from the host, as a JAX array."""
+
+    def entered(leaf: Any) -> Any:
+        if isinstance(leaf, jax.Array):
+            return leaf
+        return as_jax_dtype(as_host(leaf, name), name)
+
+    try:
+        return jnp.asarray(jax.tree.map(entered, value))
+    except (TypeError, ValueError):
+        raise _not_numbers(name, value) from None
 
 
 def _is_held(array: Array | np.ndarray) -> bool:
@@ -147,6 +177,8 @@ def _fractions(array: np.ndarray) -> np.ndarray:
 
 
 def _fraction(number: Any) -> Fraction | float:
+    if isinstance(number, Decimal) and number.is_snan():
+        return float("nan")  # a signaling NaN raises if it is converted
     finite = number.is_finite() if isinstance(number, Decimal) else number - number == 0
     return Fraction(number) if finite else float(number)
 

@@ -9,13 +9,11 @@ import numpy as np
 from jaxdrop._numbers._host import (
     are_finite,
     as_float64,
-    as_host,
     as_jax_dtype,
     as_numbers,
     default_float,
     in_common,
     is_object,
-    on_device,
 )
 from jaxdrop._typing import Array
 
@@ -37,10 +35,10 @@ def as_array(value: Any, /, *, name: str) -> Array | np.ndarray:
       TypeError: if ``value`` does not hold numbers.
       ValueError: if a finite number is too large for a float, or entries are masked.
     """
-    found = on_device(value, name)
-    if found is not None:
-        return found
-    return as_jax_dtype(as_host(value, name), name)
+    numbers = as_numbers(value, name)
+    if isinstance(numbers, jax.Array):
+        return numbers
+    return as_jax_dtype(numbers, name)
 
 
 def as_real(value: Any, /, *, name: str) -> Array | np.ndarray:

@@ -11,6 +11,7 @@ from jax.lax import Precision
 from jax.typing import ArrayLike
 
 from jaxdrop._checks import as_count, require_key
+from jaxdrop._errors import named
 from jaxdrop._loops import as_carry
 from jaxdrop._numbers import as_host
 from jaxdrop._typing import Array, Key
@@ -33,6 +34,7 @@ class Selection(NamedTuple):
     gains: Array
 
 
+@named
 def batch_bald(
     key: Key | None,
     logits: ArrayLike,
@@ -86,14 +88,14 @@ def batch_bald(
       True
     """
     if key is not None:
-        key = require_key(key, caller="batch_bald")
+        key = require_key(key)
     if labelled is not None and not isinstance(labelled, jax.Array):
         labelled = as_host(labelled, "labelled")
         free = labelled.size - np.count_nonzero(labelled)
         counted = labelled.dtype == bool and isinstance(num_points, Integral)
         if counted and free < num_points:
             raise ValueError(
-                f"num_points must be at most the number of points that are not "
+                "num_points must be at most the number of points that are not "
                 f"labelled, {free}, got {num_points}."
             )
     return _batch_bald(
@@ -120,7 +122,7 @@ def _batch_bald(
         ("num_points", num_points),
         ("num_configurations", num_configurations),
     ):
-        as_count(count, name=f"batch_bald: {name}")
+        as_count(count, name=name)
     if num_points > pool:
         raise ValueError(
             f"num_points must be from 1 to the number of points, {pool}, got "
@@ -136,7 +138,7 @@ def _batch_bald(
         greedy.choose()
     if exact == num_points:
         return greedy.selection()
-    key = require_key(key, caller="batch_bald", instead="")
+    key = require_key(key, instead="")
     return greedy.draw_on(key, num_points - exact, num_configurations)
 
 

@@ -6,19 +6,20 @@ from jax.lax import Precision
 from jax.typing import ArrayLike
 
 from jaxdrop._checks import as_count
+from jaxdrop._errors import named
 from jaxdrop._typing import Array
 from jaxdrop.acquisition._samples import (
     POINTS_AT_A_TIME,
     as_log_probs,
-    entropy_of_probs,
+    divergence,
     over_points,
 )
 from jaxdrop.metrics._compiled import compiled
-from jaxdrop.metrics._entropy import entropy, log_mean_exp
 
 _NUMBERS_AT_A_TIME = 2**24  # of joint probabilities in epig: 64 MiB of float32
 
 
+@named
 @compiled("chunk_size")
 def epig(
     logits: ArrayLike,
@@ -72,26 +73,31 @@ def epig(
             f"{len(pool)} and {len(targets)}."
         )
     if not targets.shape[1]:
-        raise ValueError(
-            f"epig: target_logits must have targets, got shape {targets.shape}."
-        )
+        raise ValueError(f"target_logits must have targets, got shape {targets.shape}.")
     targets = targets.astype(pool.dtype)
     num_pairs = _NUMBERS_AT_A_TIME // (pool.shape[-1] * targets.shape[-1])
     if chunk_size is not None:
         num_pairs = as_count(chunk_size, name="chunk_size")
     num_targets = min(max(num_pairs, 1), targets.shape[1])
     num_points = min(max(num_pairs // num_targets, 1), POINTS_AT_A_TIME)
-    of_targets = jnp.exp(targets).swapaxes(0, 1), entropy(log_mean_exp(targets))
+    of_targets = jnp.exp(targets).swapaxes(0, 1)
 
     def of_point(log_probs: Array) -> Array:
-        probs, entropy_of_point = jnp.exp(log_probs), entropy(log_mean_exp(log_probs))
+        mean, apart = _centred(jnp.exp(log_probs))
 
-        def of_pair(target: tuple[Array, Array]) -> Array:
-            target_probs, entropy_of_target = target
-            joint = jnp.matmul(probs.T, target_probs, precision=Precision.HIGHEST)
-            joint_entropy = entropy_of_probs(joint.ravel() / len(probs))
-            return jnp.maximum(entropy_of_point + entropy_of_target - joint_entropy, 0)
+        def of_pair(target_probs: Array) -> Array:
+            target_mean, target_apart = _centred(target_probs)
+            # The joint probabilities less those of independent labels.
+            joint = jnp.matmul(apart.T, target_apart, precision=Precision.HIGHEST)
+            alone = mean[:, None] * target_mean[None, :]
+            return divergence(joint.ravel() / len(apart), alone.ravel())
 
         return lax.map(of_pair, of_targets, batch_size=num_targets).mean()
 
     return over_points(of_point, pool, num_points)
+
+
+def _centred(probs: Array) -> tuple[Array, Array]:
+    """The mean over samples, and the differences from it."""
+    mean = probs.mean(0)
+    return mean, probs - mean[None]

@@ -5,13 +5,15 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
+from jaxdrop._errors import named
 from jaxdrop._typing import Array
-from jaxdrop.acquisition._samples import as_log_probs
+from jaxdrop.acquisition._samples import as_log_probs, divergence
 from jaxdrop.metrics._compiled import compiled
 from jaxdrop.metrics._entropy import entropy, log_mean_exp
 from jaxdrop.metrics._examples import poison
 
 
+@named
 @compiled()
 def bald(logits: ArrayLike, /) -> Array:
     """The mutual information of the label of a point and the weights of the model.
@@ -40,11 +42,12 @@ def bald(logits: ArrayLike, /) -> Array:
       >>> bool(scores[0] > 0.69), bool(abs(scores[1]) < 1e-6)
       (True, True)
     """
-    log_probs = as_log_probs(logits)
-    mean_entropy = entropy(log_probs).mean(0)
-    return jnp.maximum(entropy(log_mean_exp(log_probs)) - mean_entropy, 0)
+    probs = jnp.exp(as_log_probs(logits))
+    mean = probs.mean(0, keepdims=True)
+    return divergence(probs - mean, mean).mean(0)
 
 
+@named
 @compiled()
 def max_entropy(logits: ArrayLike, /) -> Array:
     """The entropy of the mean prediction: total uncertainty, aleatoric and epistemic.
@@ -68,6 +71,7 @@ def max_entropy(logits: ArrayLike, /) -> Array:
     return entropy(log_mean_exp(as_log_probs(logits)))
 
 
+@named
 @compiled()
 def variation_ratio(logits: ArrayLike, /) -> Array:
     """The share of samples that do not vote for the class with the most votes.
@@ -96,6 +100,7 @@ def variation_ratio(logits: ArrayLike, /) -> Array:
     return poison(1 - cast.mean(0).max(-1), ~jnp.isnan(log_probs).any((0, -1)))
 
 
+@named
 @compiled()
 def margin(logits: ArrayLike, /) -> Array:
     """One minus the difference of the two largest mean probabilities.

@@ -5,10 +5,12 @@ from typing import Any
 
 import jax
 
+from jaxdrop._errors import named
 from jaxdrop._paths import map_with_name
 from jaxdrop._typing import PyTree
 
 
+@named
 def describe_mask(params: PyTree, mask: PyTree | Callable[[PyTree], PyTree], /) -> str:
     """Returns a table, to be printed, of the parameters that a mask selects.
 
@@ -42,8 +44,8 @@ def describe_mask(params: PyTree, mask: PyTree | Callable[[PyTree], PyTree], /) 
         )
     except (TypeError, ValueError) as error:
         raise ValueError(
-            "describe_mask: mask must be a tree of bools of the structure of params, "
-            f"or a prefix of it ({error})."
+            "mask must be a tree of bools of the structure of params, or a prefix of "
+            f"it ({error})."
         ) from None
     rows: list[tuple[bool, str, str, int]] = []
 

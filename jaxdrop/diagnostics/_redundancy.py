@@ -8,11 +8,13 @@ import numpy as np
 from jax import lax
 
 from jaxdrop._checks import check_axis, check_inexact
+from jaxdrop._errors import named
 from jaxdrop._numbers import as_array, as_numbers
 from jaxdrop._typing import Array
 from jaxdrop._weights import norms, power_of_two, widened
 
 
+@named
 def co_adaptation(activities: Array, /, *, axis: int = -1) -> Array:
     """Measures the mean absolute correlation of different units, from 0 to 1.
 
@@ -45,7 +47,7 @@ def co_adaptation(activities: Array, /, *, axis: int = -1) -> Array:
       >>> bool(diagnostics.co_adaptation(jnp.stack([x[:, 0], -x[:, 0]], -1)) > 0.999)
       True
     """
-    matrix = _examples_by_units(activities, axis, caller="co_adaptation", centered=True)
+    matrix = _examples_by_units(activities, axis, centered=True)
     known = jnp.isfinite(matrix).all()
     matrix = matrix - matrix[:1]  # constant units are exactly 0 from here on
     matrix = matrix - jnp.mean(matrix, axis=0, keepdims=True)
@@ -60,6 +62,7 @@ def co_adaptation(activities: Array, /, *, axis: int = -1) -> Array:
     return jnp.where((pairs > 0) & known, mean, jnp.nan)
 
 
+@named
 def effective_rank(activities: Array, /, *, axis: int = -1) -> Array:
     """Measures the effective number of directions of activations, a real number.
 
@@ -93,7 +96,7 @@ def effective_rank(activities: Array, /, *, axis: int = -1) -> Array:
       >>> float(diagnostics.effective_rank(jnp.ones((8, 8))).round(4))
       1.0
     """
-    matrix = _examples_by_units(activities, axis, caller="effective_rank")
+    matrix = _examples_by_units(activities, axis)
     largest = jnp.max(jnp.abs(matrix), initial=0)
     known = jnp.isfinite(largest)
     unit = power_of_two(jnp.where(known & (largest > 0), largest, 1))
@@ -107,21 +110,21 @@ def effective_rank(activities: Array, /, *, axis: int = -1) -> Array:
 
 
 def _examples_by_units(
-    activities: Array, axis: int, *, caller: str, centered: bool = False
+    activities: Array, axis: int, *, centered: bool = False
 ) -> Array:
     """Activations as a matrix with a column for each unit, in float32 or wider.
 
     Arrays from the host may be ``centered`` there, at the first example, since large
     numbers that are close to each other would become equal in float32.
     """
-    given: Any = as_numbers(activities, f"{caller}: activities")
+    given: Any = as_numbers(activities, "activities")
     if isinstance(given, np.ndarray) and given.dtype.kind == "f" and given.ndim:
         given = np.moveaxis(given, check_axis(axis, given.ndim, name="axis"), -1)
         given = given.reshape(-1, given.shape[-1]) if given.size else given
         if centered and given.size and np.isfinite(given[0]).all():
             given = given - given[:1]
         axis = -1
-    given = check_inexact(as_array(given, name=f"{caller}: activities"), caller=caller)
+    given = check_inexact(as_array(given, name="activities"))
     units = check_axis(axis, given.ndim, name="axis")
     moved = jnp.moveaxis(widened(given), units, -1)
     return moved.reshape(math.prod(moved.shape[:-1]), moved.shape[-1])

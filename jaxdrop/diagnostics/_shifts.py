@@ -15,6 +15,7 @@ from jaxdrop._checks import (
     check_rate,
     require_key,
 )
+from jaxdrop._errors import named
 from jaxdrop._loops import as_carry
 from jaxdrop._numbers import as_array, as_scalar
 from jaxdrop._typing import Array, Key, PyTree, Rate
@@ -38,6 +39,7 @@ class WeightScalingGap(NamedTuple):
     gap: Array
 
 
+@named
 def weight_scaling_gap(
     stochastic: Callable[..., PyTree],
     deterministic: Callable[..., PyTree],
@@ -83,10 +85,10 @@ def weight_scaling_gap(
       >>> bool(result.gap > 0.2)  # a kink bends the average upwards
       True
     """
-    num_samples = as_count(num_samples, name="weight_scaling_gap: num_samples", least=2)
-    check_callable(stochastic, name="weight_scaling_gap: stochastic")
-    check_callable(deterministic, name="weight_scaling_gap: deterministic")
-    key = require_key(key, caller="weight_scaling_gap", instead="")
+    num_samples = as_count(num_samples, name="num_samples", least=2)
+    check_callable(stochastic, name="stochastic")
+    check_callable(deterministic, name="deterministic")
+    key = require_key(key, instead="")
     single = deterministic(*args)
     zeros = jax.tree.map(lambda y: jnp.zeros_like(widened(jnp.asarray(y))), single)
 
@@ -102,6 +104,7 @@ def weight_scaling_gap(
     return WeightScalingGap(single, mean, stderr, _gap(single, mean, stderr))
 
 
+@named
 def variance_shift(
     activities: Array,
     /,
@@ -144,9 +147,9 @@ def variance_shift(
       >>> bool(jnp.allclose(ratio, 0.5, atol=0.01))
       True
     """
-    check_rate(rate, caller="variance_shift")
-    given = as_array(activities, name="variance_shift: activities")
-    activities = check_inexact(given, caller="variance_shift")
+    check_rate(rate)
+    given = as_array(activities, name="activities")
+    activities = check_inexact(given)
     features = check_axis(axis, activities.ndim, name="axis")
     x = jnp.moveaxis(widened(activities), features, -1)
     x = x.reshape(-1, x.shape[-1])
@@ -157,12 +160,12 @@ def variance_shift(
         weights = widened(jnp.asarray(as_array(kernel, name="kernel"))).astype(x.dtype)
         if weights.ndim != 2 or weights.shape[0] != x.shape[1]:
             raise ValueError(
-                f"variance_shift: a kernel of shape ({x.shape[1]}, units) is needed, "
-                f"got {weights.shape}."
+                f"a kernel of shape ({x.shape[1]}, units) is needed, got "
+                f"{weights.shape}."
             )
         variance = jnp.var(_product(x, weights), axis=0)
         power = _product(power[None], squared(weights))[0]
-    dropped = jnp.asarray(as_scalar(rate, name="variance_shift: rate")).astype(x.dtype)
+    dropped = jnp.asarray(as_scalar(rate, name="rate")).astype(x.dtype)
     dropped = jnp.where((dropped >= 0) & (dropped <= 1), dropped, jnp.nan)
     keep = 1 - dropped
     # Multiplied by keep, which may be 0: variance + rate / keep * power.

@@ -10,11 +10,13 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from jaxdrop._checks import as_count, check_axis, check_callable, check_inexact
+from jaxdrop._errors import named
 from jaxdrop._numbers import as_array, as_numbers, as_real, share_of_true
 from jaxdrop._strengths import as_strength
 from jaxdrop._typing import Array, Axes, PyTree, Scalar
 
 
+@named
 def dead_units(
     activities: PyTree, /, *, threshold: Scalar = 0.0, axis: int = -1
 ) -> PyTree:
@@ -46,7 +48,7 @@ def dead_units(
       >>> diagnostics.dead_units(jnp.array([[0.0, 1.0], [0.0, 0.0]])).tolist()
       [True, False]
     """
-    threshold = as_strength(threshold, caller="dead_units", name="threshold")
+    threshold = as_strength(threshold, name="threshold")
 
     def dead(leaf: Any) -> Array:
         leaf = as_numbers(leaf, "activities")
@@ -56,6 +58,7 @@ def dead_units(
     return jax.tree.map(dead, activities)
 
 
+@named
 def activation_sparsity(
     activities: PyTree, /, *, threshold: Scalar = 0.0, axis: int | None = None
 ) -> PyTree:
@@ -86,7 +89,7 @@ def activation_sparsity(
       >>> float(diagnostics.activation_sparsity(activities)["hidden"])
       0.75
     """
-    threshold = as_strength(threshold, caller="activation_sparsity", name="threshold")
+    threshold = as_strength(threshold, name="threshold")
 
     def sparsity(leaf: Any) -> Array:
         leaf = as_numbers(leaf, "activities")
@@ -102,6 +105,7 @@ def activation_sparsity(
     return jax.tree.map(sparsity, activities)
 
 
+@named
 def unit_importance(
     function: Callable[[Array], PyTree],
     activities: Array,
@@ -145,11 +149,11 @@ def unit_importance(
       >>> diagnostics.unit_importance(loss, jnp.ones((4, 3))).tolist()
       [1.0, 0.0, 2.0]
     """
-    activities = check_inexact(activities, caller="unit_importance")
+    activities = check_inexact(activities)
     units = check_axis(axis, activities.ndim, name="axis")
     if chunk_size is not None:
-        chunk_size = as_count(chunk_size, name="unit_importance: chunk_size")
-    check_callable(function, name="unit_importance: function")
+        chunk_size = as_count(chunk_size, name="chunk_size")
+    check_callable(function, name="function")
     whole = function(activities)
     position = lax.broadcasted_iota(jnp.int32, activities.shape, units)
     line = [1] * activities.ndim
@@ -157,8 +161,8 @@ def unit_importance(
     filling = jnp.asarray(_filling(fill, activities)).astype(activities.dtype)
     if filling.shape not in ((), (activities.shape[units],)):
         raise ValueError(
-            f"unit_importance: fill must be a scalar or of shape "
-            f"({activities.shape[units]},), got {filling.shape}."
+            f"fill must be a scalar or of shape ({activities.shape[units]},), got "
+            f"{filling.shape}."
         )
     filling = filling.reshape(line) if filling.ndim else filling
 
@@ -173,7 +177,7 @@ def unit_importance(
 def _filling(fill: Any, activities: Array) -> Any:
     """What units are replaced by, real where the activities are."""
     door = as_array if jnp.iscomplexobj(activities) else as_real
-    return door(fill, name="unit_importance: fill")
+    return door(fill, name="fill")
 
 
 def _is_inactive(leaf: Any, threshold: Array | float) -> Array:

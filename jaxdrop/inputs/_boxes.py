@@ -40,46 +40,44 @@ class Layout(NamedTuple):
 
 
 def layout(
-    shape: tuple[int, ...], /, *, num_spatial_dims: int, channel_axis: int, caller: str
+    shape: tuple[int, ...], /, *, num_spatial_dims: int, channel_axis: int
 ) -> Layout:
     """Splits axes into spatial and batch axes, like :func:`jaxdrop.spatial_dropout`."""
     spatial = _masks.spatial_axes(
         shape,
         num_spatial_dims=num_spatial_dims,
         channel_axis=channel_axis,
-        caller=caller,
     )
-    channel = check_axis(channel_axis, len(shape), name=f"{caller}: channel_axis")
+    channel = check_axis(channel_axis, len(shape), name="channel_axis")
     others = {*spatial, channel}
     batch = tuple(axis for axis in range(len(shape)) if axis not in others)
     return Layout(shape, spatial, batch)
 
 
-def as_fill(fill: ArrayLike, x: Array, /, *, caller: str) -> Array:
+def as_fill(fill: ArrayLike, x: Array, /) -> Array:
     """Returns ``fill`` in the dtype of ``x``, or raises.
 
     It must broadcast against ``x``, whose dtype must hold it.
     """
-    values: Any = as_numbers(fill, f"{caller}: fill")
+    values: Any = as_numbers(fill, "fill")
     if not isinstance(values, jax.Array):
         whole = jnp.issubdtype(x.dtype, jnp.integer)
-        name = f"{caller}: fill"
+        name = "fill"
         values = as_host(values, name) if whole else as_array(values, name=name)
     shape = values.shape
     sides = zip(shape[::-1], x.shape[::-1], strict=False)  # fill may have fewer axes
     if len(shape) > x.ndim or any(side not in (1, full) for side, full in sides):
         raise ValueError(
-            f"{caller}: fill of shape {shape} does not broadcast against x of shape "
-            f"{x.shape}."
+            f"fill of shape {shape} does not broadcast against x of shape {x.shape}."
         )
     if isinstance(values, np.ndarray):
-        _check_held(values, x, caller=caller)
+        _check_held(values, x)
         values = jnp.asarray(values.astype(x.dtype))
     filling: Array = values.astype(x.dtype)
     return filling
 
 
-def _check_held(values: np.ndarray, x: Array, *, caller: str) -> None:
+def _check_held(values: np.ndarray, x: Array) -> None:
     """Raises unless the dtype of ``x`` holds the numbers of a fill."""
     limits: Any
     if jnp.issubdtype(x.dtype, jnp.integer):
@@ -95,8 +93,8 @@ def _check_held(values: np.ndarray, x: Array, *, caller: str) -> None:
         return
     if not np.all(held):
         raise ValueError(
-            f"{caller}: fill must be {kind} in [{limits.min}, {limits.max}], "
-            f"which x of {x.dtype} can hold, got {values}."
+            f"fill must be {kind} in [{limits.min}, {limits.max}], which x of "
+            f"{x.dtype} can hold, got {values}."
         )
 
 

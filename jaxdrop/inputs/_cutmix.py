@@ -13,6 +13,7 @@ from jaxdrop._checks import (
     require_key,
     select,
 )
+from jaxdrop._errors import named
 from jaxdrop._sites import site
 from jaxdrop._strengths import as_strength
 from jaxdrop._typing import Array, Flag, Key, PyTree, Scalar
@@ -26,6 +27,7 @@ from jaxdrop.inputs._mixing import (
 )
 
 
+@named
 def cutmix(
     key: Key | None,
     x: Array,
@@ -85,31 +87,28 @@ def cutmix(
       >>> bool(jnp.allclose(jnp.diagonal(labels), own))  # the share of own pixels
       True
     """
-    alpha = as_strength(alpha, caller="cutmix", name="alpha")
-    x, labels = check_batch(x, labels, caller="cutmix")
+    alpha = as_strength(alpha, name="alpha")
+    x, labels = check_batch(x, labels)
     if x.ndim != 4:
         raise ValueError(
-            f"cutmix takes images of shape (batch, height, width, channels), got "
-            f"{x.shape}."
+            f"x must be images (batch, height, width, channels), got shape {x.shape}."
         )
-    images = layout(
-        x.shape, num_spatial_dims=2, channel_axis=channel_axis, caller="cutmix"
-    )
+    images = layout(x.shape, num_spatial_dims=2, channel_axis=channel_axis)
     if images.batch != (0,):
         raise ValueError(
-            "cutmix: channel_axis must not be 0, the axis of the batch whose images "
-            f"are mixed, got {channel_axis}."
+            "channel_axis must not be 0, the axis of the batch whose images are mixed, "
+            f"got {channel_axis}."
         )
     if math.prod(images.sides) == 1:
         raise ValueError(
-            f"cutmix cannot cut a box out of images of a single pixel, got x of shape "
+            "a box cannot be cut out of images of a single pixel, got x of shape "
             f"{x.shape}; use jaxdrop.inputs.mixup, or check channel_axis."
         )
-    per_example = check_switch(per_example, name="cutmix: per_example")
-    flag = check_flag(deterministic, caller="cutmix")
+    per_example = check_switch(per_example, name="per_example")
+    flag = check_flag(deterministic)
     if flag is True or is_zero(alpha):
         return x, labels
-    key = require_key(key, caller="cutmix", instead="deterministic=True")
+    key = require_key(key, instead="deterministic=True")
     pasted = _cutmix(key, x, labels, alpha, images=images, per_example=per_example)
     return select(flag, (x, labels), pasted)
 

@@ -7,6 +7,7 @@ from jax.typing import ArrayLike
 
 from jaxdrop import prng
 from jaxdrop._checks import as_count, as_static, check_flag, require_key, select
+from jaxdrop._errors import named
 from jaxdrop._numbers import as_array
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key
@@ -21,6 +22,7 @@ from jaxdrop.inputs._boxes import (
 )
 
 
+@named
 def cutout(
     key: Key | None,
     x: Array,
@@ -77,29 +79,28 @@ def cutout(
       >>> bool(((y == 0).sum(axis=(1, 2, 3)) <= 16 * 16 * 3).all())
       True
     """
-    x = jnp.asarray(as_array(x, name="cutout: x"))
+    x = jnp.asarray(as_array(x, name="x"))
     images = layout(
         x.shape,
         num_spatial_dims=num_spatial_dims,
         channel_axis=channel_axis,
-        caller="cutout",
     )
     count, static = len(images.spatial), as_static(size)
     each = static if isinstance(static, tuple) else (static,) * count
     whole = partial(as_count, least=None, most=None)
-    sizes = tuple(whole(side, name="cutout: size") for side in each)
-    num_holes = whole(num_holes, name="cutout: num_holes")
+    sizes = tuple(whole(side, name="size") for side in each)
+    num_holes = whole(num_holes, name="num_holes")
     if len(sizes) != count or min(sizes) < 1 or num_holes < 1:
         raise ValueError(
-            f"cutout: size must be {count} positive integers or one, and "
-            f"num_holes positive; got {size} and {num_holes}."
+            f"size must be {count} positive integers or one, and num_holes "
+            f"positive; got {size} and {num_holes}."
         )
-    num_holes = as_count(num_holes, name="cutout: num_holes")
-    filling = as_fill(fill, x, caller="cutout")
-    flag = check_flag(deterministic, caller="cutout")
+    num_holes = as_count(num_holes, name="num_holes")
+    filling = as_fill(fill, x)
+    flag = check_flag(deterministic)
     if flag is True:
         return x
-    key = require_key(key, caller="cutout", instead="deterministic=True")
+    key = require_key(key, instead="deterministic=True")
     erased = _cutout(key, x, filling, images=images, sizes=sizes, num_holes=num_holes)
     return select(flag, x, erased)
 

@@ -10,6 +10,7 @@ from jaxdrop._checks import (
     require_key,
     select,
 )
+from jaxdrop._errors import named
 from jaxdrop._numbers import as_array
 from jaxdrop._sites import site
 from jaxdrop._strengths import as_strength
@@ -17,6 +18,7 @@ from jaxdrop._typing import Array, Flag, Key, Scalar
 from jaxdrop._weights import widened
 
 
+@named
 def embedding_noise(
     key: Key | None,
     embedded: Array,
@@ -64,26 +66,25 @@ def embedding_noise(
       >>> bool((y[:, 2:] == 0).all()), bool(abs(y).max() < 5 / (2 * 50) ** 0.5)
       (True, True)
     """
-    alpha = as_strength(alpha, caller="embedding_noise", name="alpha")
-    embedded = check_inexact(embedded, caller="embedding_noise")
+    alpha = as_strength(alpha, name="alpha")
+    embedded = check_inexact(embedded)
     if jnp.iscomplexobj(embedded) or embedded.ndim < 2:
         raise TypeError(
-            "embedding_noise takes real embeddings (*batch, length, features), got "
+            "embedded must be real embeddings (*batch, length, features), got "
             f"{embedded.dtype} of shape {embedded.shape}."
         )
     if mask is None:
         real = jnp.ones(embedded.shape[:-1], bool)
     else:
-        real = jnp.asarray(as_array(mask, name="embedding_noise: mask"))
+        real = jnp.asarray(as_array(mask, name="mask"))
     if real.shape != embedded.shape[:-1]:
         raise ValueError(
-            f"embedding_noise: a mask of shape {embedded.shape[:-1]} is needed, got "
-            f"{real.shape}."
+            f"mask must have shape {embedded.shape[:-1]}, got {real.shape}."
         )
-    flag = check_flag(deterministic, caller="embedding_noise")
+    flag = check_flag(deterministic)
     if flag is True or is_zero(alpha):
         return embedded
-    key = require_key(key, caller="embedding_noise", instead="deterministic=True")
+    key = require_key(key, instead="deterministic=True")
     noisy = _embedding_noise(key, embedded, alpha, real.astype(bool))
     return select(flag, embedded, noisy)
 

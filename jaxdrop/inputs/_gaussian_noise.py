@@ -10,12 +10,14 @@ from jaxdrop._checks import (
     require_key,
     select,
 )
+from jaxdrop._errors import named
 from jaxdrop._sites import site
 from jaxdrop._strengths import as_strength
 from jaxdrop._typing import Array, Flag, Key, Scalar
 from jaxdrop._weights import widened
 
 
+@named
 def gaussian_noise(
     key: Key | None,
     x: Array,
@@ -58,14 +60,14 @@ def gaussian_noise(
       >>> bool(abs(y.std() - 2) < 0.1)
       True
     """
-    stddev = as_strength(stddev, caller="gaussian_noise", name="stddev")
-    x = check_inexact(x, caller="gaussian_noise")
+    stddev = as_strength(stddev, name="stddev")
+    x = check_inexact(x)
     if jnp.iscomplexobj(x):
-        raise TypeError(f"gaussian_noise adds real noise, got {x.dtype}.")
-    flag = check_flag(deterministic, caller="gaussian_noise")
+        raise TypeError(f"x must be real, since the noise is, got {x.dtype}.")
+    flag = check_flag(deterministic)
     if flag is True or is_zero(stddev):
         return x
-    key = require_key(key, caller="gaussian_noise", instead="deterministic=True")
+    key = require_key(key, instead="deterministic=True")
     return select(flag, x, _gaussian_noise(key, x, stddev))
 
 

@@ -74,23 +74,23 @@ def of_partners(x: Array, partner: Array, /) -> Array:
     )
 
 
-def check_batch(x: Array, labels: PyTree, /, *, caller: str) -> tuple[Array, PyTree]:
+def check_batch(x: Array, labels: PyTree, /) -> tuple[Array, PyTree]:
     """Returns data and soft labels as arrays of the same batch size, or raises."""
-    x = check_inexact(x, caller=caller)
+    x = check_inexact(x)
     if not x.ndim:
-        raise ValueError(f"{caller} mixes the examples of a batch, got a scalar.")
+        raise ValueError("x must be a batch, whose examples are mixed, got a scalar.")
 
     def check_label(label: Array) -> Array:
-        label = jnp.asarray(as_array(label, name=f"{caller}: labels"))
+        label = jnp.asarray(as_array(label, name="labels"))
         if not jnp.issubdtype(label.dtype, jnp.floating):
             raise TypeError(
-                f"{caller}: labels must be shares of classes to be mixed, got "
-                f"{label.dtype}; use jax.nn.one_hot(labels, num_classes)."
+                f"labels must be shares of classes to be mixed, got {label.dtype}; use "
+                "jax.nn.one_hot(labels, num_classes)."
             )
         if label.shape[:1] != x.shape[:1]:
             raise ValueError(
-                f"{caller}: labels {label.shape} and x {x.shape} must have the same "
-                "batch size; their first axes differ."
+                f"labels {label.shape} and x {x.shape} must have the same batch size; "
+                "their first axes differ."
             )
         return label
 

@@ -9,12 +9,14 @@ from jaxdrop._checks import (
     require_key,
     select,
 )
+from jaxdrop._errors import named
 from jaxdrop._sites import site
 from jaxdrop._strengths import as_strength
 from jaxdrop._typing import Array, Flag, Key, PyTree, Scalar
 from jaxdrop.inputs._mixing import check_batch, mixed, partners, symmetric_beta
 
 
+@named
 def mixup(
     key: Key | None,
     x: Array,
@@ -67,13 +69,13 @@ def mixup(
       >>> labels.shape, bool(jnp.allclose(labels.sum(axis=-1), 1))
       ((8, 10), True)
     """
-    alpha = as_strength(alpha, caller="mixup", name="alpha")
-    x, labels = check_batch(x, labels, caller="mixup")
-    per_example = check_switch(per_example, name="mixup: per_example")
-    flag = check_flag(deterministic, caller="mixup")
+    alpha = as_strength(alpha, name="alpha")
+    x, labels = check_batch(x, labels)
+    per_example = check_switch(per_example, name="per_example")
+    flag = check_flag(deterministic)
     if flag is True or is_zero(alpha):
         return x, labels
-    key = require_key(key, caller="mixup", instead="deterministic=True")
+    key = require_key(key, instead="deterministic=True")
     return select(flag, (x, labels), _mixup(key, x, labels, alpha, per_example))
 
 

@@ -17,6 +17,7 @@ from jaxdrop._checks import (
     is_identity,
     require_key,
 )
+from jaxdrop._errors import named
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, Rate
 from jaxdrop.inputs._boxes import (
@@ -30,6 +31,7 @@ from jaxdrop.inputs._boxes import (
 _NUM_ATTEMPTS = 10
 
 
+@named
 def random_erasing(
     key: Key | None,
     x: Array,
@@ -86,27 +88,25 @@ def random_erasing(
       >>> bool((share > 0.01).all()), bool((share < 0.45).all())
       (True, True)
     """
-    check_rate(rate, caller="random_erasing")
-    x = check_inexact(x, caller="random_erasing")
-    check_real(x, caller="random_erasing")
+    check_rate(rate)
+    x = check_inexact(x)
+    check_real(x)
     if isinstance(fill, str):
         check_choice(fill, ("normal",), name="fill")
     else:
-        fill = as_fill(fill, x, caller="random_erasing")
+        fill = as_fill(fill, x)
     pairs = all(np.shape(limits) == (2,) for limits in (area, aspect))
     if not pairs or not (
         0 < area[0] <= area[1] <= 1 and 0 < aspect[0] <= aspect[1] < math.inf
     ):
         raise ValueError(
-            "random_erasing: area must be two shares of the image in (0, 1] and aspect "
-            f"two positive ratios, the smaller first; got {area} and {aspect}."
+            "area must be two shares of the image in (0, 1] and aspect two positive "
+            f"ratios, the smaller first; got {area} and {aspect}."
         )
-    images = layout(
-        x.shape, num_spatial_dims=2, channel_axis=channel_axis, caller="random_erasing"
-    )
-    if is_identity(rate, deterministic, caller="random_erasing"):
+    images = layout(x.shape, num_spatial_dims=2, channel_axis=channel_axis)
+    if is_identity(rate, deterministic):
         return x
-    key = require_key(key, caller="random_erasing", instead="deterministic=True")
+    key = require_key(key, instead="deterministic=True")
     keep = _masks.keep_probability(rate, deterministic=deterministic)
     knobs: dict[str, Any] = {
         "images": images,

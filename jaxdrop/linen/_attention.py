@@ -6,9 +6,11 @@ from typing import Any
 from flax import linen as nn
 
 from jaxdrop._attention.batches import attend_in_batches
+from jaxdrop._errors import named
 from jaxdrop._typing import Array, Flag, Key, Rate
 
 
+@named
 def attention_fn(
     query: Array,
     key: Array,

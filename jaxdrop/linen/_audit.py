@@ -60,9 +60,9 @@ def call(function: Any, /) -> Callable[..., Any]:
         if not args or not isinstance(args[0], Mapping):
             given = described(args[0]) if args else "nothing"
             raise TypeError(
-                f"audit: {type(function).__name__} is a module of Linen, which is "
-                "called with its variables first: audit(module, variables, x), got "
-                f"{given} in their place; variables = module.init(key, x)."
+                f"{type(function).__name__} is a module of Linen, which is called with "
+                f"its variables first: audit(module, variables, x), got {given} in "
+                "their place; variables = module.init(key, x)."
             )
         return function.apply(*args, **kwargs)
 

@@ -44,7 +44,7 @@ class RecurrentModule(StochasticModule, nn.RNNCellBase):
     def _start_key(self, rng: Key, flag: bool | Array, *rates: Rate) -> Key | None:
         """The key of a sequence; it is drawn only where it is needed."""
         draw = lambda: rng if self.scope is None else self._draw_key(None)
-        return start_key(draw, flag, rates, caller=type(self).__name__)
+        return start_key(draw, flag, rates)
 
     @nn.nowrap
     def _start_cell(
@@ -61,7 +61,7 @@ class RecurrentModule(StochasticModule, nn.RNNCellBase):
         if carry is None:
             return cell.initialize_carry(rng, input_shape)
         batch = tuple(input_shape[: -cell.num_feature_axes])
-        return check_start(carry, batch, caller=type(self).__name__)
+        return check_start(carry, batch)
 
 
 def knows_carry(cell: nn.RNNCellBase, /) -> bool:
@@ -135,7 +135,7 @@ class RecurrentDropoutLSTMCell(RecurrentModule):
 
     def __post_init__(self) -> None:
         tidy(self)
-        check_rate(self.rate, caller="RecurrentDropoutLSTMCell")
+        check_rate(self.rate)
         super().__post_init__()
 
     @nn.nowrap
@@ -158,7 +158,7 @@ class RecurrentDropoutLSTMCell(RecurrentModule):
         if carry is None:
             c = self.carry_init(of_memory, shape, self.param_dtype)
             carry = c, self.carry_init(of_state, shape, self.param_dtype)
-        carry = check_start(carry, batch, caller=type(self).__name__)
+        carry = check_start(carry, batch)
         flag = self._mode(None)
         key = self._start_key(of_masks, flag, self.rate)
         if self.per_step:
@@ -178,8 +178,7 @@ class RecurrentDropoutLSTMCell(RecurrentModule):
           The next carry, and the new state.
         """
         flag, kinds, rates = self._mode(None), (MaskedCarry, KeyedCarry), (self.rate,)
-        caller = type(self).__name__
-        is_bare = is_plain(carry, kinds, rates=rates, flag=flag, caller=caller)
+        is_bare = is_plain(carry, kinds, rates=rates, flag=flag)
         c, h = carry if is_bare else carry.cell
         dtypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         of_inputs = partial(
@@ -266,11 +265,11 @@ class ZoneoutCell(RecurrentModule):
 
     def __post_init__(self) -> None:
         tidy(self)
-        check_cell(self.cell, caller="ZoneoutCell")
+        check_cell(self.cell)
         if self.output is not None:
-            check_choice(self.output, ("state", "cell"), name="ZoneoutCell: output")
+            check_choice(self.output, ("state", "cell"), name="output")
         for name in ("state_rate", "memory_rate"):
-            check_rate(getattr(self, name), caller="ZoneoutCell", name=name)
+            check_rate(getattr(self, name), name=name)
         super().__post_init__()
 
     @nn.nowrap
@@ -304,14 +303,14 @@ class ZoneoutCell(RecurrentModule):
         Returns:
           The next carry, and the output of the cell.
         """
-        caller, flag = type(self).__name__, self._mode(None)
+        flag = self._mode(None)
         rates = self.memory_rate, self.state_rate
-        is_bare = is_plain(carry, (KeyedCarry,), rates=rates, flag=flag, caller=caller)
+        is_bare = is_plain(carry, (KeyedCarry,), rates=rates, flag=flag)
         keyed = KeyedCarry(carry, None, None) if is_bare else carry
         new, output = self.cell(keyed.cell, inputs)
         at = self._find_state(keyed.cell)
         if self._given_state() is None and self.output is None:
-            check_assumed(new, output, at, caller=caller)
+            check_assumed(new, output, at)
         following, output = zone_step(
             keyed,
             new,
@@ -321,7 +320,6 @@ class ZoneoutCell(RecurrentModule):
             flag=flag,
             at=at,
             source=self._source_of_output(),
-            caller=caller,
         )
         return following.cell if is_bare else following, output
 
@@ -334,7 +332,7 @@ class ZoneoutCell(RecurrentModule):
     @nn.nowrap
     def _find_state(self, carry: Any) -> int | None:
         where, known = self._given_state(), knows_carry(self.cell)
-        return find_state(carry, where, is_known=known, caller="ZoneoutCell")
+        return find_state(carry, where, is_known=known)
 
     @nn.nowrap
     def _source_of_output(self) -> str:

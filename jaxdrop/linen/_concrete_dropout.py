@@ -55,7 +55,7 @@ class ConcreteDropout(StochasticModule):
     broadcast_dims: int | Iterable[int] = ()
 
     def setup(self) -> None:
-        logit = initial_logit(self.init_rate, caller="ConcreteDropout")
+        logit = initial_logit(self.init_rate)
         self.logit_rate = self.param("logit_rate", lambda _: jnp.float32(logit))
 
     def __call__(
@@ -88,8 +88,8 @@ class ConcreteDropout(StochasticModule):
         """The penalty to add to the loss, :func:`jaxdrop.concrete_penalty`."""
         if not isinstance(self.layer, nn.Module):
             raise TypeError(
-                "ConcreteDropout: layer must be a module with a kernel, such as "
-                f"nn.Dense, to have a penalty; got {type(self.layer).__name__}."
+                "layer must be a module with a kernel, such as nn.Dense, to have a "
+                f"penalty; got {type(self.layer).__name__}."
             )
         return concrete_penalty(
             self.logit_rate,

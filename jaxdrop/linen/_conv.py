@@ -115,8 +115,8 @@ class DropConnectConv(NoisyConv, StochasticModule):
 
     def __post_init__(self) -> None:
         tidy(self)
-        check_rate(self.rate, caller="DropConnectConv")
-        check_evaluation(self.evaluation, self.activation, caller="DropConnectConv")
+        check_rate(self.rate)
+        check_evaluation(self.evaluation, self.activation)
         super().__post_init__()
 
     @nn.compact

@@ -66,8 +66,8 @@ class DropConnectDense(NoisyDense, StochasticModule):
 
     def __post_init__(self) -> None:
         tidy(self)
-        check_rate(self.rate, caller="DropConnectDense")
-        check_evaluation(self.evaluation, self.activation, caller="DropConnectDense")
+        check_rate(self.rate)
+        check_evaluation(self.evaluation, self.activation)
         super().__post_init__()
 
     @nn.compact

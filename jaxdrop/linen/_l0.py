@@ -106,5 +106,5 @@ class L0Dense(NoisyDense, StochasticModule):
 
     @nn.nowrap
     def _start(self, key: Key, shape: tuple[int, ...], dtype: Any) -> Array:
-        center = -initial_logit(self.init_rate, caller="L0Dense")
+        center = -initial_logit(self.init_rate)
         return center + 0.01 * jax.random.normal(key, shape, dtype)

@@ -7,10 +7,12 @@ from typing import Any
 from flax import linen as nn
 
 from jaxdrop._checks import require_key
+from jaxdrop._errors import named_with_results
 from jaxdrop._typing import Key
 from jaxdrop.linen._module import switched_on
 
 
+@named_with_results
 def mc_apply(
     module: nn.Module, /, *, streams: Sequence[str] = ("dropout",), **kwargs: Any
 ) -> Callable[..., Any]:
@@ -43,7 +45,7 @@ def mc_apply(
     """
 
     def apply(key: Key, variables: Mapping[str, Any], /, *args: Any) -> Any:
-        key = require_key(key, caller="mc_apply", instead="")
+        key = require_key(key, instead="")
         rngs = {stream: key for stream in streams}
         with switched_on(True), nn.intercept_methods(_switch_on):
             return module.apply(variables, *args, rngs=rngs, **kwargs)

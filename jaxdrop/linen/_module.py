@@ -16,6 +16,7 @@ from jaxdrop._checks import (
     is_one,
     is_zero,
 )
+from jaxdrop._errors import named_method, named_methods
 from jaxdrop._names import check_keywords
 from jaxdrop._typing import Array, Flag, Key, Rate
 
@@ -59,13 +60,16 @@ class Stochastic(nn.Module):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         for name in vars(cls).keys() & set(_HOOKS):
             nn.nowrap(vars(cls)[name])
+        named_methods(cls)  # first, so that Flax's own wrappers are the outer ones
         super().__init_subclass__(**kwargs)
 
+    @named_method
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         known = cls.__dataclass_fields__
-        check_keywords(kwargs, known, caller=cls.__name__)
+        check_keywords(kwargs, known)
         return super().__new__(cls)
 
+    @named_method
     def __post_init__(self) -> None:
         """Makes lists tuples, so that modules can be hashed."""
         tidy(self)
@@ -77,7 +81,7 @@ class Stochastic(nn.Module):
         if switched_on.value:
             return False
         flag = nn.merge_param("deterministic", self.deterministic, deterministic)
-        return check_flag(flag, caller=type(self).__name__)
+        return check_flag(flag)
 
     @nn.nowrap
     def _draw_key(self, rng: Key | None) -> Key:
@@ -103,7 +107,7 @@ class Rated(Stochastic):
 
     def __post_init__(self) -> None:
         tidy(self)
-        check_rate(self.rate, caller=type(self).__name__, scalar=False)
+        check_rate(self.rate, scalar=False)
         super().__post_init__()
 
 

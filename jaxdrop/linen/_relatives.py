@@ -12,6 +12,7 @@ from jaxdrop._dropout.masksembles import masksembles
 from jaxdrop._dropout.shake_shake import shake_shake
 from jaxdrop._dropout.subset_stochastic_depth import subset_stochastic_depth
 from jaxdrop._dropout.token_dropout import token_dropout
+from jaxdrop._errors import named_methods
 from jaxdrop._typing import Array, Flag, Key, Rate
 from jaxdrop.linen._module import Rated, StochasticModule
 
@@ -215,6 +216,7 @@ class ShakeShake(StochasticModule):
         return shake_shake(key, a, b, batch_axis=self.batch_axis, deterministic=flag)
 
 
+@named_methods
 class Masksembles(nn.Module):
     """:func:`jaxdrop.masksembles` as a module, on in evaluation as in training.
 

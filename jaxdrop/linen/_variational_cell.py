@@ -90,20 +90,19 @@ class VariationalCell(RecurrentModule):
     def __post_init__(self) -> None:
         tidy(self)
         for name in ("input_rate", "state_rate"):
-            check_rate(getattr(self, name), caller="VariationalCell", name=name)
-        check_cell(self.cell, caller="VariationalCell")
+            check_rate(getattr(self, name), name=name)
+        check_cell(self.cell)
         if isinstance(self.cell, VariationalCell | ZoneoutCell):
             raise TypeError(
-                "VariationalCell goes around a plain cell, got "
-                f"{type(self.cell).__name__}; zoneout goes outside: "
-                "ZoneoutCell(VariationalCell(cell))."
+                f"cell must be a plain cell, got {type(self.cell).__name__}; zoneout "
+                "goes outside: ZoneoutCell(VariationalCell(cell))."
             )
         if self.per_gate and (self.state is not None or len(gates_of(self.cell)) < 2):
             raise ValueError(
-                "VariationalCell: per_gate needs a cell with a layer for each gate, "
-                "such as nn.LSTMCell or nn.GRUCell, and no state=; got "
-                f"{type(self.cell).__name__} and state={self.state!r}. (nn.LSTMCell "
-                "takes the parameters of nn.OptimizedLSTMCell.)"
+                "per_gate needs a cell with a layer for each gate, such as nn.LSTMCell "
+                f"or nn.GRUCell, and no state=; got {type(self.cell).__name__} and "
+                f"state={self.state!r}. (nn.LSTMCell takes the parameters of "
+                "nn.OptimizedLSTMCell.)"
             )
         super().__post_init__()
 
@@ -150,8 +149,7 @@ class VariationalCell(RecurrentModule):
           The next carry, and the output of the cell.
         """
         rates, flag = (self.input_rate, self.state_rate), self._mode(None)
-        caller = type(self).__name__
-        if is_plain(carry, (MaskedCarry,), rates=rates, flag=flag, caller=caller):
+        if is_plain(carry, (MaskedCarry,), rates=rates, flag=flag):
             return self.cell(carry, inputs)
         of_inputs = Drop(carry.inputs, self.input_rate, flag)
         of_state = Drop(carry.state, self.state_rate, flag)
@@ -169,7 +167,7 @@ class VariationalCell(RecurrentModule):
             dropped = drop_state(carry.cell, at, of_state)
             new, output = self.cell(dropped, of_inputs(inputs))
             if self.state is None:
-                check_assumed(new, output, at, caller=caller)
+                check_assumed(new, output, at)
                 if has_step_of_its_own(self.cell):
                     output = checked_by_value(new, output, at)
         return MaskedCarry(new, carry.inputs, carry.state), output
@@ -181,6 +179,4 @@ class VariationalCell(RecurrentModule):
 
     @nn.nowrap
     def _find_state(self, carry: Any) -> int:
-        return require_state(
-            carry, self.state, is_known=knows_carry(self.cell), caller="VariationalCell"
-        )
+        return require_state(carry, self.state, is_known=knows_carry(self.cell))

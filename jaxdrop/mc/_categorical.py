@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxdrop._checks import as_count, check_choice
+from jaxdrop._errors import named_with_results
 from jaxdrop._typing import Array
 from jaxdrop.mc._jackknife import (
     Groups,
@@ -66,6 +67,7 @@ class Votes(NamedTuple):
     missing: Array
 
 
+@named_with_results
 def categorical(
     *, debias: str | None = None, num_groups: int = 16, of: Of = None
 ) -> Reducer:
@@ -212,11 +214,13 @@ def _errors(state: Categorical) -> Stats:
     }
 
 
+@named_with_results
 def votes(*, of: Of = None) -> Reducer:
     """The share of samples for which each class is the most probable.
 
     * ``votes``: the share of samples that vote for each class, ``(*batch, classes)``.
-    * ``mode``: the class with the most votes; of ties, the lowest.
+    * ``mode``: the class with the most votes; of ties, the lowest; -1 where a sample is
+      NaN.
     * ``variation_ratio``: the share of votes that are not for the mode.
     * ``disagreement``: the share of pairs of samples that vote for different classes.
 
@@ -266,7 +270,9 @@ def votes(*, of: Of = None) -> Reducer:
         pairs = unless(count <= 1, count * (count - 1))
         return {
             "votes": number / count,
-            "mode": state.votes.argmax(-1).astype(jnp.int32),
+            "mode": jnp.where(
+                state.missing > 0, -1, state.votes.argmax(-1).astype(jnp.int32)
+            ),
             "variation_ratio": 1 - number.max(-1) / count,
             "disagreement": 1 - (number * (number - 1) / pairs).sum(-1),
         }

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
+from jaxdrop._errors import named_as
 from jaxdrop._typing import Array
 
 
@@ -21,11 +22,12 @@ def forward_only(x: Array, /) -> Array:
     return same
 
 
+@named_as("mc.predict")
 def _refuse(cotangent: object, x: object) -> NoReturn:
     del cotangent, x
     raise ValueError(
-        "mc.predict with tol= has no reverse-mode gradient, because the number of "
-        "samples is not known in advance; use a fixed num_samples and tol=None."
+        "with tol= there is no reverse-mode gradient, because the number of samples is "
+        "not known in advance; use a fixed num_samples and tol=None."
     )
 
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxdrop._checks import as_count, check_callable
+from jaxdrop._errors import named_as
 from jaxdrop._typing import Array, Key, PyTree
 from jaxdrop.mc._moments import covariance
 from jaxdrop.mc._predict import predict
@@ -27,6 +28,7 @@ class Joint(NamedTuple):
     covariance: Array
 
 
+@named_as("mc.samples")
 def samples(
     apply_fn: Callable[..., PyTree],
     key: Key,
@@ -69,7 +71,7 @@ def samples(
     num_samples = as_count(num_samples, name="num_samples")
     chunk_size = as_count(chunk_size, name="chunk_size")
     arrays, function = flattened(apply_fn, args, draws=draws, batch_axis=batch_axis)
-    drawn = sampler(function, key, arrays, caller="mc.samples")
+    drawn = sampler(function, key, arrays)
     forget = Reducer(
         init=lambda outputs: (),
         update=lambda state, outputs, valid: state,
@@ -90,6 +92,7 @@ def samples(
     return stacked
 
 
+@named_as("mc.function_draw")
 def function_draw(
     apply_fn: Callable[..., PyTree], key: Key, /, *, batch_axis: BatchAxis = 0
 ) -> Callable[..., PyTree]:
@@ -121,11 +124,12 @@ def function_draw(
       >>> bool((f(x) == f(x)[:1]).all()), bool((f(x[:2]) == f(x)[:2]).all())
       (True, True)
     """
-    check_callable(apply_fn, name="mc.function_draw: apply_fn")
-    key = as_given(key, caller="mc.function_draw")
+    check_callable(apply_fn, name="apply_fn")
+    key = as_given(key)
     return lambda *args: rowwise(apply_fn, args, batch_axis)(key)
 
 
+@named_as("mc.joint")
 def joint(
     apply_fn: Callable[..., PyTree],
     key: Key,
@@ -180,7 +184,5 @@ def joint(
     )
     means = jax.tree.leaves(result.stats["mean"])
     if len(means) != 1:
-        raise ValueError(
-            f"mc.joint takes a function with one array as its output, got {len(means)}."
-        )
+        raise ValueError(f"apply_fn must return one array, got {len(means)}.")
     return Joint(means[0], *jax.tree.leaves(result.stats["covariance"]))

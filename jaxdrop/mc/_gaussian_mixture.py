@@ -9,6 +9,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jaxdrop._checks import as_count, check_broadcast, check_choice
+from jaxdrop._errors import named_with_results
 from jaxdrop._numbers import as_array, in_parts
 from jaxdrop._strengths import as_strength
 from jaxdrop._typing import Array, PyTree
@@ -51,6 +52,7 @@ class GaussianMixture(NamedTuple):
     log_square: Array | None
 
 
+@named_with_results
 def gaussian_mixture(
     *,
     spread: str = "variance",
@@ -108,7 +110,7 @@ def gaussian_mixture(
     if noise is not None:
         noise = as_array(noise, name="noise")
         if not noise.ndim:
-            noise = as_strength(noise, caller="gaussian_mixture", name="noise")
+            noise = as_strength(noise, name="noise")
     rest = None
     if targets is not None:
         targets, rest = in_parts(targets, name="targets")
@@ -143,6 +145,11 @@ class _Mixture(NamedTuple):
     def empty(self, outputs: PyTree) -> GaussianMixture:
         """The state before the first sample."""
         mean, variance, *_ = jax.eval_shape(self.normal, outputs)
+        if self.event_dims > mean.ndim:
+            raise ValueError(
+                f"event_dims={self.event_dims} is more than the axes of the means, "
+                f"{mean.shape}."
+            )
         empty = None
         if self.targets is not None:
             if np.shape(self.targets) != mean.shape:
@@ -239,8 +246,8 @@ def _normal(outputs: PyTree, noise: ArrayLike | None, spread: str) -> _Normal:
         spread = "variance"
     if not isinstance(outputs, tuple | list) or len(outputs) != 2:
         raise ValueError(
-            "gaussian_mixture takes outputs (mean, spread), or means alone with "
-            f"noise=, got {type(outputs).__name__}; select a part of them with of=."
+            "the outputs must be (mean, spread), or means alone with noise=, got "
+            f"{type(outputs).__name__}; select a part of them with of=."
         )
     mean, scale = outputs
     if mean.shape != scale.shape:

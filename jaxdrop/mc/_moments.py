@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax.lax import Precision
 
 from jaxdrop._checks import as_count
+from jaxdrop._errors import named_with_results
 from jaxdrop._typing import Array
 from jaxdrop.mc._reducer import (
     Of,
@@ -41,6 +42,7 @@ class Comoments(NamedTuple):
     products: Array
 
 
+@named_with_results
 def moments(*, ddof: int = 1, of: Of = None) -> Reducer:
     """Means and variances of every array of the outputs.
 
@@ -86,6 +88,7 @@ def moments(*, ddof: int = 1, of: Of = None) -> Reducer:
     return leafwise(of_array, Moments, of=of)
 
 
+@named_with_results
 def covariance(*, num_axes: int | None = 1, ddof: int = 1, of: Of = None) -> Reducer:
     """The covariance over the last axes, for every array of the outputs.
 
@@ -212,4 +215,9 @@ def _merge_means(a: Any, b: Any) -> tuple[Array, Array, Array, Array]:
     share = ratio(b.number, count, a.mean.dtype)
     delta = b.mean - a.mean
     weight = a.number.astype(a.mean.dtype) * share
-    return count, a.mean + delta * share, delta, weight
+    mean = jnp.where(
+        jnp.isfinite(delta),
+        a.mean + delta * share,
+        (1 - share) * a.mean + share * b.mean,  # infinite, where the difference is NaN
+    )
+    return count, mean, delta, weight

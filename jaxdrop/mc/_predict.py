@@ -12,6 +12,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jax.typing import ArrayLike
 
 from jaxdrop._checks import as_count, check_choice, check_switch
+from jaxdrop._errors import named_as
 from jaxdrop._loops import as_carry
 from jaxdrop._strengths import as_strength
 from jaxdrop._typing import Array, Key, PyTree
@@ -19,7 +20,7 @@ from jaxdrop.mc._categorical import categorical
 from jaxdrop.mc._forward_only import forward_only
 from jaxdrop.mc._gaussian_mixture import gaussian_mixture
 from jaxdrop.mc._moments import moments
-from jaxdrop.mc._reducer import Reducer, Stats, along, named
+from jaxdrop.mc._reducer import Reducer, Stats, along, combined
 from jaxdrop.mc._rows import BatchAxis
 from jaxdrop.mc._sampling import Sampler, SamplingPlan, flattened, fold, sampler
 
@@ -65,6 +66,7 @@ class Prediction:
     samples: PyTree | None
 
 
+@named_as("mc.predict")
 def predict(
     apply_fn: Callable[..., PyTree],
     key: Key,
@@ -167,8 +169,8 @@ def predict(
     if mesh is not None:
         axis_name = _axis_of(mesh, axis_name)
     if tol is not None:
-        tol = as_strength(tol, caller="mc.predict", name="tol")
-    keep_samples = check_switch(keep_samples, name="mc.predict: keep_samples")
+        tol = as_strength(tol, name="tol")
+    keep_samples = check_switch(keep_samples, name="keep_samples")
     plan = SamplingPlan(chunk_size, keep_samples, axis_name)
 
     arrays, function = flattened(apply_fn, args, draws=draws, batch_axis=batch_axis)
@@ -197,7 +199,7 @@ def _run(
     tol: Array | None,
 ) -> Prediction:
     """Predicts on one device; on a mesh, on each of its devices."""
-    drawn = sampler(function, key, arrays, caller="mc.predict")
+    drawn = sampler(function, key, arrays)
     reducer = _reducer(reducers, drawn.shapes)
     state = _started(reducer, drawn, state)
     step = partial(fold, drawn, reducer)
@@ -318,7 +320,7 @@ def _reducer(
     if isinstance(reducers, Reducer):
         return reducers
     if isinstance(reducers, Mapping):
-        return named(reducers)
+        return combined(reducers)
     check_choice(reducers, _PRESETS, name="reducers")
     if reducers == "classification":
         return categorical()

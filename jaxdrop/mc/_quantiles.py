@@ -9,6 +9,7 @@ import numpy as np
 from jax import lax
 
 from jaxdrop._checks import as_count
+from jaxdrop._errors import named_with_results
 from jaxdrop._typing import Array
 from jaxdrop.mc._reducer import (
     Of,
@@ -41,6 +42,7 @@ class Sketch(NamedTuple):
     missing: Array
 
 
+@named_with_results
 def quantiles(
     levels: Sequence[float] = (0.05, 0.5, 0.95), *, capacity: int = 512, of: Of = None
 ) -> Reducer:
@@ -134,6 +136,10 @@ def quantiles(
 
 
 def _checked_levels(levels: Sequence[float]) -> tuple[float, ...]:
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(levels)):
+        raise TypeError(
+            "levels are static, and must be known before tracing, got traced numbers."
+        )
     if isinstance(levels, str | bytes) or np.ndim(levels) != 1 or not len(levels):
         raise TypeError(
             "levels must be a sequence of numbers between 0 and 1, such as (0.5,), got "

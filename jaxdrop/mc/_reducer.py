@@ -87,7 +87,7 @@ def merging(
     return lambda state, samples, valid: merge(state, of_samples(samples, valid))
 
 
-def named(reducers: Mapping[str, Reducer], /) -> Reducer:
+def combined(reducers: Mapping[str, Reducer], /) -> Reducer:
     """Several reducers as one, with the statistics of each under its name."""
     if not reducers:
         raise ValueError("reducers must name at least one reducer, got {}.")
@@ -133,16 +133,19 @@ def _named_part(outputs: PyTree, of: Any, /) -> PyTree:
         return outputs[of]
     except (AttributeError, IndexError, KeyError, TypeError):
         raise ValueError(
-            f"of must be a name or an index of a part of the outputs, or a function of "
+            "of must be a name or an index of a part of the outputs, or a function of "
             f"them, got {of!r} for outputs {outputs}."
         ) from None
 
 
 def float_of(dtype: Any, /) -> np.dtype:
     """The dtype to accumulate in: float32, or the dtype itself if it is wider."""
-    dtype = np.dtype(dtype)
-    if jnp.issubdtype(dtype, jnp.complexfloating):
+    if any(
+        jnp.issubdtype(dtype, kind)
+        for kind in (jnp.complexfloating, jax.dtypes.extended)
+    ):
         raise TypeError(f"reducers take real outputs, got {dtype}.")
+    dtype = np.dtype(dtype)
     wide = jnp.issubdtype(dtype, jnp.floating) and dtype.itemsize > 4
     return dtype if wide else np.dtype(np.float32)
 

@@ -11,6 +11,7 @@ from jax import lax
 from jaxdrop import _programs
 from jaxdrop._checks import check_callable, check_choice, require_key
 from jaxdrop._loops import as_carry
+from jaxdrop._numbers import as_array
 from jaxdrop._typing import Array, Key, PyTree
 from jaxdrop.mc._reducer import Reducer
 from jaxdrop.mc._rows import BatchAxis, rowwise
@@ -52,6 +53,7 @@ def flattened(
     Leaves that are not arrays, such as flags and activation functions, are not traced.
     """
     check_callable(apply_fn, name="apply_fn")
+    apply_fn = _with_checked_outputs(apply_fn)
     check_choice(draws, ("independent", "shared"), name="draws")
     leaves, tree = jax.tree.flatten(args)
     is_array = [_is_array(x) for x in leaves]
@@ -69,6 +71,20 @@ def flattened(
     return [leaves[place] for place in places], function
 
 
+def _with_checked_outputs(apply_fn: Callable[..., PyTree]) -> Callable[..., PyTree]:
+    """``apply_fn``, with numbers from the host among its outputs as JAX reads them.
+
+    JAX itself would let a NumPy integer wrap, and refuse a Python integer by no name.
+    """
+
+    def entered(leaf: Any) -> Any:
+        if isinstance(leaf, jax.Array):
+            return leaf
+        return as_array(leaf, name="the output of apply_fn")
+
+    return lambda *args: jax.tree.map(entered, apply_fn(*args))
+
+
 def _is_array(leaf: Any) -> bool:
     """True for what can be traced: not for text, dates or objects of NumPy."""
     if isinstance(leaf, np.ndarray | np.generic):
@@ -81,8 +97,6 @@ def sampler(
     key: Key,
     arrays: Sequence[Array],
     /,
-    *,
-    caller: str,
 ) -> Sampler:
     """Traces a function once, checks that it is random, and runs its trunk.
 
@@ -90,14 +104,13 @@ def sampler(
       function: ``(key, *arrays) -> outputs``.
       key: the key from which the keys of the samples are derived.
       arrays: its other arguments.
-      caller: the public function, for errors.
     """
-    key = as_given(key, caller=caller)
+    key = as_given(key)
     program, shapes = _programs.traced(function, key, *arrays)
     if not is_stochastic(program):
         raise ValueError(
-            f"{caller}: no output depends on the key, so that all samples would be "
-            "equal. Is dropout in evaluation mode, its rate 0, or the key not used?"
+            "no output depends on the key, so that all samples would be equal. Is "
+            "dropout in evaluation mode, its rate 0, or the key not used?"
         )
     trunk, head = split(program)
     kept = _programs.run(trunk, *arrays)
@@ -230,8 +243,8 @@ def _fold_on_devices(
     return sums, jax.tree.map(flat, samples)
 
 
-def as_given(key: Key, *, caller: str) -> Key:
+def as_given(key: Key) -> Key:
     """A checked key, typed or raw like the given one."""
-    typed = require_key(key, caller=caller, instead="")
+    typed = require_key(key, instead="")
     raw = not jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
     return jax.random.key_data(typed) if raw else typed

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jaxdrop._checks import check_switch
+from jaxdrop._errors import named
 from jaxdrop._typing import Array
 from jaxdrop.metrics._bins import (
     CalibrationBins,
@@ -25,6 +26,7 @@ from jaxdrop.metrics._examples import (
 )
 
 
+@named
 @compiled("num_bins")
 def calibration_bins(
     probs: ArrayLike,
@@ -69,6 +71,7 @@ def calibration_bins(
     return fill(uniform_bins(confidence, num_bins), confidence, correct, counts)
 
 
+@named
 @compiled("num_bins")
 def expected_calibration_error(
     probs: ArrayLike,
@@ -117,6 +120,7 @@ def expected_calibration_error(
     ).expected_error
 
 
+@named
 @compiled("num_bins")
 def maximum_calibration_error(
     probs: ArrayLike,
@@ -156,6 +160,7 @@ def maximum_calibration_error(
     ).maximum_error
 
 
+@named
 @compiled("num_bins")
 def debiased_calibration_error(
     probs: ArrayLike,
@@ -201,6 +206,7 @@ def debiased_calibration_error(
     ).debiased_squared_error
 
 
+@named
 def adaptive_calibration_error(
     probs: ArrayLike,
     labels: ArrayLike,
@@ -257,6 +263,7 @@ def _adaptive(
     return fill(bins, confidence, correct, counts).expected_error
 
 
+@named
 def classwise_calibration_error(
     probs: ArrayLike,
     labels: ArrayLike,

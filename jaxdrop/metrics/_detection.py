@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from jaxdrop._errors import named
 from jaxdrop._typing import Array
 from jaxdrop.metrics._compiled import compiled
 from jaxdrop.metrics._examples import (
@@ -15,6 +16,7 @@ from jaxdrop.metrics._examples import (
 from jaxdrop.metrics._ranks import rank
 
 
+@named
 @compiled(ordered=("scores",))
 def auroc(
     scores: ArrayLike, labels: ArrayLike, /, *, weights: ArrayLike | None = None
@@ -50,6 +52,7 @@ def auroc(
     return poison(area, ~jnp.isnan(positive.sum() + negative.sum()))
 
 
+@named
 @compiled(ordered=("scores",))
 def average_precision(
     scores: ArrayLike, labels: ArrayLike, /, *, weights: ArrayLike | None = None
@@ -84,6 +87,7 @@ def average_precision(
     return poison(area, ~jnp.isnan(hits.sum() + alarms.sum()))
 
 
+@named
 def fpr_at_tpr(
     scores: ArrayLike,
     labels: ArrayLike,

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from jaxdrop._errors import named
 from jaxdrop._typing import Array
 from jaxdrop.metrics._compiled import compiled
 from jaxdrop.metrics._examples import (
@@ -13,6 +14,7 @@ from jaxdrop.metrics._examples import (
 )
 
 
+@named
 @compiled(ordered=("lower", "upper", "targets"))
 def interval_coverage(
     lower: ArrayLike,
@@ -54,6 +56,7 @@ def interval_coverage(
     return weighted_mean(inside, counts)
 
 
+@named
 @compiled(differing=("lower", "upper"))
 def interval_width(
     lower: ArrayLike, upper: ArrayLike, /, *, weights: ArrayLike | None = None
@@ -84,6 +87,7 @@ def interval_width(
     return weighted_mean(upper - lower, counts)
 
 
+@named
 def winkler_score(
     lower: ArrayLike,
     upper: ArrayLike,
@@ -143,6 +147,7 @@ def _winkler(
     return weighted_mean(score, counts)
 
 
+@named
 def pinball_loss(
     quantiles: ArrayLike,
     targets: ArrayLike,

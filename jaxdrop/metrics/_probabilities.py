@@ -7,12 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from jaxdrop._errors import named
 from jaxdrop._numbers import as_array, as_host
 from jaxdrop._typing import Array
 
 SLACK = 1e-2  # how far above 1 the rounding of bfloat16 may take a probability
 
 
+@named
 def binary_logits(logit: ArrayLike, /) -> Array:
     """Makes the logits of two classes from the one logit of a binary model.
 

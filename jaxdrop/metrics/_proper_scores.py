@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from jaxdrop._errors import named
 from jaxdrop._typing import Array
 from jaxdrop.metrics._bins import uniform_bins
 from jaxdrop.metrics._compiled import compiled
@@ -19,6 +20,7 @@ from jaxdrop.metrics._examples import (
 )
 
 
+@named
 @compiled()
 def negative_log_likelihood(
     logits: ArrayLike, labels: ArrayLike, /, *, weights: ArrayLike | None = None
@@ -54,6 +56,7 @@ def negative_log_likelihood(
     return weighted_mean(-_at(log_probs, labels), counts)
 
 
+@named
 @compiled()
 def brier_score(
     probs: ArrayLike, labels: ArrayLike, /, *, weights: ArrayLike | None = None
@@ -110,6 +113,7 @@ class BrierDecomposition(NamedTuple):
         return self.reliability - self.resolution + self.uncertainty + self.within_bins
 
 
+@named
 @compiled("num_bins")
 def brier_decomposition(
     probs: ArrayLike,

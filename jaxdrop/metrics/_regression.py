@@ -10,6 +10,7 @@ from jax.scipy import stats
 from jax.typing import ArrayLike
 
 from jaxdrop._checks import as_count, check_axis, check_switch
+from jaxdrop._errors import named
 from jaxdrop._numbers import as_numbers, relative
 from jaxdrop._typing import Array
 from jaxdrop._weights import power_of_two
@@ -25,6 +26,7 @@ from jaxdrop.metrics._examples import (
 )
 
 
+@named
 @compiled(differing=("targets", "mean"))
 def crps_gaussian(
     mean: ArrayLike,
@@ -70,6 +72,7 @@ def crps_gaussian(
     return weighted_mean(score, counts)
 
 
+@named
 def crps_samples(
     samples: ArrayLike,
     targets: ArrayLike,
@@ -147,8 +150,7 @@ def _crps_samples(
     count, needed = draws.shape[0], 2 if fair else 1
     if count < needed:
         raise ValueError(
-            f"crps_samples needs at least {needed} samples with fair={fair}, "
-            f"got {count}."
+            f"at least {needed} samples are needed with fair={fair}, got {count}."
         )
     truth = as_float(targets, name="targets")
     if truth.shape != draws.shape[1:]:
@@ -166,6 +168,7 @@ def _crps_samples(
     return weighted_mean(score, as_weights(weights, truth.shape, score.dtype))
 
 
+@named
 @compiled()
 def sharpness(std: ArrayLike, /, *, weights: ArrayLike | None = None) -> Array:
     """The root of the mean predicted variance.
@@ -245,6 +248,7 @@ class RegressionCalibration(NamedTuple):
         return jnp.where(self.weight > 0, terms, 0).sum() / self.weight.sum()
 
 
+@named
 def regression_calibration(
     mean: ArrayLike,
     std: ArrayLike,

@@ -7,6 +7,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jaxdrop._checks import check_choice
+from jaxdrop._errors import named
 from jaxdrop._numbers import as_scalar
 from jaxdrop._typing import Array
 from jaxdrop.metrics._compiled import compiled
@@ -62,6 +63,7 @@ class AccuracyRejection(NamedTuple):
         return poison(self.accuracy[enough.argmax()], enough.any() & ~jnp.isnan(share))
 
 
+@named
 @compiled(ordered=("confidence",))
 def risk_coverage(
     confidence: ArrayLike, losses: ArrayLike, /, *, weights: ArrayLike | None = None
@@ -101,6 +103,7 @@ def risk_coverage(
     return RiskCoverage(_share(mass), risk)
 
 
+@named
 @compiled("kind", ordered=("confidence",))
 def aurc(
     confidence: ArrayLike,
@@ -153,6 +156,7 @@ def aurc(
     return area - _area(-losses, losses, counts) if kind == "excess" else area
 
 
+@named
 @compiled(ordered=("confidence",))
 def accuracy_rejection(
     confidence: ArrayLike, correct: ArrayLike, /, *, weights: ArrayLike | None = None

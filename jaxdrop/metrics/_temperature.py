@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
+from jaxdrop._errors import named
 from jaxdrop._loops import as_carry
 from jaxdrop._typing import Array
 from jaxdrop._weights import power_of_two
@@ -20,6 +21,7 @@ _LIMIT = 60.0  # of |log(temperature / largest logit)|: 1e-26 to 1e26
 _STEPS = 40  # halvings of that interval: beyond float32
 
 
+@named
 @compiled()
 def temperature_scaling(
     logits: ArrayLike, labels: ArrayLike, /, *, weights: ArrayLike | None = None

@@ -95,9 +95,9 @@ def watching(models: list[Any], tell: Callable[[Visit], None], /) -> Iterator[No
         yield
     except flax.errors.TraceContextError as error:
         raise ValueError(
-            "audit: the function changes an NNX model that it closes over. Pass the "
-            "model itself, audit(model, x), or as an argument, audit(function, model, "
-            "x), so that a copy of it can be traced."
+            "the function changes an NNX model that it closes over. Pass the model "
+            "itself, audit(model, x), or as an argument, audit(function, model, x), so "
+            "that a copy of it can be traced."
         ) from error
     finally:
         _TELL.reset(token)

@@ -52,12 +52,11 @@ class RecurrentModule(StochasticModule, nnx.RNNCellBase):
         A key, or ``nnx.Rngs`` with the stream of this module, serves both. A stream is
         for the memory alone. The key of the masks is drawn only where it is needed.
         """
-        caller = type(self).__name__
         if not self._draws_from(rngs):
-            return start_key(self._own_key, flag, rates, caller=caller), rngs
-        key = require_key(self._draw_key(rngs), caller=caller)
+            return start_key(self._own_key, flag, rates), rngs
+        key = require_key(self._draw_key(rngs))
         of_masks, of_memory = jax.random.split(key)
-        of_sequence = start_key(lambda: of_masks, flag, rates, caller=caller)
+        of_sequence = start_key(lambda: of_masks, flag, rates)
         return of_sequence, nnx.Rngs(of_memory)
 
     def _draws_from(self, rngs: KeySource | None) -> bool:
@@ -68,7 +67,7 @@ class RecurrentModule(StochasticModule, nnx.RNNCellBase):
     def _own_key(self) -> Key:
         if self.rngs is None:
             raise ValueError(
-                f"{type(self).__name__} is in training mode and has no keys: pass "
+                "there are no keys, which training needs: pass "
                 f"rngs=nnx.Rngs({self.rng_collection}=0) to its constructor; pass a "
                 "key as rngs= to the call of nnx.RNN or to initialize_carry, since a "
                 "stream, and what nnx.RNN makes of nnx.Rngs, is for the memory alone; "
@@ -91,19 +90,17 @@ class RecurrentModule(StochasticModule, nnx.RNNCellBase):
         if carry is None:
             return cell.initialize_carry(input_shape, rngs, *args)
         batch = tuple(input_shape[: -cell.num_feature_axes])
-        return check_start(carry, batch, caller=type(self).__name__)
+        return check_start(carry, batch)
 
     def _hold_rate(self, rate: RateLike | Rate, name: str) -> RateLike | Rate:
-        held: RateLike | Rate = hold_rate(rate, caller=type(self).__name__, name=name)
+        held: RateLike | Rate = hold_rate(rate, name=name)
         if not isinstance(held, nnx.Variable):
-            check_rate(held, caller=type(self).__name__, name=name)
+            check_rate(held, name=name)
         return held
 
     def _rate(self, name: str) -> RateLike:
         """The rate that an attribute is at the moment."""
-        rate: RateLike = rate_of(
-            getattr(self, name), caller=type(self).__name__, name=name
-        )
+        rate: RateLike = rate_of(getattr(self, name), name=name)
         return rate
 
 
@@ -190,7 +187,7 @@ class RecurrentDropoutLSTMCell(RecurrentModule, nnx.OptimizedLSTMCell):
             bias_init=bias_init,
             dtype=dtype,
             param_dtype=param_dtype,
-            rngs=require_rngs(mode.get("rngs"), caller=type(self).__name__),
+            rngs=require_rngs(mode.get("rngs")),
         )
         StochasticModule.__init__(self, **mode)
         self.rate = self._hold_rate(rate, "rate")
@@ -223,7 +220,7 @@ class RecurrentDropoutLSTMCell(RecurrentModule, nnx.OptimizedLSTMCell):
             carry = nnx.OptimizedLSTMCell.initialize_carry(
                 self, input_shape, rngs, carry_init
             )
-        carry = check_start(carry, batch, caller=type(self).__name__)
+        carry = check_start(carry, batch)
         if self.per_step:
             return start(carry, key, batch)
         mask = draw_mask(key, carry[1].shape, rate=rate, flag=flag)
@@ -240,8 +237,8 @@ class RecurrentDropoutLSTMCell(RecurrentModule, nnx.OptimizedLSTMCell):
           The next carry, and the new state.
         """
         flag, rate = self._mode(None), self._rate("rate")
-        kinds, caller = (MaskedCarry, KeyedCarry), type(self).__name__
-        is_bare = is_plain(carry, kinds, rates=(rate,), flag=flag, caller=caller)
+        kinds = MaskedCarry, KeyedCarry
+        is_bare = is_plain(carry, kinds, rates=(rate,), flag=flag)
         c, h = carry if is_bare else carry.cell
         gates = jnp.split(self.dense_i(inputs) + self.dense_h(h), 4, axis=-1)
         i, f, o = (self.gate_fn(gates[index]) for index in (0, 1, 3))
@@ -314,8 +311,8 @@ class ZoneoutCell(RecurrentModule):
     ) -> None:
         super().__init__(**mode)
         if output is not None:
-            check_choice(output, ("state", "cell"), name="ZoneoutCell: output")
-        check_cell(cell, caller="ZoneoutCell")
+            check_choice(output, ("state", "cell"), name="output")
+        check_cell(cell)
         self.cell = cell
         self.state_rate = self._hold_rate(state_rate, "state_rate")
         self.memory_rate = self._hold_rate(memory_rate, "memory_rate")
@@ -357,14 +354,14 @@ class ZoneoutCell(RecurrentModule):
         Returns:
           The next carry, and the output of the cell.
         """
-        caller, flag = type(self).__name__, self._mode(None)
+        flag = self._mode(None)
         rates = self._rate("memory_rate"), self._rate("state_rate")
-        is_bare = is_plain(carry, (KeyedCarry,), rates=rates, flag=flag, caller=caller)
+        is_bare = is_plain(carry, (KeyedCarry,), rates=rates, flag=flag)
         keyed = KeyedCarry(carry, None, None) if is_bare else carry
         new, output = self.cell(keyed.cell, inputs)
         at = self._find_state(keyed.cell)
         if self._given_state() is None and self.output is None:
-            check_assumed(new, output, at, caller=caller)
+            check_assumed(new, output, at)
         following, output = zone_step(
             keyed,
             new,
@@ -374,7 +371,6 @@ class ZoneoutCell(RecurrentModule):
             flag=flag,
             at=at,
             source=self._source_of_output(),
-            caller=caller,
         )
         return following.cell if is_bare else following, output
 
@@ -385,7 +381,7 @@ class ZoneoutCell(RecurrentModule):
 
     def _find_state(self, carry: Any) -> int | None:
         where, known = self._given_state(), knows_carry(self.cell)
-        return find_state(carry, where, is_known=known, caller="ZoneoutCell")
+        return find_state(carry, where, is_known=known)
 
     def _source_of_output(self) -> str:
         if self.output is not None:

@@ -67,7 +67,7 @@ class ConcreteDropout(StochasticModule):
         self.num_inputs = num_inputs
         self.temperature = temperature
         self.broadcast_dims = as_axes(broadcast_dims)
-        logit = initial_logit(init_rate, caller="ConcreteDropout")
+        logit = initial_logit(init_rate)
         self.logit_rate = nnx.Param(jnp.float32(logit))
 
     @property
@@ -107,8 +107,8 @@ class ConcreteDropout(StochasticModule):
         """The penalty to add to the loss, :func:`jaxdrop.concrete_penalty`."""
         if not isinstance(self.layer, nnx.Module):
             raise TypeError(
-                "ConcreteDropout: layer must be a module with a kernel, such as "
-                f"nnx.Linear, to have a penalty; got {type(self.layer).__name__}."
+                "layer must be a module with a kernel, such as nnx.Linear, to have a "
+                f"penalty; got {type(self.layer).__name__}."
             )
         params: Any = nnx.state(self.layer, nnx.Param)
         return concrete_penalty(

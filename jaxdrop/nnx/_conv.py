@@ -51,7 +51,7 @@ class NoisyConv(StochasticModule, nnx.Conv):
         kernel_size: int | Sequence[int],
         **options: Unpack[ConvOptions],
     ) -> None:
-        rngs = require_rngs(options.get("rngs"), caller=type(self).__name__)
+        rngs = require_rngs(options.get("rngs"))
         given: dict[str, Any] = {**options}
         mode = {name: given.pop(name) for name in Mode.__annotations__ if name in given}
         nnx.Conv.__init__(
@@ -117,8 +117,8 @@ class DropConnectConv(NoisyConv):
         evaluation: str = "mean",
         **options: Unpack[ConvOptions],
     ) -> None:
-        rate = hold_rate(rate, caller="DropConnectConv")
-        check_evaluation(evaluation, activation, caller="DropConnectConv")
+        rate = hold_rate(rate)
+        check_evaluation(evaluation, activation)
         super().__init__(in_features, out_features, kernel_size, **options)
         self.rate = rate
         self.activation = activation

@@ -73,8 +73,8 @@ class DropConnectLinear(NoisyLinear):
         evaluation: str = "mean",
         **mode: Unpack[Mode],
     ) -> None:
-        rate = hold_rate(rate, caller="DropConnectLinear")
-        check_evaluation(evaluation, activation, caller="DropConnectLinear")
+        rate = hold_rate(rate)
+        check_evaluation(evaluation, activation)
         super().__init__(
             in_features,
             out_features,

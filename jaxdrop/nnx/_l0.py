@@ -67,7 +67,7 @@ class L0Linear(NoisyLinear):
         per_example: bool = False,
         **mode: Unpack[Mode],
     ) -> None:
-        center = -initial_logit(init_rate, caller="L0Linear")
+        center = -initial_logit(init_rate)
         super().__init__(
             in_features,
             out_features,
@@ -81,7 +81,7 @@ class L0Linear(NoisyLinear):
             },
             **mode,
         )
-        key = require_rngs(mode.get("rngs"), caller="L0Linear").params()
+        key = require_rngs(mode.get("rngs")).params()
         spread = 0.01 * jax.random.normal(key, (in_features,), param_dtype)
         self.log_alpha = nnx.Param(center + spread)
         self.per_example = per_example

@@ -37,7 +37,7 @@ class NoisyLinear(StochasticModule):
         options: DenseOptions,
         **mode: Unpack[Mode],
     ) -> None:
-        rngs = require_rngs(mode.get("rngs"), caller=type(self).__name__)
+        rngs = require_rngs(mode.get("rngs"))
         shape, dtype = (in_features, out_features), options["param_dtype"]
         self.dtype = options["dtype"]
         self.precision = options["precision"]
@@ -62,11 +62,11 @@ class NoisyLinear(StochasticModule):
         return y + jnp.reshape(bias, (1,) * (y.ndim - 1) + (-1,))
 
 
-def require_rngs(rngs: Any, /, *, caller: str) -> nnx.Rngs:
+def require_rngs(rngs: Any, /) -> nnx.Rngs:
     """Returns ``rngs`` if parameters can be initialised from them, or raises."""
     if isinstance(rngs, nnx.Rngs):
         return rngs
     raise TypeError(
-        f"{caller}: rngs must be nnx.Rngs, from which the parameters are initialised, "
-        f"got {type(rngs).__name__}."
+        "rngs must be nnx.Rngs, from which the parameters are initialised, got "
+        f"{type(rngs).__name__}."
     )

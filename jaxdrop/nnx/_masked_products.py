@@ -90,9 +90,9 @@ def step_with_masks(
     if missed:
         where = inspect.unwrap(type(cell).__call__).__qualname__
         raise ValueError(
-            f"VariationalCell: {where} does not call {', '.join(missed)}, before which "
-            "masks belong. Pass state=, for example state=lambda carry: carry for a "
-            "GRU: then its inputs and its state are masked on their way in."
+            f"{where} does not call {', '.join(missed)}, before which masks belong. "
+            "Pass state=, for example state=lambda carry: carry for a GRU: then its "
+            "inputs and its state are masked on their way in."
         )
     _copy_changes(before, twin, cell, set(masked))
     return new, output

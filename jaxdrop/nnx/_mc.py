@@ -14,11 +14,13 @@ from flax import nnx
 
 from jaxdrop import _programs
 from jaxdrop._checks import require_key
+from jaxdrop._errors import named
 from jaxdrop._paths import path_hash
 from jaxdrop._typing import Key, PyTree
 from jaxdrop.nnx._module import StochasticModule
 
 
+@named
 def mc_apply(key: Key, model: nnx.Module, /, *args: Any, **kwargs: Any) -> Any:
     """Runs a model in evaluation mode, with its stochastic modules switched on.
 
@@ -54,7 +56,7 @@ def mc_apply(key: Key, model: nnx.Module, /, *args: Any, **kwargs: Any) -> Any:
       >>> run(keys, model, jnp.ones((2, 4))).shape
       (10, 2, 8)
     """
-    key = require_key(key, caller="mc_apply", instead="")
+    key = require_key(key, instead="")
     graph, state = nnx.split(model)
 
     def run(state: PyTree) -> tuple[Any, dict[str, Any], dict[str, Any]]:
@@ -79,8 +81,8 @@ def mc_apply(key: Key, model: nnx.Module, /, *args: Any, **kwargs: Any) -> Any:
     if changed:
         where = f", at {', '.join(lines)}" if lines else ""
         raise ValueError(
-            f"mc_apply: the pass changed {', '.join(sorted(changed))} of the model; "
-            "prediction must not. Is a normalisation layer called with "
+            f"the pass changed {', '.join(sorted(changed))} of the model; prediction "
+            "must not. Is a normalisation layer called with "
             f"use_running_average=False{where}? Call the model as for evaluation, say "
             "with train=False: dropout is switched on all the same."
         )

@@ -9,6 +9,7 @@ import numpy as np
 from flax import nnx
 
 from jaxdrop._checks import check_flag, is_one, is_zero
+from jaxdrop._errors import named_method, named_methods
 from jaxdrop._names import check_keywords
 from jaxdrop._typing import Array, Flag, Key
 from jaxdrop._typing import Rate as RateLike
@@ -29,6 +30,7 @@ class Mode(TypedDict, total=False):
     rngs: nnx.Rngs | nnx.RngStream | None
 
 
+@named_methods
 class StochasticModule(nnx.Module):
     """A module with a mode and a stream of keys.
 
@@ -67,21 +69,23 @@ class StochasticModule(nnx.Module):
     _draws_at_one = False
     """Whether a key is needed at rate 1, where most techniques drop everything."""
 
+    @named_method
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         if kwargs:
             known = inspect.signature(cls).parameters
-            check_keywords(kwargs, known, caller=cls.__name__)
+            check_keywords(kwargs, known)
             is_open = any(p.kind is p.VAR_KEYWORD for p in known.values())
             unknown = [] if is_open else sorted(kwargs.keys() - known.keys())
             if unknown:
                 raise TypeError(
-                    f"{cls.__name__} does not take {', '.join(unknown)}; its keywords "
-                    f"are {', '.join(known)}."
+                    f"{', '.join(unknown)} cannot be given; the arguments are "
+                    f"{', '.join(known)}."
                 )
         return super().__new__(cls)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        named_methods(cls)
         cls.__signature__ = expand_options(cls)  # type: ignore[attr-defined]
 
     def __init__(
@@ -101,8 +105,8 @@ class StochasticModule(nnx.Module):
             self.rngs = rngs.fork()
         else:
             raise TypeError(
-                f"{type(self).__name__}: rngs must be nnx.Rngs, a stream of one, or "
-                f"None, got {type(rngs).__name__}; a key is given at call time."
+                "rngs must be nnx.Rngs, a stream of one, or None, got "
+                f"{type(rngs).__name__}; a key is given at call time."
             )
 
     def _mode(self, deterministic: Flag | None) -> bool | Array:
@@ -110,18 +114,18 @@ class StochasticModule(nnx.Module):
         flag = self.deterministic if deterministic is None else deterministic
         if flag is None:
             raise ValueError(
-                f"{type(self).__name__} does not know its mode: pass deterministic= to "
-                "its constructor or to the call, or use model.train(), model.eval() or "
-                "nnx.view(model, deterministic=...)."
+                "the mode is not known: pass deterministic= to its constructor or to "
+                "the call, or use model.train(), model.eval() or nnx.view(model, "
+                "deterministic=...)."
             )
-        return check_flag(flag, caller=type(self).__name__)
+        return check_flag(flag)
 
     def _draw_key(self, rngs: KeySource | None = None) -> Key:
         """The next key of the stream, or of the source given at call time."""
         source = self.rngs if rngs is None else rngs
         if source is None:
             raise ValueError(
-                f"{type(self).__name__} is in training mode and has no keys: pass "
+                "there are no keys, which training needs: pass "
                 f"rngs=nnx.Rngs({self.rng_collection}=0) to its constructor; pass "
                 "rngs=, a key or nnx.Rngs, to the call; or use model.eval()."
             )
@@ -135,8 +139,8 @@ class StochasticModule(nnx.Module):
         if isinstance(source, np.ndarray):
             return jnp.asarray(source)
         raise TypeError(
-            f"{type(self).__name__}: rngs must be nnx.Rngs, a stream of one, or a key, "
-            f"got {type(source).__name__}."
+            "rngs must be nnx.Rngs, a stream of one, or a key, got "
+            f"{type(source).__name__}."
         )
 
     def _settle(
@@ -147,7 +151,7 @@ class StochasticModule(nnx.Module):
     ) -> tuple[Key | None, RateLike, bool | Array]:
         """The key, rate and mode of a call; a key is drawn only where it is needed."""
         flag = self._mode(deterministic)
-        value = rate_of(rate, caller=type(self).__name__)
+        value = rate_of(rate)
         certain = is_one(value) and not self._draws_at_one
         unused = flag is True or is_zero(value) or certain
         return None if unused else self._draw_key(rngs), value, flag
@@ -175,7 +179,7 @@ class RatedModule(StochasticModule):
 
     def __init__(self, rate: RateLike | Rate, **mode: Unpack[Mode]) -> None:
         super().__init__(**mode)
-        self.rate = hold_rate(rate, caller=type(self).__name__)
+        self.rate = hold_rate(rate)
 
 
 class DropoutModule(RatedModule):

@@ -9,10 +9,12 @@ from flax import nnx
 from jax.typing import ArrayLike
 
 from jaxdrop._checks import as_number, check_rate
+from jaxdrop._errors import named_methods
 from jaxdrop._typing import Array
 from jaxdrop._typing import Rate as RateLike
 
 
+@named_methods
 class Rate(nnx.Variable[Any]):
     """A rate that many modules share, changed in one place without recompiling.
 
@@ -37,7 +39,7 @@ class Rate(nnx.Variable[Any]):
     """
 
     def __init__(self, value: RateLike, **metadata: Any) -> None:
-        super().__init__(_as_rate(value, caller="Rate", name="rate"), **metadata)
+        super().__init__(_as_rate(value, name="rate"), **metadata)
 
     def set_value(self, value: Any, **index: Any) -> None:
         """Sets the rate, as a float32 array.
@@ -46,7 +48,7 @@ class Rate(nnx.Variable[Any]):
           value: a number in [0, 1], or an array.
           **index: which part of an array to set, see ``nnx.Variable``.
         """
-        super().set_value(_as_rate(value, caller="Rate", name="rate"), **index)
+        super().set_value(_as_rate(value, name="rate"), **index)
 
     def update_from_state(self, variable_state: nnx.Variable[Any]) -> None:
         """Takes the value of another variable, as ``nnx.update`` does.
@@ -57,7 +59,7 @@ class Rate(nnx.Variable[Any]):
         super().update_from_state(variable_state)
         value = self.get_raw_value()
         if _is_number(value):
-            self.set_raw_value(_as_rate(value, caller="Rate", name="rate"))
+            self.set_raw_value(_as_rate(value, name="rate"))
 
 
 def value_of(number: ArrayLike | nnx.Variable[Any], /) -> Any:
@@ -72,43 +74,40 @@ def value_of(number: ArrayLike | nnx.Variable[Any], /) -> Any:
     return jnp.asarray(value, jnp.float32) if _is_number(value) else value[...]
 
 
-def rate_of(
-    rate: RateLike | nnx.Variable[Any], /, *, caller: str, name: str = "rate"
-) -> Any:
+def rate_of(rate: RateLike | nnx.Variable[Any], /, *, name: str = "rate") -> Any:
     """:func:`value_of` a rate, which is checked if it is a number in a variable."""
     if isinstance(rate, nnx.Variable):
         value = rate.get_value()
         if not isinstance(value, jax.Array):
-            return _as_rate(value, caller=caller, name=name)
+            return _as_rate(value, name=name)
     return value_of(rate)
 
 
-def hold_rate(rate: Any, /, *, caller: str, name: str = "rate") -> Any:
+def hold_rate(rate: Any, /, *, name: str = "rate") -> Any:
     """Returns a rate for a module to hold, or raises if it is not one.
 
     Args:
       rate: a number, an array, or a variable that holds one of them.
-      caller: the name of the module.
       name: that of the argument.
     """
     if isinstance(rate, nnx.Rngs | nnx.RngStream):
         raise TypeError(
-            f"{caller}: {name} must be a number, got {type(rate).__name__}; rngs is a "
-            f"keyword, as in {caller}(..., {name}=0.5, rngs=nnx.Rngs(0))."
+            f"{name} must be a number, got {type(rate).__name__}; rngs is a keyword, "
+            f"as in {name}=0.5, rngs=nnx.Rngs(0)."
         )
     if isinstance(rate, nnx.Variable):
-        rate_of(rate, caller=caller, name=name)
+        rate_of(rate, name=name)
         return rate
     rate = as_number(rate)
-    check_rate(rate, caller=caller, scalar=False, name=name)
+    check_rate(rate, scalar=False, name=name)
     return rate
 
 
-def _as_rate(value: Any, *, caller: str, name: str) -> Array | jax.ShapeDtypeStruct:
+def _as_rate(value: Any, *, name: str) -> Array | jax.ShapeDtypeStruct:
     if isinstance(value, jax.ShapeDtypeStruct):  # of nnx.eval_shape
         return value
     value = as_number(value)
-    check_rate(value, caller=caller, scalar=False, name=name)
+    check_rate(value, scalar=False, name=name)
     return jnp.asarray(value, jnp.float32)
 
 

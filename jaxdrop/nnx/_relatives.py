@@ -11,6 +11,7 @@ from jaxdrop._dropout.masksembles import masksembles
 from jaxdrop._dropout.shake_shake import shake_shake
 from jaxdrop._dropout.subset_stochastic_depth import subset_stochastic_depth
 from jaxdrop._dropout.token_dropout import token_dropout
+from jaxdrop._errors import named_methods
 from jaxdrop._typing import Array, Flag
 from jaxdrop._typing import Rate as RateLike
 from jaxdrop.nnx._module import KeySource, Mode, RatedModule, StochasticModule
@@ -239,6 +240,7 @@ class ShakeShake(StochasticModule):
         return shake_shake(key, a, b, batch_axis=self.batch_axis, deterministic=flag)
 
 
+@named_methods
 class Masksembles(nnx.Module):
     """:func:`jaxdrop.masksembles` as a module, on in evaluation as in training.
 

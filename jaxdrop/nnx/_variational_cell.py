@@ -94,17 +94,17 @@ class VariationalCell(RecurrentModule):
         **mode: Unpack[Mode],
     ) -> None:
         super().__init__(**mode)
-        check_cell(cell, caller="VariationalCell")
+        check_cell(cell)
         if isinstance(cell, VariationalCell | ZoneoutCell):
             raise TypeError(
-                f"VariationalCell goes around a plain cell, got {type(cell).__name__}; "
-                "zoneout goes outside: ZoneoutCell(VariationalCell(cell))."
+                f"cell must be a plain cell, got {type(cell).__name__}; zoneout goes "
+                "outside: ZoneoutCell(VariationalCell(cell))."
             )
         if per_gate and (state is not None or not num_gates(cell)):
             raise ValueError(
-                "VariationalCell: per_gate needs a cell whose gates are known, such as "
-                f"nnx.LSTMCell or nnx.GRUCell, and no state=; got {type(cell).__name__}"
-                f" and state={state!r}."
+                "per_gate needs a cell whose gates are known, such as nnx.LSTMCell or "
+                f"nnx.GRUCell, and no state=; got {type(cell).__name__} and "
+                f"state={state!r}."
             )
         self.cell = cell
         self.input_rate = self._hold_rate(input_rate, "input_rate")
@@ -157,9 +157,9 @@ class VariationalCell(RecurrentModule):
         Returns:
           The next carry, and the output of the cell.
         """
-        caller, flag = type(self).__name__, self._mode(None)
+        flag = self._mode(None)
         rates = self._rate("input_rate"), self._rate("state_rate")
-        if is_plain(carry, (MaskedCarry,), rates=rates, flag=flag, caller=caller):
+        if is_plain(carry, (MaskedCarry,), rates=rates, flag=flag):
             return self.cell(carry, inputs)
         of_inputs = Drop(carry.inputs, rates[0], flag)
         of_state = Drop(carry.state, rates[1], flag)
@@ -177,7 +177,7 @@ class VariationalCell(RecurrentModule):
             dropped = drop_state(carry.cell, at, of_state)
             new, output = self.cell(dropped, of_inputs(inputs))
             if self.state is None:
-                check_assumed(new, output, at, caller=caller)
+                check_assumed(new, output, at)
                 if has_step_of_its_own(self.cell):
                     output = checked_by_value(new, output, at)
         return MaskedCarry(new, carry.inputs, carry.state), output
@@ -191,6 +191,4 @@ class VariationalCell(RecurrentModule):
         return self.state is None and masks_products(self.cell, per_gate=self.per_gate)
 
     def _find_state(self, carry: Any) -> int:
-        return require_state(
-            carry, self.state, is_known=knows_carry(self.cell), caller="VariationalCell"
-        )
+        return require_state(carry, self.state, is_known=knows_carry(self.cell))

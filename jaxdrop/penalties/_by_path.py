@@ -5,12 +5,14 @@ from collections.abc import Callable
 import jax
 
 from jaxdrop._checks import check_callable
+from jaxdrop._errors import named
 from jaxdrop._paths import path_name
 from jaxdrop._typing import Array, PyTree
 from jaxdrop._weights import is_inexact
 from jaxdrop.penalties._sums import one_leaf_alone
 
 
+@named
 def by_path(penalty: Callable[[PyTree], Array], params: PyTree, /) -> dict[str, Array]:
     """Splits a penalty of parameters into the contribution of each leaf, for a log.
 
@@ -35,7 +37,7 @@ def by_path(penalty: Callable[[PyTree], Array], params: PyTree, /) -> dict[str, 
       >>> {path: float(value) for path, value in parts.items()}
       {'dense/bias': 3.0, 'dense/kernel': 6.0}
     """
-    check_callable(penalty, name="by_path: penalty")
+    check_callable(penalty, name="penalty")
     jax.eval_shape(lambda: penalty(params))  # raises if no leaf is selected
     flat, treedef = jax.tree_util.tree_flatten_with_path(params)
     alone = [None] * len(flat)

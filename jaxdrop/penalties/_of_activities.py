@@ -4,6 +4,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxdrop._checks import check_axis, check_inexact
+from jaxdrop._errors import named
 from jaxdrop._numbers import as_array
 from jaxdrop._strengths import as_strength
 from jaxdrop._typing import Array, PyTree, Scalar
@@ -11,6 +12,7 @@ from jaxdrop._weights import Selection, moduli, squared, widened
 from jaxdrop.penalties._sums import as_float, over_leaves, scaled_sum
 
 
+@named
 def activity_l1(
     activities: PyTree,
     /,
@@ -50,11 +52,12 @@ def activity_l1(
     return over_leaves(
         lambda _, leaf: jnp.sum(moduli(leaf)) / _num_examples(leaf, batch_axis),
         activities,
-        Selection("activity_l1", allow_empty=allow_empty, every=True),
+        Selection(allow_empty=allow_empty, every=True),
         coefficient=coefficient,
     )
 
 
+@named
 def activity_l2(
     activities: PyTree,
     /,
@@ -91,11 +94,12 @@ def activity_l2(
     return over_leaves(
         lambda _, leaf: jnp.sum(squared(leaf)) / _num_examples(leaf, batch_axis),
         activities,
-        Selection("activity_l2", allow_empty=allow_empty, every=True),
+        Selection(allow_empty=allow_empty, every=True),
         coefficient=coefficient,
     )
 
 
+@named
 def temporal(
     hidden: Array,
     dropped: Array | None = None,
@@ -138,21 +142,21 @@ def temporal(
       >>> float(penalties.temporal(hidden, alpha=2.0, beta=1.0))
       8.0
     """
-    of_size = as_strength(alpha, caller="temporal", name="alpha")
-    of_change = as_strength(beta, caller="temporal", name="beta")
-    hidden = check_inexact(hidden, caller="temporal")
-    dropped = hidden if dropped is None else check_inexact(dropped, caller="temporal")
+    of_size = as_strength(alpha, name="alpha")
+    of_change = as_strength(beta, name="beta")
+    hidden = check_inexact(hidden)
+    dropped = hidden if dropped is None else check_inexact(dropped)
     time = check_axis(time_axis, hidden.ndim, name="time_axis")
     if time == hidden.ndim - 1:
-        raise ValueError("temporal: the last axis holds features, not time.")
+        raise ValueError("the last axis holds features, not time.")
     if mask is None:
         real = jnp.ones(hidden.shape[:-1], bool)
     else:
-        real = jnp.asarray(as_array(mask, name="temporal: mask"))
+        real = jnp.asarray(as_array(mask, name="mask"))
     if dropped.shape != hidden.shape or real.shape != hidden.shape[:-1]:
         raise ValueError(
-            f"temporal: shapes of hidden {hidden.shape}, dropped {dropped.shape} and "
-            f"mask {real.shape} do not agree; the mask must not have the last axis."
+            f"shapes of hidden {hidden.shape}, dropped {dropped.shape} and mask "
+            f"{real.shape} do not agree; the mask must not have the last axis."
         )
     real = real.astype(bool)[..., None]
     size = _mean_square(dropped, real)

@@ -5,6 +5,7 @@ import numpy as np
 from jax import lax
 
 from jaxdrop._checks import as_count
+from jaxdrop._errors import named
 from jaxdrop._loops import as_carry
 from jaxdrop._typing import Array, Axes, PyTree, Scalar, Where
 from jaxdrop._weights import (
@@ -21,6 +22,7 @@ from jaxdrop._weights import (
 from jaxdrop.penalties._sums import over_leaves
 
 
+@named
 def orthogonal(
     params: PyTree,
     /,
@@ -74,11 +76,12 @@ def orthogonal(
     return over_leaves(
         penalty,
         params,
-        Selection("orthogonal", where, stacked, allow_empty),
+        Selection(where, stacked, allow_empty),
         coefficient=coefficient,
     )
 
 
+@named
 def spectral(
     params: PyTree,
     /,
@@ -131,7 +134,7 @@ def spectral(
       9.0
     """
     if num_iterations is not None:
-        num_iterations = as_count(num_iterations, name="spectral: num_iterations")
+        num_iterations = as_count(num_iterations, name="num_iterations")
 
     def penalty(name: str, leaf: Array) -> Array:
         tall = _tall_matrix(leaf, unit_axes(axis, name, leaf))
@@ -143,7 +146,7 @@ def spectral(
     return over_leaves(
         penalty,
         params,
-        Selection("spectral", where, stacked, allow_empty),
+        Selection(where, stacked, allow_empty),
         coefficient=coefficient,
     )
 

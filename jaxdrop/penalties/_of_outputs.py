@@ -19,6 +19,7 @@ from jaxdrop._checks import (
     check_real,
     require_key,
 )
+from jaxdrop._errors import named
 from jaxdrop._loops import varying_like
 from jaxdrop._numbers import as_labels, as_logits, as_scalar
 from jaxdrop._strengths import as_strength
@@ -32,6 +33,7 @@ from jaxdrop.penalties._sums import (
 )
 
 
+@named
 def smoothed_cross_entropy(
     logits: Array, labels: Array, /, *, alpha: Rate, weights: ArrayLike | None = None
 ) -> Array:
@@ -75,21 +77,19 @@ def smoothed_cross_entropy(
       >>> bool(jnp.isclose(loss, jnp.log(10.0)))
       True
     """
-    alpha = as_scalar(alpha, name="smoothed_cross_entropy: alpha")
-    check_rate(alpha, caller="smoothed_cross_entropy", name="alpha")
-    logits = _check_logits(logits, caller="smoothed_cross_entropy", batch_axes=0)
+    alpha = as_scalar(alpha, name="alpha")
+    check_rate(alpha, name="alpha")
+    logits = _check_logits(logits, batch_axes=0)
     num_classes = logits.shape[-1]
-    labels = jnp.asarray(as_labels(labels, name="smoothed_cross_entropy: labels"))
+    labels = jnp.asarray(as_labels(labels, name="labels"))
     if not jnp.issubdtype(labels.dtype, jnp.integer):
-        raise TypeError(
-            f"smoothed_cross_entropy: labels must be integers, got {labels.dtype}."
-        )
+        raise TypeError(f"labels must be integers, got {labels.dtype}.")
     if labels.shape != logits.shape[:-1]:
         raise ValueError(
-            f"smoothed_cross_entropy: labels {labels.shape} must have the shape of "
-            f"logits {logits.shape} without its last axis, the classes. {_ONE_LOGIT}"
+            f"labels {labels.shape} must have the shape of logits {logits.shape} "
+            f"without its last axis, the classes. {_ONE_LOGIT}"
         )
-    examples = batch_weights(weights, labels.shape, caller="smoothed_cross_entropy")
+    examples = batch_weights(weights, labels.shape)
     wide = without_unweighted(widened(logits), examples)
     # Subtracting the largest logit does not change the loss, but rounds less.
     most = lax.stop_gradient(jnp.max(wide, axis=-1, keepdims=True))
@@ -105,6 +105,7 @@ def smoothed_cross_entropy(
     return weighted_mean(loss, examples)
 
 
+@named
 def confidence(
     logits: Array,
     /,
@@ -146,9 +147,9 @@ def confidence(
       >>> bool(jnp.isclose(penalties.confidence(jnp.zeros((4, 10))), -jnp.log(10.0)))
       True
     """
-    coefficient = as_strength(coefficient, caller="confidence", name="coefficient")
-    logits = _check_logits(logits, caller="confidence")
-    examples = batch_weights(weights, logits.shape[:-1], caller="confidence")
+    coefficient = as_strength(coefficient, name="coefficient")
+    logits = _check_logits(logits)
+    examples = batch_weights(weights, logits.shape[:-1])
     log_p = jax.nn.log_softmax(without_unweighted(widened(logits), examples), axis=-1)
     p = jnp.exp(log_p)
     possible = p != 0  # NaN stays NaN
@@ -157,6 +158,7 @@ def confidence(
     return scaled_sum([mean], coefficient)
 
 
+@named
 def consistency(
     logits: Array,
     /,
@@ -185,7 +187,7 @@ def consistency(
 
     Returns:
       The weighted mean over the batch, a scalar of at least 0, in float32 or wider; 0
-      if all weights are 0.
+      if all weights are 0, infinite if a class is impossible in some passes only.
 
     Raises:
       ValueError: if there are fewer than two passes, ``coefficient`` or a weight is
@@ -206,34 +208,38 @@ def consistency(
       >>> float(penalties.consistency(jnp.ones((3, 8, 10))))
       0.0
     """
-    coefficient = as_strength(coefficient, caller="consistency", name="coefficient")
+    coefficient = as_strength(coefficient, name="coefficient")
     on_host = isinstance(logits, np.ndarray)
-    logits = logits if on_host else check_real(logits, caller="consistency")
+    logits = logits if on_host else check_real(logits)
     if not logits.ndim:
-        _check_logits(logits, caller="consistency")
-    axis = check_axis(pass_axis, logits.ndim, name="consistency: pass_axis")
+        _check_logits(logits)
+    axis = check_axis(pass_axis, logits.ndim, name="pass_axis")
     logits = (np if on_host else jnp).moveaxis(logits, axis, 0)
     num_passes = logits.shape[0]
     if num_passes < 2 or logits.ndim < 2:
         raise ValueError(
-            "consistency compares at least two passes, given as (num_passes, *batch, "
+            "logits must hold at least two passes, given as (num_passes, *batch, "
             f"num_classes); got shape {logits.shape}."
         )
-    logits = widened(_check_logits(logits, caller="consistency", batch_axes=2))
-    examples = batch_weights(weights, logits.shape[1:-1], caller="consistency")
+    logits = widened(_check_logits(logits, batch_axes=2))
+    examples = batch_weights(weights, logits.shape[1:-1])
     every = None if examples is None else examples[None]
     log_p = jax.nn.log_softmax(without_unweighted(logits, every), axis=-1)
     p = jnp.exp(log_p)
-    impossible = jnp.all(log_p == -jnp.inf, axis=0, keepdims=True)
+    impossible = log_p == -jnp.inf
+    # A class that is impossible in one pass and possible in another.
+    apart = jnp.any(jnp.any(impossible, 0) & ~jnp.all(impossible, 0), axis=-1)
     log_p = jnp.where(impossible, 0, log_p)
     products = (p - jnp.mean(p, 0, keepdims=True)) * (
         log_p - jnp.mean(log_p, 0, keepdims=True)
     )
     divergence = jnp.sum(products, axis=(0, -1)) / (num_passes - 1)
+    divergence = jnp.where(apart & ~jnp.isnan(divergence), jnp.inf, divergence)
     mean = weighted_mean(divergence, examples)
     return scaled_sum([mean], coefficient)
 
 
+@named
 def jacobian(
     key: Key | None,
     function: Callable[[Array], Array],
@@ -280,17 +286,17 @@ def jacobian(
       >>> float(penalties.jacobian(None, network, x, num_projections=None))
       30.0
     """
-    coefficient = as_strength(coefficient, caller="jacobian", name="coefficient")
-    check_callable(function, name="jacobian: function")
-    x = check_inexact(x, caller="jacobian")
+    coefficient = as_strength(coefficient, name="coefficient")
+    check_callable(function, name="function")
+    x = check_inexact(x)
     if num_projections is not None:
-        key = require_key(key, caller="jacobian")
+        key = require_key(key)
         x = varying_like(x, key)
     y, pull_back = jax.vjp(function, x)
     if not isinstance(y, jax.Array) or y.shape[:1] != x.shape[:1] or not x.ndim:
         found = y.shape if isinstance(y, jax.Array) else type(y).__name__
         raise ValueError(
-            "jacobian: function must map a batch (batch, *inputs) to one array (batch, "
+            "function must map a batch (batch, *inputs) to one array (batch, "
             f"*outputs); it maps {x.shape} to {found}."
         )
     batch, num_outputs = y.shape[0], math.prod(y.shape[1:])
@@ -299,7 +305,7 @@ def jacobian(
         directions = jnp.broadcast_to(basis, (num_outputs, batch, num_outputs))
         scale = 1.0
     else:
-        num_projections = as_count(num_projections, name="jacobian: num_projections")
+        num_projections = as_count(num_projections, name="num_projections")
         drawn = prng.normal(key, (num_projections, batch, num_outputs))
         length = norms(drawn, (-1,))
         directions = (drawn / jnp.where(length > 0, length, 1)).astype(y.dtype)
@@ -320,7 +326,7 @@ _ONE_LOGIT = (
 )
 
 
-def _check_logits(logits: Array, *, caller: str, batch_axes: int = 1) -> Array:
+def _check_logits(logits: Array, *, batch_axes: int = 1) -> Array:
     """Returns logits as an array of real numbers with an axis of classes, or raises.
 
     A softmax over a single class always gives 1, and a softmax over the batch, where
@@ -328,22 +334,21 @@ def _check_logits(logits: Array, *, caller: str, batch_axes: int = 1) -> Array:
     least ``batch_axes`` axes are required in front of the classes.
     """
     if isinstance(logits, np.ndarray):
-        logits = as_logits(logits, name=f"{caller}: logits")
-    logits = check_real(logits, caller=caller)
+        logits = as_logits(logits, name="logits")
+    logits = check_real(logits)
     if not logits.ndim or not logits.shape[-1]:
         raise ValueError(
-            f"{caller}: logits must be (*batch, num_classes) with at least two "
-            f"classes, got shape {logits.shape}. {_ONE_LOGIT}"
+            "logits must be (*batch, num_classes) with at least two classes, got shape "
+            f"{logits.shape}. {_ONE_LOGIT}"
         )
     if logits.shape[-1] == 1:
         raise ValueError(
-            f"{caller}: logits of shape {logits.shape} have one class, which always "
-            f"has probability 1. {_ONE_LOGIT}"
+            f"logits of shape {logits.shape} have one class, which always has "
+            f"probability 1. {_ONE_LOGIT}"
         )
     if logits.ndim <= batch_axes:
         raise ValueError(
-            f"{caller}: logits of shape {logits.shape} have no batch axis. "
-            f"{_ONE_LOGIT} For one example of several classes insert the axis: "
-            "jnp.expand_dims(logits, -2)."
+            f"logits of shape {logits.shape} have no batch axis. {_ONE_LOGIT} For one "
+            "example of several classes insert the axis: jnp.expand_dims(logits, -2)."
         )
     return logits

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxdrop._errors import named
 from jaxdrop._numbers import as_array, relative
 from jaxdrop._paths import map_with_name
 from jaxdrop._strengths import as_strength
@@ -24,6 +25,7 @@ from jaxdrop._weights import (
 from jaxdrop.penalties._sums import over_leaves, scaled_sum
 
 
+@named
 def l1(
     params: PyTree,
     /,
@@ -70,11 +72,12 @@ def l1(
     return over_leaves(
         lambda _, leaf: jnp.sum(moduli(leaf)),
         params,
-        Selection("l1", where, (), allow_empty, every=True),
+        Selection(where, (), allow_empty, every=True),
         coefficient=coefficient,
     )
 
 
+@named
 def l2(
     params: PyTree,
     /,
@@ -117,11 +120,12 @@ def l2(
     return over_leaves(
         lambda _, leaf: jnp.sum(squared(leaf)),
         params,
-        Selection("l2", where, (), allow_empty, every=True),
+        Selection(where, (), allow_empty, every=True),
         coefficient=coefficient,
     )
 
 
+@named
 def elastic_net(
     params: PyTree,
     /,
@@ -157,8 +161,8 @@ def elastic_net(
       >>> float(penalties.elastic_net(jnp.array([1.0, -2.0]), l1=1.0, l2=0.5))
       5.5
     """
-    of_moduli = as_strength(l1, caller="elastic_net", name="l1")
-    of_squares = as_strength(l2, caller="elastic_net", name="l2")
+    of_moduli = as_strength(l1, name="l1")
+    of_squares = as_strength(l2, name="l2")
 
     def penalty(name: str, leaf: Array) -> Array:
         del name
@@ -168,11 +172,12 @@ def elastic_net(
     return over_leaves(
         penalty,
         params,
-        Selection("elastic_net", where, (), allow_empty, every=True),
+        Selection(where, (), allow_empty, every=True),
         coefficient=1.0,
     )
 
 
+@named
 def group_lasso(
     params: PyTree,
     /,
@@ -230,11 +235,12 @@ def group_lasso(
     return over_leaves(
         penalty,
         params,
-        Selection("group_lasso", where, stacked, allow_empty),
+        Selection(where, stacked, allow_empty),
         coefficient=coefficient,
     )
 
 
+@named
 def toward_reference(
     params: PyTree,
     reference: PyTree,
@@ -289,8 +295,8 @@ def toward_reference(
         if name not in known or jnp.shape(known[name]) != leaf.shape:
             found = f"of shape {jnp.shape(known[name])}" if name in known else "missing"
             raise ValueError(
-                f"toward_reference: the reference of {name!r}, of shape {leaf.shape}, "
-                f"is {found}; leave new parameters out with where=."
+                f"the reference of {name!r}, of shape {leaf.shape}, is {found}; leave "
+                "new parameters out with where=."
             )
         goal = known[name]
         if isinstance(goal, np.ndarray) and isinstance(given[name], np.ndarray):
@@ -302,14 +308,14 @@ def toward_reference(
     return over_leaves(
         penalty,
         params,
-        Selection("toward_reference", where, (), allow_empty, every=True),
+        Selection(where, (), allow_empty, every=True),
         coefficient=coefficient,
     )
 
 
 def _apart(reference: np.ndarray, weights: np.ndarray) -> tuple[Array, Array]:
     """JAX arrays whose difference is that of the given ones, subtracted on the host."""
-    goal: Any = as_array(reference, name="toward_reference: reference")
+    goal: Any = as_array(reference, name="reference")
     leaf: Any = weights
     if weights.dtype.kind == "f" and reference.dtype.kind in "fiu":
         goal, leaf = relative(reference=reference, params=weights)

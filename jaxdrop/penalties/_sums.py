@@ -48,7 +48,7 @@ def over_leaves(
     Returns:
       A scalar; 0 in float32 if the selection is empty and may be so.
     """
-    strength = as_strength(coefficient, caller=leaves.caller, name="coefficient")
+    strength = as_strength(coefficient, name="coefficient")
     if _one_leaf_alone.get():
         leaves = leaves._replace(allow_empty=True)
     terms: list[Array] = []
@@ -56,7 +56,7 @@ def over_leaves(
     def add(name: str, leaf: Any, is_chosen: bool) -> None:
         if is_chosen:
             alone = per_layer(lambda one: penalty(name, one), name, leaves.stacked)
-            whole = jnp.asarray(as_array(leaf, name=f"{leaves.caller}: {name}"))
+            whole = jnp.asarray(as_array(leaf, name=name))
             terms.append(jnp.sum(alone(whole)))
 
     map_with_name(add, tree, leaves.of(tree))
@@ -71,25 +71,22 @@ def scaled_sum(terms: list[Array], strength: ArrayLike, /) -> Array:
     return total * jnp.asarray(strength).astype(dtype)
 
 
-def batch_weights(
-    weights: ArrayLike | None, batch: tuple[int, ...], /, *, caller: str
-) -> Array | None:
+def batch_weights(weights: ArrayLike | None, batch: tuple[int, ...], /) -> Array | None:
     """The weights of the examples as an array, which must have the shape of the batch.
 
     Numbers from the host that are out of range raise; entries of JAX arrays become NaN.
     """
     if weights is None:
         return None
-    array = as_array(weights, name=f"{caller}: weights")
+    array = as_array(weights, name="weights")
     if jnp.issubdtype(array.dtype, jnp.complexfloating):
-        raise TypeError(f"{caller}: weights must be real, got {array.dtype}.")
+        raise TypeError(f"weights must be real, got {array.dtype}.")
     if array.shape != batch:
         raise ValueError(
-            f"{caller}: weights must have the shape of the batch, {batch}, got "
-            f"{array.shape}."
+            f"weights must have the shape of the batch, {batch}, got {array.shape}."
         )
     if isinstance(array, np.ndarray) and not np.all((array >= 0) & (array < np.inf)):
-        raise ValueError(f"{caller}: weights must be finite and at least 0.")
+        raise ValueError("weights must be finite and at least 0.")
     numbers = jnp.asarray(array)
     if not jnp.issubdtype(numbers.dtype, jnp.floating):
         numbers = numbers.astype(jnp.float32)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jax.typing import ArrayLike
 
+from jaxdrop._errors import named
 from jaxdrop.plots._styles import style_of, styles
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 COLUMN, GUTTER = 3.4, 0.2  # inches: a printed column, and the gap to the next one
 
 
+@named
 def new_figure(columns: int = 1, /, *, height: float | None = None) -> Figure:
     """An empty figure that is as wide as one or two printed columns.
 
@@ -75,6 +77,7 @@ def figure_of(ax: Axes, /) -> Figure:
     return figure
 
 
+@named
 def add_legend(ax: Axes, /) -> Figure:
     """Adds the legend that all plots of this package have: outside the data.
 
@@ -116,7 +119,7 @@ def set_ticks(ax: Axes, /, **parameters: Any) -> None:
         ax.locator_params(axis="x", **parameters)
 
 
-def named(
+def by_name(
     values: ArrayLike | Mapping[str, ArrayLike], /
 ) -> list[tuple[str | None, np.ndarray]]:
     """Series with their names, or one that has none."""
@@ -128,7 +131,7 @@ def styled(
     values: ArrayLike | Mapping[str, ArrayLike], /
 ) -> list[tuple[str | None, np.ndarray, dict[str, Any]]]:
     """Series with their names and styles; one without a name has the first style."""
-    series = named(values)
+    series = by_name(values)
     found = styles([name for name, _ in series if name is not None])
     return [
         (name, array, style_of(0) if name is None else found[name])

@@ -10,10 +10,11 @@ from jax.typing import ArrayLike
 
 from jaxdrop import metrics
 from jaxdrop._checks import as_count
+from jaxdrop._errors import named
 from jaxdrop.plots._canvas import (
     add_legend,
+    by_name,
     check_some,
-    named,
     new_axes,
     plain,
     series_name,
@@ -31,6 +32,7 @@ _FEWEST = 20  # remaining examples at which a curve of rejection ends
 _NORMAL_95 = 1.959964
 
 
+@named
 def reliability_diagram(
     probs: ArrayLike | Mapping[str, ArrayLike],
     labels: ArrayLike,
@@ -162,6 +164,7 @@ def _reliability(
     )
 
 
+@named
 def rejection_curve(
     confidence: ArrayLike | Mapping[str, ArrayLike],
     correct: ArrayLike | Mapping[str, ArrayLike],
@@ -261,6 +264,7 @@ def _settled(size: int, fewest: int | None) -> int:
     return max(1, size - fewest + 1)
 
 
+@named
 def uncertainty_histogram(
     groups: ArrayLike | Mapping[str, ArrayLike],
     /,
@@ -299,7 +303,7 @@ def uncertainty_histogram(
       'share of the group'
     """
     ax = ax or new_axes()
-    series = named(groups)
+    series = by_name(groups)
     if not series:
         raise ValueError("groups must hold at least one group, got {}.")
     num_bins = as_count(num_bins, name="num_bins")

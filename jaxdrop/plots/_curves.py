@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from jax.typing import ArrayLike
 
+from jaxdrop._errors import named
 from jaxdrop.plots._canvas import (
     add_legend,
     as_rows,
+    by_name,
     check_some,
-    named,
     new_axes,
     series_name,
     set_ticks,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _MARKS = 6  # on a curve, beside its line style
 
 
+@named
 def predictive_band(
     x: ArrayLike,
     mean: ArrayLike,
@@ -73,7 +75,7 @@ def predictive_band(
     center = _flat(mean, inputs.size, name="mean")[order]
     reaches = {
         name: width * _flat(spread, inputs.size, name=series_name("std", name))[order]
-        for name, spread in named(std)
+        for name, spread in by_name(std)
     }
     widest_first = sorted(reaches, key=lambda name: -np.nansum(reaches[name]))
     for name, reach in reaches.items():
@@ -97,6 +99,7 @@ def predictive_band(
     return add_legend(ax)
 
 
+@named
 def learning_curves(
     history: Mapping[str, ArrayLike],
     /,
@@ -162,6 +165,7 @@ def learning_curves(
     return add_legend(ax)
 
 
+@named
 def rate_sweep(
     rates: ArrayLike,
     values: ArrayLike | Mapping[str, ArrayLike],

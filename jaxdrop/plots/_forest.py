@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jax.typing import ArrayLike
 
+from jaxdrop._errors import named
 from jaxdrop.plots._canvas import add_legend, set_ticks, sized_figure
 from jaxdrop.plots._styles import BASELINE, GREY, styles
 
@@ -25,6 +26,7 @@ _DASHES: dict[str, Any] = {  # shorter than usual, as intervals may be short
 _SPREAD = 0.7  # the share of a row that its marks are spread over
 
 
+@named
 def forest(
     names: Sequence[str],
     series: Mapping[str, tuple[ArrayLike | Sequence[float], ...]],

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jax.typing import ArrayLike
 
+from jaxdrop._errors import named
 from jaxdrop.plots import _styles
 from jaxdrop.plots._canvas import check_some, figure_of, panels
 
@@ -20,6 +21,7 @@ _MOST_IN_ROW, _WRAP = 48, 32  # entries of a mask with one axis in a row
 _SEPARATE = 64  # rows and columns up to which cells have gaps between them
 
 
+@named
 def mask(kept: ArrayLike, /, *, key: bool = True, ax: Axes | None = None) -> Figure:
     """Draws the kept entries of a mask dark, and the dropped ones light.
 

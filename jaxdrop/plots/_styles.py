@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from jaxdrop._errors import named
+
 # Distances of colours in normal vision, and as protanopes and deuteranopes see them,
 # are at least 14 (CIEDE2000); contrasts to white and to a black page are at least 3.
 BLUE, ORANGE, GREEN = "#1552f9", "#fe4710", "#1aa75f"
@@ -16,6 +18,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 BASELINE = "none"
 
 
+@named
 def styles(names: Sequence[str], /) -> dict[str, dict[str, Any]]:
     """A colour, a line style and a marker for each of several series.
 

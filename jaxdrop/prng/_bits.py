@@ -11,6 +11,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from jaxdrop._checks import check_shape, check_sharding, require_key
+from jaxdrop._errors import named
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Key
 from jaxdrop.prng import _light, _threefry
@@ -21,6 +22,7 @@ CounterHash = Callable[[Any, Array, Array], Array]
 """From the two words of a key, and the high and low words of positions, to 32 bits."""
 
 
+@named
 def random_bits(
     key: Key, shape: tuple[int, ...], /, *, out_sharding: Any = None
 ) -> Array:
@@ -49,9 +51,9 @@ def random_bits(
       >>> bool((bits == jax.random.bits(key, (2, 3), "uint32")).all())
       True
     """
-    key = require_key(key, caller="random_bits", instead="")
-    shape = check_shape(shape, caller="random_bits")
-    check_sharding(out_sharding, caller="random_bits")
+    key = require_key(key, instead="")
+    shape = check_shape(shape)
+    check_sharding(out_sharding)
     return _random_bits(key, shape=shape, out_sharding=out_sharding)
 
 
@@ -77,6 +79,7 @@ def counted_bits(key: Key, shape: tuple[int, ...], *, out_sharding: Any) -> Arra
     return bits
 
 
+@named
 def bits_at(
     key: Key, counters: ArrayLike, /, *, high: ArrayLike | None = None
 ) -> Array:
@@ -111,22 +114,22 @@ def bits_at(
       >>> bool((part == whole.ravel()[jnp.array([9, 31])]).all())
       True
     """
-    key = require_key(key, caller="bits_at", instead="")
+    key = require_key(key, instead="")
     low, own_high = _position_words(counters, name="counters")
     if high is None:
         return _bits_at(key, low, own_high)
     given, above = _position_words(high, name="high")
     if not isinstance(above, jax.Array) and above.any():
-        raise ValueError(f"bits_at: high must be below 2**32, got {high!r}.")
+        raise ValueError(f"high must be below 2**32, got {high!r}.")
     if not isinstance(own_high, jax.Array) and own_high.any():
         raise ValueError(
-            f"bits_at: counters must be below 2**32 where high is given, got "
-            f"{counters!r}; without high, counters may be wider."
+            f"counters must be below 2**32 where high is given, got {counters!r}; "
+            "without high, counters may be wider."
         )
     if given.shape not in ((), low.shape):
         raise ValueError(
-            f"bits_at: high must be a scalar or have the shape of counters, "
-            f"{low.shape}; got {given.shape}."
+            f"high must be a scalar or have the shape of counters, {low.shape}; got "
+            f"{given.shape}."
         )
     return _bits_at(key, low, given)
 
@@ -161,6 +164,7 @@ def counter_hash(key: Key) -> CounterHash:
     return _threefry.hash_counters
 
 
+@named
 def uniform(key: Key, shape: tuple[int, ...], /, *, out_sharding: Any = None) -> Array:
     """Draws from [0, 1): ``jax.random.uniform(key, shape, "float32")``, fused.
 
@@ -185,6 +189,7 @@ def uniform(key: Key, shape: tuple[int, ...], /, *, out_sharding: Any = None) ->
     return fraction - jnp.float32(1)
 
 
+@named
 def normal(key: Key, shape: tuple[int, ...], /, *, out_sharding: Any = None) -> Array:
     """Draws from N(0, 1): ``jax.random.normal(key, shape, "float32")``, fused.
 
@@ -221,7 +226,7 @@ def _position_words(positions: ArrayLike, *, name: str) -> tuple[Any, Any]:
     if not jnp.issubdtype(array.dtype, jnp.integer):
         kind = "" if array.dtype == object else f" of dtype {array.dtype}"
         raise TypeError(
-            f"bits_at: {name} must be integers below 2**64, got {positions!r}{kind}."
+            f"{name} must be integers below 2**64, got {positions!r}{kind}."
         )
     if isinstance(array, jax.Array):
         low = array.astype(jnp.uint32)
@@ -229,7 +234,7 @@ def _position_words(positions: ArrayLike, *, name: str) -> tuple[Any, Any]:
             return low, jnp.zeros((), jnp.uint32)
         return low, (array.astype(jnp.uint64) >> jnp.uint64(32)).astype(jnp.uint32)
     if (array < 0).any():
-        raise ValueError(f"bits_at: {name} must not be negative, got {positions!r}.")
+        raise ValueError(f"{name} must not be negative, got {positions!r}.")
     wide = array.astype(np.uint64)
     high = (wide >> np.uint64(32)).astype(np.uint32)
     word = (wide & np.uint64(0xFFFFFFFF)).astype(np.uint32)

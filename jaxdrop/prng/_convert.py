@@ -8,12 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdrop._errors import named
 from jaxdrop._typing import Array, Key
 from jaxdrop.prng._fused import fused_threefry
 from jaxdrop.prng._light import light_hash
 from jaxdrop.prng._threefry import threefry2x32
 
 
+@named
 def fuse(keys: Any, /) -> Any:
     """Converts default keys into ones of :data:`fused_threefry`, with equal bits.
 
@@ -35,9 +37,10 @@ def fuse(keys: Any, /) -> Any:
       >>> bool((a == jax.random.uniform(key, (3,))).all())
       True
     """
-    return _convert(keys, _fused, caller="fuse")
+    return _convert(keys, _fused)
 
 
+@named
 def light(keys: Any, /) -> Any:
     """Converts keys into ones of :data:`light_hash`, a cheaper generator of bits.
 
@@ -94,7 +97,7 @@ def light(keys: Any, /) -> Any:
       >>> model.layers[0].rngs.count[...].item(), model.layers[0].rngs.key.dtype
       (1, key<fry>)
     """
-    return _convert(keys, _light, caller="light")
+    return _convert(keys, _light)
 
 
 def _fused(key: Key) -> Key:
@@ -129,20 +132,20 @@ def _two_words(words: Array) -> Array:
     return jnp.stack([first, second], axis=-1)
 
 
-def _convert(keys: Any, one: Callable[[Key], Key], *, caller: str) -> Any:
+def _convert(keys: Any, one: Callable[[Key], Key]) -> Any:
     if keys is None:
         raise ValueError(
-            f"{caller} needs a PRNG key: pass one, for example jax.random.key(0)."
+            "keys must be PRNG keys, got None: pass one, for example jax.random.key(0)."
         )
     if isinstance(keys, Mapping) and all(isinstance(name, str) for name in keys):
-        return {name: _convert(key, one, caller=caller) for name, key in keys.items()}
+        return {name: _convert(key, one) for name, key in keys.items()}
     nnx = sys.modules.get("flax.nnx")
     if nnx is not None and isinstance(keys, nnx.Pytree):
-        return _convert_nnx(nnx, keys, one, caller=caller)
-    return one(_checked(keys, caller=caller))
+        return _convert_nnx(nnx, keys, one)
+    return one(_checked(keys))
 
 
-def _convert_nnx(nnx: Any, node: Any, one: Callable[[Key], Key], *, caller: str) -> Any:
+def _convert_nnx(nnx: Any, node: Any, one: Callable[[Key], Key]) -> Any:
     """A copy that shares all variables except the keys of its streams."""
     copy = nnx.clone(node, variables=False)
     converted: dict[int, Any] = {}  # by identity, so that shared keys stay shared
@@ -154,21 +157,20 @@ def _convert_nnx(nnx: Any, node: Any, one: Callable[[Key], Key], *, caller: str)
             stream.key = converted[id(variable)]
     if not converted:
         raise ValueError(
-            f"{caller}: {type(node).__name__} holds no keys: no module in it was given "
-            f"rngs. Pass it a key when it is called: model(x, rngs=prng.{caller}(key))."
+            f"{type(node).__name__} holds no keys: no module in it was given rngs. "
+            "Pass it the converted key when it is called: model(x, rngs=key)."
         )
     return copy
 
 
-def _checked(keys: Any, *, caller: str) -> Key:
+def _checked(keys: Any) -> Key:
     """Returns one key or an array of keys, typed or raw, or raises."""
     if isinstance(keys, np.ndarray) and keys.dtype == np.uint32:
         keys = jnp.asarray(keys)
     if not isinstance(keys, jax.Array):
         raise TypeError(
-            f"{caller}: keys must be PRNG keys such as jax.random.key(0), a dict of "
-            f"them, nnx.Rngs or an NNX module, got {keys!r} of type "
-            f"{type(keys).__name__}."
+            "keys must be PRNG keys such as jax.random.key(0), a dict of them, "
+            f"nnx.Rngs or an NNX module, got {keys!r} of type {type(keys).__name__}."
         )
     if jnp.issubdtype(keys.dtype, jax.dtypes.prng_key):
         return keys
@@ -176,6 +178,6 @@ def _checked(keys: Any, *, caller: str) -> Key:
         return jax.random.wrap_key_data(keys)
     except (TypeError, ValueError):
         raise TypeError(
-            f"{caller}: keys must be PRNG keys such as jax.random.key(0), got an array "
-            f"of shape {keys.shape} and dtype {keys.dtype}."
+            "keys must be PRNG keys such as jax.random.key(0), got an array of shape "
+            f"{keys.shape} and dtype {keys.dtype}."
         ) from None

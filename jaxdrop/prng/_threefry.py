@@ -140,7 +140,7 @@ def require_counters(shape: tuple[int, ...]) -> None:
     """Raises if :func:`counters` cannot number the entries of such an array."""
     if not has_counters(shape):
         raise ValueError(
-            f"an array of random bits may have axes of at most 2**32, and 2**64 "
+            "an array of random bits may have axes of at most 2**32, and 2**64 "
             f"entries, got shape {shape}."
         )
 

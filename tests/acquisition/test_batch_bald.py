@@ -131,7 +131,7 @@ def test_hundreds_of_points_do_not_underflow(key):
 def test_a_key_is_only_needed_to_draw_labels():
     samples = logits(10, 6, 4)
     acquisition.batch_bald(None, samples, num_points=2)
-    with pytest.raises(ValueError, match="batch_bald needs a PRNG key"):
+    with pytest.raises(ValueError, match="batch_bald: key must be a PRNG key"):
         acquisition.batch_bald(None, samples, num_points=4, num_configurations=16)
     with pytest.raises(ValueError, match="from 1 to the number of points, 6, got 7"):
         acquisition.batch_bald(None, samples, num_points=7)

@@ -33,6 +33,25 @@ def test_epig_is_the_information_about_targets():
     np.testing.assert_allclose(expected, brute.mean(1), atol=1e-9)
 
 
+@pytest.mark.parametrize("scale", [1e-5, 1e-3, 1e4])
+def test_information_keeps_its_digits_at_every_scale(scale):
+    pool = logits(30, 6, 3, scale=scale)
+    p = probabilities(pool)
+    mean = p.mean(0)
+    expected = special.rel_entr(p, mean).sum(-1).mean(0)
+    np.testing.assert_allclose(acquisition.bald(pool), expected, rtol=0.05)
+    joint = np.einsum("tnc,tmd->nmcd", p, p) / 30
+    apart = mean[:, None, :, None] * mean[None, :, None, :]
+    expected = special.rel_entr(joint, apart).sum((-1, -2)).mean(1)
+    if scale > 1e-4:  # below, float64 has no digits left for the reference
+        found = acquisition.epig(pool, pool)
+        np.testing.assert_allclose(found, expected, rtol=0.05, atol=1e-10)
+
+
+def test_epig_of_one_sample_is_zero():
+    assert (acquisition.epig(logits(1, 4, 3), logits(1, 5, 3)) == 0).all()
+
+
 def test_epig_ignores_what_no_target_depends_on():
     pool = logits(200, 2, 2, scale=6)
     targets = pool[:, :1]

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from attention import formula
-from jax import export
 
 import jaxdrop
 
@@ -168,84 +167,8 @@ def test_an_empty_batch_and_no_queries_give_an_empty_output(key):
         assert attention(key, *empty, rate=0.5).shape == empty[0].shape
 
 
-def test_the_technique_and_its_bits_stand_in_the_program(key):
-    jaxpr = str(jax.make_jaxpr(lambda *x: attention(key, *x, rate=0.5))(*data()))
-    assert "jaxdrop.dot_product_attention" in jaxpr
-    assert "jaxdrop_attention" in jaxpr and "draws=(2, 4, " in jaxpr
-
-
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
-def test_training_lowers_for_every_platform(dtype):
-    def loss(key, *arrays):
-        y = attention(key, *arrays, rate=0.1, is_causal=True, block_size=8)
-        return y.astype(jnp.float32).sum()
-
-    key = jax.eval_shape(jax.random.key, 0)
-    exported = export.export(
-        jax.jit(jax.grad(loss, argnums=(1, 2, 3))), platforms=("cpu", "cuda", "tpu")
-    )(key, *data(dtype=dtype))
-    assert exported.platforms == ("cpu", "cuda", "tpu")
-
-
-def wrong(**changes):
-    query, key_, value = data()
-    call = {"query": query, "key_": key_, "value": value, "rate": 0.5, **changes}
-    return [call.pop(name) for name in ("query", "key_", "value")], call
-
-
-@pytest.mark.parametrize(
-    "changes, error, message",
-    [
-        ({"rate": 1.5}, ValueError, "rate is the probability.*got 1.5"),
-        ({"rate": np.nan}, ValueError, "rate is the probability.*got nan"),
-        ({"rate": "0.1"}, TypeError, "rate must be a number"),
-        ({"rate": jnp.ones(3)}, ValueError, "rate must be a scalar"),
-        ({"query": jnp.ones((24, 4))}, ValueError, "query must have the axes"),
-        (
-            {"query": jnp.ones((2, 24, 4))},
-            ValueError,
-            "key_ must have as many axes as query",
-        ),
-        (
-            {"key_": jnp.ones((2, 0, 2, 4)), "value": jnp.ones((2, 0, 2, 4))},
-            *(ValueError, "there must be keys"),
-        ),
-        ({"query": jnp.ones((1, 24, 4, 4))}, ValueError, "must agree in batch"),
-        ({"query": jnp.ones((2, 24, 3, 4))}, ValueError, "heads must be a multiple"),
-        ({"query": jnp.ones((2, 24, 4, 4), int)}, TypeError, "needs a floating"),
-        ({"value": jnp.ones((2, 24, 2, 5))}, ValueError, "value must have the shape"),
-        ({"value": data(dtype=jnp.bfloat16)[2]}, TypeError, "value must have query's"),
-        (
-            {"query": data(dtype=jnp.complex64)[0]},
-            TypeError,
-            "needs real floating input",
-        ),
-        ({"mask": np.ones((1, 1, 24, 24))}, TypeError, "mask must be boolean"),
-        ({"mask": np.ones((1, 2, 24, 24), bool)}, ValueError, "mask must broadcast"),
-        ({"bias": np.ones((3, 1, 24, 24))}, ValueError, "bias must broadcast"),
-        ({"bias": np.ones((24, 24), int)}, TypeError, "bias must be floating"),
-        ({"query_seq_lengths": np.ones(2)}, ValueError, "query_seq_lengths must be 2"),
-        ({"local_window_size": -1}, ValueError, "local_window_size must be"),
-        ({"local_window_size": (1, 2, 3)}, ValueError, "local_window_size must be"),
-        ({"local_window_size": 2.5}, ValueError, "local_window_size must be"),
-        ({"is_causal": jnp.array(True)}, TypeError, "is_causal must be a bool"),
-        ({"scale": "1"}, TypeError, "scale must be a number"),
-        ({"scale": jnp.ones(3)}, ValueError, "scale must be a scalar"),
-        ({"block_size": 0}, ValueError, "block_size must be"),
-        ({"block_size": 0.5}, ValueError, "block_size must be"),
-        ({"block_size": True}, ValueError, "block_size must be"),
-        ({"block_size": (8, 0.5)}, ValueError, "block_size must be"),
-        ({"broadcast_dims": (4,)}, ValueError, "broadcast_dims: axis 4"),
-    ],
-)
-def test_says_what_is_wrong(key, changes, error, message):
-    arrays, call = wrong(**changes)
-    with pytest.raises(error, match=message):
-        attention(key, *arrays, **call)
-
-
 def test_says_that_a_key_is_missing():
-    with pytest.raises(ValueError, match="dot_product_attention needs a PRNG key"):
+    with pytest.raises(ValueError, match=r"^dot_product_attention: key must be "):
         attention(None, *data(), rate=0.5)
 
 

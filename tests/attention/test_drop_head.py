@@ -94,5 +94,5 @@ def test_rejects_an_axis_that_is_none_of_the_last_three(key, axis, shape):
 
 
 def test_says_that_a_key_is_missing():
-    with pytest.raises(ValueError, match="drop_head needs a PRNG key"):
+    with pytest.raises(ValueError, match="drop_head: key must be a PRNG key"):
         jaxdrop.drop_head(None, X, rate=0.5)

@@ -100,5 +100,5 @@ def test_says_what_is_wrong(key, call, error, message):
 
 
 def test_says_that_a_key_is_missing():
-    with pytest.raises(ValueError, match="drop_key needs a PRNG key"):
+    with pytest.raises(ValueError, match="drop_key: key must be a PRNG key"):
         jaxdrop.drop_key(None, SHAPE, rate=0.5)

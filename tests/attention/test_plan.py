@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 import jaxdrop
-from jaxdrop._attention import _plan, _tiles
+from jaxdrop._attention import _plan
 
 VIEWS = [
     (queries, keys, is_causal, window)
@@ -140,40 +140,6 @@ def test_rows_keep_whole_what_devices_may_share():
         devices=8,
     )
     assert plan.at_once == (4, 2) and plan.steps == (3, 1)
-
-
-def test_positions_beyond_one_word_are_those_of_python():
-    """The mask of weights that no machine holds: 2**45 of them, and its last tile."""
-    shape = (2048, 16, 32768, 32768)
-    plan = _plan.Plan(
-        batch=2048,
-        key_heads=8,
-        group=2,
-        queries=32768,
-        keys=32768,
-        drawn=shape,
-        is_causal=False,
-        window=None,
-        at_once=(1, 1),
-        pane=(32768, 32768),
-        strips=(_plan.Strip(0, 0, 1),),
-        block=(16, 32),
-    )
-    example, key_head, first_query, first_key = 2047, 7, 32760, 32736
-    tile = {
-        "query": jnp.zeros((2, 8, 4)),
-        "key": jnp.zeros((32, 4)),
-        "first_row": jnp.uint32(((example * 16 + 2 * key_head) * 32768) + first_query),
-        "first_query": jnp.uint32(first_query),
-        "first_key": jnp.uint32(first_key),
-    }
-    high, low = (np.asarray(word, object) for word in _tiles.counters_of(plan, tile))
-    for group, query, key in np.ndindex(2, 8, 32):
-        place = (example, 2 * key_head + group, first_query + query, first_key + key)
-        position = np.ravel_multi_index(place, shape)
-        assert (
-            int(high[group, query, key]) << 32 | int(low[group, query, key]) == position
-        )
 
 
 def temporary_bytes(attend, length, heads=1):

@@ -80,7 +80,7 @@ def test_a_gap_needs_two_samples_and_a_key():
         diagnostics.weight_scaling_gap(
             jnp.sum, jnp.sum, jax.random.key(0), jnp.ones(2), num_samples=1
         )
-    with pytest.raises(ValueError, match="needs a PRNG key"):
+    with pytest.raises(ValueError, match="key must be a PRNG key"):
         diagnostics.weight_scaling_gap(
             jnp.sum, jnp.sum, None, jnp.ones(2), num_samples=4
         )

@@ -90,7 +90,7 @@ def test_rejects_what_is_no_temperature_rate_or_key(key):
         jaxdrop.concrete_dropout(key, jnp.ones(3), 0.0, temperature=0)
     with pytest.raises(ValueError, match="logit_rate has shape"):
         jaxdrop.concrete_dropout(key, jnp.ones(3), jnp.ones(2))
-    with pytest.raises(ValueError, match="concrete_dropout needs a PRNG key"):
+    with pytest.raises(ValueError, match="concrete_dropout: key must be a PRNG key"):
         jaxdrop.concrete_dropout(None, jnp.ones(3), 0.0)
     with pytest.raises(TypeError, match="floating"):
         jaxdrop.concrete_dropout(key, jnp.ones(3, jnp.int32), 0.0)

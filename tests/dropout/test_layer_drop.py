@@ -91,7 +91,7 @@ def test_rejects_what_is_no_stack(key):
         jaxdrop.layer_drop(key, -1, rate=0.5)
     with pytest.raises(ValueError, match="does not broadcast"):
         jaxdrop.layer_drop(key, 3, rate=jnp.ones(4))
-    with pytest.raises(ValueError, match="layer_drop needs a PRNG key"):
+    with pytest.raises(ValueError, match="layer_drop: key must be a PRNG key"):
         jaxdrop.layer_drop(None, 3, rate=0.5)
 
 

@@ -46,5 +46,5 @@ def test_raw_keys_are_taken_and_bad_numbers_are_not(key):
     for wrong in (1.5, True, "2", None):
         with pytest.raises(TypeError, match="num_samples must be an integer, got"):
             jaxdrop.multi_sample(key, head, num_samples=wrong)
-    with pytest.raises(ValueError, match="multi_sample needs a PRNG key"):
+    with pytest.raises(ValueError, match="multi_sample: key must be a PRNG key"):
         jaxdrop.multi_sample(None, head, num_samples=2)

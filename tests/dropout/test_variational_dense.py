@@ -100,7 +100,7 @@ def test_rejects_shapes_that_do_not_match(key):
         jaxdrop.variational_dense(key, ones((2, 3)), ones((3, 4)), ones((3, 5)))
     with pytest.raises(ValueError, match=r"x must have shape \(\*batch, 3\)"):
         jaxdrop.variational_dense(key, ones((2, 4)), ones((3, 4)), ones((3, 4)))
-    with pytest.raises(ValueError, match="variational_dense needs a PRNG key"):
+    with pytest.raises(ValueError, match="variational_dense: key must be a PRNG key"):
         jaxdrop.variational_dense(None, ones((2, 3)), ones((3, 4)), ones((3, 4)))
     with pytest.raises(ValueError, match="the same shape"):
         jaxdrop.variational_penalty(ones((3, 4)), ones((4,)))
@@ -119,5 +119,5 @@ def test_the_dtype_of_the_input_is_kept_in_both_modes(key):
 
 def test_complex_input_has_no_variance_and_is_refused(key):
     mean = jnp.ones((4, 3))
-    with pytest.raises(TypeError, match="needs real floating input, got complex64"):
+    with pytest.raises(TypeError, match="must be real and floating, got complex64"):
         jaxdrop.variational_dense(key, jnp.ones((2, 4), jnp.complex64), mean, mean)

@@ -15,3 +15,4 @@ def promotion_as_by_default():
     """Optax's Adam promotes silently."""
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         yield
+    jax.config.update("jax_disable_most_optimizations", False)  # which --quick sets

@@ -13,9 +13,10 @@ import jaxdrop
 from comparison import sweep
 from comparison.evaluation import evaluate, monte_carlo, weight_scaling
 from comparison.methods import ALL_METHODS
-from comparison.training import Recipe, train
+from comparison.training import train
 from data import load
 from jaxdrop import metrics, penalties
+from study.recipe import Recipe
 
 METHOD = {method.key: method for method in ALL_METHODS}
 RECIPE = Recipe(

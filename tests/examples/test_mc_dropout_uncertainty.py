@@ -11,9 +11,10 @@ from reading import lines_of, printed
 import jaxdrop
 from data import Split, load
 from jaxdrop import mc, metrics
+from study.recipe import Recipe
 from uncertainty.answers import COUNTS, by_one_pass, by_samples, errors_by_count
 from uncertainty.figures import MC_DROPOUT, WEIGHT_SCALING, draw
-from uncertainty.network import Network, Recipe, train
+from uncertainty.network import Network, train
 
 RECIPE = Recipe(
     hidden=(8,), rates=(0.1, 0.3), batch_size=20, learning_rate=1e-2, epochs=3

@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 import char_rnn
+import image_regularizers
 import pytest
 
 from labelling.strategies import STRATEGIES
-from residual import methods as residual
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,7 +40,7 @@ RUNS = {  # what is printed, and which files are written
         },
     ),
     "image_regularizers": (
-        [method.name for method in residual.METHODS],
+        image_regularizers.QUICK,
         {
             *("image_regularizers.csv", "image_regularizers.json"),
             *("image_regularizers_curves.png", "image_regularizers_masks.png"),

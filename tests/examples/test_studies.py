@@ -16,8 +16,9 @@ from comparison.evaluation import evaluate
 from comparison.methods import ALL_METHODS
 from comparison.sizes import Rule
 from comparison.studies import Budget
-from comparison.training import TRAIN_SIZE, Program, Recipe, train
+from comparison.training import TRAIN_SIZE, Program, train
 from data import Split, load
+from study.recipe import Recipe
 
 METHOD = {method.key: method for method in ALL_METHODS}
 RECIPE = Recipe(

@@ -24,9 +24,10 @@ from comparison.answers import Answers
 from comparison.methods import ALL_METHODS, METHODS
 from comparison.report import Search
 from comparison.studies import Budget
-from comparison.training import Curves, Program, Recipe, Trainer, train
+from comparison.training import Curves, Program, Trainer, train
 from data import Split, load
 from study import gains
+from study.recipe import Recipe
 
 METHOD = {method.key: method for method in ALL_METHODS}
 RECIPE = Recipe(

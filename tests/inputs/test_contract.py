@@ -137,7 +137,7 @@ def test_gradients_are_finite(function, strength, shape, key):
 
 @for_the_family
 def test_a_missing_key_is_named(function, strength, shape):
-    with pytest.raises(ValueError, match="needs a PRNG key"):
+    with pytest.raises(ValueError, match="key must be a PRNG key"):
         function(None, jnp.ones(shape), **strength)
 
 

@@ -43,11 +43,11 @@ def test_embedding_noise_may_be_padded_anywhere_with_anything(key):
 
 
 def test_embedding_noise_refuses_masks_of_other_shapes(key):
-    with pytest.raises(ValueError, match=r"mask of shape \(2, 3\) is needed"):
+    with pytest.raises(ValueError, match=r"mask must have shape \(2, 3\)"):
         inputs.embedding_noise(
             key, jnp.ones((2, 3, 4)), alpha=5.0, mask=jnp.ones((2, 3, 1), bool)
         )
-    with pytest.raises(TypeError, match="takes real embeddings"):
+    with pytest.raises(TypeError, match="embedded must be real embeddings"):
         inputs.embedding_noise(key, jnp.ones(4), alpha=5.0)
 
 

@@ -103,7 +103,7 @@ def test_linen_draws_at_a_single_site_and_needs_a_key(key):
     ours = jaxdrop.linen.mc_apply(jaxdrop.linen.Dropout(0.5, deterministic=True))
     y = ours(key, {}, x)
     assert set(np.unique(y)) == {0, 2}
-    with pytest.raises(ValueError, match="mc_apply needs a PRNG key"):
+    with pytest.raises(ValueError, match="mc_apply: key must be a PRNG key"):
         ours(None, {}, x)
-    with pytest.raises(ValueError, match="mc_apply needs a PRNG key"):
+    with pytest.raises(ValueError, match="mc_apply: key must be a PRNG key"):
         jaxdrop.nnx.mc_apply(None, jaxdrop.nnx.Dropout(0.5), x)

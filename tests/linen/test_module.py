@@ -66,7 +66,7 @@ def test_fields_become_values_that_can_be_hashed():
 def test_a_rate_is_checked_when_a_module_is_made():
     with pytest.raises(ValueError, match=r"Halve: rate .* got 1\.5"):
         Halve(1.5)
-    with pytest.raises(TypeError, match="does not take 'keep_prob'"):
+    with pytest.raises(TypeError, match="Halve: 'keep_prob' is not an argument"):
         Halve(keep_prob=0.5)
 
 

@@ -33,7 +33,6 @@ def test_the_threshold_realises_the_rate_within_one_percent(rate, volume):
         channel_axis=-1,
         shared_channels=False,
         seeds="padded",
-        caller="test",
     )
     for given in (rate, jnp.float32(rate)):
         keep = jaxdrop.masks.keep_probability(given)

@@ -232,6 +232,13 @@ def test_votes_are_counted(way, reduce):
     assert errors["variation_ratio"][0] == 0
 
 
+def test_votes_of_a_missing_sample_have_no_mode(reduce):
+    logits = np.float32([[[0, 1], [0, 1]], [[0, np.nan], [0, 1]]])
+    stats = finalized(reduce, mc.votes(), logits)
+    assert stats["mode"].tolist() == [-1, 1]
+    np.testing.assert_array_equal(np.isnan(stats["variation_ratio"]), [True, False])
+
+
 def test_a_tie_goes_to_the_lowest_class(reduce):
     logits = np.float32([[[0.0, 1.0, 0.0]], [[1.0, 0.0, 0.0]]])
     stats = finalized(reduce, mc.votes(), logits)

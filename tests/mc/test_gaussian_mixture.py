@@ -112,6 +112,9 @@ def test_outputs_that_are_no_pair_are_named(samples, targets, reduce):
         reduce(mc.gaussian_mixture(), (mean, variance[:, :3]))
     with pytest.raises(ValueError, match="targets must have the shape of the means"):
         reduce(mc.gaussian_mixture(targets=targets[:, 0]), samples)
+    for given in (None, targets):
+        with pytest.raises(ValueError, match="event_dims=3 is more than the axes"):
+            reduce(mc.gaussian_mixture(targets=given, event_dims=3), samples)
     with pytest.raises(ValueError, match="means alone"):
         reduce(mc.gaussian_mixture(noise=1.0), samples)
     with pytest.raises(ValueError, match="spread must be one of"):

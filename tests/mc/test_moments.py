@@ -59,6 +59,18 @@ def test_covariance_of_too_many_axes_is_an_error(reduce):
         reduce(mc.covariance(num_axes=3), np.ones((4, 2, 2)))
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_means_of_infinite_samples_are_infinite(way, reduce):
+    samples = np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32)
+    samples[:, 0] = -np.inf  # as in logits with masked classes
+    samples[[0, 7], 1] = np.inf
+    samples[:2, 2] = -np.inf, np.inf
+    for reducer in (mc.moments(), mc.covariance(num_axes=0)):
+        mean = reduce(reducer, samples, **way)[0]["mean"]
+        expected = [-np.inf, np.inf, np.nan, samples[:, 3].mean()]
+        np.testing.assert_allclose(mean, expected, rtol=1e-5)
+
+
 def test_no_samples_have_no_moments():
     reducer = mc.moments()
     state = reducer.init(jax.ShapeDtypeStruct((2,), jnp.float32))

@@ -200,6 +200,30 @@ def test_outputs_keep_their_tree(net, key):
     assert stats["sum"]["var"][0].shape == ()
 
 
+@pytest.mark.parametrize("chunk_size", [1, 3])
+@pytest.mark.parametrize("number", [2**40, np.int64([2**40]), -(2**31) - 5])
+def test_host_numbers_among_the_outputs_do_not_wrap(number, chunk_size, key):
+    apply = lambda key: (jax.random.normal(key, (2,)), number, None)
+    mean = mc.predict(apply, key, num_samples=4, chunk_size=chunk_size).stats["mean"]
+    np.testing.assert_array_equal(mean[1], np.float32(number))
+    drawn = mc.samples(apply, key, num_samples=2, chunk_size=chunk_size)
+    np.testing.assert_array_equal(drawn[1][0], np.float32(number))
+
+
+@pytest.mark.parametrize(
+    ("output", "error", "message"),
+    [
+        (np.float64([1e300]), ValueError, r"the output of apply_fn holds 1e\+300"),
+        ("text", TypeError, "the output of apply_fn must be an array of numbers"),
+        (jax.random.key(0), TypeError, "reducers take real outputs, got key"),
+    ],
+)
+def test_outputs_that_no_reducer_can_take_are_named(output, error, message, key):
+    apply = lambda key: (jax.random.normal(key), output)
+    with pytest.raises(error, match=message):
+        mc.predict(apply, key, num_samples=2)
+
+
 def test_presets_choose_reducers(net, key):
     run = lambda fn, name: (
         mc.predict(fn, key, net.params, net.x, num_samples=3, reducers=name).stats
@@ -371,7 +395,7 @@ def test_other_arguments_are_named_too(net, key):
     )
     with pytest.raises(ValueError, match="draws must be one of"):
         run(draws="same")
-    with pytest.raises(ValueError, match=r"mc\.predict needs a PRNG key"):
+    with pytest.raises(ValueError, match=r"mc\.predict: key must be a PRNG key"):
         run(key=None)
     with pytest.raises(ValueError, match="one key, got"):
         run(key=jax.random.split(key, 3))
@@ -386,5 +410,5 @@ def test_a_tolerance_that_cannot_be_reached_is_named(tol, net, key):
 
 
 def test_what_is_said_of_a_missing_key_can_be_done(net):
-    with pytest.raises(ValueError, match=r"needs a PRNG key: pass one.*\(0\)\.$"):
+    with pytest.raises(ValueError, match=r"got None: pass one.*\(0\)\.$"):
         mc.predict(net.apply, None, net.params, net.x, num_samples=4)

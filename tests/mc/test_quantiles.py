@@ -105,6 +105,11 @@ def test_levels_are_checked():
         mc.quantiles(capacity=0)
 
 
+def test_traced_levels_are_named():
+    with pytest.raises(TypeError, match="levels are static"):
+        jax.jit(mc.quantiles)(jnp.array([0.5]))
+
+
 def test_the_ends_have_no_error(reduce):
     samples = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
     found, errors = reduce(mc.quantiles((0, 0.5, 1)), samples)

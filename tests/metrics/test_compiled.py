@@ -20,7 +20,7 @@ def test_what_is_no_array_of_numbers_is_named(value):
     scores, labels = np.float32([0.2, 0.7]), np.array([0, 1])
     probs = np.stack([scores, 1 - scores], -1)
     refused = lambda name: pytest.raises(
-        TypeError, match=rf"^{name} must be an array of numbers, got "
+        TypeError, match=rf"^\w+: {name} must be an array of numbers, got "
     )
     with refused("probs"):
         metrics.expected_calibration_error(value, labels)

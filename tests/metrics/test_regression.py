@@ -57,7 +57,7 @@ def test_samples_may_be_along_any_axis():
     samples, y = rng.normal(size=(4, 3, 5)), rng.normal(size=(4, 5))
     moved = metrics.crps_samples(np.moveaxis(samples, 1, 0), y)
     assert metrics.crps_samples(samples, y, axis=-2) == moved
-    with pytest.raises(ValueError, match="needs at least 2 samples"):
+    with pytest.raises(ValueError, match="at least 2 samples are needed"):
         metrics.crps_samples(samples[:, :1], y, axis=1)
     with pytest.raises(ValueError, match=r"shape of one sample, \(3, 5\)"):
         metrics.crps_samples(samples, y)

@@ -220,7 +220,7 @@ def test_errors_say_what_is_wrong(x, key):
         jaxdrop.linen.ZoneoutCell(nn.GRUCell(4), state_rate=0.1, memory_rate=-1)
     with pytest.raises(ValueError, match="per_gate needs a cell"):
         jaxdrop.linen.VariationalCell(nn.OptimizedLSTMCell(4), per_gate=True)
-    with pytest.raises(ValueError, match="has no keys"):
+    with pytest.raises(ValueError, match="there are no keys"):
         nnx.RNN(jaxdrop.nnx.VariationalCell(gru_cell, state_rate=0.5))(x)
     for cell in nnx_models():
         evaluation = nnx.view(cell, deterministic=True)

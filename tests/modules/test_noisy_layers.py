@@ -35,7 +35,7 @@ def test_errors_say_what_is_wrong(x, key):
         jaxdrop.linen.DropConnectDense(4, 0.5, evaluation="median")
     with pytest.raises(TypeError, match=r"VariationalLinear: rngs must be nnx\.Rngs"):
         jaxdrop.nnx.VariationalLinear(8, 4)
-    with pytest.raises(ValueError, match="VariationalLinear is in training mode"):
+    with pytest.raises(ValueError, match="VariationalLinear: there are no keys"):
         layer = jaxdrop.nnx.VariationalLinear(8, 4, rngs=nnx.Rngs(0))
         layer.rngs = nnx.data(None)
         layer(jnp.ones((2, 8)))

@@ -154,9 +154,9 @@ def test_a_traced_mode_and_a_traced_rate_compile_once(row, name, key):
 @for_every_module
 def test_what_is_missing_is_said_with_the_ways_to_mend_it(row, name):
     x = jnp.ones(row.shape)
-    with pytest.raises(ValueError, match=rf"{name} is in training mode.*rngs=.*eval"):
+    with pytest.raises(ValueError, match=rf"{name}: there are no keys.*rngs=.*eval"):
         in_nnx(name, row)(x)
-    with pytest.raises(ValueError, match=f"{name} does not know its mode"):
+    with pytest.raises(ValueError, match=f"{name}: the mode is not known"):
         in_nnx(name, row, deterministic=None, rngs=nnx.Rngs(0))(x)
     with pytest.raises(TypeError, match="a key is given at call time"):
         in_nnx(name, row, rngs=jax.random.key(0))

@@ -59,7 +59,7 @@ def test_errors_name_the_module():
         jaxdrop.nnx.TokenDropout(1.5)
     with pytest.raises(ValueError, match=r"EmbeddingDropout: rate .* got -1"):
         jaxdrop.linen.EmbeddingDropout(-1)
-    with pytest.raises(ValueError, match="TokenDropout is in training mode"):
+    with pytest.raises(ValueError, match="TokenDropout: there are no keys"):
         jaxdrop.nnx.TokenDropout(0.5)(jnp.ones((4, 2)))
     with pytest.raises(TypeError, match="rate decides a shape"):
         jaxdrop.nnx.TokenDropout(jaxdrop.nnx.Rate(jnp.float32(0.5)), rngs=nnx.Rngs(0))(

@@ -76,11 +76,11 @@ def test_what_a_call_gives_goes_before_the_stream_of_the_cell(x, index):
 def test_cells_refuse_what_is_no_source_of_keys(x):
     for cell in stateless_models():
         for rngs in (None, nnx.Rngs(0)):  # RNN makes a stream of both
-            with pytest.raises(ValueError, match=r"has no keys.*nnx\.RNN"):
+            with pytest.raises(ValueError, match=r"there are no keys.*nnx\.RNN"):
                 nnx.RNN(cell)(x, rngs=rngs)
         with pytest.raises(TypeError, match=r"rngs must be nnx\.Rngs.* got int"):
             cell.initialize_carry((BATCH, INPUTS), rngs=3)
-        with pytest.raises(ValueError, match="takes one key"):
+        with pytest.raises(ValueError, match="key must be one key"):
             cell.initialize_carry((BATCH, INPUTS), jax.random.split(jax.random.key(0)))
         with pytest.raises(TypeError, match="key must be a PRNG key"):
             cell.initialize_carry((BATCH, INPUTS), jnp.ones(2))

@@ -171,6 +171,11 @@ def test_consistency_is_the_mean_divergence_over_ordered_pairs(num_passes):
     np.testing.assert_allclose(value, 3 * expected.mean(), rtol=1e-5)
     last = consistency(jnp.moveaxis(logits, 0, 1), pass_axis=1)
     np.testing.assert_allclose(last, expected.mean(), rtol=1e-5)
+    # A divergence from a distribution in which a class is impossible is infinite.
+    assert consistency(logits.at[0, 2, 1].set(-jnp.inf)) == jnp.inf
+    assert jnp.isnan(
+        consistency(logits.at[0, 2, :2].set(jnp.array([-jnp.inf, jnp.nan])))
+    )
 
 
 def test_passes_that_nearly_agree_keep_their_digits():
@@ -271,7 +276,7 @@ def test_images_and_maps_are_flattened(key):
 
 def test_jacobian_needs_a_key_only_to_draw():
     x = jnp.ones((2, 2))
-    with pytest.raises(ValueError, match="jacobian needs a PRNG key"):
+    with pytest.raises(ValueError, match="jacobian: key must be a PRNG key"):
         penalties.jacobian(None, network, x)
     with pytest.raises(ValueError, match="num_projections must be at least 1, got 0"):
         penalties.jacobian(jax.random.key(0), network, x, num_projections=0)
@@ -309,7 +314,7 @@ def test_logits_without_classes_are_refused(shape):
 
 
 def test_complex_logits_are_refused():
-    with pytest.raises(TypeError, match="confidence needs real floating input"):
+    with pytest.raises(TypeError, match=r"^confidence: the input must be real"):
         penalties.confidence(jnp.ones((2, 3), complex))
 
 

@@ -3,6 +3,7 @@
 import functools
 from decimal import Decimal
 from fractions import Fraction
+from types import SimpleNamespace
 
 import chex
 import equinox as eqx
@@ -151,14 +152,14 @@ def test_at_zero_value_and_gradient_are_finite(penalty, formula, flat):
 @for_the_family
 def test_a_penalty_of_nothing_raises_unless_that_is_intended(penalty, formula, flat):
     for tree in ({}, (), None, {"a": {}}, {"ids": jnp.arange(3)}):
-        with pytest.raises(ValueError, match="has nothing to act on"):
+        with pytest.raises(ValueError, match="there is nothing to act on"):
             penalty(tree)
         value = penalty(tree, allow_empty=True)
         assert value == 0 and value.dtype == jnp.float32
     nothing = lambda path, leaf: path == "dense/kernal"
     with pytest.raises(ValueError, match=r"where selects none .*allow_empty=True"):
         penalty(nested(flat), where=nothing)
-    with pytest.raises(ValueError, match="has nothing to act on"):
+    with pytest.raises(ValueError, match="there is nothing to act on"):
         penalties.by_path(functools.partial(penalty, where=nothing), nested(flat))
     assert penalty(nested(flat), where=nothing, allow_empty=True) == 0
 
@@ -363,3 +364,9 @@ def test_norms_of_extreme_weights_are_finite(size):
     for number in (None, 20):
         found = penalties.spectral({"kernel": kernel}, num_iterations=number)
         np.testing.assert_allclose(found, np.float32(size) ** 2, rtol=1e-4)
+
+
+def test_arrays_of_another_library_are_named():
+    foreign = {"weight": SimpleNamespace(dtype="torch.float32", shape=(2, 2))}
+    with pytest.raises(ValueError, match=r"l2 has nothing to act on.*\['weight'\]"):
+        penalties.l2(foreign)

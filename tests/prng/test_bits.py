@@ -119,7 +119,7 @@ def test_arrays_beyond_32_bits_lower(key, shape):
 def test_keys_and_counters_are_checked(key):
     with pytest.raises(TypeError, match="key must be a PRNG key"):
         prng.random_bits(0, (3,))
-    with pytest.raises(ValueError, match="takes one key"):
+    with pytest.raises(ValueError, match="key must be one key"):
         prng.random_bits(jax.random.split(key), (3,))
     with pytest.raises(TypeError, match="counters must be integers"):
         prng.bits_at(key, jnp.ones(3))

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxdrop._errors import named
 from jaxdrop._masks._draw import LEVELS
 from jaxdrop.diagnostics._audit.draws import UNKNOWN, Draw
 from jaxdrop.diagnostics._audit.findings import findings
@@ -22,6 +23,7 @@ _EVALUATING = {
 }
 
 
+@named
 def audit(fn_or_model: Any, /, *args: Any, **kwargs: Any) -> Audit:
     """Lists every place where a forward pass draws random numbers, and likely mistakes.
 
@@ -119,6 +121,7 @@ def audit(fn_or_model: Any, /, *args: Any, **kwargs: Any) -> Audit:
     return Audit(tuple(sites), found)
 
 
+@named
 def assert_active(fn_or_model: Any, /, *args: Any, **kwargs: Any) -> None:
     """Raises unless a forward pass drops: a test that training is regularized.
 
@@ -140,17 +143,16 @@ def assert_active(fn_or_model: Any, /, *args: Any, **kwargs: Any) -> None:
     """
     result = audit(fn_or_model, *args, **kwargs)
     if not result.active:
-        raise AssertionError(f"assert_active: no site draws.\n\n{result}")
+        raise AssertionError(f"no site draws.\n\n{result}")
     off = [site.name for site in result.sites if site.mode == "evaluation"]
     if off:
         names = ", ".join(off)
-        raise AssertionError(f"assert_active: {names} is in evaluation.\n\n{result}")
+        raise AssertionError(f"{names} is in evaluation.\n\n{result}")
     if "unused" in result.kinds:
-        raise AssertionError(
-            f"assert_active: the result does not depend on a site.\n\n{result}"
-        )
+        raise AssertionError(f"the result does not depend on a site.\n\n{result}")
 
 
+@named
 def assert_inactive(fn_or_model: Any, /, *args: Any, **kwargs: Any) -> None:
     """Raises if a forward pass draws: a test that evaluation is deterministic.
 
@@ -173,13 +175,11 @@ def assert_inactive(fn_or_model: Any, /, *args: Any, **kwargs: Any) -> None:
     result = audit(fn_or_model, *args, **kwargs)
     if result.active:
         names = ", ".join(site.name for site in result.active)
-        raise AssertionError(f"assert_inactive: {names} draws.\n\n{result}")
+        raise AssertionError(f"{names} draws.\n\n{result}")
     unknown = [site.name for site in result.sites if site.mode == UNKNOWN]
     if unknown:
         names = ", ".join(unknown)
-        raise AssertionError(
-            f"assert_inactive: it is unknown whether {names} draws.\n\n{result}"
-        )
+        raise AssertionError(f"it is unknown whether {names} draws.\n\n{result}")
 
 
 def _walked(program: Traced) -> tuple[Walk, list[Value]]:

@@ -102,7 +102,7 @@ def _check_callable(function: Any, args: tuple[Any, ...], rooms: list[Room]) -> 
     if isinstance(function, type):
         name = function.__name__
         raise TypeError(
-            f"audit: the first argument is the class {name}; pass an instance of it, "
+            f"the first argument is the class {name}; pass an instance of it, "
             f"{name.lower()} = {name}(...)."
         )
     if callable(callable_of(function, rooms)):
@@ -110,8 +110,8 @@ def _check_callable(function: Any, args: tuple[Any, ...], rooms: list[Room]) -> 
     later = next((arg for arg in args if callable(callable_of(arg, rooms))), None)
     swapped = "" if later is None else f"; is {type(later).__name__} meant to be first?"
     raise TypeError(
-        "audit: the first argument must be a function or a model, and what it is "
-        f"called with comes after it, got {described(function)}{swapped or '.'}"
+        "the first argument must be a function or a model, and what it is called with "
+        f"comes after it, got {described(function)}{swapped or '.'}"
     )
 
 

@@ -1,0 +1,109 @@
+"""Errors that start with the name of the public function or class that was called.
+
+A check raises an ordinary error that names the argument. The function that the user
+called, or the class whose method it was, adds its own name in front. Where public
+functions call each other it is the innermost one, which knows the argument.
+
+Errors of user code and of JAX pass unchanged: an error is the library's if the frame
+that raised it is.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, TypeVar, cast
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+_Class = TypeVar("_Class", bound=type)
+
+_KINDS = (AssertionError, ImportError, TypeError, ValueError)
+_PACKAGE = f"{__name__.partition('.')[0]}."
+_DECIDED = "_jaxdrop_decided"
+_DUNDERS = ("__init__", "__post_init__", "__call__")
+
+
+def named(function: _Function, /) -> _Function:
+    """Adds the name of a function in front of the errors that it raises."""
+    return _decorated(function, lambda args: function.__name__)
+
+
+def named_as(name: str, /) -> Callable[[_Function], _Function]:
+    """Like :func:`named`, with another name than that of the function."""
+    return lambda function: _decorated(function, lambda args: name)
+
+
+def named_with_results(function: _Function, /) -> _Function:
+    """Like :func:`named`, also for errors of the functions that it returns.
+
+    Args:
+      function: returns a function, or a NamedTuple of functions.
+    """
+    name = named_as(function.__name__)
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        result = function(*args, **kwargs)
+        if isinstance(result, tuple):
+            return type(result)(*map(name, result))
+        return name(result) if callable(result) else result
+
+    return cast(_Function, name(call))
+
+
+def named_method(method: _Function, /) -> _Function:
+    """Adds the name of the class in front of the errors of a method."""
+    return _decorated(method, lambda args: _class_of(args[0]).__name__)
+
+
+def named_methods(cls: _Class, /) -> _Class:
+    """Applies :func:`named_method` to the public methods that a class defines itself.
+
+    Methods with a leading underscore are called by these.
+    """
+    for name, method in list(vars(cls).items()):
+        is_public = name in _DUNDERS or not name.startswith("_")
+        if is_public and inspect.isfunction(method):
+            setattr(cls, name, named_method(method))
+    return cls
+
+
+def _class_of(owner: Any) -> type:
+    return owner if isinstance(owner, type) else type(owner)
+
+
+def _decorated(
+    function: _Function, name_of: Callable[[tuple[Any, ...]], str]
+) -> _Function:
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except _KINDS as error:
+            _decide(error, lambda: name_of(args))
+            raise
+
+    return cast(_Function, call)
+
+
+def _decide(error: Exception, name: Callable[[], str]) -> None:
+    """Adds the name if the error is the library's; only once for each error.
+
+    The innermost function decides: when JAX has removed its own frames from the
+    traceback, further out, errors of JAX cannot be distinguished any more.
+    """
+    if type(error) not in _KINDS or hasattr(error, _DECIDED):
+        return
+    setattr(error, _DECIDED, True)
+    if _is_ours(error.__traceback__):
+        error.args = (f"{name()}: {error}",)
+
+
+def _is_ours(traceback: TracebackType | None) -> bool:
+    """Whether the last frame, after the decorator's own, is one of this package."""
+    last = traceback and traceback.tb_next
+    while last and last.tb_next:
+        last = last.tb_next
+    return last is not None and last.tb_frame.f_globals.get("__name__", "").startswith(
+        _PACKAGE
+    )

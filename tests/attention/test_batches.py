@@ -1,0 +1,51 @@
+"""Attention with any number of batch axes, in Flax's precision of products."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from attention import formula
+from flax import linen, nnx
+
+from jaxdrop.linen._attention import attention_fn as linen_fn
+from jaxdrop.nnx._attention import attention_fn as nnx_fn
+
+FUNCTIONS = {  # ours and Flax's
+    "nnx": (nnx_fn, nnx.dot_product_attention),
+    "linen": (linen_fn, linen.dot_product_attention),
+}
+for_both = pytest.mark.parametrize("framework", FUNCTIONS)
+
+
+def transparent(length=16):
+    """Arrays of which the output is the weights themselves."""
+    arrays = formula.inputs(2, length, length, 4, 4, length)
+    eye = np.eye(length, dtype=np.float32)[None, :, None]
+    arrays["value"] = np.broadcast_to(eye, arrays["value"].shape)
+    return [jnp.asarray(x) for x in arrays.values()]
+
+
+@for_both
+def test_any_number_of_batch_axes_is_one(key, framework):
+    arrays = [x.reshape(2, 1, *x.shape[1:]) for x in transparent()]
+    arrays = [jnp.concatenate([x, 0.5 * x], axis=1) for x in arrays]
+    mask = jnp.tril(jnp.ones((2, 1, 1, 16, 16), bool))
+    options = {
+        "dropout_rng": key,
+        "dropout_rate": 0.4,
+        "broadcast_dropout": False,
+        "mask": mask,
+    }
+    ours, flaxs = (f(*arrays, **options) for f in FUNCTIONS[framework])
+    assert ours.shape == (2, 2, 16, 4, 16)
+    np.testing.assert_array_equal(ours > 0, flaxs > 0)
+
+
+@for_both
+@pytest.mark.parametrize("off", [True, False])
+def test_a_precision_reaches_the_products(key, framework, off):
+    ours, _ = FUNCTIONS[framework]
+    options = {"dropout_rng": key, "dropout_rate": 0.1, "deterministic": off}
+    options["precision"] = jax.lax.Precision.HIGHEST
+    program = jax.jit(lambda *x: ours(*x, **options)).lower(*transparent())
+    assert "precision = [HIGHEST, HIGHEST]" in program.as_text()

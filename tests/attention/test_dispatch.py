@@ -1,0 +1,119 @@
+"""Attention as a primitive: what stands in programs, and what it is lowered to."""
+
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from attention import formula
+from attention.kernels import attention as in_kernels
+from attention.kernels import data as data_of
+from jax import export
+
+import jaxdrop
+from jaxdrop._attention import _flash
+
+attention = jaxdrop.dot_product_attention
+LENGTHS = (24, 24)
+
+
+def data(features=4, dtype=jnp.float32):
+    """Queries, keys and values of two examples with four heads on two key heads."""
+    arrays = formula.inputs(2, *LENGTHS, 4, 2, features)
+    return [jnp.asarray(x, dtype) for x in arrays.values()]
+
+
+def test_the_technique_and_its_bits_stand_in_the_program(key):
+    jaxpr = str(jax.make_jaxpr(lambda *x: attention(key, *x, rate=0.5))(*data()))
+    assert "jaxdrop.dot_product_attention" in jaxpr
+    assert "jaxdrop_attention" in jaxpr and "draws=(2, 4, " in jaxpr
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
+def test_training_lowers_for_every_platform(dtype):
+    def loss(key, *arrays):
+        y = attention(key, *arrays, rate=0.1, is_causal=True, block_size=8)
+        return y.astype(jnp.float32).sum()
+
+    key = jax.eval_shape(jax.random.key, 0)
+    exported = export.export(
+        jax.jit(jax.grad(loss, argnums=(1, 2, 3))), platforms=("cpu", "cuda", "tpu")
+    )(key, *data(dtype=dtype))
+    assert exported.platforms == ("cpu", "cuda", "tpu")
+
+
+def test_under_vmap_each_row_has_the_mask_of_its_own_call(key):
+    floating, options = data_of("causal")
+    rows = [jnp.stack([x, 2 * x]) for x in floating.values()]
+    keys = jax.random.split(key, 2)
+
+    def loss(key, rate, *arrays):
+        return jnp.sin(in_kernels(key, *arrays, **options | {"rate": rate})).sum()
+
+    gradient = jax.value_and_grad(loss, (2, 3, 4))
+    axes = (0, 0, 0, None, 0)
+    rates, key_ = jnp.array([0.3, 0.6]), rows[1][0]
+    got = jax.jit(jax.vmap(gradient, axes))(keys, rates, rows[0], key_, rows[2])
+    for row in range(2):
+        alone = gradient(keys[row], rates[row], rows[0][row], key_, rows[2][row])
+        for a, b in zip(*map(jax.tree.leaves, (got, alone)), strict=True):
+            np.testing.assert_allclose(a[row], b, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_higher_derivatives_and_those_forward_are_the_plain_paths(key):
+    arrays = list(data_of("plain")[0].values())
+
+    def loss(query, implementation):
+        y = in_kernels(key, query, *arrays[1:], implementation=implementation)
+        return jnp.sin(y).sum()
+
+    direction = jnp.cos(arrays[0])
+
+    def second(query, implementation):
+        own = lambda query: loss(query, implementation)
+
+        def first(query):
+            change = jax.jvp(own, (query,), (direction,))[1]
+            return change + jax.grad(own)(query).sum()
+
+        return jax.grad(first)(query)
+
+    got, plain = (second(arrays[0], name) for name in ("pallas", None))
+    np.testing.assert_allclose(got, plain, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "platform, target", [("tpu", "@tpu_custom_call"), ("cuda", "gpu.triton")]
+)
+def test_it_is_chosen_for_the_platform_that_a_program_is_lowered_for(
+    key, platform, target, recwarn
+):
+    def loss(key, *arrays):
+        y = jaxdrop.dot_product_attention(key, *arrays, rate=0.1, is_causal=True)
+        return y.astype(jnp.float32).sum()
+
+    shape = jax.ShapeDtypeStruct((1, 256, 2, 64), jnp.bfloat16)
+    short = jax.ShapeDtypeStruct((1, 32, 2, 64), jnp.bfloat16)
+    step = jax.jit(jax.grad(loss, (1, 2, 3)))
+    count = {}
+    for x in (shape, short):
+        traced = step.trace(key, x, x, x)
+        program = traced.lower(lowering_platforms=(platform,)).as_text()
+        count[x.shape[1]] = program.count(target)
+    kernels = {"tpu": 2, "cuda": 3 if _flash.available("gpu") else 0}
+    assert count == {256: kernels[platform], 32: 0}
+    assert not [w for w in recwarn if "Triton" in str(w.message)]
+    exported = jax.export.export(step, platforms=("cpu", platform))(key, *[shape] * 3)
+    assert exported.platforms == ("cpu", platform)
+
+
+def test_importing_the_library_does_not_import_its_kernels():
+    names = ("jax.experimental.pallas.triton", "jax.experimental.pallas.tpu")
+    code = f"import sys, jaxdrop; print([n for n in {names} if n in sys.modules])"
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert found.stdout.strip() == "[]"

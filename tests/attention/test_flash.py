@@ -1,0 +1,59 @@
+"""What kernels share, interpreted: traced rates and scales, and keys of any kind."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from attention.kernels import (
+    attention,
+    data,
+)
+
+
+def test_a_key_without_counters_gives_the_plain_paths_mask():
+    floating, _ = data("plain")
+    key = jax.random.key(3, impl="rbg")
+    plain = attention(key, *floating.values(), implementation=None)
+    got = attention(key, *floating.values())
+    np.testing.assert_allclose(got, plain, rtol=1e-5, atol=1e-6)
+
+
+def test_a_traced_rate_compiles_once_and_is_nan_where_it_is_not_a_probability(key):
+    arrays = list(data("plain")[0].values())
+
+    @jax.jit
+    def both(rate):
+        attend = lambda a: attention(key, *a, rate=rate)
+        y, pull = jax.vjp(attend, arrays)
+        return y, pull(jnp.ones_like(y))[0]
+
+    undropped = jax.nn.dot_product_attention(*arrays)
+    np.testing.assert_allclose(both(jnp.float32(0))[0], undropped, rtol=2e-5, atol=2e-6)
+    assert not any(x.any() for x in jax.tree.leaves(both(jnp.float32(1))))
+    for rate in (np.nan, 1.5, -1e-9):
+        assert all(jnp.isnan(x).all() for x in jax.tree.leaves(both(jnp.float32(rate))))
+    assert both._cache_size() == 1
+
+
+@pytest.mark.slow
+def test_the_scale_may_be_learned_and_no_gradient_flows_into_the_rate(key):
+    arrays = list(data("plain")[0].values())
+
+    def loss(scale, rate, implementation):
+        y = attention(
+            key, *arrays, rate=rate, scale=scale, implementation=implementation
+        )
+        return jnp.sin(y).sum()
+
+    for scale in (0.4, 0.0):
+        at = jnp.float32(scale), jnp.float32(0.3)
+        got, plain = (jax.grad(loss, (0, 1))(*at, name) for name in ("pallas", None))
+        np.testing.assert_allclose(got[0], plain[0], rtol=1e-4)
+        assert got[1] == plain[1] == 0
+
+
+def test_where_nothing_is_dropped_it_is_jaxs_attention():
+    arrays = list(data("plain")[0].values())
+    ours = jax.make_jaxpr(lambda *x: attention(None, *x, rate=0))(*arrays)
+    jaxs = jax.make_jaxpr(jax.nn.dot_product_attention)(*arrays)
+    assert str(ours) == str(jaxs)

@@ -1,0 +1,143 @@
+"""One tile inside a kernel: its part of the mask, its logits, and which are skipped."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxdrop
+from jaxdrop import _masks
+from jaxdrop._attention import _flash_tile as tile
+from jaxdrop._attention._tiles import MASKED
+from jaxdrop.prng._bits import counter_hash
+
+QUERIES, KEYS, LENGTH = 40, 50, 21
+VIEWS = {
+    "all": {},
+    "causal": {"is_causal": True},
+    "window": {"window": (9, 3)},
+    "causal window": {"is_causal": True, "window": (20, 5)},
+    "lengths": {"has_lengths": True},
+    "causal lengths": {"is_causal": True, "has_lengths": True},
+}
+
+
+def kernel_of(key, **facts):
+    given = {"queries": QUERIES, "keys": KEYS, "group": 1, "block": (16, 8)}
+    given |= {"is_causal": False, "window": None, "has_lengths": False}
+    given |= {"hash": counter_hash(key), "drawn": (True, True), "wide": False}
+    return tile.Kernel(**(given | {"skips": True} | facts))
+
+
+def scalars_of(key, first_row=0, scale=0.5):
+    return tile.Scalars(
+        words=tuple(jax.random.key_data(key)),
+        threshold=_masks.threshold_of(jnp.float32(0.7)).astype(jnp.int32),
+        length=jnp.int32(LENGTH),
+        first_row=jnp.uint32(first_row),
+        scale=jnp.float32(scale),
+        inverse=jnp.float32(1 / 0.7),
+        factor=jnp.float32(1),
+    )
+
+
+def seen_in(view):
+    """Which of all keys each query attends to."""
+    query, key = np.arange(QUERIES)[:, None], np.arange(KEYS)[None]
+    seen = np.ones((QUERIES, KEYS), bool)
+    if view.get("is_causal"):
+        seen &= key <= query
+    if "window" in view:
+        left, right = view["window"]
+        seen &= (key >= query - left) & (key <= query + right)
+    if view.get("has_lengths"):
+        seen &= key < LENGTH
+    return seen
+
+
+def tiles(of, size):
+    return [slice(first, first + size) for first in range(0, of, size)]
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_no_tile_in_which_a_key_is_seen_is_skipped(view, key):
+    kernel, scalars = kernel_of(key, **VIEWS[view]), scalars_of(key)
+    seen = seen_in(VIEWS[view])
+    length, width = kernel.block
+    skipped = 0
+    for i, rows in enumerate(tiles(QUERIES, length)):
+        first, end = tile.keys_seen(kernel, scalars, jnp.int32(rows.start))
+        for k, columns in enumerate(tiles(KEYS, width)):
+            start, stop = tile.queries_seeing(kernel, scalars, jnp.int32(columns.start))
+            places = jnp.int32(rows.start), jnp.int32(columns.start)
+            visible = tile.visible(kernel, scalars, *places)
+            visited = [first <= k < end, start <= i < stop]
+            visited += [] if visible is None else [bool(visible)]
+            if seen[rows, columns].any():
+                assert all(visited)
+            skipped += sum(not flag for flag in visited)
+    assert (skipped > 0) == (view != "all")
+    everything = kernel_of(key, **VIEWS[view], skips=False)
+    assert tile.visible(everything, scalars, jnp.int32(0), jnp.int32(0)) is None
+    ends = tile.keys_seen(everything, scalars, jnp.int32(0))
+    assert [int(end) for end in ends] == [0, kernel.steps[1]]
+
+
+@pytest.mark.parametrize("keys_axis", [0, 1])
+@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize("drawn", [(True, True), (False, True), (True, False)])
+def test_a_tile_draws_its_part_of_the_mask(drawn, wide, keys_axis, key):
+    kernel = kernel_of(key, drawn=drawn, wide=wide)
+    shape = tuple(n if d else 1 for n, d in zip((QUERIES, KEYS), drawn, strict=True))
+    mask = jaxdrop.masks.bernoulli(key, (2, 3, *shape), rate=0.3)
+    row = (1 * 3 + 2) * shape[0]  # of the third head of the second example
+    places = tile.places(jnp.int32(16), jnp.int32(24), (16, 8), keys_axis=keys_axis)
+    found = np.asarray(tile.survives(kernel, scalars_of(key, row), places))
+    found = found if keys_axis else found.T
+    part = [slice(16, 32) if drawn[0] else slice(1), slice(24, 32)]
+    part[1] = part[1] if drawn[1] else slice(1)
+    np.testing.assert_array_equal(found, mask[1, 2][tuple(part)])
+
+
+@pytest.mark.parametrize("first_key", [16, 48])
+@pytest.mark.parametrize("view", VIEWS)
+def test_logits_of_a_tile_within_the_keys_and_at_their_end(view, first_key, key):
+    kernel, scalars = kernel_of(key, **VIEWS[view]), scalars_of(key)
+    rng = np.random.default_rng(0)
+    product, bias = rng.normal(size=(2, 16, 8)).astype(np.float32)
+    at = tile.places(jnp.int32(16), jnp.int32(first_key), (16, 8), keys_axis=1)
+    logits, attended = tile.logits_of(kernel, scalars, at, product, {"bias": bias})
+    seen = seen_in(VIEWS[view])[16:32, first_key : first_key + 8]
+    expected, some = 0.5 * product + bias, seen.shape[1]
+    expected[:, :some][~seen] = MASKED
+    expected[:, some:] = -np.inf  # beyond the last key
+    np.testing.assert_allclose(logits, expected, rtol=1e-6)
+    assert (attended is None) == (view == "all")
+    mask = rng.random((16, 8)) < 0.5
+    extra = {"bias": bias, "mask": mask.astype(np.int8)}
+    logits, attended = tile.logits_of(kernel, scalars, at, product, extra)
+    np.testing.assert_array_equal(attended[:, :some], seen & mask[:, :some])
+    is_masked = np.asarray(logits == np.float32(MASKED))
+    np.testing.assert_array_equal(is_masked[:, :some], ~attended[:, :some])
+
+
+def test_the_scalars_of_a_head_are_read_from_flat_arrays():
+    numbers = tile.Numbers(
+        whole=jnp.arange(12, dtype=jnp.uint32),
+        real=jnp.arange(9, dtype=jnp.float32),
+        examples=jnp.array([0, 100, 200], jnp.uint32),
+        heads=jnp.array([0, 7], jnp.uint32),
+    )
+    found = tile.scalars_of(numbers, jnp.int32(2), jnp.int32(1))
+    assert [int(word) for word in found.words] == [8, 9]
+    assert (found.threshold, found.length, found.first_row) == (10, 11, 207)
+    assert [float(x) for x in found[4:]] == [6, 7, 8]
+
+
+def test_axes_are_padded_at_their_end():
+    x = jnp.ones((3, 4, 5))
+    assert tile.padded(x, {0: 3, 1: 2}) is x
+    found = tile.padded(x, {0: 4, 2: 8}, np.inf)
+    assert found.shape == (4, 4, 8)
+    assert np.isinf(found[3]).all() and np.isinf(found[:, :, 5:]).all()
+    np.testing.assert_array_equal(found[:3, :, :5], x)
