@@ -58,6 +58,17 @@ def innermost(carry: Any, /) -> Any:
     return carry
 
 
+def check_cell(cell: Any, /) -> None:
+    """Raises ``TypeError`` unless a cell is an object that starts sequences."""
+    if isinstance(cell, type) or not hasattr(cell, "initialize_carry"):
+        given = cell if isinstance(cell, type) else type(cell)
+        described = "the class" if given is cell else "an object of type"
+        raise TypeError(
+            "cell must be a recurrent cell of the same framework, such as "
+            f"LSTMCell(...), with initialize_carry, got {described} {given.__name__}."
+        )
+
+
 def comes_from_flax(function: Callable[..., Any], /) -> bool:
     """Whether a method is defined by Flax or by this library, transformed or not.
 

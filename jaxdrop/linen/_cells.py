@@ -14,6 +14,7 @@ from jaxdrop._dropout._carries import (
     MaskedCarry,
     StateAt,
     check_assumed,
+    check_cell,
     check_start,
     comes_from_flax,
     find_state,
@@ -264,6 +265,7 @@ class ZoneoutCell(RecurrentModule):
 
     def __post_init__(self) -> None:
         tidy(self)
+        check_cell(self.cell)
         if self.output is not None:
             check_choice(self.output, ("state", "cell"), name="output")
         for name in ("state_rate", "memory_rate"):

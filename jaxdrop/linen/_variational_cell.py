@@ -10,6 +10,7 @@ from jaxdrop._dropout._carries import (
     MaskedCarry,
     StateAt,
     check_assumed,
+    check_cell,
     checked_by_value,
     drop_state,
     is_plain,
@@ -90,6 +91,7 @@ class VariationalCell(RecurrentModule):
         tidy(self)
         for name in ("input_rate", "state_rate"):
             check_rate(getattr(self, name), name=name)
+        check_cell(self.cell)
         if isinstance(self.cell, VariationalCell | ZoneoutCell):
             raise TypeError(
                 f"cell must be a plain cell, got {type(self.cell).__name__}; zoneout "

@@ -13,6 +13,7 @@ from jaxdrop._dropout._carries import (
     MaskedCarry,
     StateAt,
     check_assumed,
+    check_cell,
     check_start,
     comes_from_flax,
     find_state,
@@ -49,8 +50,7 @@ class RecurrentModule(StochasticModule, nnx.RNNCellBase):
         """The sources of a sequence: the key of its masks, and that of its memory.
 
         A key, or ``nnx.Rngs`` with the stream of this module, serves both. A stream is
-        for the memory alone. The key of the masks is drawn from the
-        module's stream only where it is needed.
+        for the memory alone. The key of the masks is drawn only where it is needed.
         """
         if not self._draws_from(rngs):
             return start_key(self._own_key, flag, rates), rngs
@@ -312,6 +312,7 @@ class ZoneoutCell(RecurrentModule):
         super().__init__(**mode)
         if output is not None:
             check_choice(output, ("state", "cell"), name="output")
+        check_cell(cell)
         self.cell = cell
         self.state_rate = self._hold_rate(state_rate, "state_rate")
         self.memory_rate = self._hold_rate(memory_rate, "memory_rate")

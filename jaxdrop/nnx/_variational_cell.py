@@ -9,6 +9,7 @@ from jaxdrop._dropout._carries import (
     MaskedCarry,
     StateAt,
     check_assumed,
+    check_cell,
     checked_by_value,
     drop_state,
     is_plain,
@@ -93,6 +94,7 @@ class VariationalCell(RecurrentModule):
         **mode: Unpack[Mode],
     ) -> None:
         super().__init__(**mode)
+        check_cell(cell)
         if isinstance(cell, VariationalCell | ZoneoutCell):
             raise TypeError(
                 f"cell must be a plain cell, got {type(cell).__name__}; zoneout goes "

@@ -181,3 +181,16 @@ def test_an_output_that_is_a_copy_shows_where_the_state_is(copied):
         )
         for y in (of_linen, nnx.RNN(cell)(X)):
             assert bool(jnp.isfinite(y).all()) == (is_right or not signs)
+
+
+@pytest.mark.parametrize("module", ["VariationalCell", "ZoneoutCell"])
+def test_only_cells_are_wrapped(module):
+    rate = {"state_rate": 0.5}
+    layer = nnx.Linear(INPUTS, UNITS, rngs=nnx.Rngs(0))
+    rnn = nnx.RNN(nnx.GRUCell(INPUTS, UNITS, rngs=nnx.Rngs(0)))
+    for cell, given in ((layer, "Linear"), (rnn, "RNN"), (nnx.GRUCell, "the class")):
+        with pytest.raises(TypeError, match=f"{module}: cell must be .* got .*{given}"):
+            getattr(jaxdrop.nnx, module)(cell, **rate)
+    for cell, given in ((nn.Dense(4), "Dense"), (nn.GRUCell, "the class")):
+        with pytest.raises(TypeError, match=f"{module}: cell must be .* got .*{given}"):
+            getattr(jaxdrop.linen, module)(cell, **rate)
