@@ -22,9 +22,9 @@ variables JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID:
 
 The address is that of process 0, with any free port.
 
-A run takes seconds and keeps no checkpoints. If a process is ended, the others are
-ended as well, and nothing half-written is left; start the run again with the same
-``--seed``: its masks follow from seed and step, so it ends with the same bits.
+All three runs take about a minute and keep no checkpoints. If a process is ended, the
+others are ended as well, and nothing half-written is left; start the run again with the
+same ``--seed``: its masks follow from seed and step, so it ends with the same bits.
 """
 
 import argparse
