@@ -131,14 +131,18 @@ def run_here(
     launch(
         [[*command, f"{rank}"] for rank in range(processes)],
         timeout=args.timeout,
-        env={"JAX_PLATFORMS": "cpu", "JAX_COORDINATOR_BIND_ADDRESS": address},
+        env={
+            "JAX_PLATFORMS": "cpu",
+            "JAX_COORDINATOR_BIND_ADDRESS": address,
+            "JAX_DISABLE_MOST_OPTIMIZATIONS": f"{int(args.quick)}",
+        },
     )
     return records.read(folder)
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """The options of the command line."""
-    parser = parser_of(__doc__)
+    parser = parser_of(__doc__, compiles_much=True)
     add, environ = parser.add_argument, os.environ
     add("--steps", type=count, default=100)
     add("--seed", type=seed, default=0)
