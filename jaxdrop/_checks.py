@@ -97,8 +97,8 @@ def require_key(
     if key is None:
         other = f"; or pass {instead}" if instead else ""
         raise ValueError(
-            "key must be a PRNG key, got None: pass a new one at every step, for example "
-            f"jax.random.fold_in(key, step){other}."
+            "key must be a PRNG key, got None: pass a new one at every step, for "
+            f"example jax.random.fold_in(key, step){other}."
         )
     if isinstance(key, np.ndarray) and key.dtype == np.uint32:
         key = jnp.asarray(key)
