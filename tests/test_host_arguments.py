@@ -125,7 +125,13 @@ def check(name, parameter, value, expected):
     found, error = outcome(name, **{parameter: value})
     if found is None:
         _, _, rest = error.split(": ", 2)  # the type, the function, the rest
-        names = {parameter, "input", *(value if isinstance(value, dict) else ())}
+        names = {
+            parameter,
+            "input",
+            "leaves",
+            "the array",
+            *(value if isinstance(value, dict) else ()),
+        }
         assert any(n in rest for n in names), error
         return
     expected = expected()
