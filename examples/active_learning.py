@@ -119,7 +119,7 @@ def write(path: Path, protocol: Protocol, runs: dict[str, list[Run]]) -> None:
 
 
 def _protocol(args: argparse.Namespace, images: Images) -> Protocol:
-    budget = args.budget or (80 if args.quick else 200)
+    budget = args.budget or (60 if args.quick else 200)
     most = len(images.train.y) - args.step  # a strategy has as many to choose from
     if not 20 + args.step <= budget <= most:
         raise DataError(
@@ -136,7 +136,7 @@ def _protocol(args: argparse.Namespace, images: Images) -> Protocol:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = parser_of(__doc__)
+    parser = parser_of(__doc__, compiles_much=True)
     add = parser.add_argument
     add("--dataset", choices=RECIPES, default="digits")
     add("--data-dir", type=Path, help="the folder of mnist")

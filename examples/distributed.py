@@ -22,9 +22,9 @@ variables JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID:
 
 The address is that of process 0, with any free port.
 
-A run takes seconds and keeps no checkpoints. If a process is ended, the others are
-ended as well, and nothing half-written is left; start the run again with the same
-``--seed``: its masks follow from seed and step, so it ends with the same bits.
+All three runs take about a minute and keep no checkpoints. If a process is ended, the
+others are ended as well, and nothing half-written is left; start the run again with the
+same ``--seed``: its masks follow from seed and step, so it ends with the same bits.
 """
 
 import argparse
@@ -131,14 +131,18 @@ def run_here(
     launch(
         [[*command, f"{rank}"] for rank in range(processes)],
         timeout=args.timeout,
-        env={"JAX_PLATFORMS": "cpu", "JAX_COORDINATOR_BIND_ADDRESS": address},
+        env={
+            "JAX_PLATFORMS": "cpu",
+            "JAX_COORDINATOR_BIND_ADDRESS": address,
+            "JAX_DISABLE_MOST_OPTIMIZATIONS": f"{int(args.quick)}",
+        },
     )
     return records.read(folder)
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """The options of the command line."""
-    parser = parser_of(__doc__)
+    parser = parser_of(__doc__, compiles_much=True)
     add, environ = parser.add_argument, os.environ
     add("--steps", type=count, default=100)
     add("--seed", type=seed, default=0)

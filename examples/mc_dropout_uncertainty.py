@@ -13,6 +13,7 @@ take about half a minute.
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +64,10 @@ def main() -> None:
     others = (others - mean) / deviation
     train_images, _, test, _ = images.standardized()
     recipe = RECIPES[args.dataset]
-    if args.quick or args.epochs:
-        recipe = Recipe(**{**vars(recipe), "epochs": args.epochs or 20})
+    if args.quick:
+        recipe = replace(recipe, hidden=(64, 64), epochs=20)
+    if args.epochs:
+        recipe = replace(recipe, epochs=args.epochs)
 
     console = Console()
     console.print(f"Running on {jax.default_backend()}: {jax.devices()}")
@@ -154,7 +157,7 @@ def _others(dataset: str, images: Images, data_dir: Path | None) -> np.ndarray:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = parser_of(__doc__)
+    parser = parser_of(__doc__, compiles_much=True)
     add = parser.add_argument
     add("--dataset", choices=RECIPES, default="digits")
     add("--data-dir", type=Path, help="the folder of mnist and notmnist")

@@ -124,7 +124,7 @@ def conduct(
       images: the data.
       output: the folder that files are written to.
       title: what tables and figures are called.
-      methods: the methods of a study of strengths; by default all.
+      methods: the methods of a study of strengths or of table 9; by default all.
       num_samples: how many Monte-Carlo samples a prediction is the mean of.
       data_dir: where the letters are that a study of ensembles on MNIST takes for
         images of no class; by default the variable ``JAXDROP_DATA``.
@@ -148,8 +148,11 @@ def conduct(
         others = _strange(images, data_dir)
         _ensembles(setting, images, others, budget, output, about)
     else:
-        chosen = studies.table_9() if study == "table9" else methods
-        _strengths(list(chosen or ALL_METHODS), setting, images, budget, output, about)
+        chosen = list(methods or ALL_METHODS)
+        if study == "table9":
+            names = {method.name for method in chosen}
+            chosen = [one for one in studies.table_9() if one.name in names]
+        _strengths(chosen, setting, images, budget, output, about)
     print(f"Study {study}: {time.perf_counter() - start:.0f} s in all.")
     print(f"Wrote {', '.join(sorted(p.name for p in output.iterdir()))} to {output}.")
 

@@ -100,6 +100,21 @@ def test_a_script_can_be_read_from_top_to_bottom(path):
     assert len(path.read_text().splitlines()) <= 190
 
 
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+def test_a_script_says_how_long_it_takes(path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", [path.name, "--help"])
+    script = importlib.import_module(path.stem)
+    with pytest.raises(SystemExit):
+        getattr(script, "parse", script.main)()
+    said = capsys.readouterr().out
+    times = re.compile(
+        r"\d+ (s\b|seconds|minutes)|(about|half) a minute|[a-z]+ minutes"
+    )
+    assert times.search(script.__doc__)
+    assert " ".join(script.__doc__.split()) in " ".join(said.split())
+    assert "--quick" in said
+
+
 KINDS = {
     "count": (["1", "300"], ["0", "-1", "1.5", "many", ""]),
     "seed": (["0", "4294967295"], ["-1", "4294967296", "0.5"]),

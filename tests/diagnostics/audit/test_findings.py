@@ -350,6 +350,40 @@ def test_a_stream_that_advances_where_it_is_lost(layer, wrap):
     assert not kinds(reseeded, KEY, model, X)
 
 
+@pytest.mark.parametrize("layer", [jaxdrop.nnx.Dropout, nnx.Dropout])
+def test_a_stream_in_the_state_of_a_model_that_was_split(layer):
+    rngs = nnx.Rngs(0)
+    model = nnx.Sequential(layer(0.5, rngs=rngs), nnx.Linear(8, 3, rngs=rngs))
+    graph, state = nnx.split(model)
+
+    def forgets(state, x):
+        return nnx.merge(graph, state)(x)
+
+    def returns(state, x):
+        model = nnx.merge(graph, state)
+        return model(x), {"rest": nnx.state(model, nnx.RngState)}
+
+    def returns_weights(state, x):
+        model = nnx.merge(graph, state)
+        return model(x), nnx.state(model, nnx.Param)
+
+    for loses in (forgets, returns_weights):
+        assert kinds(jax.jit(loses), state, X) == {"lost stream"}
+    assert not kinds(jax.jit(returns), state, X)
+    assert not kinds(forgets, state, X)  # variables change in place outside of jit
+    by_key = lambda s, x, key: nnx.merge(graph, s).layers[0](x, rngs=key) @ W
+    assert not kinds(jax.jit(by_key), state, X, KEY)
+
+    def whole(state, x):
+        model = nnx.merge(graph, state)
+        y = model(x)
+        return nnx.state(model), y
+
+    loop = lambda state, xs: lax.scan(whole, state, xs)
+    assert not kinds(loop, state, X[None])
+    assert kinds(lambda s, xs: loop(s, xs)[1], state, X[None]) == {"lost stream"}
+
+
 def test_one_stream_of_two_may_be_lost():
     def both(first, second, x):
         return jax.jit(call)(second, first(x)) @ W

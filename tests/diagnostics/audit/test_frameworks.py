@@ -56,6 +56,9 @@ def test_arguments_in_the_wrong_place_are_named():
     for first, given in ((None, "None"), (X, "an array"), ({}, "a dict")):
         with pytest.raises(TypeError, match=f"function or a model.*got {given}"):
             audit(first, X)
+    for cls in (Net, nnx.Linear):
+        with pytest.raises(TypeError, match=f"the class {cls.__name__}; pass an inst"):
+            audit(cls, X)
     with pytest.raises(TypeError, match="is Net meant to be first"):
         audit(X, Net(), {})
     with pytest.raises(TypeError, match="is Linear meant to be first"):
