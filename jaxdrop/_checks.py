@@ -97,8 +97,8 @@ def require_key(
     if key is None:
         other = f"; or pass {instead}" if instead else ""
         raise ValueError(
-            "key must be a PRNG key, got None: pass one, for example jax.random.key(0)"
-            f"{other}."
+            "key must be a PRNG key, got None: pass a new one at every step, for "
+            f"example jax.random.fold_in(key, step){other}."
         )
     if isinstance(key, np.ndarray) and key.dtype == np.uint32:
         key = jnp.asarray(key)
@@ -271,6 +271,15 @@ def as_count(
     if most is not None and count > most:
         raise ValueError(f"{name} must be at most {most}, got {count}.")
     return count
+
+
+def is_whole(value: Any, /, *, least: int = 0) -> bool:
+    """True for an integer of Python, NumPy or JAX that is known and large enough."""
+    try:
+        as_count(value, name="", least=least, most=None)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def check_switch(value: Any, /, *, name: str) -> bool:

@@ -283,9 +283,8 @@ def _like(leaf: Any, dtype: Any) -> Array:
     whole = jnp.issubdtype(dtype, jnp.integer)
     if whole and jnp.issubdtype(array.dtype, jnp.inexact):
         raise ValueError(
-            "EarlyStopping: update takes parameters of the kind of best_params, "
-            f"{dtype} for one that is {array.dtype} now; give best_params of that "
-            "dtype."
+            f"best_params holds {dtype} for a parameter that is {array.dtype} now; "
+            "give best_params of that dtype."
         )
     return array.astype(dtype)
 

@@ -400,7 +400,9 @@ def test_parameters_are_not_truncated():
     with pytest.raises(ValueError, match=r"best_params holds 1e\+300, and the largest"):
         stopper.update(1.0, {"w": np.array([1e300])})
     stopper = EarlyStopping(patience=1, best_params={"w": np.array([1])})
-    with pytest.raises(ValueError, match=r"best_params, int32 for one that is float32"):
+    with pytest.raises(
+        ValueError, match=r"holds int32 for a parameter that is float32"
+    ):
         stopper.update(1.0, {"w": np.array([1.5])})
 
 

@@ -78,7 +78,7 @@ def test_every_public_function_is_decorated(name):
     assert is_decorated(function), f"{name} has no decorator of jaxdrop._errors"
 
 
-@pytest.mark.parametrize("name", IN_NAMESPACE["plots"])
+@pytest.mark.parametrize("name", sorted(IN_NAMESPACE["plots"]))
 def test_every_plot_is_decorated(name):
     assert is_decorated(getattr(jaxdrop.plots, name))
 
@@ -166,6 +166,8 @@ def test_the_innermost_function_gives_the_name():
 def test_what_a_function_returns_has_its_name_in_errors_too():
     schedule = schedules.early(0.5, cutoff=10)
     assert message_of(schedule, 1j).startswith("early: step must be")
+    curve = mc.function_draw(lambda key, x: x, KEY, batch_axis=5)
+    assert message_of(curve, X).startswith("mc.function_draw: batch_axis")
     limit = constraints.max_norm(2.0)
     params = {"kernel": X}
     assert message_of(limit.update, params, limit.init(params)).startswith(

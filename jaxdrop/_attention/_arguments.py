@@ -1,7 +1,6 @@
 """The arguments of attention: checks, and arrays reshaped to four axes."""
 
 from collections.abc import Sequence
-from numbers import Integral
 from typing import Any, NamedTuple
 
 import jax
@@ -9,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxdrop._checks import check_axes, check_choice, check_real
+from jaxdrop._checks import check_axes, check_choice, check_real, is_whole
 from jaxdrop._numbers import as_array, as_numbers, as_scalar
 from jaxdrop._typing import Array, Axes
 
@@ -218,7 +217,7 @@ def check_window(window: Any, /) -> tuple[int, int] | None:
     if window is None:
         return None
     both = _pair(window, second=window)
-    if len(both) != 2 or not all(_is_count(reach, least=0) for reach in both):
+    if len(both) != 2 or not all(map(is_whole, both)):
         raise ValueError(
             "local_window_size must be a number of keys, or two numbers, to the left "
             f"and to the right; got {window!r}."
@@ -231,22 +230,19 @@ def check_block(block_size: Any, /) -> tuple[int | None, int | None]:
     if block_size is None:
         return None, None
     both = _pair(block_size, second=None)
-    if len(both) != 2 or not all(n is None or _is_count(n, least=1) for n in both):
+    if len(both) != 2 or not all(n is None or is_whole(n, least=1) for n in both):
         raise ValueError(
             "block_size must be a number of queries, or two numbers, of queries and of "
             f"keys, at least 1; got {block_size!r}."
         )
-    return both[0], both[1]
+    length, width = (None if n is None else int(n) for n in both)
+    return length, width
 
 
 def _pair(numbers: Any, *, second: Any) -> tuple[Any, ...]:
-    """A sequence as it is, or one number and a second."""
-    return tuple(numbers) if isinstance(numbers, Sequence) else (numbers, second)
-
-
-def _is_count(number: Any, *, least: int) -> bool:
-    whole = isinstance(number, Integral) and not isinstance(number, bool)
-    return whole and int(number) >= least
+    """Several numbers as they are, or one number and a second."""
+    several = isinstance(numbers, Sequence) or np.ndim(numbers)
+    return tuple(numbers) if several else (numbers, second)
 
 
 def check_causal(is_causal: Any, /) -> bool:

@@ -1,14 +1,19 @@
 """DropKey: dropping keys of a query before the softmax (Li et al., 2023)."""
 
 from collections.abc import Sequence
-from numbers import Integral
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from jaxdrop import _masks, prng
-from jaxdrop._checks import check_rate, check_sharding, is_identity, require_key
+from jaxdrop._checks import (
+    check_rate,
+    check_sharding,
+    is_identity,
+    is_whole,
+    require_key,
+)
 from jaxdrop._errors import named
 from jaxdrop._numbers import as_array
 from jaxdrop._sites import site
@@ -102,11 +107,7 @@ def _drop_key(key: Key, keep: Any, allowed: Array) -> Array:
 
 def _check_mask(mask: Any, shape: Any) -> Array:
     shape = tuple(shape) if isinstance(shape, Sequence) else (shape,)
-    counts = all(
-        jax.export.is_symbolic_dim(size)
-        or (isinstance(size, Integral) and int(size) >= 0)
-        for size in shape
-    )
+    counts = all(jax.export.is_symbolic_dim(size) or is_whole(size) for size in shape)
     if len(shape) < 2 or not counts or shape[-1] < 1:
         raise ValueError(f"shape must be (…, queries, keys) with keys, got {shape}.")
     if mask is None:

@@ -58,6 +58,17 @@ def innermost(carry: Any, /) -> Any:
     return carry
 
 
+def check_cell(cell: Any, /) -> None:
+    """Raises ``TypeError`` unless a cell is an object that starts sequences."""
+    if isinstance(cell, type) or not hasattr(cell, "initialize_carry"):
+        given = cell if isinstance(cell, type) else type(cell)
+        described = "the class" if given is cell else "an object of type"
+        raise TypeError(
+            "cell must be a recurrent cell of the same framework, such as "
+            f"LSTMCell(...), with initialize_carry, got {described} {given.__name__}."
+        )
+
+
 def comes_from_flax(function: Callable[..., Any], /) -> bool:
     """Whether a method is defined by Flax or by this library, transformed or not.
 
@@ -143,6 +154,29 @@ def check_assumed(carry: Any, output: Any, at: int | None, /) -> None:
         f"output, and array {at}, where cells of Flax have it, would be taken for the "
         f"hidden state. Pass state={same[0]}, or state={at} if that is right."
     )
+
+
+def checked_by_value(carry: Any, output: Any, at: int, /) -> Any:
+    """:func:`check_assumed` for an output that is a copy, as of a transformed cell.
+
+    Args:
+      carry: the carry after a step.
+      output: the output of that step.
+      at: the index of the state, which the caller has not given.
+
+    Returns:
+      The output; NaN where it equals another array of the carry and not the state.
+    """
+    leaves = jax.tree.leaves(innermost(carry))
+    if not is_inexact(output) or leaves[at].shape != output.shape:
+        return output
+    like = [is_inexact(leaf) and leaf.shape == output.shape for leaf in leaves]
+    equal = [
+        jnp.all(leaf.astype(output.dtype) == output) if is_like else jnp.bool_(False)
+        for leaf, is_like in zip(leaves, like, strict=True)
+    ]
+    wrong = jnp.any(jnp.stack(equal)) & ~equal[at]
+    return jnp.where(wrong, jnp.asarray(jnp.nan, output.dtype), output)
 
 
 def _describe(carry: Any) -> str:

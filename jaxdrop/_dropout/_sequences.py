@@ -6,6 +6,7 @@ example do not depend on its padding. Every array here has the batch in front, s
 Flax's ``RNN`` selects the carry of each example at its last step.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable
 from functools import partial
@@ -16,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdrop import _masks
-from jaxdrop._checks import is_number, is_zero
+from jaxdrop._checks import is_number, is_one, is_zero, require_key
 from jaxdrop._dropout._carries import START, KeyedCarry, MaskedCarry, require_state
 from jaxdrop._dropout._weights import is_inexact
 from jaxdrop._dropout.dropout import dropout
@@ -26,18 +27,21 @@ from jaxdrop._typing import Array, Key, Rate
 
 
 @jax.tree_util.register_pytree_node_class
+@dataclasses.dataclass(eq=False)
 class Drop:
     """Dropping by the mask of a sequence, as a pytree.
 
     It is passed to the products of a cell as an argument. If they closed over the mask
     instead, a transformation in between, such as ``jit``, would reuse the mask of the
-    first call in all later ones.
+    first call in all later ones. It is a dataclass, which tables of Linen can print.
     """
 
-    def __init__(self, mask: Array | None, rate: Rate, flag: bool | Array) -> None:
-        self.mask = mask
-        self.rate = float(rate) if is_number(rate) else rate
-        self.flag = flag
+    mask: Array | None
+    rate: Rate
+    flag: bool | Array
+
+    def __post_init__(self) -> None:
+        self.rate = float(self.rate) if is_number(self.rate) else self.rate
 
     def __call__(self, x: Array, gate: int | None = None) -> Array:
         return apply_mask(x, self.mask, rate=self.rate, flag=self.flag, gate=gate)
@@ -56,6 +60,31 @@ class Drop:
         parts = (a if b is None else b for a, b in zip(leaves, static, strict=True))
         drop.mask, drop.rate, drop.flag = parts
         return drop
+
+
+def start_key(
+    draw: Callable[[], Key],
+    flag: bool | Array,
+    rates: tuple[Rate, ...],
+    /,
+) -> Key | None:
+    """The key of a sequence, which is drawn only where the masks depend on it.
+
+    At rates of 0 and 1 they are the same for any key.
+
+    Args:
+      draw: draws the next key of a module.
+      flag: whether the cell is in evaluation.
+      rates: all rates of the cell.
+
+    Returns:
+      The key; None where nothing is dropped.
+    """
+    if flag is True or all(is_zero(rate) for rate in rates):
+        return None
+    if all(is_zero(rate) or is_one(rate) for rate in rates):
+        return require_key(None, rate=1.0)
+    return require_key(draw())
 
 
 def draw_mask(

@@ -1,12 +1,11 @@
 """Which axes a mask spans, what is drawn along them, and how it is sharded."""
 
-from numbers import Integral
 from typing import Any
 
 import jax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from jaxdrop._checks import check_axes, check_axis
+from jaxdrop._checks import check_axes, check_axis, is_whole
 from jaxdrop._typing import Array, Axes
 
 
@@ -34,10 +33,7 @@ def spatial_axes(
                 "arrays (batch, height, width, channels) alone."
             )
         num_spatial_dims = 2
-    whole = isinstance(num_spatial_dims, Integral) and not isinstance(
-        num_spatial_dims, bool
-    )
-    if not whole or num_spatial_dims not in (1, 2, 3):
+    if not is_whole(num_spatial_dims) or num_spatial_dims not in (1, 2, 3):
         raise ValueError(f"num_spatial_dims must be 1, 2 or 3, got {num_spatial_dims}.")
     if len(shape) < num_spatial_dims + 1:
         raise ValueError(

@@ -1,13 +1,12 @@
 """Cutout: erasing squares of an image (DeVries and Taylor, 2017)."""
 
-from collections.abc import Sequence
 from functools import partial
 
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jaxdrop import prng
-from jaxdrop._checks import as_count, check_flag, require_key, select
+from jaxdrop._checks import as_count, as_static, check_flag, require_key, select
 from jaxdrop._errors import named
 from jaxdrop._numbers import as_array
 from jaxdrop._sites import site
@@ -86,13 +85,14 @@ def cutout(
         num_spatial_dims=num_spatial_dims,
         channel_axis=channel_axis,
     )
-    each = size if isinstance(size, Sequence) else (size,) * num_spatial_dims
+    count, static = len(images.spatial), as_static(size)
+    each = static if isinstance(static, tuple) else (static,) * count
     whole = partial(as_count, least=None, most=None)
     sizes = tuple(whole(side, name="size") for side in each)
     num_holes = whole(num_holes, name="num_holes")
-    if len(sizes) != num_spatial_dims or min(sizes) < 1 or num_holes < 1:
+    if len(sizes) != count or min(sizes) < 1 or num_holes < 1:
         raise ValueError(
-            f"size must be {num_spatial_dims} positive integers or one, and num_holes "
+            f"size must be {count} positive integers or one, and num_holes "
             f"positive; got {size} and {num_holes}."
         )
     num_holes = as_count(num_holes, name="num_holes")

@@ -8,18 +8,26 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxdrop._checks import check_choice, check_rate, is_zero, require_key
+from jaxdrop._checks import check_choice, check_rate
 from jaxdrop._dropout._carries import (
     KeyedCarry,
     MaskedCarry,
     StateAt,
     check_assumed,
+    check_cell,
     check_start,
     comes_from_flax,
     find_state,
     is_plain,
 )
-from jaxdrop._dropout._sequences import advance, draw_mask, drop_step, start, zone_step
+from jaxdrop._dropout._sequences import (
+    advance,
+    draw_mask,
+    drop_step,
+    start,
+    start_key,
+    zone_step,
+)
 from jaxdrop._typing import Array, Key, Rate
 from jaxdrop.linen._module import StochasticModule, tidy
 
@@ -35,10 +43,8 @@ class RecurrentModule(StochasticModule, nn.RNNCellBase):
     @nn.nowrap
     def _start_key(self, rng: Key, flag: bool | Array, *rates: Rate) -> Key | None:
         """The key of a sequence; it is drawn only where it is needed."""
-        if flag is True or all(is_zero(rate) for rate in rates):
-            return None
-        key = rng if self.scope is None else self._draw_key(None)
-        return require_key(key)
+        draw = lambda: rng if self.scope is None else self._draw_key(None)
+        return start_key(draw, flag, rates)
 
     @nn.nowrap
     def _start_cell(
@@ -61,6 +67,11 @@ class RecurrentModule(StochasticModule, nn.RNNCellBase):
 def knows_carry(cell: nn.RNNCellBase, /) -> bool:
     """Whether a cell has the carry of a cell of Flax, whose last array is the state."""
     return comes_from_flax(type(_innermost(cell)).initialize_carry)
+
+
+def has_step_of_its_own(cell: nn.RNNCellBase, /) -> bool:
+    """Whether the step of a cell is one that Flax does not define."""
+    return not comes_from_flax(type(_innermost(cell)).__call__)
 
 
 def _innermost(cell: Any) -> nn.RNNCellBase:
@@ -254,6 +265,7 @@ class ZoneoutCell(RecurrentModule):
 
     def __post_init__(self) -> None:
         tidy(self)
+        check_cell(self.cell)
         if self.output is not None:
             check_choice(self.output, ("state", "cell"), name="output")
         for name in ("state_rate", "memory_rate"):
@@ -328,8 +340,7 @@ class ZoneoutCell(RecurrentModule):
             return self.output
         if not knows_carry(self.cell):
             return "unknown"
-        by_flax = comes_from_flax(type(_innermost(self.cell)).__call__)
-        return "state" if by_flax else "checked"
+        return "checked" if has_step_of_its_own(self.cell) else "state"
 
     @property
     def num_feature_axes(self) -> int:

@@ -10,6 +10,8 @@ from jaxdrop._dropout._carries import (
     MaskedCarry,
     StateAt,
     check_assumed,
+    check_cell,
+    checked_by_value,
     drop_state,
     is_plain,
     require_state,
@@ -17,7 +19,12 @@ from jaxdrop._dropout._carries import (
 )
 from jaxdrop._dropout._sequences import Drop, draw_mask
 from jaxdrop._typing import Array, Key, Rate
-from jaxdrop.linen._cells import RecurrentModule, ZoneoutCell, knows_carry
+from jaxdrop.linen._cells import (
+    RecurrentModule,
+    ZoneoutCell,
+    has_step_of_its_own,
+    knows_carry,
+)
 from jaxdrop.linen._masked_products import gates_of, masks_products, step_with_masks
 from jaxdrop.linen._module import tidy
 
@@ -54,8 +61,9 @@ class VariationalCell(RecurrentModule):
       state: where the carry of the cell has its state: a key such as ``0`` or ``"h"``,
         a tuple of keys, or a function that takes the carry and returns the state. By
         default it is what it is in Flax's cells, or the only floating point array; a
-        cell that returns another one as its output is refused. If given, inputs and
-        state are masked on their way in, whatever the cell.
+        cell that returns another one as its output is refused, and one that returns a
+        copy of another one gives NaN. If given, inputs and state are masked on their
+        way in, whatever the cell.
 
     References:
       Gal, Ghahramani, `A theoretically grounded application of dropout in recurrent
@@ -83,6 +91,7 @@ class VariationalCell(RecurrentModule):
         tidy(self)
         for name in ("input_rate", "state_rate"):
             check_rate(getattr(self, name), name=name)
+        check_cell(self.cell)
         if isinstance(self.cell, VariationalCell | ZoneoutCell):
             raise TypeError(
                 f"cell must be a plain cell, got {type(self.cell).__name__}; zoneout "
@@ -159,6 +168,8 @@ class VariationalCell(RecurrentModule):
             new, output = self.cell(dropped, of_inputs(inputs))
             if self.state is None:
                 check_assumed(new, output, at)
+                if has_step_of_its_own(self.cell):
+                    output = checked_by_value(new, output, at)
         return MaskedCarry(new, carry.inputs, carry.state), output
 
     @property

@@ -126,7 +126,12 @@ def function_draw(
     """
     check_callable(apply_fn, name="apply_fn")
     key = as_given(key)
-    return lambda *args: rowwise(apply_fn, args, batch_axis)(key)
+
+    @named_as("mc.function_draw")
+    def drawn(*args: Any) -> PyTree:
+        return rowwise(apply_fn, args, batch_axis)(key)
+
+    return drawn
 
 
 @named_as("mc.joint")

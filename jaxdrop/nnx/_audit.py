@@ -50,6 +50,25 @@ def streams(model: Any, /) -> PyTree:
     return jax.tree.map(of_variable, nnx.state(model), is_leaf=is_variable)
 
 
+def streams_of_states(tree: PyTree, /) -> dict[Any, Any]:
+    """Arrays of streams in the states of models that were split before.
+
+    Returns:
+      For the path of each of them in the tree, its path in the state.
+    """
+    found = {}
+    is_end = lambda node: isinstance(node, nnx.State) or is_model(node)
+    is_variable = lambda node: isinstance(node, nnx.Variable)
+    for outer, node in jax.tree.leaves_with_path(tree, is_leaf=is_end):
+        if not isinstance(node, nnx.State):
+            continue
+        for inner, variable in jax.tree.leaves_with_path(node, is_leaf=is_variable):
+            if isinstance(variable, nnx.RngState):
+                for rest, _ in jax.tree.leaves_with_path(variable):
+                    found[*outer, *inner, *rest] = (*inner, *rest)
+    return found
+
+
 def call(function: Any, /) -> Callable[..., Any]:
     """The function that is called: a model itself."""
     chosen: Callable[..., Any] = function

@@ -7,18 +7,26 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxdrop._checks import check_choice, check_rate, is_zero, require_key
+from jaxdrop._checks import check_choice, check_rate, require_key
 from jaxdrop._dropout._carries import (
     KeyedCarry,
     MaskedCarry,
     StateAt,
     check_assumed,
+    check_cell,
     check_start,
     comes_from_flax,
     find_state,
     is_plain,
 )
-from jaxdrop._dropout._sequences import advance, draw_mask, drop_step, start, zone_step
+from jaxdrop._dropout._sequences import (
+    advance,
+    draw_mask,
+    drop_step,
+    start,
+    start_key,
+    zone_step,
+)
 from jaxdrop._typing import Array, Key
 from jaxdrop._typing import Rate as RateLike
 from jaxdrop.nnx._linear import require_rngs
@@ -42,15 +50,14 @@ class RecurrentModule(StochasticModule, nnx.RNNCellBase):
         """The sources of a sequence: the key of its masks, and that of its memory.
 
         A key, or ``nnx.Rngs`` with the stream of this module, serves both. A stream is
-        for the memory alone. The key of the masks is drawn from the
-        module's stream only where it is needed.
+        for the memory alone. The key of the masks is drawn only where it is needed.
         """
-        unused = flag is True or all(is_zero(rate) for rate in rates)
         if not self._draws_from(rngs):
-            return None if unused else require_key(self._own_key()), rngs
+            return start_key(self._own_key, flag, rates), rngs
         key = require_key(self._draw_key(rngs))
         of_masks, of_memory = jax.random.split(key)
-        return None if unused else of_masks, nnx.Rngs(of_memory)
+        of_sequence = start_key(lambda: of_masks, flag, rates)
+        return of_sequence, nnx.Rngs(of_memory)
 
     def _draws_from(self, rngs: KeySource | None) -> bool:
         if isinstance(rngs, nnx.Rngs):
@@ -100,6 +107,11 @@ class RecurrentModule(StochasticModule, nnx.RNNCellBase):
 def knows_carry(cell: nnx.RNNCellBase, /) -> bool:
     """Whether a cell has the carry of a cell of Flax, whose last array is the state."""
     return comes_from_flax(type(_innermost(cell)).initialize_carry)
+
+
+def has_step_of_its_own(cell: nnx.RNNCellBase, /) -> bool:
+    """Whether the step of a cell is one that Flax does not define."""
+    return not comes_from_flax(type(_innermost(cell)).__call__)
 
 
 def _innermost(cell: Any) -> nnx.RNNCellBase:
@@ -300,6 +312,7 @@ class ZoneoutCell(RecurrentModule):
         super().__init__(**mode)
         if output is not None:
             check_choice(output, ("state", "cell"), name="output")
+        check_cell(cell)
         self.cell = cell
         self.state_rate = self._hold_rate(state_rate, "state_rate")
         self.memory_rate = self._hold_rate(memory_rate, "memory_rate")
@@ -375,8 +388,7 @@ class ZoneoutCell(RecurrentModule):
             return self.output
         if not knows_carry(self.cell):
             return "unknown"
-        by_flax = comes_from_flax(type(_innermost(self.cell)).__call__)
-        return "state" if by_flax else "checked"
+        return "checked" if has_step_of_its_own(self.cell) else "state"
 
     @property
     def num_feature_axes(self) -> int:

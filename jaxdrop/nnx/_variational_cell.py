@@ -9,6 +9,8 @@ from jaxdrop._dropout._carries import (
     MaskedCarry,
     StateAt,
     check_assumed,
+    check_cell,
+    checked_by_value,
     drop_state,
     is_plain,
     require_state,
@@ -17,7 +19,12 @@ from jaxdrop._dropout._carries import (
 from jaxdrop._dropout._sequences import Drop, draw_mask
 from jaxdrop._typing import Array
 from jaxdrop._typing import Rate as RateLike
-from jaxdrop.nnx._cells import RecurrentModule, ZoneoutCell, knows_carry
+from jaxdrop.nnx._cells import (
+    RecurrentModule,
+    ZoneoutCell,
+    has_step_of_its_own,
+    knows_carry,
+)
 from jaxdrop.nnx._masked_products import masks_products, num_gates, step_with_masks
 from jaxdrop.nnx._module import Mode, Rate
 
@@ -56,8 +63,9 @@ class VariationalCell(RecurrentModule):
       state: where the carry of the cell has its state: a key such as ``0`` or ``"h"``,
         a tuple of keys, or a function that takes the carry and returns the state. By
         default it is what it is in Flax's cells, or the only floating point array; a
-        cell that returns another one as its output is refused. If given, inputs and
-        state are masked on their way in, whatever the cell.
+        cell that returns another one as its output is refused, and one that returns a
+        copy of another one gives NaN. If given, inputs and state are masked on their
+        way in, whatever the cell.
       **mode: see :class:`StochasticModule`.
 
     References:
@@ -86,6 +94,7 @@ class VariationalCell(RecurrentModule):
         **mode: Unpack[Mode],
     ) -> None:
         super().__init__(**mode)
+        check_cell(cell)
         if isinstance(cell, VariationalCell | ZoneoutCell):
             raise TypeError(
                 f"cell must be a plain cell, got {type(cell).__name__}; zoneout goes "
@@ -169,6 +178,8 @@ class VariationalCell(RecurrentModule):
             new, output = self.cell(dropped, of_inputs(inputs))
             if self.state is None:
                 check_assumed(new, output, at)
+                if has_step_of_its_own(self.cell):
+                    output = checked_by_value(new, output, at)
         return MaskedCarry(new, carry.inputs, carry.state), output
 
     @property

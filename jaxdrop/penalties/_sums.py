@@ -56,7 +56,7 @@ def over_leaves(
     def add(name: str, leaf: Any, is_chosen: bool) -> None:
         if is_chosen:
             alone = per_layer(lambda one: penalty(name, one), name, leaves.stacked)
-            whole = jnp.asarray(as_array(leaf, name=name))
+            whole = jnp.asarray(as_array(leaf, name=name or "the array"))
             terms.append(jnp.sum(alone(whole)))
 
     map_with_name(add, tree, leaves.of(tree))

@@ -11,6 +11,9 @@ import jaxdrop
 
 ROOT = pathlib.Path(__file__).parents[2]
 LINK = re.compile(r"\]\(\s*<?([^)\s>]+)>?\s*\)")
+NAMES = r"((?:[A-ZÀ-Ž][\w-]+(?: et al\.)?, )+)"  # of authors
+ON_PAGES = re.compile(NAMES + r"\[[^\]]+\]\((http[^)]+)\)")
+IN_DOCSTRINGS = re.compile(NAMES + r"`[^`<]+<(http[^>]+)>`_")
 GENERATED = ("_pictures",)  # drawn while the site is built, which finds dead ones
 PAGES = [
     *ROOT.glob("*.md"),
@@ -92,3 +95,23 @@ def test_each_technique_has_a_page_in_the_gallery():
         if not name.startswith("_"):
             page = IN_PAGES_OF_OTHERS.get(name, name)
             assert page in pages, f"docs/gallery/{page}.md is missing"
+
+
+def authors_by_paper(pattern, text):
+    """The longest list of authors that precedes each link."""
+    found = {}
+    for names, link in pattern.findall(" ".join(text.split())):
+        authors = names.replace(" et al.", "").rstrip(", ").split(", ")
+        found[link] = max(found.get(link, []), authors, key=len)
+    return found
+
+
+def test_the_gallery_names_the_authors_that_docstrings_name():
+    source = (path.read_text() for path in sorted((ROOT / "jaxdrop").rglob("*.py")))
+    expected = authors_by_paper(IN_DOCSTRINGS, "\n".join(source))
+    compared = 0
+    for page in sorted((ROOT / "docs" / "gallery").glob("*.md")):
+        for link, authors in authors_by_paper(ON_PAGES, page.read_text()).items():
+            assert expected[link][: len(authors)] == authors, (page.name, link)
+            compared += 1
+    assert compared > 30

@@ -99,3 +99,27 @@ AT_RATE_ONE = {
 def test_where_everything_is_dropped_no_key_is_needed(name):
     without, given = (AT_RATE_ONE[name](key) for key in (None, jax.random.key(3)))
     np.testing.assert_array_equal(without, given)
+
+
+@pytest.mark.parametrize("integer", [np.int64, np.array, jnp.int32])
+def test_integers_of_any_library_are_integers(integer, key):
+    equal = np.testing.assert_array_equal
+    images = jnp.ones((2, 6, 6, 4))
+    for drop in (jaxdrop.spatial_dropout, jaxdrop.drop_block, jaxdrop.inputs.cutout):
+        knobs = {"size": 3} if drop is jaxdrop.inputs.cutout else {"rate": 0.5}
+        run = lambda dims, d=drop, k=knobs: d(key, images, num_spatial_dims=dims, **k)
+        equal(run(integer(2)), run(2))
+        with pytest.raises(ValueError, match="num_spatial_dims must be 1, 2 or 3"):
+            run(integer(4))
+    cut = lambda size: jaxdrop.inputs.cutout(key, images, size=size)
+    equal(cut(np.array([3, 2])), cut((3, 2)))
+    heads = jnp.ones((1, 6, 2, 4))
+    attend = lambda **knobs: jaxdrop.dot_product_attention(
+        key, heads, heads, heads, rate=0.5, **knobs
+    )
+    equal(attend(local_window_size=integer(2)), attend(local_window_size=2))
+    sides = np.array([1, 2]) if integer is not jnp.int32 else jnp.array([1, 2])
+    equal(attend(local_window_size=sides), attend(local_window_size=(1, 2)))
+    np.testing.assert_allclose(attend(block_size=integer(2)), attend(), atol=1e-6)
+    weights = jaxdrop.drop_key(key, (integer(2), integer(3)), rate=0.5)
+    equal(weights, jaxdrop.drop_key(key, (2, 3), rate=0.5))

@@ -23,7 +23,7 @@ class Named(NamedTuple):
     memory: jax.Array
 
 
-find = functools.partial(_carries.find_state, caller="Cell")
+find = _carries.find_state
 
 
 def test_the_state_of_a_cell_of_flax_is_its_last_array_of_floats():
@@ -37,9 +37,9 @@ def test_the_state_of_a_cell_of_flax_is_its_last_array_of_floats():
 def test_the_state_of_another_cell_is_known_where_there_is_one_array():
     assert find({"h": STATE, "t": STEPS}, None, is_known=False) == 0
     assert find(LSTM, None, is_known=False) is None
-    message = r"Cell does not know .*\('float32\[2, 3\]', .*: pass state="
+    message = r"it is not known .*\('float32\[2, 3\]', .*: pass state="
     with pytest.raises(ValueError, match=message):
-        _carries.require_state(LSTM, None, is_known=False, caller="Cell")
+        _carries.require_state(LSTM, None, is_known=False)
 
 
 @pytest.mark.parametrize(
@@ -59,12 +59,12 @@ def test_the_place_of_the_state_is_a_key_some_keys_or_a_function(carry, where, a
 
 @pytest.mark.parametrize("where", [2, "state", ("a", 0), (0, 0), lambda carry: True])
 def test_a_place_without_a_state_is_named(where):
-    with pytest.raises(ValueError, match=r"Cell: state=.* does not lead to"):
+    with pytest.raises(ValueError, match=r"state=.* does not lead to"):
         find((MEMORY, STEPS), where, is_known=True)
 
 
 def test_an_output_that_is_another_array_of_the_carry_is_suspicious():
-    check = functools.partial(_carries.check_assumed, LSTM, caller="Cell")
+    check = functools.partial(_carries.check_assumed, LSTM)
     check(STATE, 1)
     check(2 * STATE, 1)  # not an array of the carry
     check(MEMORY, None)
@@ -83,19 +83,19 @@ def test_only_the_state_is_dropped_and_wrappers_stay():
 
 def test_a_sequence_starts_from_a_carry_of_its_batch():
     carry = MaskedCarry((MEMORY, STEPS), None, None)
-    assert _carries.check_start(carry, (2,), caller="Cell")[0] is MEMORY
-    with pytest.raises(ValueError, match=r"Cell: carry must have the batch \(3,\)"):
-        _carries.check_start(carry, (3,), caller="Cell")
+    assert _carries.check_start(carry, (2,))[0] is MEMORY
+    with pytest.raises(ValueError, match=r"carry must have the batch \(3,\)"):
+        _carries.check_start(carry, (3,))
 
 
 def test_a_plain_carry_is_enough_where_nothing_is_drawn():
     plain = lambda carry, rate, flag: _carries.is_plain(
-        carry, (MaskedCarry,), rates=(0.0, rate), flag=flag, caller="Cell"
+        carry, (MaskedCarry,), rates=(0.0, rate), flag=flag
     )
     assert plain(LSTM, 0.5, True) and plain(LSTM, 0, False)
     assert not plain(MaskedCarry(LSTM, None, None), 0.5, False)
     for rate, flag in ((0.5, False), (jnp.float32(0), False), (0.5, jnp.array(True))):
-        with pytest.raises(ValueError, match=r"Cell is in training .* type tuple\. To"):
+        with pytest.raises(ValueError, match=r"which training needs.* type tuple\. To"):
             plain(LSTM, rate, flag)
 
 

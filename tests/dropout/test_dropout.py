@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import pytest
-from dropout.decisions import assert_shared
 
 import jaxdrop
 from chance import assert_count, assert_frequency
+from decisions import assert_shared
 from jaxdrop import masks
 
 

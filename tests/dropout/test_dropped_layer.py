@@ -84,10 +84,10 @@ def test_at_the_limits_of_the_rate_the_expectation_is_the_plain_layer(rate):
 
 
 def test_what_the_expectation_needs_is_named(key):
-    with pytest.raises(ValueError, match='Layer: evaluation="moments" needs the act'):
-        check_evaluation("moments", None, caller="Layer")
-    with pytest.raises(ValueError, match="Layer: evaluation must be one of"):
-        check_evaluation("median", jax.nn.relu, caller="Layer")
-    check_evaluation("mean", None, caller="Layer")
+    with pytest.raises(ValueError, match='evaluation="moments" needs the act'):
+        check_evaluation("moments", None)
+    with pytest.raises(ValueError, match="evaluation must be one of"):
+        check_evaluation("median", jax.nn.relu)
+    check_evaluation("mean", None)
     with pytest.raises(ValueError, match=r"needs inputs with 2 axes .*\(30"):
         dropped(key, normal(30), normal(30, 4), deterministic=False, per_example=True)

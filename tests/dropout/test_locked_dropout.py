@@ -1,9 +1,9 @@
 """What is particular to locked dropout: one mask for all steps of a sequence."""
 
 import pytest
-from dropout.decisions import assert_shared
 
 import jaxdrop
+from decisions import assert_shared
 
 DECISIONS = {  # the shape of the data, one entry for each decision, and knobs
     "locked": ((40, 7, 60), (40, 1, 60), {}),

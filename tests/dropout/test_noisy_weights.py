@@ -54,5 +54,5 @@ def test_another_product_has_the_moments_of_its_weights(key):
     np.testing.assert_allclose(run(key, False), expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(run(None, True), np.full((2, 4), 1.5))
     np.testing.assert_array_equal(run(key, jnp.array(True)), run(None, True))
-    with pytest.raises(ValueError, match="variational_conv: key must be a PRNG key"):
+    with pytest.raises(ValueError, match="key must be a PRNG key"):
         run(None, False)

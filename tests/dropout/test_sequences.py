@@ -46,7 +46,7 @@ def test_a_traced_mode_keeps_everything_and_a_missing_mask_is_named():
     kept = _sequences.apply_mask(X, MASKS[:, 0], rate=0.5, flag=jnp.array(True))
     np.testing.assert_array_equal(kept, X)
     assert _sequences.apply_mask(X, None, rate=0.5, flag=True) is X
-    with pytest.raises(ValueError, match=r"The carry has no masks: .* evaluation"):
+    with pytest.raises(ValueError, match=r"the carry has no masks: .* evaluation"):
         _sequences.apply_mask(X, None, rate=0.5, flag=False)
 
 
@@ -75,7 +75,7 @@ def test_a_step_drops_by_the_mask_of_the_sequence_or_by_a_fresh_one(key):
         jnp.ones((2, 64)), carry, rate=0.5, flag=False
     )
     assert (drop(carry) != drop(_sequences.advance(carry, X))).any()
-    with pytest.raises(ValueError, match="The carry has no keys"):
+    with pytest.raises(ValueError, match="the carry has no keys"):
         drop(KeyedCarry(X, None, None))
 
 
@@ -91,7 +91,6 @@ def zone(output, new, *, source, at=0, rate=1.0):
         flag=True,
         at=at,
         source=source,
-        caller="Cell",
     )
 
 
@@ -110,5 +109,5 @@ def test_an_output_that_is_not_the_state_is_refused_or_nan():
     other = X.at[0, 0].add(1)
     found = zone(other, X, source="checked")[1]
     np.testing.assert_array_equal(np.isnan(found), np.asarray(other != X))
-    with pytest.raises(ValueError, match=r"Cell: the output .* Pass output=\"state\""):
+    with pytest.raises(ValueError, match=r"the output .* Pass output=\"state\""):
         zone(other, X, source="unknown")

@@ -1,9 +1,9 @@
 """What is particular to spatial dropout: whole channels, in both layouts."""
 
 import pytest
-from dropout.decisions import assert_shared
 
 import jaxdrop
+from decisions import assert_shared
 
 DECISIONS = {  # the shape of the data, one entry for each decision, and knobs
     "spatial, one axis": ((40, 5, 60), (40, 1, 60), {"num_spatial_dims": 1}),

@@ -3,9 +3,9 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from dropout.decisions import assert_shared
 
 import jaxdrop
+from decisions import assert_shared
 
 
 def test_a_branch_that_is_not_scaled_is_kept_as_it_is(key):

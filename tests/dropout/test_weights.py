@@ -46,14 +46,14 @@ def test_a_choice_that_selects_nothing_lists_what_there_is(key):
     with pytest.raises(ValueError, match=r"among \['dense/bias', 'dense/kernel'\]"):
         _weights.map_weights(bits, key, PARAMS, where=lambda path, leaf: path == "a")
     assert _weights.map_weights(bits, key, {}, where=None) == {}
-    with pytest.raises(TypeError, match=r"drop: where must be a function .*'kernel'"):
-        _weights.check_where("kernel", caller="drop")
+    with pytest.raises(TypeError, match=r"where must be a function .*'kernel'"):
+        _weights.check_where("kernel")
 
 
 def test_trees_must_have_one_structure():
-    _weights.check_like({"a": 1}, {"a": jnp.ones(3)}, caller="mix")
-    with pytest.raises(ValueError, match=r"mix: params and reference must have the sa"):
-        _weights.check_like({"a": 1}, {"b": 1}, caller="mix")
+    _weights.check_like({"a": 1}, {"a": jnp.ones(3)})
+    with pytest.raises(ValueError, match=r"params and reference must have the sa"):
+        _weights.check_like({"a": 1}, {"b": 1})
 
 
 def test_only_arrays_of_floats_and_complex_numbers_can_be_rescaled():

@@ -171,3 +171,17 @@ def test_what_a_linen_subclass_computes_of_its_own_is_dropped_on_its_way_in():
 
     expected = unrolled(step, None, start.cell, X, mask_x, mask_h)
     np.testing.assert_allclose(outputs, expected, rtol=2e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_linen_makes_a_table_of_a_cell_with_masked_products(deterministic):
+    keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
+    for inner in (nn.GRUCell(UNITS), nn.MGUCell(UNITS)):
+        cell = jaxdrop.linen.VariationalCell(
+            inner, **RATES, deterministic=deterministic
+        )
+        table = nn.RNN(cell).tabulate(keys, X, console_kwargs={"width": 300})
+        count = sum(map(jnp.size, jax.tree.leaves(nn.RNN(cell).init(keys, X))))
+        assert (
+            f"{type(inner).__name__}" in table and f"Total Parameters: {count}" in table
+        )

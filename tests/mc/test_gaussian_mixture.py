@@ -106,7 +106,7 @@ def test_targets_far_from_all_samples_have_a_finite_log_density(samples, reduce)
 
 def test_outputs_that_are_no_pair_are_named(samples, targets, reduce):
     mean, variance = samples
-    with pytest.raises(ValueError, match=r"takes outputs \(mean, spread\).*got dict"):
+    with pytest.raises(ValueError, match=r"must be \(mean, spread\).*got dict"):
         reduce(mc.gaussian_mixture(), {"mean": mean, "variance": variance})
     with pytest.raises(ValueError, match="mean and variance must have the same shape"):
         reduce(mc.gaussian_mixture(), (mean, variance[:, :3]))

@@ -410,5 +410,5 @@ def test_a_tolerance_that_cannot_be_reached_is_named(tol, net, key):
 
 
 def test_what_is_said_of_a_missing_key_can_be_done(net):
-    with pytest.raises(ValueError, match=r"got None: pass one.*\(0\)\.$"):
+    with pytest.raises(ValueError, match=r"got None: pass a new one.*step\)\.$"):
         mc.predict(net.apply, None, net.params, net.x, num_samples=4)

@@ -1,16 +1,18 @@
-"""Metrics against those of scikit-learn, SciPy, torchmetrics and scoringrules.
+"""Metrics, acquisition and statistics against scikit-learn, SciPy and other peers.
 
 On random, tied and degenerate inputs. torchmetrics and scoringrules are not among the
 requirements of the tests; where they are not installed, their tests are left out.
 """
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import optimize, special, stats
 from sklearn import metrics as sklearn
+from sklearn.calibration import calibration_curve
 
-from jaxdrop import metrics
+from jaxdrop import acquisition, mc, metrics
 
 CLOSE = {"rtol": 2e-5, "atol": 2e-6}
 SEEDS = range(3)
@@ -192,3 +194,163 @@ def test_detection_is_that_of_torchmetrics(kind, seed):
     ):
         expected = float(their(*tensors))
         np.testing.assert_allclose(our(inside, labels), expected, rtol=1e-4, atol=1e-5)
+
+
+@of_spreads
+@of_seeds
+def test_scores_of_quantiles_and_intervals_are_those_of_scoringrules(kind, seed):
+    peer = pytest.importorskip("scoringrules", reason="scoringrules is not installed")
+    mean, std, targets = predicted(kind, np.random.default_rng(seed))
+    low, high = mean - std, mean + std
+    expected = peer.interval_score(*np.float64((targets, low, high)), 0.3).mean()
+    found = metrics.winkler_score(low, high, targets, alpha=0.3)
+    np.testing.assert_allclose(found, expected, **CLOSE)
+    expected = peer.quantile_score(*np.float64((targets, mean)), 0.2).mean()
+    found = metrics.pinball_loss(mean, targets, level=0.2)
+    np.testing.assert_allclose(found, expected, **CLOSE)
+
+
+@of_spreads
+def test_coverage_width_and_sharpness_are_weighted_averages(kind):
+    rng = np.random.default_rng(0)
+    mean, std, targets = predicted(kind, rng)
+    low, high = mean - std, mean + std
+    weights = rng.integers(0, 4, len(mean)).astype(np.float32)
+    for found, values in (
+        (metrics.interval_coverage, abs(targets - mean) <= std),
+        (metrics.interval_width, 2 * np.float64(std)),
+    ):
+        ends = (low, high, targets)[: 3 if found is metrics.interval_coverage else 2]
+        expected = np.average(values, weights=weights)
+        np.testing.assert_allclose(found(*ends, weights=weights), expected, **CLOSE)
+    expected = np.sqrt(np.average(np.square(np.float64(std)), weights=weights))
+    found = metrics.sharpness(std, weights=weights)
+    np.testing.assert_allclose(found, expected, **CLOSE)
+
+
+@of_spreads
+def test_observed_shares_are_those_below_quantiles_of_scipy(kind):
+    mean, std, targets = predicted(kind, np.random.default_rng(0))
+    found = metrics.regression_calibration(mean, std, targets, num_levels=10)
+    below = stats.norm.ppf(np.arange(1, 11)[:, None] / 11, *np.float64((mean, std)))
+    np.testing.assert_allclose(found.observed, (targets <= below).mean(1), **CLOSE)
+
+
+@of_seeds
+@pytest.mark.parametrize("strategy", ["uniform", "quantile"])
+def test_errors_of_bins_are_those_of_scikit_learn(strategy, seed):
+    probs, labels = classified("random", np.random.default_rng(seed))
+    expected = []
+    for p, hit in zip(probs.T, np.eye(4)[labels].T, strict=True):
+        shares, said = calibration_curve(hit, p, n_bins=5, strategy=strategy)
+        edges = np.linspace(0, 1, 6)
+        edges = np.quantile(p, edges) if strategy == "quantile" else edges
+        number = np.histogram(p, edges)[0]
+        number = number[number > 0]
+        expected.append((number * abs(shares - said)).sum() / len(p))
+    found = metrics.classwise_calibration_error(
+        probs, labels, num_bins=5, adaptive=strategy == "quantile"
+    )
+    np.testing.assert_allclose(found, np.mean(expected), **CLOSE)
+
+
+@of_seeds
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+def test_the_temperature_is_the_optimum_of_scipy(scale, seed):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 4, 60)
+    logits = 2 * rng.normal(size=(60, 4)) + 1.5 * np.eye(4)[labels]
+
+    def loss(log_temperature):
+        log_probs = special.log_softmax(logits / np.exp(log_temperature), -1)
+        return -log_probs[np.arange(60), labels].mean()
+
+    best = optimize.minimize_scalar(
+        loss, bounds=(-5, 5), method="bounded", options={"xatol": 1e-7}
+    )
+    found = metrics.temperature_scaling(np.float32(scale * logits), labels)
+    np.testing.assert_allclose(found, scale * np.exp(best.x), rtol=1e-4)
+
+
+@of_seeds
+def test_curves_are_the_accuracy_of_scikit_learn_on_those_that_are_kept(seed):
+    rng = np.random.default_rng(seed)
+    confidence = rng.permutation(30).astype(np.float32)
+    truth, said = rng.integers(0, 3, (2, 30))
+    order = np.argsort(-confidence)
+    kept = [
+        sklearn.accuracy_score(truth[order[:n]], said[order[:n]]) for n in range(1, 31)
+    ]
+    found = metrics.accuracy_rejection(confidence, truth == said)
+    np.testing.assert_allclose(found.accuracy, kept[::-1], **CLOSE)
+    curve = metrics.risk_coverage(confidence, truth != said)
+    np.testing.assert_allclose(curve.risk, 1 - np.array(kept), **CLOSE)
+    area = metrics.aurc(confidence, truth != said)
+    np.testing.assert_allclose(area, 1 - np.mean(kept), **CLOSE)
+
+
+LOGITS = {
+    "random": np.random.default_rng(0).normal(size=(12, 5, 3)),
+    "tied": np.eye(3)[np.random.default_rng(1).integers(0, 3, (12, 5))],
+    "equal": np.zeros((12, 5, 3)),
+    "certain": 60 * np.eye(3)[np.random.default_rng(2).integers(0, 3, (12, 5))],
+}
+
+
+@pytest.mark.parametrize("kind", LOGITS)
+def test_acquisition_is_that_of_scipy_and_scikit_learn(kind):
+    logits = LOGITS[kind].astype(np.float32)
+    p = special.softmax(np.float64(logits), -1)
+    mean = np.broadcast_to(p.mean(0), p.shape)
+    ranked = np.sort(p.mean(0), -1)
+    joint = np.einsum("tnc,tmd->nmcd", p, p) / 12
+    counts = np.rint(1e9 * joint).astype(np.int64)  # which scikit-learn takes
+    shared = lambda table: sklearn.mutual_info_score(None, None, contingency=table)
+    pairs = [[shared(of_pair) for of_pair in of_point] for of_point in counts]
+    votes = stats.mode(logits.argmax(-1), axis=0).count
+    for found, expected in (
+        (acquisition.bald(logits), stats.entropy(p, mean, axis=-1).mean(0)),
+        (acquisition.max_entropy(logits), stats.entropy(p.mean(0), axis=-1)),
+        (acquisition.variation_ratio(logits), 1 - votes / 12),
+        (acquisition.margin(logits), 1 - (ranked[:, -1] - ranked[:, -2])),
+        (acquisition.epig(logits, logits), np.mean(pairs, -1)),
+    ):
+        np.testing.assert_allclose(found, expected, **CLOSE)
+
+
+def reduced(reducer, samples):
+    """Statistics of given samples."""
+    one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), samples)
+    valid = jnp.ones(len(jax.tree.leaves(samples)[0]), bool)
+    state = reducer.update(reducer.init(one), samples, valid)
+    return reducer.finalize(state)
+
+
+@pytest.mark.parametrize("kind", LOGITS)
+def test_statistics_of_samples_are_those_of_scipy(kind):
+    logits = jnp.asarray(LOGITS[kind], jnp.float32)
+    found = reduced(mc.moments(), logits)
+    described = stats.describe(np.float64(logits), ddof=1)
+    np.testing.assert_allclose(found["mean"], described.mean, **CLOSE)
+    np.testing.assert_allclose(found["var"], described.variance, **CLOSE)
+    votes = stats.mode(np.asarray(logits).argmax(-1), axis=0)
+    np.testing.assert_array_equal(reduced(mc.votes(), logits)["mode"], votes.mode)
+    p = special.softmax(np.float64(logits), -1)
+    found = reduced(mc.categorical(), logits)
+    for name, expected in (
+        ("predictive_entropy", stats.entropy(p.mean(0), axis=-1)),
+        ("expected_entropy", stats.entropy(p, axis=-1).mean(0)),
+    ):
+        np.testing.assert_allclose(found[name], expected, **CLOSE)
+
+
+@of_seeds
+def test_the_density_of_a_mixture_is_that_of_scoringrules(seed):
+    peer = pytest.importorskip("scoringrules", reason="scoringrules is not installed")
+    rng = np.random.default_rng(seed)
+    mean, targets = rng.normal(size=(8, 5)), rng.normal(size=5)
+    std = rng.gamma(2, size=(8, 5)) + 0.1
+    samples = jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32)
+    found = reduced(mc.gaussian_mixture(spread="std", targets=targets), samples)
+    expected = -peer.logs_mixnorm(targets, mean.T, std.T)
+    np.testing.assert_allclose(found["log_density"], expected, rtol=1e-4, atol=1e-5)

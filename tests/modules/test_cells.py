@@ -227,3 +227,33 @@ def test_errors_say_what_is_wrong(x, key):
         carry = evaluation.initialize_carry((BATCH, INPUTS), nnx.Rngs(0))
         with pytest.raises(ValueError, match=r"made in evaluation mode.*carry="):
             cell(carry, x[:, 0])
+
+
+@pytest.mark.parametrize("state_rate", [0.0, 1.0])
+def test_at_rates_of_0_and_1_no_key_is_needed_and_none_is_drawn(x, state_rate):
+    first, h = x[:, 0], jnp.ones((BATCH, UNITS))
+    rates = {"input_rate": 1.0, "state_rate": state_rate}
+    lstm, rngs = nnx.LSTMCell(INPUTS, UNITS, rngs=nnx.Rngs(1)), nnx.Rngs(0)
+    expected = lstm((h, h * (1 - state_rate)), 0 * first)[1]
+    for given in ({}, {"rngs": rngs}):
+        cell = jaxdrop.nnx.VariationalCell(lstm, **rates, **given)
+        y = cell(cell.initialize_carry(first.shape, carry=(h, h)), first)[1]
+        np.testing.assert_allclose(y, expected, atol=1e-6)
+        zone = jaxdrop.nnx.ZoneoutCell(
+            lstm, state_rate=1.0, memory_rate=state_rate, **given
+        )
+        y = zone(zone.initialize_carry(first.shape, carry=(h, h)), first)[1]
+        np.testing.assert_array_equal(y, h)
+        assert not given or cell.rngs.count[...] == zone.rngs.count[...] == 0
+    for per_step in (False, True):
+        cell = jaxdrop.linen.RecurrentDropoutLSTMCell(
+            UNITS, 1.0, per_step=per_step, deterministic=False
+        )
+        y, _ = nn.RNN(cell).init_with_output({"params": jax.random.key(0)}, x)
+        assert not y.any()  # nothing is written into the memory
+    cell = jaxdrop.linen.VariationalCell(
+        nn.GRUCell(UNITS), **rates, deterministic=False
+    )
+    rnn = nn.RNN(cell)
+    y, variables = rnn.init_with_output({"params": jax.random.key(0)}, x)
+    np.testing.assert_array_equal(y, rnn.apply(variables, -x))

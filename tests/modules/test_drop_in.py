@@ -116,7 +116,7 @@ def test_rate_one_of_the_relatives_needs_no_key():
 AXES = [0, [0], (np.int64(0),), {0}, range(1), np.array([0]), jnp.array([0]), {0: None}]
 
 
-@pytest.mark.parametrize("axes", [*AXES, iter((0,))], ids=repr)
+@pytest.mark.parametrize("axes", [*AXES, pytest.param(iter((0,)), id="iter")], ids=repr)
 def test_axes_may_be_any_iterable(axes):
     axes = list(axes) if not isinstance(axes, int | np.ndarray | jax.Array) else axes
     expected = nnx.Dropout(0.5, broadcast_dims=(0,))(X, rngs=KEY)

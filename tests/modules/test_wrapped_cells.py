@@ -156,3 +156,41 @@ def test_a_carry_whose_state_is_not_where_flax_has_it_is_refused(module, state):
             assert jnp.isfinite(run()).all()
         else:
             run()
+
+
+@pytest.mark.parametrize(
+    "copied", [lambda y: y + 0, lambda y: y.astype(jnp.bfloat16), jax.jit(lambda y: -y)]
+)
+def test_an_output_that_is_a_copy_shows_where_the_state_is(copied):
+    signs = copied(jnp.float32(1)) > 0  # the last one is a copy of nothing
+    cast = lambda step: lambda *args: (lambda new, y: (new, copied(y)))(*step(*args))
+    swap = lambda carry: carry[::-1]
+    right = lambda step: (
+        lambda *a: (lambda new, y: (swap(new), y))(*step(a[0], swap(a[1]), a[2]))
+    )
+    for order, is_right in ((lambda step: step, False), (right, True)):
+        linen = state_first(nn.LSTMCell, nn.compact(order(cast(_linen_step))))
+        own = state_first(nnx.OptimizedLSTMCell, order(cast(_nnx_step)))
+        keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
+        cell = jaxdrop.linen.VariationalCell(
+            nn.remat(linen)(UNITS), **RATES, deterministic=False
+        )
+        of_linen = nn.RNN(cell).init_with_output(keys, X)[0]
+        cell = jaxdrop.nnx.VariationalCell(
+            own(INPUTS, UNITS, rngs=nnx.Rngs(0)), **RATES, rngs=nnx.Rngs(1)
+        )
+        for y in (of_linen, nnx.RNN(cell)(X)):
+            assert bool(jnp.isfinite(y).all()) == (is_right or not signs)
+
+
+@pytest.mark.parametrize("module", ["VariationalCell", "ZoneoutCell"])
+def test_only_cells_are_wrapped(module):
+    rate = {"state_rate": 0.5}
+    layer = nnx.Linear(INPUTS, UNITS, rngs=nnx.Rngs(0))
+    rnn = nnx.RNN(nnx.GRUCell(INPUTS, UNITS, rngs=nnx.Rngs(0)))
+    for cell, given in ((layer, "Linear"), (rnn, "RNN"), (nnx.GRUCell, "the class")):
+        with pytest.raises(TypeError, match=f"{module}: cell must be .* got .*{given}"):
+            getattr(jaxdrop.nnx, module)(cell, **rate)
+    for cell, given in ((nn.Dense(4), "Dense"), (nn.GRUCell, "the class")):
+        with pytest.raises(TypeError, match=f"{module}: cell must be .* got .*{given}"):
+            getattr(jaxdrop.linen, module)(cell, **rate)

@@ -368,5 +368,7 @@ def test_norms_of_extreme_weights_are_finite(size):
 
 def test_arrays_of_another_library_are_named():
     foreign = {"weight": SimpleNamespace(dtype="torch.float32", shape=(2, 2))}
-    with pytest.raises(ValueError, match=r"l2 has nothing to act on.*\['weight'\]"):
+    with pytest.raises(
+        ValueError, match=r"l2: there is nothing to act on.*\['weight'\]"
+    ):
         penalties.l2(foreign)

@@ -114,6 +114,7 @@ def with_vjp(x):
 
 with_vjp.defvjp(lambda x: (with_vjp(x), None), lambda _, g: (g,))
 
+
 MESH = jax.make_mesh((2,), ("d",), axis_types=(jax.sharding.AxisType.Auto,))
 SPEC = jax.sharding.PartitionSpec("d")
 CALLS = {
@@ -133,113 +134,6 @@ def test_calls_hold_one_program_of_all_their_operands(name):
         f"{equation.primitive.name} is not known as a call, or does not hold exactly "
         "one program that takes all its operands"
     )
-
-
-def test_a_jitted_call_has_a_name_and_the_names_of_its_arguments():
-    def technique(key, x, keep):
-        return x * keep * jax.random.uniform(key)
-
-    equation = first({"jit", "pjit"}, jax.jit(technique), KEY, X, 0.5)
-    assert _programs.jitted_name(equation) == "technique", (
-        "the parameter name of jit is not the function's name"
-    )
-    assert _programs.argument_names(equation) == ["key", "x", "keep"], (
-        "debug_info.arg_names does not hold the names of the arguments"
-    )
-    assert _programs.inlinable(equation) is not None, (
-        "the parameters in_shardings and out_shardings of jit are not there"
-    )
-    place = jax.sharding.NamedSharding(MESH, SPEC)
-    equation = first({"jit"}, jax.jit(jnp.sin, in_shardings=place), X)
-    assert _programs.inlinable(equation) is None, (
-        "a sharding that jit was given does not stand in its parameters"
-    )
-
-
-def test_operands_have_types_that_can_be_told_apart():
-    equation = first({"add"}, lambda x: x[0, 0] + 1.0, X)
-    assert [_programs.is_literal(atom) for atom in equation.invars] == [False, True], (
-        "a number in a program is not a Literal"
-    )
-    program = traced(lambda k, x: (k, x, jax.new_ref(x)[...]), KEY, X).jaxpr
-    assert [_programs.is_key(v) for v in program.invars] == [True, False], (
-        "the dtype of a key variable is not a PRNG key dtype"
-    )
-    references = [v for e in program.eqns for v in (*e.invars, *e.outvars)]
-    assert not all(map(_programs.is_array, references)), (
-        "a reference has the same type of aval as an array"
-    )
-
-
-def test_equations_know_scopes_and_lines():
-    def function(x):
-        with jax.named_scope("outer"), jax.named_scope("inner"):
-            return jnp.sin(x)
-
-    equation = first({"sin"}, function, X)
-    assert _programs.scopes_of(equation) == "outer/inner", (
-        "source_info.name_stack is not the names of the scopes, joined by slashes"
-    )
-    files = [file for file, _ in _programs.source_frames(equation)]
-    assert any(file.endswith("test_structure.py") for file in files), (
-        "source_info.traceback has no frames with file_name and line_num"
-    )
-
-
-def test_programs_are_rebuilt_and_run():
-    program = traced(lambda x: jnp.sin(x) @ np.ones((3, 2), np.float32), X)
-    jaxpr = program.jaxpr
-    constants = list(zip(jaxpr.constvars, program.consts, strict=True))
-    again = _programs.built(
-        program,
-        inputs=jaxpr.invars,
-        outputs=jaxpr.outvars,
-        equations=jaxpr.eqns,
-        constants=constants,
-    )
-    (y,) = _programs.run(again, X)
-    np.testing.assert_allclose(
-        y,
-        np.sin(np.ones((4, 3))) @ np.ones((3, 2)),
-        rtol=1e-6,
-        err_msg="a jaxpr made by replace, with constants, computes something else",
-    )
-
-
-def test_the_table_names_primitives_that_exist():
-    known = {
-        getattr(getattr(primitives, name), "name", None)
-        for name in dir(primitives)
-        if name.endswith("_p")
-    }
-    elsewhere = {"copy_p", "optimization_barrier", "pcast", "pvary", "reshard"}
-    elsewhere |= {"platform_index", "xla_metadata_value"}  # see the tests of each
-    missing = (_programs.CHEAP | _programs.LAYOUT) - known - elsewhere
-    assert not missing, f"JAX has no primitives of these names any more: {missing}"
-
-
-def test_unchanged_inputs_are_followed_through_everything():
-    def function(a, b, c):
-        a, b = jax.jit(lambda a, b: (a, 2 * b))(a, b)
-        (a, c), rows = lax.scan(lambda s, r: ((s[0], s[1] + 1), r), (a, c), b)
-        a = lax.cond(c[0, 0] > 0, lambda a, c: a, lambda a, c: a, a, c)
-        a = jax.checkpoint(lambda a: a)(a)
-        d = lax.while_loop(lambda s: s[0, 0] < 3, lambda s: s + 1, a)
-        return a, b, rows, c, d, lax.scan(lambda s, _: (s, a), b, length=4)[1]
-
-    found = _programs.forwarded(traced(function, X, X, X))
-    assert found == [0, None, None, None, None, None]
-    rows = lambda x: lax.scan(lambda s, r: (s, r), 0.0, x)[1]
-    assert _programs.forwarded(traced(rows, X)) == [0]
-    swap = lambda a, b: lax.scan(lambda s, _: (s[::-1], None), (a, b), length=1)[0]
-    assert _programs.forwarded(traced(swap, X, X)) == [None, None]
-
-
-def test_branches_that_differ_hand_nothing_on():
-    either = lambda a, b: lax.cond(a[0, 0] > 0, lambda a, b: a, lambda a, b: b, a, b)
-    assert _programs.forwarded(traced(either, X, X)) == [None]
-    first = lambda a, b: lax.cond(a[0, 0] > 0, lambda a, b: a, lambda a, b: a, a, b)
-    assert _programs.forwarded(traced(first, X, X)) == [0]
 
 
 MADE_UP = Primitive("made_up_by_a_test")
@@ -282,15 +176,6 @@ def test_a_made_up_primitive_without_keys_is_no_finding():
 
 RENAMED = Primitive("scan")
 RENAMED.multiple_results = True
-FREE = dict(length="steps", jaxpr="program", num_consts="consts", ft_in="groups")
-
-
-def bound(args, params):
-    back = {new: old for old, new in FREE.items()}
-    params = {back.get(name, name): value for name, value in params.items()}
-    return lambda *args: primitives.scan_p.bind(*args, **params)
-
-
 RENAMED.def_impl(lambda *args, **params: bound(args, params)(*args))
 RENAMED.def_abstract_eval(
     lambda *args, **params: [
@@ -302,6 +187,13 @@ mlir.register_lowering(
     RENAMED,
     mlir.lower_fun(lambda *args, **params: bound(args, params)(*args), True),
 )
+FREE = dict(length="steps", jaxpr="program", num_consts="consts", ft_in="groups")
+
+
+def bound(args, params):
+    back = {new: old for old, new in FREE.items()}
+    params = {back.get(name, name): value for name, value in params.items()}
+    return lambda *args: primitives.scan_p.bind(*args, **params)
 
 
 def renamed(function):

@@ -40,6 +40,7 @@ OTHERS = {
 """Calls of functions that take no numbers, of which the other table has no row."""
 
 NAMES = sorted({*table.CALLS, *OTHERS})
+PUBLIC = {name.rsplit(".", 1)[-1] for name in NAMES}
 OF_FUNCTIONS = {"apply_fn", "fn", "function", "penalty", "branch"}
 
 
@@ -68,12 +69,14 @@ def is_refusal(error, name):
     first = next((i for i, f in enumerate(files) if f.startswith(LIBRARY)), 0)
     if table.__file__ in files[first:]:  # by the function that was given
         return True
+    named, _, rest = str(error).partition(": ")
+    inner = named != name.rsplit(".", 1)[-1] and named in PUBLIC
     words = {*parameters(name), *(p.rstrip("_") for p in parameters(name))}
-    words |= {n.rsplit(".", 1)[-1] for n in NAMES}
+    words |= {"input"}  # of a technique, whatever it is called
     return (
         isinstance(error, TypeError | ValueError)
         and files[-1].startswith(LIBRARY)
-        and bool(words & set(re.findall(r"\w+", str(error))))
+        and (inner or bool(words & set(re.findall(r"\w+", rest))))
     )
 
 

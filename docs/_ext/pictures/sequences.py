@@ -81,13 +81,15 @@ def embedding_dropout() -> Figure:
     kept = jaxdrop.embedding_dropout(
         jax.random.key(1), jnp.ones((1, len(words), 1)), ids, rate=0.35
     )
-    figure, axes = canvas(1, size=(6.4, 0.8))
-    ax, place = axes[0, 0], 0.0
+    figure, axes = canvas(1, size=(3.4, 0.8))
+    ax, column, line = axes[0, 0], 0, 1.5
     for word, value in zip(words, kept[0, :, 0], strict=True):
         alive = bool(value > 0)
+        if column + len(word) > 40:
+            column, line = 0, 0.5
         text = ax.text(
-            place,
-            0.5,
+            column,
+            line,
             word,
             va="center",
             family="monospace",
@@ -97,9 +99,9 @@ def embedding_dropout() -> Figure:
         )
         text.set_in_layout(False)
         if not alive:
-            ax.plot([place, place + 0.6 * len(word)], [0.5, 0.5], color=GREY, lw=1)
-        place += 0.6 * (len(word) + 1)
-    ax.set(xlim=(0, place), ylim=(0, 1))
+            ax.plot([column, column + len(word)], [line, line], color=GREY, lw=1)
+        column += len(word) + 1
+    ax.set(xlim=(0, 41), ylim=(0, 2))
     ax.axis("off")
     return figure
 

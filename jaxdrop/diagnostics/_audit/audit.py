@@ -193,7 +193,7 @@ def _walked(program: Traced) -> tuple[Walk, list[Value]]:
     unchanged = {
         place
         for place, after in program.streams
-        if walk.inputs[place].number == outputs[after].number
+        if all(outputs[i].number == walk.inputs[place].number for i in after)
     }
     if not unchanged:
         return walk, outputs

@@ -45,6 +45,9 @@ class Room(Protocol):
     def streams(self, model: Any, /) -> PyTree:
         """Which of them belong to a stream of keys: a tree of bools."""
 
+    def streams_of_states(self, tree: PyTree, /) -> dict[Any, Any]:
+        """For paths of such arrays in a tree of split models, those in their state."""
+
     def call(self, function: Any, /) -> Callable[..., Any]:
         """The function that is called where a model is given in its place."""
 

@@ -6,117 +6,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from diagnostics.cases import (
+    IMAGES,
+    KEY,
+    TOKENS,
+    Normalized,
+    W,
+    X,
+    batch_norm,
+    drop,
+    for_ours_and_handwritten,
+    kinds,
+    recurrence,
+)
 from flax import linen, nnx
 from jax import lax
 
 import jaxdrop
 from jaxdrop import diagnostics
-
-KEY = jax.random.key(0)
-X = jnp.ones((4, 8))
-IMAGES = jnp.ones((2, 6, 6, 3))
-TOKENS = jnp.ones((2, 5, 8))
-W = jnp.ones((8, 8))
-drop = functools.partial(jaxdrop.dropout, rate=0.5)
-
-
-def kinds(function, *args, **kwargs) -> set[str]:
-    return set(diagnostics.audit(function, *args, **kwargs).kinds)
-
-
-def by_bernoulli(key, x, rate=0.5):
-    """Dropout as everyone writes it."""
-    return jnp.where(jax.random.bernoulli(key, 1 - rate, x.shape), x / (1 - rate), 0.0)
-
-
-for_ours_and_handwritten = pytest.mark.parametrize("drop", [drop, by_bernoulli])
-
-
-def batch_norm(x):
-    mean, variance = x.mean(0, keepdims=True), x.var(0, keepdims=True)
-    return (x - mean) / jnp.sqrt(variance + 1e-5)
-
-
-def layer_norm(x):
-    mean, variance = x.mean(-1, keepdims=True), x.var(-1, keepdims=True)
-    return (x - mean) / jnp.sqrt(variance + 1e-5)
-
-
-class Normalized(nnx.Module):
-    """Two layers, with a normalisation between them."""
-
-    def __init__(self, norm, *, before):
-        rngs = nnx.Rngs(0)
-        self.first, self.last = (nnx.Linear(8, 8, rngs=rngs) for _ in range(2))
-        self.norm = norm(8, rngs=rngs)
-        self.drop = jaxdrop.nnx.Dropout(0.5, rngs=rngs)
-        self.before = before
-
-    def __call__(self, x):
-        """Runs it."""
-        x = self.first(x)
-        if self.before:
-            return self.last(nnx.relu(self.norm(self.drop(x))))
-        return self.last(self.drop(nnx.relu(self.norm(x))))
-
-
-@for_ours_and_handwritten
-def test_noise_that_a_batch_normalisation_sees(drop):
-    assert "batch norm" in kinds(lambda k, x: batch_norm(drop(k, x)) @ W, KEY, X)
-    further = lambda k, x: batch_norm(jax.nn.relu(drop(k, x) @ W)) @ W
-    assert "batch norm" in kinds(further, KEY, X)
-    assert "batch norm" not in kinds(lambda k, x: drop(k, batch_norm(x)) @ W, KEY, X)
-    assert "batch norm" not in kinds(lambda k, x: layer_norm(drop(k, x)) @ W, KEY, X)
-    share = lambda x: x / x.sum(0, keepdims=True)  # no deviation
-    assert "batch norm" not in kinds(lambda k, x: share(drop(k, x)) @ W, KEY, X)
-
-
-@pytest.mark.parametrize(
-    "norm, seen",
-    [
-        (nnx.BatchNorm, True),
-        (nnx.LayerNorm, False),
-        (nnx.RMSNorm, False),
-        (functools.partial(nnx.GroupNorm, num_groups=2), False),
-        (nnx.InstanceNorm, False),
-    ],
-)
-def test_only_statistics_over_the_batch_count(norm, seen):
-    found = diagnostics.audit(Normalized(norm, before=True), TOKENS)
-    assert ("batch norm" in found.kinds) == seen
-    assert not seen or found.findings[0].sites == ("drop",)
-    assert not kinds(Normalized(norm, before=False), TOKENS)
-
-
-def test_batch_statistics_over_a_named_axis():
-    def one(key, x, *, first):
-        x = drop(key, x) if first else x
-        mean = lax.pmean(x, "batch")
-        variance = lax.pmean((x - mean) ** 2, "batch")
-        x = (x - mean) / jnp.sqrt(variance + 1e-5)
-        return (x if first else drop(key, x)) @ W
-
-    keys = jax.random.split(KEY, 4)
-    for first in (True, False):
-        function = functools.partial(one, first=first)
-        found = kinds(jax.vmap(function, axis_name="batch"), keys, X)
-        assert found == ({"batch norm"} if first else set())
-
-
-def test_batch_statistics_over_devices():
-    mesh = jax.make_mesh((4,), ("batch",), (jax.sharding.AxisType.Auto,))
-    spec = jax.sharding.PartitionSpec
-
-    def norm(x, *, axis):
-        mean = lax.pmean(x.mean(axis, keepdims=True), "batch")
-        variance = lax.pmean(((x - mean) ** 2).mean(axis, keepdims=True), "batch")
-        return (x - mean) / jnp.sqrt(variance + 1e-5)
-
-    for axis, expected in ((0, {"batch norm"}), (-1, set())):
-        run = lambda k, x, axis=axis: norm(drop(k, x), axis=axis) @ W
-        specs = (spec(), spec("batch"))
-        sharded = jax.shard_map(run, mesh=mesh, in_specs=specs, out_specs=spec("batch"))
-        assert kinds(sharded, KEY, jnp.ones((8, 8))) == expected
 
 
 def test_batch_normalisation_of_linen_and_its_evaluation():
@@ -164,95 +71,10 @@ def test_an_output_of_weights_or_flags_is_no_prediction():
     )
 
 
-@pytest.mark.parametrize("conv", ["function", "nnx", "linen"])
-@for_ours_and_handwritten
-def test_single_entries_of_feature_maps(conv, drop):
-    kernel = jnp.ones((3, 3, 3, 8))
-    if conv == "function":
-        maps = lambda x: lax.conv_general_dilated(
-            x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
-    elif conv == "nnx":
-        layer = nnx.Conv(3, 8, (3, 3), rngs=nnx.Rngs(0))
-        maps = lambda x: layer(x)
-    else:
-        layer = linen.Conv(8, (3, 3))
-        variables = layer.init(KEY, IMAGES)
-        maps = lambda x: layer.apply(variables, x)
-    pooled = lambda x: linen.max_pool(jax.nn.relu(maps(x)), (2, 2), strides=(2, 2))
-    head = lambda y: y.sum((1, 2)) @ W
-    assert kinds(lambda k, x: head(drop(k, maps(x))), KEY, IMAGES) == {"convolution"}
-    assert kinds(lambda k, x: head(drop(k, pooled(x))), KEY, IMAGES) == {"convolution"}
-    channels = lambda k, x: jaxdrop.spatial_dropout(k, x, rate=0.5)
-    assert not kinds(lambda k, x: head(channels(k, pooled(x))), KEY, IMAGES)
-    blocks = lambda k, x: jaxdrop.drop_block(k, x, rate=0.3, block_size=2)
-    assert not kinds(lambda k, x: head(blocks(k, maps(x))), KEY, IMAGES)
-    shared = lambda k, x: jaxdrop.dropout(k, x, rate=0.5, broadcast_dims=(1, 2))
-    assert not kinds(lambda k, x: head(shared(k, pooled(x))), KEY, IMAGES)
-    flat = lambda k, x: drop(k, pooled(x).reshape(len(x), -1)).sum(-1)
-    assert not kinds(flat, KEY, IMAGES)
-    averaged = lambda k, x: drop(k, pooled(x).mean((1, 2))) @ W
-    assert not kinds(averaged, KEY, IMAGES)
-
-
-def test_feature_maps_are_followed_through_vmap_transposition_and_scan():
-    def maps(x):  # one example, channels first
-        y = lax.conv(x.transpose(2, 0, 1)[None], jnp.ones((8, 3, 3, 3)), (1, 1), "SAME")
-        return y[0].transpose(1, 2, 0)
-
-    one = lambda k, x: drop(k, maps(x)).sum((0, 1)) @ W
-    keys = jax.random.split(KEY, len(IMAGES))
-    assert kinds(jax.vmap(one), keys, IMAGES) == {"convolution"}
-    frames = lambda k, xs: lax.map(lambda a: one(*a), (k, xs))
-    assert kinds(frames, keys, IMAGES) == {"convolution"}
-    outside = lambda k, x: drop(k, lax.map(maps, x)).sum((1, 2)) @ W
-    assert kinds(outside, KEY, IMAGES) == {"convolution"}
-    tokens = lambda k, x: drop(k, jax.vmap(maps)(x).reshape(2, 36, 8)).sum(1)
-    assert not kinds(tokens, KEY, IMAGES)
-
-
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-@for_ours_and_handwritten
-def test_ordinary_dropout_after_selu(drop, dtype):
-    x, w = X.astype(dtype), W.astype(dtype)
-    if drop is by_bernoulli:
-        x, w = X, W
-    assert kinds(lambda k, x: drop(k, jax.nn.selu(x)) @ w, KEY, x) == {"selu"}
-    alpha = lambda k, x: jaxdrop.alpha_dropout(k, jax.nn.selu(x), rate=0.1) @ w
-    assert not kinds(alpha, KEY, x)
-    assert not kinds(lambda k, x: drop(k, jax.nn.elu(x)) @ w, KEY, x)
-    assert not kinds(lambda k, x: drop(k, jax.nn.selu(x) @ w) @ w, KEY, x)
-
-
-def recurrence(key, xs, *, fresh, weights=W):
-    def step(h, inputs):
-        t, x = inputs
-        k = jax.random.fold_in(key, t) if fresh else key
-        return jnp.tanh(x + drop(k, h) @ weights), None
-
-    return lax.scan(step, jnp.zeros((4, 8)), (jnp.arange(len(xs)), xs))[0]
-
-
 def test_a_fresh_mask_for_a_state_at_every_step():
     xs = jnp.ones((5, 4, 8))
     assert kinds(functools.partial(recurrence, fresh=True), KEY, xs) == {"recurrent"}
     assert not kinds(functools.partial(recurrence, fresh=False), KEY, xs)  # as in Gal
-
-
-@pytest.mark.parametrize("distance", [1, 2, 4])
-def test_noise_that_reaches_a_state_late_is_followed(distance):
-    """It is handed on from array to array of a state, one at each step of a loop."""
-
-    def network(key, x):
-        def step(carry, k):
-            first = drop(k, x)
-            return (first, *carry[:-1]), None
-
-        carry = (x,) * (distance + 1)
-        carry, _ = lax.scan(step, carry, jax.random.split(key, distance + 2))
-        return batch_norm(carry[-1]) @ W
-
-    assert kinds(network, KEY, X) == {"batch norm"}
 
 
 def test_dropout_of_what_goes_into_or_out_of_a_recurrence_is_no_fault():
@@ -266,31 +88,6 @@ def test_dropout_of_what_goes_into_or_out_of_a_recurrence_is_no_fault():
         return lax.scan(step, jnp.zeros((4, 8)), (jax.random.split(key, 5), xs))
 
     assert not kinds(network, KEY, jnp.ones((5, 4, 8)))
-
-
-def test_a_scan_over_layers_is_no_recurrence():
-    def network(key, x, kernels):
-        def layer(x, inputs):
-            k, kernel = inputs
-            return jnp.tanh(drop(k, x) @ kernel), None
-
-        return lax.scan(layer, x, (jax.random.split(key, 5), kernels))[0]
-
-    assert not kinds(network, KEY, X, jnp.ones((5, 8, 8)))
-
-
-def test_a_scan_over_layers_of_shared_weights_is_no_recurrence():
-    def network(key, x, scales):
-        def layer(x, inputs):
-            k, scale = inputs
-            x = jnp.tanh(drop(k, x) @ W)
-            return x * jnp.broadcast_to(scale, x.shape), None
-
-        return lax.scan(layer, x, (jax.random.split(key, 5), scales))[0]
-
-    for scales in (jnp.ones(5), jnp.ones((5, 8))):
-        assert not kinds(network, KEY, X, scales)
-    assert kinds(network, KEY, X[0], jnp.ones((5, 8))) == {"recurrent"}
 
 
 class Recurrent(nnx.Module):
@@ -553,6 +350,40 @@ def test_a_stream_that_advances_where_it_is_lost(layer, wrap):
     assert not kinds(reseeded, KEY, model, X)
 
 
+@pytest.mark.parametrize("layer", [jaxdrop.nnx.Dropout, nnx.Dropout])
+def test_a_stream_in_the_state_of_a_model_that_was_split(layer):
+    rngs = nnx.Rngs(0)
+    model = nnx.Sequential(layer(0.5, rngs=rngs), nnx.Linear(8, 3, rngs=rngs))
+    graph, state = nnx.split(model)
+
+    def forgets(state, x):
+        return nnx.merge(graph, state)(x)
+
+    def returns(state, x):
+        model = nnx.merge(graph, state)
+        return model(x), {"rest": nnx.state(model, nnx.RngState)}
+
+    def returns_weights(state, x):
+        model = nnx.merge(graph, state)
+        return model(x), nnx.state(model, nnx.Param)
+
+    for loses in (forgets, returns_weights):
+        assert kinds(jax.jit(loses), state, X) == {"lost stream"}
+    assert not kinds(jax.jit(returns), state, X)
+    assert not kinds(forgets, state, X)  # variables change in place outside of jit
+    by_key = lambda s, x, key: nnx.merge(graph, s).layers[0](x, rngs=key) @ W
+    assert not kinds(jax.jit(by_key), state, X, KEY)
+
+    def whole(state, x):
+        model = nnx.merge(graph, state)
+        y = model(x)
+        return nnx.state(model), y
+
+    loop = lambda state, xs: lax.scan(whole, state, xs)
+    assert not kinds(loop, state, X[None])
+    assert kinds(lambda s, xs: loop(s, xs)[1], state, X[None]) == {"lost stream"}
+
+
 def test_one_stream_of_two_may_be_lost():
     def both(first, second, x):
         return jax.jit(call)(second, first(x)) @ W
@@ -591,22 +422,6 @@ def test_a_sequence_that_is_taken_for_one_image():
         for dims, expected in ((2, {"whole batch"}), (1, set())):
             assert kinds(run, KEY, jnp.ones((4, 9, 6)), dims) == expected
         assert not kinds(run, KEY, IMAGES, 2)
-
-
-def test_a_mask_that_is_the_same_in_every_step_of_a_loop():
-    def accumulate(key, batches, fresh):
-        def step(total, inputs):
-            t, x = inputs
-            k = jaxdrop.keys.site(key, "a", step=t) if fresh else key
-            return total + (drop(k, x) @ W).sum(), None
-
-        return lax.scan(step, 0.0, (jnp.arange(len(batches)), batches))[0]
-
-    batches = jnp.ones((5, 4, 8))
-    assert kinds(accumulate, KEY, batches, False) == {"frozen in loop"}
-    assert not kinds(accumulate, KEY, batches, True)
-    powers = lambda k, x: lax.fori_loop(0, 3, lambda _, y: drop(k, y) @ W, x)
-    assert kinds(powers, KEY, X) == {"frozen in loop"}
 
 
 def test_every_finding_has_a_reference_with_a_link():
