@@ -5,6 +5,8 @@ from flax import nnx
 
 import jaxdrop
 
+CELL = nnx.GRUCell(2, 3, rngs=nnx.Rngs(0))
+
 
 @pytest.mark.parametrize(
     "make, message",
@@ -19,7 +21,7 @@ import jaxdrop
         (lambda: jaxdrop.nnx.DropBlock(0.1, block_sze=3), "block_sze .*block_size"),
         (lambda: jaxdrop.nnx.Dropout(nnx.Rngs(0)), r"rate must be a number.*rngs=nnx"),
         (
-            lambda: jaxdrop.nnx.ZoneoutCell(None, state_rate=nnx.Rngs(0)),
+            lambda: jaxdrop.nnx.ZoneoutCell(CELL, state_rate=nnx.Rngs(0)),
             "state_rate must be a number, got Rngs",
         ),
     ],

@@ -75,7 +75,7 @@ def test_the_joint_covariance_of_a_linear_model_is_the_closed_form(key):
 
 
 def test_joint_takes_one_output(net, key):
-    with pytest.raises(ValueError, match="one array as its output, got 2"):
+    with pytest.raises(ValueError, match="must return one array, got 2"):
         mc.joint(
             lambda key, x: (x * jax.random.normal(key), x), key, net.x, num_samples=2
         )
