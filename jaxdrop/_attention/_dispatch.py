@@ -357,16 +357,16 @@ def _lowered(context: Any, *nodes: Any, platform: str, **how: Any) -> Any:
 def _spreading(context: Any) -> tuple[bool, bool]:
     """Whether the compiler shards arrays, and whether kernels can be partitioned.
 
-    Inside ``jax.shard_map`` over all axes of its mesh the compiler does not shard.
-    Custom partitioning of kernels needs the devices, which JAX does not always know.
+    Inside ``jax.shard_map`` over all axes of its mesh the compiler does not shard; over
+    some of them, it does not say how arrays are sharded over the others. Elsewhere,
+    custom partitioning of kernels needs the devices, which JAX does not always know.
     """
     axes = getattr(context.module_context, "axis_context", None)
     mesh = getattr(axes, "mesh", None)
-    if mesh is not None and set(axes.manual_axes) == set(mesh.axis_names):  # type: ignore[union-attr]
-        return False, False
-    count = getattr(axes, "num_devices", mesh.size if mesh is not None else 1)
-    known = mesh is not None or getattr(axes, "device_assignment", None) is not None
-    return bool(count > 1), known
+    if mesh is not None:
+        return set(axes.manual_axes) != set(mesh.axis_names), False  # type: ignore[union-attr]
+    known = getattr(axes, "device_assignment", None) is not None
+    return getattr(axes, "num_devices", 1) > 1, known
 
 
 def _is_exported(context: Any) -> bool:

@@ -62,6 +62,7 @@ def over_devices(
     shapes = [operands[name].shape for name in names]
     outputs = [x.shape for x in jax.eval_shape(flat, *operands.values())]
     heads = operands["query"].shape[2], operands["key"].shape[2]
+    grouped = heads[0] > heads[1] > 1
     axes = [_of(_AXES[n], s) for n, s in zip(names, shapes, strict=True)]
     kinds = [_AXES[kind] for kind in results.values()]
     result_axes = [_of(a, s) for a, s in zip(kinds, outputs, strict=True)]
@@ -69,8 +70,8 @@ def over_devices(
     spreading.def_partition(
         partition=partial(_partition, flat, names, axes, result_axes, heads),
         infer_sharding_from_operands=partial(_infer, names, result_axes, heads),
-        sharding_rule=_rule(axes, result_axes, grouped=heads[0] > heads[1]),
-        **({"m": heads[1], "g": heads[0] // heads[1]} if heads[0] > heads[1] else {}),
+        sharding_rule=_rule(axes, result_axes, grouped=grouped),
+        **({"g": heads[0] // heads[1]} if grouped else {}),
     )
     found = spreading(*operands.values())
     return dict(zip(results, found, strict=True))
