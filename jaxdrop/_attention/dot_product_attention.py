@@ -90,11 +90,12 @@ def dot_product_attention(
         :func:`jax.nn.dot_product_attention`, where nothing is dropped; or ``"pallas"``
         to use flash attention kernels, with the same mask, for short sequences too. By
         default kernels are used for sequences of 128 or more on TPUs and NVIDIA GPUs
-        where JAX can compile them: not for several devices outside ``jax.shard_map``
-        unless JAX knows these devices, and not in exports for GPUs. Where kernels do
-        not apply, as for float16 on TPUs, the same values are computed without them,
-        even with ``"pallas"``. Kernels compute products in the dtype of the arrays with
-        float32 sums. On a CPU they are interpreted, which is slow. Static.
+        where JAX can compile them: on several devices inside a ``jax.shard_map`` over
+        all axes of the mesh, or where JAX knows these devices; not in exports for GPUs.
+        Where kernels do not apply, as for float16 on TPUs, the same values are computed
+        without them, even with ``"pallas"``. Kernels compute products in the dtype of
+        the arrays with float32 sums. On a CPU they are interpreted, which is slow.
+        Static.
       deterministic: drop nothing; may be traced.
 
     Returns:
