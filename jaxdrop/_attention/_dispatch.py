@@ -117,7 +117,8 @@ def _in_kernels(
 ) -> tuple[Array, ...]:
     """The same in kernels, for which the batches of all mapped calls are one batch."""
     lead, own = _lead(arrays, levels), _own(arrays, names, levels)
-    operands = _folded(names, levels, lead, arrays)
+    wanted = part if isinstance(part, tuple) else ()
+    operands = _folded(names, levels, lead, arrays, wanted)
     how = {"spread": spread, "interpret": interpret}
     with call.precise():
         if part == "attend":
@@ -135,18 +136,27 @@ def _in_kernels(
 
 
 def _folded(
-    names: tuple[str, ...], levels: Levels, lead: tuple[int, ...], arrays: Any
+    names: tuple[str, ...],
+    levels: Levels,
+    lead: tuple[int, ...],
+    arrays: Any,
+    wanted: tuple[str, ...],
 ) -> Operands:
-    """Operands in which all mapped axes are merged with the axis of examples."""
+    """Operands in which all mapped axes are merged with the axis of examples.
+
+    A bias or mask that all calls share stays as it is, unless its gradient is wanted,
+    which each call has for itself.
+    """
     operands = {}
     for i, (name, x) in enumerate(zip(names, arrays, strict=True)):
         mapped = tuple(flags[i] for flags in levels)
-        shared = not any(mapped) and name in ("bias", "mask") and x.shape[0] == 1
-        if levels and not shared:
+        is_weight = name in ("bias", "mask")
+        shared = is_weight and x.shape[0] == 1 and not any(mapped)
+        if levels and not (shared and name not in wanted):
             own = x.shape[sum(mapped) :]
             sizes = [n if flag else 1 for n, flag in zip(lead, mapped, strict=True)]
             x = jnp.broadcast_to(x.reshape(*sizes, *own), (*lead, *own))
-            if name in ("bias", "mask") and own[0] == 1:
+            if is_weight and own[0] == 1:
                 batch = _own(arrays, names, levels)["query"][0]
                 x = jnp.broadcast_to(x, (*lead, batch, *own[1:]))
             if x.ndim > len(lead) and name != "words":

@@ -62,6 +62,46 @@ def test_under_vmap_each_row_has_the_mask_of_its_own_call(key):
             np.testing.assert_allclose(a[row], b, rtol=1e-5, atol=1e-5)
 
 
+MAPPED = {  # the bias, the scale and the mask: whether each is mapped, and its shape
+    "shared bias": ((None, None, None), (1, 4, 24, 24), None),
+    "mapped bias": ((0, None, None), (3, 1, 4, 24, 24), None),
+    "shared mask": ((None, None, None), (1, 1, 1, 24), (1, 4, 24, 24)),
+    "mapped mask": ((None, None, 0), (2, 1, 24, 1), (3, 1, 1, 24, 24)),
+    "mapped scale": ((None, 0, None), (1, 1, 24, 24), None),
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["shared bias", *(pytest.param(n, marks=pytest.mark.slow) for n in [*MAPPED][1:])],
+)
+def test_under_vmap_each_call_has_gradients_of_its_own(key, name):
+    axes, bias, mask = MAPPED[name]
+    draw = lambda i, shape: jax.random.normal(jax.random.key(i), shape)
+    arrays = [jnp.stack([x, 2 * x, -x]) for x in data()]
+    arrays += [
+        draw(1, bias),
+        jnp.float32([0.1, 0.2, 0.3])[: 3 if axes[1] == 0 else 1].squeeze(),
+        None if mask is None else draw(2, mask) > -1,
+    ]
+
+    def gradient(implementation):
+        def loss(key, query, key_, value, bias, scale, mask):
+            knobs = {"bias": bias, "scale": scale, "mask": mask}
+            y = in_kernels(
+                *(key, query, key_, value), **knobs, implementation=implementation
+            )
+            return jnp.sin(y).sum()
+
+        of_one = jax.grad(loss, (1, 2, 3, 4, 5))
+        return jax.jit(jax.vmap(of_one, (0, 0, 0, 0, *axes)))
+
+    keys = jax.random.split(key, 3)
+    got, plain = (gradient(name)(keys, *arrays) for name in ("pallas", None))
+    for a, b in zip(got, plain, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.slow
 def test_higher_derivatives_and_those_forward_are_the_plain_paths(key):
     arrays = list(data_of("plain")[0].values())
