@@ -116,19 +116,18 @@ def _in_kernels(
     interpret: bool,
 ) -> tuple[Array, ...]:
     """The same in kernels, for which the batches of all mapped calls are one batch."""
+    attends = part == "attend"
     lead, own = _lead(arrays, levels), _own(arrays, names, levels)
-    wanted = part if isinstance(part, tuple) else ()
-    operands = _folded(names, levels, lead, arrays, wanted)
+    operands = _folded(names, levels, lead, arrays, () if attends else tuple(part))
     how = {"spread": spread, "interpret": interpret}
     with call.precise():
-        if part == "attend":
+        if attends:
             found = _flash.attend(call, platform, own, operands, **how)
             results = [found[name] for name in OUTPUTS]
         else:
             assert part != "change"  # there are kernels for its transpose only
             found = _flash.pull(call, platform, own, operands, tuple(part), **how)
             results = [found[name] for name in part]
-    attends = part == "attend"
     shapes = _output_shapes(own) if attends else [own[name] for name in part]
     return tuple(
         _unfolded(x, lead, shape) for x, shape in zip(results, shapes, strict=True)
