@@ -58,14 +58,14 @@ def shake_shake(
       >>> bool((y == y[:, :1]).all()), bool((0 < y).all() and (y < 1).all())
       (True, True)
     """
-    a, b = (check_inexact(array) for array in (a, b))
+    a, b = check_inexact(a, name="a"), check_inexact(b, name="b")
     if a.shape != b.shape:
         raise ValueError(
-            f"branches must have the same shape, got {a.shape} and {b.shape}."
+            f"a and b must have the same shape, got {a.shape} and {b.shape}."
         )
     if a.dtype != b.dtype:
         raise TypeError(
-            f"branches must have the same dtype, got {a.dtype} and {b.dtype}."
+            f"a and b must have the same dtype, got {a.dtype} and {b.dtype}."
         )
     if batch_axis is not None:
         batch_axis = check_axis(batch_axis, a.ndim, name="batch_axis")
