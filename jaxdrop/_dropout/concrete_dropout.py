@@ -17,7 +17,7 @@ from jaxdrop._checks import (
 )
 from jaxdrop._dropout._logistic import logistic
 from jaxdrop._errors import named
-from jaxdrop._numbers import as_array, as_scalar
+from jaxdrop._numbers import as_real, as_scalar
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Axes, Flag, Key, Scalar
 
@@ -85,7 +85,7 @@ def concrete_dropout(
         return x
     x = check_inexact(x)
     key = require_key(key, instead="deterministic=True")
-    logits = jnp.asarray(as_array(logit_rate, name="logit_rate"), _masks.real_dtype(x))
+    logits = jnp.asarray(as_real(logit_rate, name="logit_rate"), _masks.real_dtype(x))
     logits = _masks.align(logits, x.shape, name="logit_rate")
     shared = check_axes(broadcast_dims, x.ndim, name="broadcast_dims")
     noisy = _concrete_dropout(
