@@ -206,7 +206,14 @@ def draw_at(key: Key, counters: Array, /, *, keep: Any) -> Array:
     return hold(drawing, key, keep, counters)
 
 
-def hold(drawing: Callable[..., Array], key: Any, keep: Any, /, *rest: Any) -> Array:
+def hold(
+    drawing: Callable[..., Array],
+    key: Any,
+    keep: Any,
+    /,
+    *rest: Any,
+    platform: str | None = None,
+) -> Array:
     """Calls ``drawing(key, keep, *rest)``, so that a mask is computed but once.
 
     XLA's CPU compiler fuses a hash into every loop that reads it, so that a mask is
@@ -220,11 +227,16 @@ def hold(drawing: Callable[..., Array], key: Any, keep: Any, /, *rest: Any) -> A
       key: one PRNG key, or its words.
       keep: from :func:`keep_probability`.
       *rest: arrays.
+      platform: the platform that the program is traced for, where it is known: then
+        nothing is traced for others.
 
     Returns:
       The mask.
     """
     keep = jnp.asarray(keep, jnp.float32)
+    if platform is not None:
+        draws = partial(_held, drawing) if platform == "cpu" else drawing
+        return draws(key, keep, *rest)
     return lax.platform_dependent(
         key, keep, *rest, cpu=partial(_held, drawing), default=drawing
     )
