@@ -167,7 +167,8 @@ def make_plan(
     examples, least = batch, devices
     if not symbolic:
         examples = least = math.gcd(batch, devices)
-    room = devices * _TILE_ENTRIES[platform or "cpu"] // (least * together * group * width)
+    entries = _TILE_ENTRIES[platform or "cpu"]
+    room = devices * entries // (least * together * group * width)
     length = min(block[0] or max(16, room - room % 16), pane[0])
     room //= 2  # more groups at once gain less than larger tiles
     if length == pane[0] and room >= 2 * length:
