@@ -175,17 +175,25 @@ def draw(
       A boolean mask that broadcasts to ``shape``.
     """
     drawn, sharding = drawn_shape(shape, broadcast_dims, out_sharding=out_sharding)
+    rest = () if rare is None else (jnp.asarray(rare, jnp.float32),)
+    return _drawn(key, keep, *rest, shape=drawn, sharding=sharding)
+
+
+@partial(jax.jit, static_argnames=("shape", "sharding"))
+def _drawn(
+    key: Key, keep: Any, /, *rare: Array, shape: tuple[int, ...], sharding: Any
+) -> Array:
+    """Draws in one program, which eager calls of the same shape share."""
 
     def drawing(key: Key, keep: Array, *rare: Array) -> Array:
-        bits = prng.random_bits(key, drawn, out_sharding=sharding)
+        bits = prng.random_bits(key, shape, out_sharding=sharding)
         mask = survives(bits, keep=keep)
         for drop in rare:
             words = jnp.round(drop * np.float32(2.0**32)).astype(jnp.uint32)
             mask = jnp.where(drop < RARE, ~bits >= words, mask)
         return mask
 
-    rest = () if rare is None else (jnp.asarray(rare, jnp.float32),)
-    return hold(drawing, key, keep, *rest)
+    return hold(drawing, key, keep, *rare)
 
 
 def draw_at(key: Key, counters: Array, /, *, keep: Any) -> Array:
