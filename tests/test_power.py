@@ -23,6 +23,7 @@ RATE, WRONG = 0.5, 0.4995
 LEVEL, POWER = 1e-6, 0.99
 DRAWS = 53_000_000
 PER_KEY = 2**20
+pytestmark = pytest.mark.usefixtures("optimized")  # it draws more than it compiles
 
 GENERATORS = {
     "threefry": lambda key: key,
