@@ -59,8 +59,8 @@ CYCLES = {
     ("float32", OURS): (2.03, 4.57),
     ("float32", LIGHT): (1.24, 3.26),
 }
-"""For dropout at size 8192 on v5e: millions of cycles that the compiler expects, forward
-and forward + backward, by dtype and generator."""
+"""For dropout at size 8192 on v5e, by dtype and generator: millions of cycles that the
+compiler expects, forward and forward + backward."""
 
 
 def of(*shape, kind=jnp.float32):
