@@ -102,8 +102,15 @@ def _mix(key: Key, weights: Array, reference: Any, *, keep: Any) -> Array:
 def _mixout(key: Key, weights: Array, reference: Array, keep: Any) -> Array:
     sharding = _masks.sharding_of(weights)
     mask = _masks.draw(key, weights.shape, keep=keep, out_sharding=sharding)
+    return _mixed(
+        weights, mask, reference, jnp.asarray(keep, _masks.real_dtype(weights))
+    )
+
+
+@_masks.noisy
+def _mixed(weights: Array, mask: Array, reference: Array, keep: Array) -> Array:
     wide = _masks.wide_dtype(weights)
     base = reference.astype(wide)
-    distance = _masks.apply(weights.astype(wide) - base, mask, keep=keep)
+    distance = _masks.kept_share(weights.astype(wide) - base, mask, keep)
     mixed = (base + distance).astype(weights.dtype)
     return jnp.where(keep == 1, weights, mixed)

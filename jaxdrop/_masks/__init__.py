@@ -9,6 +9,7 @@ from jaxdrop._masks._apply import SELU_SATURATION as SELU_SATURATION
 from jaxdrop._masks._apply import apply as apply
 from jaxdrop._masks._apply import apply_alpha as apply_alpha
 from jaxdrop._masks._apply import apply_gaussian as apply_gaussian
+from jaxdrop._masks._apply import kept_share as kept_share
 from jaxdrop._masks._apply import real_dtype as real_dtype
 from jaxdrop._masks._apply import wide_dtype as wide_dtype
 from jaxdrop._masks._axes import drawn_shape as drawn_shape

@@ -57,14 +57,27 @@ def apply(x: Array, mask: Array, /, *, keep: Any, scale: bool = True) -> Array:
     return _apply(x, kept, divisor)
 
 
-@noisy
-def _apply(x: Array, mask: Array, divisor: Array) -> Array:
-    mask, divisor = _rank_of(x, mask), _rank_of(x, divisor)
+def kept_share(x: Array, mask: Array, divisor: Array) -> Array:
+    """What :func:`apply` computes, for functions that are :func:`noisy` as a whole."""
+    kept = _divided(x, divisor)
+    return jnp.where(_rank_of(x, mask), kept, jnp.zeros((), x.dtype))
+
+
+def _kept_share(x: Array, mask: Array, divisor: Array) -> Array:
+    """:func:`kept_share` with its operations in the order of that one's transpose."""
+    kept = jnp.where(_rank_of(x, mask), x, jnp.zeros((), x.dtype))
+    return _divided(kept, divisor)
+
+
+_apply = noisy(_kept_share, slope=kept_share)
+
+
+def _divided(x: Array, divisor: Array) -> Array:
+    divisor = _rank_of(x, divisor)
     wide = x.astype(wide_dtype(x))
     scaled = wide / jnp.where(divisor == 0, 1, divisor).astype(wide.dtype)
     untouched = divisor == 1  # x / 1 would flush denormals
-    kept = jnp.where(untouched, x, scaled.astype(x.dtype))
-    return jnp.where(mask, kept, jnp.zeros((), x.dtype))
+    return jnp.where(untouched, x, scaled.astype(x.dtype))
 
 
 def apply_alpha(x: Array, mask: Array, /, *, keep: Any) -> Array:

@@ -48,7 +48,12 @@ def fenced(function: Callable[..., Array], /) -> Callable[..., Array]:
     return alone
 
 
-def noisy(function: Callable[..., Array], /) -> Callable[..., Array]:
+def noisy(
+    function: Callable[..., Array],
+    /,
+    *,
+    slope: Callable[..., Array] | None = None,
+) -> Callable[..., Array]:
     """Prepares ``function(x, noise, *parameters)`` for compilers and for gradients.
 
     The values and derivatives stay those of ``function``. The backward pass keeps its
@@ -56,17 +61,24 @@ def noisy(function: Callable[..., Array], /) -> Callable[..., Array]:
 
     Args:
       function: elementwise, with arrays that broadcast to the shape of ``x``.
+      slope: ``slope(tangent, noise, *parameters)``, the derivative by ``x`` of a
+        ``function`` that is linear in it; by default JAX derives it. Transposing
+        reverses the order of its operations. Where the last operation of ``function``
+        and of the transposed ``slope`` are of one kind, a TPU's compiler can put
+        forward and backward pass into one kernel.
 
     Returns:
       A function of the same arguments.
     """
     differentiable = jax.custom_jvp(fenced(function))
-    differentiable.defjvp(partial(_derivative, function), symbolic_zeros=True)
+    rule = partial(_derivative, function, slope)
+    differentiable.defjvp(rule, symbolic_zeros=True)
     return differentiable
 
 
 def _derivative(
     function: Callable[..., Array],
+    slope: Callable[..., Array] | None,
     primals: tuple[Array, ...],
     tangents: tuple[Any, ...],
 ) -> tuple[Array, Array]:
@@ -80,7 +92,11 @@ def _derivative(
         if not isinstance(tangent, SymbolicZero) and tangent.dtype != jax.dtypes.float0
     ]
 
-    @partial(jax.checkpoint, prevent_cse=False)
+    if slope is not None and moving == [0]:
+        tangent = _again(slope)(border(tangents[0]), *given[1:])
+        return border(_again(function)(*given)), tangent
+
+    @_again
     def of_moving(moved: list[Array], fixed: list[Array]) -> Array:
         rest = iter(fixed)
         values = dict(zip(moving, moved, strict=True))
@@ -98,6 +114,12 @@ def _derivative(
         ([border(tangents[i]) for i in moving],),
     )
     return border(y), tangent
+
+
+def _again(function: Callable[..., Array]) -> Callable[..., Array]:
+    """``function``, of which backward passes keep nothing but its arguments."""
+    again: Callable[..., Array] = jax.checkpoint(function, prevent_cse=False)
+    return again
 
 
 def _fence(array: Array) -> Array:

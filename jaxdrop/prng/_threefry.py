@@ -45,7 +45,8 @@ def threefry2x32(
             x = lax.add(x, y)  # tracing jnp takes three times as long
             y = lax.bitwise_xor(_rotate_left(y, rotation), x)
         x = x + schedule[(group + 1) % 3]
-        y = y + schedule[(group + 2) % 3] + jnp.uint32(group + 1)
+        # of two scalars: added one by one, each costs an operation for each counter
+        y = y + (schedule[(group + 2) % 3] + jnp.uint32(group + 1))
     return x, y
 
 

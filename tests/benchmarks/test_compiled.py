@@ -14,7 +14,7 @@ import hlo
 import jaxdrop
 import programs
 import steps
-from compiler_cases import BOUNDS, ELSEWHERE, OTHERS
+from compiler_cases import BOUNDS, CYCLES, ELSEWHERE, OTHERS
 
 TEXT = """\
 HloModule jit_f, is_scheduled=true
@@ -189,6 +189,22 @@ def test_techniques_compile_for_a_tpu_and_move_no_more_than_recorded(row, tpu):
         held = cost.moved / compiler.least(function, (key, *arrays))
         assert held <= bound * 1.02, f"{passing}: {held:.2f} times the least"
         assert not cost.hashes_in_products
+
+
+@pytest.mark.slow
+@needs_libtpu
+@pytest.mark.parametrize("generator", [programs.OURS, programs.LIGHT])
+@pytest.mark.parametrize("kind", [jnp.bfloat16, jnp.float32])
+def test_dropout_for_a_tpu_expects_no_more_cycles_than_recorded(kind, generator, tpu):
+    """A kernel that draws the mask, and one that both passes share."""
+    program = programs.techniques(SIZE, kind)["dropout"]
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    bounds = CYCLES[jnp.dtype(kind).name, generator]
+    for passing, bound in zip(program.passes, bounds, strict=True):
+        contender = program.contenders[generator]
+        function, arrays = programs.in_pass(passing, contender, program.arrays)
+        cost, _ = compiler.compile_for(tpu, function, (key, *arrays))
+        assert cost.cycles <= bound * 1.01e6, f"{passing}: {cost.cycles / 1e6:.3f}"
 
 
 @pytest.mark.slow

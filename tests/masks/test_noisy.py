@@ -8,6 +8,7 @@ from jax.ad_checkpoint import print_saved_residuals
 from jax.test_util import check_grads
 
 import jaxdrop
+from jaxdrop import _programs
 
 HELD = (96, 64)  # large enough to be drawn into memory on a CPU
 
@@ -48,3 +49,26 @@ def test_gradients_of_a_shared_mask_sum_over_what_shares_it(key):
         share = lambda x: jaxdrop.dropout(key, x, rate=0.3, broadcast_dims=(0,))
         loss = lambda x: jnp.sin(share(x)).sum()
         check_grads(loss, (x,), order=3, atol=1e-6, rtol=1e-6)
+
+
+def test_value_and_gradient_are_computed_in_the_same_order(key):
+    """Otherwise a TPU's compiler makes two kernels of what could be one."""
+    x = jnp.ones(HELD)
+    drop = lambda x: jaxdrop.dropout(key, x, rate=0.5)
+    value = operations(_programs.traced(drop, x)[0].jaxpr)
+    assert value.index("select_n") < value.index("div"), value
+    gradient = operations(_programs.traced(jax.vjp(drop, x)[1], x)[0].jaxpr)
+    after = gradient[gradient.index("div") :]
+    assert "select_n" not in after, gradient  # by the mask: it comes first
+
+
+def operations(program):
+    """The names of the operations on arrays of shape ``HELD``, in order."""
+    found = []
+    for equation in program.eqns:
+        inner = _programs.programs_in(equation)
+        for each in inner:
+            found += operations(each)
+        if not inner and equation.outvars[0].aval.shape == HELD:
+            found.append(equation.primitive.name)
+    return found
