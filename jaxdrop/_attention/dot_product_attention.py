@@ -16,7 +16,7 @@ from jaxdrop._checks import check_rate, is_identity, require_key
 from jaxdrop._errors import named
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Axes, Flag, Key, Rate
-from jaxdrop.prng._bits import counter_hash, counter_key
+from jaxdrop.prng._bits import consume, counter_hash, counter_key
 
 
 @named
@@ -145,7 +145,6 @@ def dot_product_attention(
     if arrays.query.size == 0:
         return jnp.asarray(query)
     _arguments.check_known(arrays)
-    key = counter_key(key)
     attention = partial(_attention, call=_call(arrays, options, key))
     sharding = _masks.sharding_of(arrays.query)
     if sharding is not None:  # the compiler shards the loops by itself
@@ -218,7 +217,7 @@ def _attention(
         **arrays._asdict(),
         "scale": jnp.asarray(scale, wide),
         "lengths": key_lengths,
-        "words": jax.random.key_data(key),
+        "words": jax.random.key_data(consume(counter_key(key))),
         "keep": jnp.asarray(keep, wide),
     }
     operands = _varying({n: x for n, x in operands.items() if x is not None})
