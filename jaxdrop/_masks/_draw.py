@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.experimental.xla_metadata import set_xla_metadata
+from jax.experimental import xla_metadata
 
 from jaxdrop import prng
 from jaxdrop._checks import (
@@ -26,6 +26,7 @@ from jaxdrop._masks._axes import drawn_shape
 from jaxdrop._numbers import as_ids, as_real
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Axes, Flag, Key, Rate
+from jaxdrop.prng._bits import consume
 
 LEVELS = 2**23
 """How many values random bits are compared with a rate as."""
@@ -201,7 +202,7 @@ def draw_at(key: Key, counters: Array, /, *, keep: Any) -> Array:
     """
 
     def drawing(key: Key, keep: Array, counters: Array) -> Array:
-        return survives(prng.bits_at(key, counters), keep=keep)
+        return survives(prng.bits_at(consume(key), counters), keep=keep)
 
     return hold(drawing, key, keep, counters)
 
@@ -230,10 +231,20 @@ def hold(drawing: Callable[..., Array], key: Any, keep: Any, /, *rest: Any) -> A
     )
 
 
+_tagged_call: Any = getattr(xla_metadata, "xla_metadata_call", None)
+
+
 def _held(drawing: Callable[..., Array], /, *operands: Any) -> Array:
-    """Draws in a call of its own, marked for XLA not to be inlined."""
+    """Draws in a call of its own, marked for XLA not to be inlined.
+
+    Where JAX has a call that is marked, that one is used: a mark on its output would
+    reach the sharding constraint that JAX adds to it on an explicit mesh.
+    """
+    if _tagged_call is not None:
+        held: Array = _tagged_call(drawing, inlineable="false")(*operands)
+        return held
     mask = jax.jit(drawing)(*operands)
-    return set_xla_metadata(mask, inlineable="false")
+    return xla_metadata.set_xla_metadata(mask, inlineable="false")
 
 
 @named
