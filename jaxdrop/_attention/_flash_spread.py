@@ -103,7 +103,7 @@ def over_devices(
         sharding_rule=_rule(axes, result_axes, grouped=grouped),
         **({"g": heads[0] // heads[1]} if grouped else {}),
     )
-    found = set_xla_metadata(spreading(*operands.values()), jaxdrop_kernel=kernel)
+    found: Any = set_xla_metadata(spreading(*operands.values()), jaxdrop_kernel=kernel)
     return dict(zip(results, found, strict=True))
 
 

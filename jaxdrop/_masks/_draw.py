@@ -240,11 +240,13 @@ def _held(drawing: Callable[..., Array], /, *operands: Any) -> Array:
     Where JAX has a call that is marked, that one is used: a mark on its output would
     reach the sharding constraint that JAX adds to it on an explicit mesh.
     """
+    held: Any
     if _tagged_call is not None:
-        held: Array = _tagged_call(drawing, inlineable="false")(*operands)
-        return held
-    mask = jax.jit(drawing)(*operands)
-    return xla_metadata.set_xla_metadata(mask, inlineable="false")
+        held = _tagged_call(drawing, inlineable="false")(*operands)
+    else:
+        mask = jax.jit(drawing)(*operands)
+        held = xla_metadata.set_xla_metadata(mask, inlineable="false")
+    return held
 
 
 @named
