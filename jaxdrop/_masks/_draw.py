@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.experimental import xla_metadata
+from jax.sharding import AxisType
 
 from jaxdrop import prng
 from jaxdrop._checks import (
@@ -231,18 +232,19 @@ def hold(drawing: Callable[..., Array], key: Any, keep: Any, /, *rest: Any) -> A
     )
 
 
-_tagged_call: Any = getattr(xla_metadata, "xla_metadata_call", None)
+_marked_call: Any = getattr(xla_metadata, "xla_metadata_call", None)
 
 
 def _held(drawing: Callable[..., Array], /, *operands: Any) -> Array:
     """Draws in a call of its own, marked for XLA not to be inlined.
 
-    Where JAX has a call that is marked, that one is used: a mark on its output would
-    reach the sharding constraint that JAX adds to it on an explicit mesh.
+    On an explicit mesh the mark on its output would reach the sharding constraint that
+    newer releases of JAX add to it; these have a call that is marked itself.
     """
     held: Any
-    if _tagged_call is not None:
-        held = _tagged_call(drawing, inlineable="false")(*operands)
+    explicit = AxisType.Explicit in jax.sharding.get_abstract_mesh().axis_types
+    if explicit and _marked_call is not None:
+        held = _marked_call(drawing, inlineable="false")(*operands)
     else:
         mask = jax.jit(drawing)(*operands)
         held = xla_metadata.set_xla_metadata(mask, inlineable="false")
