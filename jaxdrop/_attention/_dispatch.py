@@ -20,7 +20,7 @@ from jax.custom_derivatives import SymbolicZero
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from jaxdrop._attention import _attend, _flash
+from jaxdrop._attention import _attend, _flash, _flash_spread
 from jaxdrop._attention._call import OUTPUTS, Call, Operands, wide_dtype
 from jaxdrop._typing import Array
 
@@ -37,16 +37,8 @@ Levels = tuple[tuple[bool, ...], ...]
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def attend(call: Call, operands: Operands) -> tuple[Array, Array, Array]:
     """Attends; returns the results that :data:`_call.OUTPUTS` names."""
-    names = tuple(operands)
-    shapes = {name: operands[name].shape for name in ("query", "key")}
-    output, weights, top = _attention.bind(
-        *operands.values(),
-        call=call,
-        names=names,
-        levels=(),
-        part="attend",
-        draws=call.drawn(shapes),
-    )
+    draws = call.drawn({name: operands[name].shape for name in ("query", "key")})
+    output, weights, top = _bind(call, operands, part="attend", draws=draws)
     return output, weights, top
 
 
@@ -60,24 +52,37 @@ def _attend_jvp(call: Call, primals: Any, tangents: Any) -> Any:
         if name in changes and not isinstance(changes[name], SymbolicZero)
     }
     residual = operands | found
-    of_output, of_weights = _attention.bind(
-        *residual.values(),
-        *linear.values(),
-        call=call,
-        names=(*residual, *linear),
-        levels=(),
-        part="change",
-        draws=None,
-    )
+    of_output, of_weights = _bind(call, residual | linear, part="change")
     nothing = jnp.zeros_like(found["top"])
     return tuple(found.values()), (of_output, of_weights, nothing)
 
 
 _attention = Primitive("jaxdrop_attention")
 """Its parameters are arguments of :func:`_in_loops`, and ``draws``: the shape of the
-mask, for :mod:`jaxdrop.diagnostics`; None where the mask is drawn again.
+mask, for :mod:`jaxdrop.diagnostics`; None where the mask is drawn again; and
+``not_run``: see :func:`_flash_spread.asking_for_devices`, or None.
 """
 _attention.multiple_results = True
+
+
+def _bind(
+    call: Call,
+    operands: Operands,
+    *,
+    part: Part,
+    levels: Levels = (),
+    draws: Any = None,
+) -> Any:
+    """Binds the primitive; by default without mapped axes, and to draw again."""
+    return _attention.bind(
+        *operands.values(),
+        call=call,
+        names=tuple(operands),
+        levels=levels,
+        part=part,
+        draws=draws,
+        not_run=_flash_spread.asking_for_devices(call),
+    )
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
@@ -315,15 +320,9 @@ def _transposed(cotangents: Any, *arrays: Any, **how: Any) -> Any:
         given = ("d_output", "d_weights")
     cotangents = [ad.instantiate_zeros(x) for x in cotangents]
     flags = [(*(own[i] for i in kept), *(True for _ in cotangents)) for own in levels]
-    found = _attention.bind(
-        *(arrays[i] for i in kept),
-        *cotangents,
-        call=how["call"],
-        names=(*(names[i] for i in kept), *given),
-        levels=tuple(flags),
-        part=wanted,
-        draws=None,
-    )
+    operands = {names[i]: arrays[i] for i in kept}
+    operands |= dict(zip(given, cotangents, strict=True))
+    found = _bind(how["call"], operands, part=wanted, levels=tuple(flags))
     results = [None] * len(arrays)
     for i, x in zip(linear, found, strict=True):
         results[i] = x
@@ -368,14 +367,15 @@ def _spreading(context: Any) -> tuple[bool, bool]:
 
     Inside ``jax.shard_map`` over all axes of its mesh the compiler does not shard; over
     some of them, it does not say how arrays are sharded over the others. Elsewhere,
-    custom partitioning of kernels needs the devices, which JAX does not always know.
+    custom partitioning of kernels needs the devices, which JAX names where kernels are
+    requested, and it cannot be exported.
     """
     axes = getattr(context.module_context, "axis_context", None)
     mesh = getattr(axes, "mesh", None)
     if mesh is not None:
         return set(axes.manual_axes) != set(mesh.axis_names), False  # type: ignore[union-attr]
-    known = getattr(axes, "device_assignment", None) is not None
-    return getattr(axes, "num_devices", 1) > 1, known
+    known = getattr(axes, "device_assignment", None) and not _is_exported(context)
+    return getattr(axes, "num_devices", 1) > 1, bool(known)
 
 
 def _is_exported(context: Any) -> bool:

@@ -72,8 +72,10 @@ def attend(
     """
     kernel = _kernel(call, platform, own)
     run = partial(_attend, kernel, platform, interpret)
+    prepared = _prepared(call, own, operands)
+    name = f"{platform}, {call.precision}, {kernel.name}"
     return _flash_spread.over_devices(
-        run, _prepared(call, own, operands), _RESULTS, spread=spread
+        run, prepared, _RESULTS, spread=spread, kernel=name
     )
 
 
@@ -113,7 +115,10 @@ def pull(
         results["bias"] = "bias"
     if "scale" in wanted:
         results["scale"] = "sum"
-    found = _flash_spread.over_devices(run, prepared, results, spread=spread)
+    name = f"{platform}, {call.precision}, {kernel.name}, {', '.join(wanted)}"
+    found = _flash_spread.over_devices(
+        run, prepared, results, spread=spread, kernel=name
+    )
     if "scale" in wanted:
         found["scale"] = found["scale"].sum(1).astype(operands["scale"].dtype)
     return found

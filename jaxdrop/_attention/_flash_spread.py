@@ -7,14 +7,15 @@ heads. The position of each example and head in the mask is an operand (``exampl
 """
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import jax
 from jax.experimental.custom_partitioning import custom_partitioning
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.experimental.xla_metadata import set_xla_metadata
+from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec
 
-from jaxdrop._attention._call import Operands
+from jaxdrop._attention._call import Call, Operands
 from jaxdrop._typing import Array
 
 _AXES = {  # b examples, m key heads, mg query heads; other axes are not sharded
@@ -36,11 +37,37 @@ _AXES = {  # b examples, m key heads, mg query heads; other axes are not sharded
     "sum": ("b", "mg"),
 }
 
+_NO_MESH = AbstractMesh((), ())
+
 Run = Callable[[Operands], Operands]
 
 
+def asking_for_devices(call: Call) -> Any:
+    """What a primitive takes as a parameter, so that JAX names the devices to it.
+
+    JAX names them to programs with a custom partitioning somewhere, and looks for one
+    in the parameters of all primitives. This one is never lowered. As JAX refuses such
+    programs for abstract meshes, or for several, only requested kernels ask; and none
+    inside a ``jax.shard_map`` over all axes or on the only device, which need not.
+    """
+    return _partitioned() if call.in_kernels and call.devices > 1 else None
+
+
+@cache
+def _partitioned() -> Any:
+    """A program with a custom partitioning, of nothing."""
+    same = custom_partitioning(lambda x: x)
+    same.def_partition(partition=lambda *_: None, sharding_rule="... -> ...")
+    return jax.make_jaxpr(same)(False)
+
+
 def over_devices(
-    run: Run, operands: Operands, results: dict[str, str], *, spread: bool
+    run: Run,
+    operands: Operands,
+    results: dict[str, str],
+    *,
+    spread: bool,
+    kernel: str,
 ) -> Operands:
     """Runs a function on every device, for its part of the examples and heads.
 
@@ -50,6 +77,9 @@ def over_devices(
       operands: the operands for all examples and heads.
       results: for each name of a result, the name of its axes in ``_AXES``.
       spread: whether the compiler may shard the operands at all.
+      kernel: all on which ``run`` depends, in words. Without it, programs of different
+        kernels for the same shapes would differ by an address alone, which JAX's
+        persistent cache of compiled programs may find again in another process.
     """
     if not spread:
         return run(operands)
@@ -73,7 +103,7 @@ def over_devices(
         sharding_rule=_rule(axes, result_axes, grouped=grouped),
         **({"g": heads[0] // heads[1]} if grouped else {}),
     )
-    found = spreading(*operands.values())
+    found: Any = set_xla_metadata(spreading(*operands.values()), jaxdrop_kernel=kernel)
     return dict(zip(results, found, strict=True))
 
 
@@ -155,10 +185,11 @@ def _partition(
     query = axes[names.index("query")], inputs[names.index("query")].spec
 
     def part(*arrays: Array) -> tuple[Array, ...]:
-        found = flat(*arrays)
-        return tuple(
-            _added(x, own, *query) for x, own in zip(found, results, strict=True)
-        )
+        with jax.sharding.use_abstract_mesh(_NO_MESH):  # around a device's own part
+            return tuple(
+                _added(x, own, *query)
+                for x, own in zip(flat(*arrays), results, strict=True)
+            )
 
     return mesh, part, tuple(outputs), tuple(inputs)
 

@@ -55,6 +55,12 @@ class Kernel:
     skips: bool
 
     @property
+    def name(self) -> str:
+        """All of these in words, the same in every process."""
+        facts = dataclasses.asdict(self) | {"hash": self.hash.__module__}
+        return ", ".join(f"{name} {fact}" for name, fact in facts.items())
+
+    @property
     def steps(self) -> tuple[int, int]:
         """The numbers of blocks of queries and of keys."""
         return -(-self.queries // self.block[0]), -(-self.keys // self.block[1])

@@ -16,7 +16,7 @@ from jaxdrop._checks import check_rate, is_identity, require_key
 from jaxdrop._errors import named
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Axes, Flag, Key, Rate
-from jaxdrop.prng._bits import counter_hash, counter_key
+from jaxdrop.prng._bits import consume, counter_hash, counter_key
 
 
 @named
@@ -88,11 +88,12 @@ def dot_product_attention(
         at once; by default chosen from the shapes. It never changes the mask. Static.
       implementation: ``"xla"`` or ``"cudnn"``, the implementation of
         :func:`jax.nn.dot_product_attention`, where nothing is dropped; or ``"pallas"``
-        to use flash attention kernels, with the same mask, for short sequences too. By
-        default kernels are used for sequences of 128 or more on TPUs and NVIDIA GPUs
-        where JAX can compile them: on several devices inside a ``jax.shard_map`` over
-        all axes of the mesh, or where JAX knows these devices; not in exports for GPUs.
-        Where kernels do not apply, as for float16 on TPUs, the same values are computed
+        to use flash attention kernels, with the same mask, for short sequences and for
+        several devices too. By default kernels are used for sequences of 128 or more on
+        TPUs and NVIDIA GPUs, on one device or inside a ``jax.shard_map`` over all axes
+        of the mesh, and not in exports for GPUs. A program with ``"pallas"`` may name
+        only one mesh, and not an abstract one. Where kernels do not apply, as for
+        float16 on TPUs or in exports for several devices, the same values are computed
         without them, even with ``"pallas"``. Kernels compute products in the dtype of
         the arrays with float32 sums. On a CPU they are interpreted, which is slow.
         Static.
@@ -145,7 +146,6 @@ def dot_product_attention(
     if arrays.query.size == 0:
         return jnp.asarray(query)
     _arguments.check_known(arrays)
-    key = counter_key(key)
     attention = partial(_attention, call=_call(arrays, options, key))
     sharding = _masks.sharding_of(arrays.query)
     if sharding is not None:  # the compiler shards the loops by itself
@@ -218,7 +218,7 @@ def _attention(
         **arrays._asdict(),
         "scale": jnp.asarray(scale, wide),
         "lengths": key_lengths,
-        "words": jax.random.key_data(key),
+        "words": jax.random.key_data(consume(counter_key(key))),
         "keep": jnp.asarray(keep, wide),
     }
     operands = _varying({n: x for n, x in operands.items() if x is not None})

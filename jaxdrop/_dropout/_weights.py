@@ -10,6 +10,7 @@ import numpy as np
 from jaxdrop._numbers import as_array
 from jaxdrop._paths import map_with_name, path_hash
 from jaxdrop._typing import Array, Key, PyTree, Where
+from jaxdrop.prng._bits import consume
 
 
 def is_array(params: PyTree, /) -> bool:
@@ -57,6 +58,7 @@ def map_weights(
     point, or that ``where(path, leaf)`` does not select, are returned unchanged.
     """
     found = False
+    key = consume(key)
 
     def change(path: str, leaf: Any, *others: Any) -> Any:
         if not is_inexact(leaf) or (where is not None and not where(path, leaf)):

@@ -5,13 +5,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxdrop import _masks, prng
+from jaxdrop import _masks
 from jaxdrop._checks import check_inexact, check_rate, is_identity, require_key
 from jaxdrop._errors import named
 from jaxdrop._numbers import as_ids
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, Rate
-from jaxdrop.prng._bits import counter_key
 
 
 @named
@@ -84,9 +83,6 @@ def embedding_dropout(
 
 @site("jaxdrop.embedding_dropout", draws="mask", acts_on="tokens")
 def _embedding_dropout(key: Key, embedded: Array, ids: Array, keep: Any) -> Array:
-    key = counter_key(key)
-    # Marks the key as used, which bits at chosen positions do not.
-    prng.random_bits(key, (0,))
     sharding = _masks.unspread(_masks.sharding_of(embedded), (), ndim=ids.ndim)
     if sharding is not None:
         ids = jax.sharding.reshard(ids, sharding)

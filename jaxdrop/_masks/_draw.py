@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.experimental.xla_metadata import set_xla_metadata
+from jax.experimental import xla_metadata
+from jax.sharding import AxisType
 
 from jaxdrop import prng
 from jaxdrop._checks import (
@@ -26,6 +27,7 @@ from jaxdrop._masks._axes import drawn_shape
 from jaxdrop._numbers import as_ids, as_real
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Axes, Flag, Key, Rate
+from jaxdrop.prng._bits import consume
 
 LEVELS = 2**23
 """How many values random bits are compared with a rate as."""
@@ -209,7 +211,7 @@ def draw_at(key: Key, counters: Array, /, *, keep: Any) -> Array:
     """
 
     def drawing(key: Key, keep: Array, counters: Array) -> Array:
-        return survives(prng.bits_at(key, counters), keep=keep)
+        return survives(prng.bits_at(consume(key), counters), keep=keep)
 
     return hold(drawing, key, keep, counters)
 
@@ -250,10 +252,23 @@ def hold(
     )
 
 
+_marked_call: Any = getattr(xla_metadata, "xla_metadata_call", None)
+
+
 def _held(drawing: Callable[..., Array], /, *operands: Any) -> Array:
-    """Draws in a call of its own, marked for XLA not to be inlined."""
-    mask = jax.jit(drawing)(*operands)
-    return set_xla_metadata(mask, inlineable="false")
+    """Draws in a call of its own, marked for XLA not to be inlined.
+
+    On an explicit mesh the mark on its output would reach the sharding constraint that
+    newer releases of JAX add to it; these have a call that is marked itself.
+    """
+    held: Any
+    explicit = AxisType.Explicit in jax.sharding.get_abstract_mesh().axis_types
+    if explicit and _marked_call is not None:
+        held = _marked_call(drawing, inlineable="false")(*operands)
+    else:
+        mask = jax.jit(drawing)(*operands)
+        held = xla_metadata.set_xla_metadata(mask, inlineable="false")
+    return held
 
 
 @named

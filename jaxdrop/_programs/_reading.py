@@ -44,12 +44,15 @@ def constants_of(program: Any, /) -> Sequence[Any]:
 
 
 def programs_in(equation: Equation, /) -> list[Any]:
-    """The programs among the parameters of an equation, including those in tuples."""
+    """The programs among the parameters of an equation, including those in tuples.
+
+    Without ``not_run``, a program that attention shows to JAX alone.
+    """
     return [
         part
-        for param in equation.params.values()
+        for name, param in equation.params.items()
         for part in (param if isinstance(param, tuple | list) else (param,))
-        if is_program(part)
+        if is_program(part) and name != "not_run"
     ]
 
 

@@ -76,6 +76,7 @@ _CALLS = frozenset(
         *("call", "core_call", "closed_call", "core_closed_call", "eval_jaxpr"),
         *("checkpoint", "remat", "remat2", "composite", "custom_jvp_call"),
         *("custom_vjp_call", "custom_vjp_call_jaxpr", "jit", "pjit", "shard_map"),
+        "xla_metadata_call",
     }
 )
 

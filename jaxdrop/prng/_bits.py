@@ -66,12 +66,11 @@ def random_bits(
 def _random_bits(key: Key, *, shape: tuple[int, ...], out_sharding: Any) -> Array:
     if not (has_counters(key) and _threefry.has_counters(shape)):
         return jax.random.bits(key, shape, jnp.uint32, out_sharding=out_sharding)
-    _consume(key)
-    return counted_bits(key, shape, out_sharding=out_sharding)
+    return counted_bits(consume(key), shape, out_sharding=out_sharding)
 
 
 def counted_bits(key: Key, shape: tuple[int, ...], *, out_sharding: Any) -> Array:
-    """:func:`random_bits` of a :func:`counter_key`, without marking it as used."""
+    """:func:`random_bits` of a :func:`counter_key`, which does not count as used."""
     high, low = _threefry.counters(shape, out_sharding=out_sharding)
     bits = counter_hash(key)(jax.random.key_data(key), high, low)
     if low.shape != shape:  # for one entry or none, counters are scalars
@@ -136,7 +135,8 @@ def bits_at(
 
 @site("jaxdrop.prng.bits_at", draws="noise", acts_on="bits")
 def _bits_at(key: Key, low: Array, high: Array) -> Array:
-    key = counter_key(key)
+    # Other calls may draw other parts of the same mask, which is not a reuse.
+    key = counter_key(jax.random.clone(key))
     return counter_hash(key)(jax.random.key_data(key), high, low)
 
 
@@ -155,6 +155,20 @@ def counter_key(key: Key) -> Key:
         return key
     words = jax.random.bits(key, (2,), jnp.uint32)
     return jax.random.wrap_key_data(words, impl=fused_threefry)
+
+
+def consume(key: Key) -> Key:
+    """Returns a key with the same words, where ``key`` itself counts as used.
+
+    For ``jax_debug_key_reuse`` JAX counts only its own draws: whatever hashes the words
+    of a key, or draws with keys that are folded from it, does so with this result. An
+    empty draw is part of its words, so that no transformation leaves it out.
+    """
+    if not jax.config.jax_debug_key_reuse:  # type: ignore[attr-defined,unused-ignore]
+        return key
+    nothing = jax.random.bits(key, (0,), jnp.uint32)
+    words = jnp.concatenate([jax.random.key_data(key), nothing])
+    return jax.random.wrap_key_data(words, impl=jax.random.key_impl(key))
 
 
 def counter_hash(key: Key) -> CounterHash:
@@ -212,12 +226,6 @@ def normal(key: Key, shape: tuple[int, ...], /, *, out_sharding: Any = None) -> 
     draw = uniform(key, shape, out_sharding=out_sharding)
     symmetric = jnp.maximum(low, draw * (np.float32(1) - low) + low)
     return jnp.float32(math.sqrt(2)) * lax.erf_inv(symmetric)
-
-
-def _consume(key: Key) -> None:
-    """Marks a key as used for ``jax_debug_key_reuse``, by an empty draw."""
-    if jax.config.jax_debug_key_reuse:  # type: ignore[attr-defined,unused-ignore]
-        jax.random.bits(key, (0,), jnp.uint32)
 
 
 def _position_words(positions: ArrayLike, *, name: str) -> tuple[Any, Any]:

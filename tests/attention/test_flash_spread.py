@@ -1,6 +1,7 @@
 """Kernels on several devices: each computes its examples and heads."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -8,57 +9,126 @@ import numpy as np
 import pytest
 from attention import formula
 from attention.kernels import BIAS, SLOW, attention
-from jax.experimental.custom_partitioning import custom_partitioning
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-
-@custom_partitioning
-def identity(x):
-    """With a function like this in a program JAX says on which devices it runs."""
-    return x
+from jaxdrop import diagnostics, mc
 
 
-identity.def_partition(
-    partition=lambda mesh, shapes, result: (
-        *(mesh, lambda x: x, result.sharding, (shapes[0].sharding,)),
-    ),
-    infer_sharding_from_operands=lambda mesh, shapes, result: shapes[0].sharding,
-    sharding_rule="... -> ...",
-)
+def partitioned(function, *arrays, platform="cpu"):
+    """How many kernels the compiler asks how to partition them, and the program."""
+    traced = jax.jit(function).trace(*arrays)
+    text = traced.lower(lowering_platforms=(platform,)).as_text()
+    return text.count("CustomSPMDPartitioning"), text
 
 
-def count_partitioned(function, *arrays):
-    return jax.jit(function).lower(*arrays).as_text().count("CustomSPMDPartitioning")
+def arrays_of(key_heads):
+    arrays = formula.inputs(2, 16, 16, 4, key_heads, 8).values()
+    return [*map(jnp.asarray, arrays), jnp.asarray(BIAS[:1, :, :16, :16])]
 
 
-@pytest.mark.parametrize(
-    "key_heads", [4, *(pytest.param(n, marks=SLOW) for n in (1, 2))]
-)
-def test_spread_over_devices_the_results_are_the_same(key, key_heads):
-    arrays = [
-        jnp.asarray(x) for x in formula.inputs(2, 16, 16, 4, key_heads, 8).values()
+def spread_over(mesh, arrays):
+    """Arrays with their examples and heads over devices, and a bias on all of them."""
+    specs = [
+        PartitionSpec("data", None, "model" if x.shape[2] > 1 else None)
+        for x in arrays[:3]
     ]
-    bias = jnp.asarray(BIAS[:1, :, :16, :16])
+    specs.append(PartitionSpec())
+    pairs = zip(arrays, specs, strict=True)
+    return [jax.device_put(x, NamedSharding(mesh, spec)) for x, spec in pairs]
 
+
+def mesh_of(kind=AxisType.Auto):
+    return jax.make_mesh((2, 2), ("data", "model"), axis_types=(kind,) * 2)
+
+
+def both_passes(key, **how):
     def both(query, *arrays):
-        attend = lambda *x: attention(key, *x[:3], bias=x[3])
+        attend = lambda *x: attention(key, *x[:3], bias=x[3], **how)
         y, pull = jax.vjp(attend, query, *arrays)
         return y, pull(jnp.cos(y))
 
-    alone = jax.jit(both)(*arrays, bias)
-    mesh = jax.make_mesh((2, 2), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
-    spec = PartitionSpec("data", None, "model" if key_heads > 1 else None)
-    specs = [PartitionSpec("data", None, "model"), spec, spec, PartitionSpec()]
-    spread = [
-        jax.device_put(x, NamedSharding(mesh, s))
-        for x, s in zip([*arrays, bias], specs, strict=True)
-    ]
-    named = lambda query, *arrays: both(identity(query), *arrays)
-    assert count_partitioned(named, *spread) > 1 > count_partitioned(both, *spread)
-    for function in (named, both):
-        got = jax.jit(function)(*spread)
-        for a, b in zip(*map(jax.tree.leaves, (got, alone)), strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+    return both
+
+
+@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
+@pytest.mark.parametrize(
+    "key_heads", [4, *(pytest.param(n, marks=SLOW) for n in (1, 2))]
+)
+def test_spread_over_devices_the_results_are_the_same(key, key_heads, kind):
+    arrays, both = arrays_of(key_heads), both_passes(key)
+    output, gradients = jax.jit(both)(*arrays)
+    mesh = mesh_of(kind)
+    with jax.set_mesh(mesh):
+        spread = spread_over(mesh, arrays)
+        assert partitioned(both, *spread)[0] == 2
+        got = jax.jit(both)(*spread)
+    np.testing.assert_array_equal(got[0], output)
+    for a, b in zip(got[1], gradients, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_on_a_tpu_requested_kernels_are_partitioned_under_jit_alone(key):
+    spread = spread_over(mesh_of(), arrays_of(4))
+    for how, kernels in (({}, 2), ({"implementation": None}, 0)):
+        count, text = partitioned(both_passes(key, **how), *spread, platform="tpu")
+        assert count == kernels and ("stablehlo.dot" in text) == (kernels == 0)
+
+
+def test_kernels_that_need_no_devices_ask_for_none(key):
+    """Since JAX refuses to lower programs that ask for abstract meshes."""
+    x = jnp.ones((2, 16, 2, 4))
+    default = lambda x: attention(key, x, x, x, implementation=None)
+    requested = lambda x: attention(key, x, x, x)
+    mesh, spec = mesh_of(), PartitionSpec(("data", "model"))
+    shards = jax.shard_map(
+        lambda x: requested(x).sum(keepdims=True),
+        **{"mesh": mesh, "in_specs": spec, "out_specs": spec, "check_vma": False},
+    )
+    asks = lambda f, x: "not_run=None" not in str(jax.make_jaxpr(f)(x))
+    assert asks(requested, x)
+    assert not asks(default, x) and not asks(shards, jnp.ones((4, 16, 2, 4)))
+    abstract = NamedSharding(mesh.abstract_mesh, PartitionSpec("data"))
+    jax.jit(default).trace(
+        jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=abstract)
+    ).lower(lowering_platforms=("tpu",))
+
+
+def test_requested_kernels_are_exported_for_several_devices(key):
+    spread, both = spread_over(mesh_of(), arrays_of(2)), both_passes(key)
+    exported = jax.export.export(jax.jit(both), platforms=("cpu", "tpu"))(*spread)
+    again = jax.export.deserialize(exported.serialize())
+    assert again.nr_devices == 4
+    for a, b in zip(
+        *map(jax.tree.leaves, (jax.jit(again.call)(*spread), both(*spread))),
+        strict=True,
+    ):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_programs_of_different_kernels_differ_not_by_an_address_alone(key):
+    """JAX's persistent cache would find the one for the other."""
+    spread = spread_over(mesh_of(), arrays_of(4))
+
+    def text(**how):
+        found = partitioned(both_passes(key, **how), *spread)[1]
+        assert " at 0x" not in found
+        return re.sub(r'backend_config = "\d+"', "", found)
+
+    how = [{}, {"is_causal": True}, {"local_window_size": 3}, {"block_size": 32}]
+    texts = [text(**knobs) for knobs in how]
+    assert len(set(texts)) == len(texts) and text() == texts[0]
+
+
+def test_audit_and_prediction_read_programs_of_requested_kernels(key):
+    x = jax.random.normal(key, (2, 16, 2, 4))
+    apply = lambda key, x: attention(key, x, x, x)
+    plain = lambda key, x: attention(key, x, x, x, implementation=None)
+    reports = [diagnostics.audit(f, key, x).sites for f in (apply, plain)]
+    kinds = [[(s.technique, s.mode, s.rate) for s in sites] for sites in reports]
+    assert len(kinds[0]) == 1 and kinds[0] == kinds[1]
+    found, expected = (mc.predict(f, key, x, num_samples=3) for f in (apply, plain))
+    for a, b in zip(*map(jax.tree.leaves, (found, expected)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("implementation", [None, "pallas"])

@@ -68,9 +68,8 @@ def assert_like_alone(given, expected):
 def test_a_batch_over_devices_is_dropped_as_on_one_and_shared_fairly(row, kind):
     """The same result, an eighth of the work and of the memory, and no exchange.
 
-    Some releases of XLA draw once for each pass on many devices and once for both on
-    one: then it is a quarter. That a device computes the whole mask shows in its work
-    alone, if at all: there is nothing to exchange, and the output is right.
+    That a device computes the whole mask, or its part again for each pass, shows in its
+    work alone, if at all: there is nothing to exchange, and the output is right.
     """
     whole, expected = alone(row)
     x, mesh = spread(wide(row), (8,), ("data",), P("data"), kind)
@@ -83,7 +82,7 @@ def test_a_batch_over_devices_is_dropped_as_on_one_and_shared_fairly(row, kind):
     checked = outputs if kind == AxisType.Explicit else outputs[:1]
     assert all(y.sharding.is_equivalent_to(x.sharding, y.ndim) for y in checked)
     assert not collectives(program)
-    assert share_of_work(program, whole) < 2.3 / 8
+    assert share_of_work(program, whole) < 1.15 / 8
     memory, part = (p.memory_analysis().temp_size_in_bytes for p in (whole, program))
     # A whole mask has x.size; 1024 for the loop that splits a key.
     assert part < 1.05 * memory / 8 + x.size / 8 + 1024

@@ -221,6 +221,17 @@ def test_held_masks_lower_for_every_platform_and_survive_export(key):
     np.testing.assert_array_equal(exported.call(x, key), drop(key, x))
 
 
+@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
+def test_it_is_the_call_that_is_marked_on_every_mesh(kind, key):
+    """And not the sharding constraint that JAX adds to its output."""
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(kind,))
+    with jax.set_mesh(mesh):
+        x = jax.device_put(jnp.ones((4, 6)), NamedSharding(mesh, PartitionSpec("data")))
+        text = jax.jit(drop).lower(key, x).as_text()
+    marked = [line for line in text.splitlines() if 'inlineable = "false"' in line]
+    assert marked and all("call @" in line for line in marked)
+
+
 def test_held_masks_report_the_reuse_of_a_key():
     with jax.debug_key_reuse(True), pytest.raises(jax.errors.KeyReuseError):
         key = jax.random.key(1)

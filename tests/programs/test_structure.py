@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
-from jax.experimental.xla_metadata import set_xla_metadata
+from jax.experimental import xla_metadata
 from jax.extend.core import Primitive, primitives
 from jax.interpreters import mlir
 
@@ -80,7 +80,9 @@ def test_a_choice_by_platform_says_so_also_after_a_transformation():
 def test_what_is_said_to_the_compiler_leaves_values_as_they_are():
     said = {
         "barrier": lax.optimization_barrier,
-        "metadata": lambda x: set_xla_metadata(jnp.sin(x), inlineable="false"),
+        "metadata": lambda x: xla_metadata.set_xla_metadata(
+            jnp.sin(x), inlineable="false"
+        ),
         "name": lambda x: checkpoint_name(x, "x"),
     }
     for name, function in said.items():
@@ -114,6 +116,8 @@ CALLS = {
     "custom_vjp": with_vjp,
     "shard_map": jax.shard_map(jnp.sin, mesh=MESH, in_specs=SPEC, out_specs=SPEC),
 }
+if hasattr(xla_metadata, "xla_metadata_call"):
+    CALLS["marked"] = xla_metadata.xla_metadata_call(jnp.sin, inlineable="false")
 
 
 @pytest.mark.parametrize("name", CALLS)
