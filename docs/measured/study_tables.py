@@ -346,7 +346,9 @@ def main() -> None:
     if args.action == "keep":
         keep(args.name, args.sources, args.command)
     else:
-        PAGE.write_text(written(PAGE.read_text()))
+        text = written(PAGE.read_text())
+        with files.replacing(PAGE) as partial:
+            partial.write_text(text)
 
 
 if __name__ == "__main__":
