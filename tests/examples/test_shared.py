@@ -86,6 +86,7 @@ def test_every_file_is_written_whole_or_not_at_all(write, tmp_path, monkeypatch)
 
 ALONE = re.compile(
     r"json\.dump|csv\.writer|\.savefig\(|write_text\(|\bTable\(|ddof=1|ArgumentParser\("
+    r"|\"--(?:dataset|data-dir|train-size|epochs|seeds?)\""
 )
 
 

@@ -14,7 +14,7 @@ from jaxdrop import plots
 
 sys.path.append(str(pathlib.Path(__file__).parents[3] / "examples"))
 
-from study.files import replacing  # noqa: E402
+from study.files import replacing
 
 GREY = "#8a8f98"
 """Reads on a white and on a black page."""
