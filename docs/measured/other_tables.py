@@ -147,5 +147,7 @@ def active(content: Content) -> str:
 def _needed(strategy: Content, budget: int) -> str:
     if strategy["labels"] is None:
         return "> 100"
-    share, error = (100 * strategy[name] / budget for name in ("labels", "stderr"))
-    return f"{share:.0f}±{error:.0f}"
+    share = f"{100 * strategy['labels'] / budget:.0f}"
+    if strategy["stderr"] is None:  # in some resample of seeds it is below in the end
+        return share
+    return f"{share}±{100 * strategy['stderr'] / budget:.0f}"

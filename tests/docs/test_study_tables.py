@@ -130,6 +130,9 @@ def test_strategies_are_compared_by_the_labels_that_they_need(tables):
     block = tables.TABLES["studies/active"](ABOUT | about | {"strategies": strategies})
     assert "| good | 90.0 ± 0.9 | 62 ± 5 |" in block
     assert "| bad | 50.0 ± 1.4 | > 100 |" in block
+    strategies[1]["stderr"] = None
+    block = tables.TABLES["studies/active"](ABOUT | about | {"strategies": strategies})
+    assert "| good | 90.0 ± 0.9 | 62 |" in block
     assert "against random, corrected" in block and "better: good; worse: bad." in block
 
 
