@@ -9,6 +9,8 @@ from typing import Any
 import jax
 import numpy as np
 
+_TIMES = "Times that are not said to have been taken are estimates for two idle cores."
+
 
 def parser_of(
     description: str, *, compiles_much: bool = False
@@ -24,9 +26,11 @@ def parser_of(
       The parser.
     """
     parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description,
+        epilog=_TIMES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    quick = "a short run, to see that all works: 30 s of CPU or less"
+    quick = "a short run, to see that all works: about 30 s of CPU or less"
     action = _QuickAndUnoptimized if compiles_much else "store_true"
     parser.add_argument("--quick", action=action, help=quick)
     parser.add_argument(
