@@ -34,7 +34,6 @@ def write(names: Sequence[str], *, png: pathlib.Path | None = None) -> None:
     """Draws figures: where they belong, or as PNG files into a folder."""
     for name in names:
         path = HERE / name if png is None else png / f"{pathlib.Path(name).stem}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
         canvas.save(FIGURES[name], path)
 
 

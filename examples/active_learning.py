@@ -22,21 +22,21 @@ from tqdm import tqdm
 
 from data import DataError, Images, Split, load
 from labelling import figures, summary
-from labelling.learner import Recipe
+from labelling.learner import PoolRecipe
 from labelling.rounds import Protocol, Run, run
 from labelling.strategies import STRATEGIES
-from study.arguments import add_names, count, parser_of
-from study.files import save, write_csv
+from study.arguments import add_data, add_names, add_training, count, parser_of
+from study.files import save, write_csv, write_json
 
 RECIPES = {
-    "digits": Recipe(
+    "digits": PoolRecipe(
         hidden=(256, 256), rates=(0.1, 0.3), learning_rate=3e-3, num_steps=300
     ),
-    "mnist": Recipe(
+    "mnist": PoolRecipe(
         hidden=(512, 512), rates=(0.2, 0.5), learning_rate=1e-3, num_steps=600
     ),
 }
-QUICK = Recipe(hidden=(64, 64), rates=(0.1, 0.3), learning_rate=3e-3, num_steps=150)
+QUICK = PoolRecipe(hidden=(64, 64), rates=(0.1, 0.3), learning_rate=3e-3, num_steps=150)
 REFERENCE = "random"
 
 
@@ -60,6 +60,9 @@ def main() -> None:
     console.print(summary.headline(protocol.counts, runs, REFERENCE))
 
     write(args.output / "active_learning.csv", protocol, runs)
+    about = {"title": title, "judged_images": len(judged.y)}
+    record = about | summary.record(protocol, runs, REFERENCE)
+    write_json(args.output / "active_learning.json", record)
     figure = figures.label_efficiency(protocol.counts, runs, REFERENCE, title=title)
     save(figure, args.output / "label_efficiency.png")
     first = int(protocol.counts[0])
@@ -72,7 +75,7 @@ def main() -> None:
         title=f"{args.dataset}: asked for first, after {first} labels",
     )
     save(figure, args.output / "first_asked.png")
-    console.print(f"Wrote active_learning.csv and two figures to {args.output}.")
+    console.print(f"Wrote active_learning.csv, .json and two figures to {args.output}.")
 
 
 def split(images: Images, judge: str) -> tuple[Split, Split]:
@@ -138,9 +141,8 @@ def _protocol(args: argparse.Namespace, images: Images) -> Protocol:
 def _parser() -> argparse.ArgumentParser:
     parser = parser_of(__doc__, compiles_much=True)
     add = parser.add_argument
-    add("--dataset", choices=RECIPES, default="digits")
-    add("--data-dir", type=Path, help="the folder of mnist")
-    add("--seeds", type=count, help="how many runs each strategy has")
+    add_data(parser, list(RECIPES), holds="mnist")
+    add_training(parser, "seeds")
     add("--step", type=count, default=10, help="how many labels a round asks for")
     add("--budget", type=count, help="how many labels there are in the end")
     always = f"; {REFERENCE} is always there"

@@ -44,10 +44,10 @@ from study.files import save
 from text import report, tuning
 from text.arguments import parser_of
 from text.recurrent import METHODS, CharacterLSTM, Method
-from text.training import Recipe, Trainer
+from text.training import TextRecipe, Trainer
 from text.tuning import best_scores
 
-RECIPE = Recipe(
+RECIPE = TextRecipe(
     rounds=20,
     steps=40,
     batch_size=16,
@@ -67,9 +67,8 @@ def main() -> None:
         text = load_text(args.text, train_size=args.train_size)
     except DataError as error:
         parser.exit(2, f"{error}\n")
-    recipe = replace(RECIPE, rounds=args.rounds or (2 if args.quick else RECIPE.rounds))
-    if args.quick:
-        recipe = replace(recipe, steps=10)
+    recipe = replace(RECIPE, rounds=2, steps=10) if args.quick else RECIPE
+    recipe = recipe.given(rounds=args.rounds)
     num_seeds = args.seeds or (1 if args.tune or args.quick else 3)
     seeds = jax.random.split(jax.random.key(0), num_seeds)
     usual = QUICK if args.quick else [method.key for method in METHODS]
@@ -93,7 +92,9 @@ def main() -> None:
     console.print(f"Wrote char_rnn.csv, .json and two figures to {args.output}.")
 
 
-def trainer_of(method: Method, recipe: Recipe, text: Text, seeds: jax.Array) -> Trainer:
+def trainer_of(
+    method: Method, recipe: TextRecipe, text: Text, seeds: jax.Array
+) -> Trainer:
     """Trains the network of a method, one for each seed."""
 
     def build(rngs: nnx.Rngs) -> CharacterLSTM:
@@ -103,7 +104,7 @@ def trainer_of(method: Method, recipe: Recipe, text: Text, seeds: jax.Array) -> 
 
 
 def compare(
-    methods: list[Method], recipe: Recipe, text: Text, seeds: jax.Array
+    methods: list[Method], recipe: TextRecipe, text: Text, seeds: jax.Array
 ) -> list[report.Outcome]:
     """Trains and judges every method, from the same seeds."""
     full_strength = np.ones((len(seeds), recipe.num_steps))
@@ -114,13 +115,14 @@ def compare(
             trainer = trainer_of(method, recipe, text, seeds)
             state, curves, seconds = trainer.run(full_strength, bar.update)
             scores = trainer.test_scores(state)
-            outcomes.append(report.Outcome(method.name, curves, scores, seconds))
+            found = curves, scores, seconds, method.strength
+            outcomes.append(report.Outcome(method.name, *found))
     return outcomes
 
 
 def tune(
     methods: list[Method],
-    recipe: Recipe,
+    recipe: TextRecipe,
     text: Text,
     seeds: jax.Array,
     console: Console,

@@ -38,12 +38,12 @@ from study.arguments import count
 from study.files import save
 from text import report, tuning
 from text.arguments import parser_of, strength
-from text.training import Recipe, State, Trainer, of_one_pass
+from text.training import State, TextRecipe, Trainer, of_one_pass
 from text.transformer import CharacterTransformer, Rates
 from text.tuning import best_scores
 from text.writing import continue_text
 
-RECIPE = Recipe(
+RECIPE = TextRecipe(
     rounds=20,
     steps=40,
     batch_size=16,
@@ -69,7 +69,7 @@ def main() -> None:
     try:
         text = load_text(args.text, train_size=args.train_size or usual)
         recipe = replace(RECIPE, rounds=2, steps=10) if args.quick else RECIPE
-        recipe = replace(recipe, rounds=args.rounds or recipe.rounds)
+        recipe = recipe.given(rounds=args.rounds)
         if args.one_pass:
             rounds = args.rounds or min(recipe.rounds, ROUNDS_OF_ONE_PASS)
             recipe = of_one_pass(recipe, text, rounds)
@@ -123,7 +123,7 @@ def schedules_of(num_steps: int) -> dict[str, np.ndarray]:
 
 
 def trainer_of(
-    recipe: Recipe,
+    recipe: TextRecipe,
     rates: Rates,
     text: Text,
     seeds: jax.Array,
@@ -160,7 +160,7 @@ def train(
     return outcomes, states
 
 
-def tune(recipe: Recipe, text: Text, seeds: jax.Array, sizes: dict) -> Table:
+def tune(recipe: TextRecipe, text: Text, seeds: jax.Array, sizes: dict) -> Table:
     """Tries all strengths in one program, and looks at validation text only."""
     repeated = jax.numpy.tile(seeds, len(STRENGTHS))
     trainer = trainer_of(recipe, RATES, text, repeated, sizes=sizes)

@@ -51,11 +51,11 @@ from comparison import (
 )
 from comparison.studies import Budget
 from data import Images
-from study.recipe import Recipe
+from study.recipe import ImageRecipe
 from study.tables import show
 
 RECIPES = {
-    "digits": Recipe(
+    "digits": ImageRecipe(
         hidden=(128, 128),
         rates=(0.1, 0.3),
         standardize=True,
@@ -63,7 +63,7 @@ RECIPES = {
         batch_size=50,
         learning_rate=3e-3,
     ),
-    "mnist": Recipe(
+    "mnist": ImageRecipe(
         hidden=(800, 800),
         rates=(0.2, 0.5),
         standardize=False,
@@ -93,8 +93,7 @@ def compare(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     recipe = RECIPES[args.dataset]
     if args.quick:
         recipe = replace(recipe, hidden=(16, 16), epochs=5)
-    if args.epochs:
-        recipe = replace(recipe, epochs=args.epochs)
+    recipe = recipe.given(epochs=args.epochs)
     budget = Budget(
         num_seeds=args.seeds or (5 if args.quick else SEEDS[args.dataset]),
         num_samples=5 if args.quick else 50,
@@ -156,7 +155,7 @@ def conduct_study(args: argparse.Namespace, parser: argparse.ArgumentParser) -> 
     )
 
 
-def _describe(args: argparse.Namespace, images: Images, recipe: Recipe) -> str:
+def _describe(args: argparse.Namespace, images: Images, recipe: ImageRecipe) -> str:
     size = len(images.train.y)
     return f"{args.dataset}: {size} training images, {recipe.epochs} epochs"
 

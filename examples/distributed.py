@@ -42,7 +42,7 @@ from tqdm import tqdm
 from data import load
 from parallel import figures, network, records, tables
 from parallel.launching import LaunchError, free_port, launch
-from study.arguments import count, parser_of, seed
+from study.arguments import add_training, count, parser_of
 from study.files import save
 
 
@@ -145,7 +145,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = parser_of(__doc__, compiles_much=True)
     add, environ = parser.add_argument, os.environ
     add("--steps", type=count, default=100)
-    add("--seed", type=seed, default=0)
+    add_training(parser, "seed")
     add("--model-shards", type=count, default=2, help="devices that share the units")
     add("--timeout", type=count, default=600, help="seconds that a run may take")
     one = parser.add_argument_group("one process of a run that somebody else starts")

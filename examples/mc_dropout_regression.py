@@ -21,7 +21,6 @@ import argparse
 import itertools
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -38,7 +37,7 @@ from tqdm import tqdm
 import jaxdrop
 from data import DataError, load_series
 from jaxdrop import mc, penalties
-from study.arguments import count, parser_of, positive, rate
+from study.arguments import add_data, count, parser_of, positive, rate
 from study.files import save
 from study.tables import new_table
 
@@ -172,8 +171,7 @@ def report(
 def _parser() -> argparse.ArgumentParser:
     parser = parser_of(__doc__)
     add = parser.add_argument
-    add("--dataset", choices=("made-up", "co2"), default="made-up")
-    add("--data-dir", type=Path, help="the folder that holds the folder co2")
+    add_data(parser, ("made-up", "co2"), holds="co2")
     add("--hidden", type=count, nargs="+", default=(256, 256, 256))
     add("--rate", type=rate, default=0.1, help="of dropping hidden units")
     add("--steps", type=count, help="4000 by default")

@@ -20,7 +20,6 @@ in deep learning", ICML 2016, https://arxiv.org/abs/1506.02142.
 
 import argparse
 import time
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -28,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from data import DataError, load_regression
-from study.arguments import count, parser_of, positive, rate, seed
+from study.arguments import add_data, add_training, count, parser_of, positive, rate
 from study.files import save, write_json
 from study.tables import new_table
 from study.words import standard_error
@@ -36,7 +35,7 @@ from uci import records
 from uci.figures import draw
 from uci.published import PUBLISHED, SETTINGS, published_for
 from uci.splits import Splits
-from uci.training import Recipe, Scores, fit, judge
+from uci.training import RegressionRecipe, Scores, fit, judge
 
 _ROWS = ("RMSE, weight scaling", "RMSE, MC dropout", "log-likelihood")
 
@@ -99,35 +98,29 @@ def report(scores: Scores, published: tuple[str, ...], title: str) -> Table:
     return table
 
 
-def _recipe(args: argparse.Namespace) -> Recipe:
+def _recipe(args: argparse.Namespace) -> RegressionRecipe:
     """The published settings, with those of the command line in their place."""
-    unknown = Recipe(rate=0.05, tau=1.0, length_scale=1e-2)
+    unknown = RegressionRecipe(rate=0.05, tau=1.0, length_scale=1e-2)
     recipe = SETTINGS.get(args.dataset, unknown)
-    changes = {
-        "epochs": 4000 if args.long else 40 if args.quick else None,
-        "batch_size": 128 if args.long else None,
-    }
-    for name in ("epochs", "batch_size", "hidden", "rate", "tau", "length_scale"):
-        given = getattr(args, name)
-        changes[name] = changes.get(name) if given is None else given
-    given = {name: value for name, value in changes.items() if value is not None}
-    return recipe._replace(**given, seed=args.seed)
+    if args.long:
+        recipe = recipe.given(epochs=4000, batch_size=128)
+    elif args.quick:
+        recipe = recipe.given(epochs=40)
+    names = ("epochs", "batch_size", "hidden", "rate", "tau", "length_scale", "seed")
+    return recipe.given(**{name: getattr(args, name) for name in names})
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = parser_of(__doc__)
     add = parser.add_argument
-    known = ", ".join(PUBLISHED)
-    add("--dataset", default="diabetes", help=f"diabetes, or a folder of uci: {known}")
-    add("--data-dir", type=Path, help="the folder that holds the folder uci")
+    add_data(parser, ("diabetes", *PUBLISHED), holds="uci", closed=False)
+    add_training(parser, "epochs", "seed")
     add("--rate", type=rate, help="of dropping inputs and hidden units")
     add("--tau", type=positive, help="precision of the noise, in units of the target")
     add("--length-scale", type=positive, help="of the prior of the weights")
     add("--hidden", type=count, help="hidden units")
-    add("--epochs", type=count, help="400 by default")
     add("--batch-size", type=count, help="32 by default")
     add("--samples", type=count, help="how many each prediction is the mean of")
-    add("--seed", type=seed, default=0)
     long = "4000 epochs of batches of 128, as in later results of the authors"
     add("--long", action="store_true", help=long)
     validate = "judge on the last fifth of the training rows, to choose rate and tau"

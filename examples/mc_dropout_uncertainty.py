@@ -27,9 +27,9 @@ from rich.table import Table
 import jaxdrop
 from data import DataError, Images, load
 from jaxdrop import mc, metrics
-from study.arguments import count, parser_of, seed
+from study.arguments import add_data, add_training, count, parser_of
 from study.files import save
-from study.recipe import Recipe
+from study.recipe import ImageRecipe
 from study.tables import new_table
 from uncertainty.answers import (
     COUNTS,
@@ -42,10 +42,10 @@ from uncertainty.figures import MC_DROPOUT, WEIGHT_SCALING, draw
 from uncertainty.network import Network, train
 
 RECIPES = {
-    "digits": Recipe(
+    "digits": ImageRecipe(
         hidden=(512, 512), rates=(0.1, 0.3), batch_size=50, learning_rate=3e-3
     ),
-    "mnist": Recipe(
+    "mnist": ImageRecipe(
         hidden=(800, 800), rates=(0.2, 0.5), batch_size=100, learning_rate=1e-3
     ),
 }
@@ -66,8 +66,7 @@ def main() -> None:
     recipe = RECIPES[args.dataset]
     if args.quick:
         recipe = replace(recipe, hidden=(64, 64), epochs=20)
-    if args.epochs:
-        recipe = replace(recipe, epochs=args.epochs)
+    recipe = recipe.given(epochs=args.epochs)
 
     console = Console()
     console.print(f"Running on {jax.default_backend()}: {jax.devices()}")
@@ -159,12 +158,9 @@ def _others(dataset: str, images: Images, data_dir: Path | None) -> np.ndarray:
 def _parser() -> argparse.ArgumentParser:
     parser = parser_of(__doc__, compiles_much=True)
     add = parser.add_argument
-    add("--dataset", choices=RECIPES, default="digits")
-    add("--data-dir", type=Path, help="the folder of mnist and notmnist")
-    add("--train-size", type=int, help="use only so many training images")
-    add("--epochs", type=count, help="100 by default")
+    add_data(parser, list(RECIPES), holds="mnist and notmnist")
+    add_training(parser, "train_size", "epochs", "seed")
     add("--repeats", type=count, default=5, help="of the error by number of samples")
-    add("--seed", type=seed, default=0)
     return parser
 
 

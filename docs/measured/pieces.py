@@ -2,10 +2,11 @@
 
 import pathlib
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1] / "examples"))
@@ -23,10 +24,15 @@ def markdown(header: list[str], rows: list[list[str]]) -> str:
     return text.replace("±", " ± ").replace("|  |", "| |")
 
 
+def rows_of(*columns: Sequence[str]) -> list[list[str]]:
+    """The rows of a table from its columns."""
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
 def with_command(content: Content, *parts: str) -> str:
     """A block: table, sentences, and how it was measured."""
     source = f"`{content['command']}` ({content['versions']}; {content['machine']})."
-    return "\n\n".join([*parts, source])
+    return "\n\n".join([*filter(None, parts), source])
 
 
 def intervals(rows: list[Content], score: str) -> list[str]:
@@ -78,6 +84,26 @@ def verdicts(kept: Iterable[Content]) -> str:
         if verdict in names
     ]
     return f"Against none, corrected for the number of methods, {'; '.join(parts)}."
+
+
+def by_order(pairs: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> dict[str, list[str]]:
+    """Where the second of two scores is lower, paired and corrected (Holm).
+
+    Args:
+      pairs: two scores by a name, each with the same seeds or splits.
+
+    Returns:
+      The names by ``"lower"``, ``"higher"`` and ``"not different"``, if any.
+    """
+    found = [
+        gains.gains({"": first, name: second})[0]
+        for name, (first, second) in pairs.items()
+    ]
+    names: dict[str, list[str]] = {"lower": [], "higher": [], "not different": []}
+    for gain, p in zip(found, gains.holm([gain.p for gain in found]), strict=True):
+        word = "lower" if gain.estimate > 0 else "higher"
+        names[word if p < 0.05 else "not different"].append(gain.name)
+    return {word: some for word, some in names.items() if some}
 
 
 def some_of(names: list[str], among: Mapping[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 import argparse
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
@@ -11,7 +10,7 @@ from comparison.conduct import Setting
 from comparison.method import Method
 from comparison.methods import ALL_METHODS, METHODS
 from data import DataError, Images, load
-from study.arguments import add_names, count, parser_of
+from study.arguments import add_data, add_names, add_training, parser_of
 
 _DATASETS = ("digits", "mnist", "notmnist")
 _QUICK = ("none", "dropout")
@@ -27,11 +26,8 @@ def parser(description: str) -> argparse.ArgumentParser:
     new = parser_of(description, compiles_much=True)
     names = [method.key for method in ALL_METHODS]
     add = new.add_argument
-    add("--dataset", choices=_DATASETS, default="digits")
-    add("--data-dir", type=Path, help="the folder of mnist and notmnist")
-    add("--train-size", type=count, help="use only so many training images")
-    add("--epochs", type=count, help="in place of the recipe's number")
-    add("--seeds", type=count, help="how many networks each method trains")
+    add_data(new, _DATASETS, holds="mnist and notmnist")
+    add_training(new, "train_size", "epochs", "seeds")
     note = "; by default the first ten, in a study all; the first is the baseline"
     add_names(new, "--methods", names, note=note)
     add(
@@ -111,8 +107,5 @@ def setting_of(args: argparse.Namespace, parser: argparse.ArgumentParser) -> Set
         )
     if args.quick:
         setting = conduct.quick(setting)
-    if args.epochs:
-        setting = replace(setting, recipe=replace(setting.recipe, epochs=args.epochs))
-    if args.seeds:
-        setting = replace(setting, num_seeds=args.seeds)
-    return setting
+    recipe = setting.recipe.given(epochs=args.epochs)
+    return replace(setting, recipe=recipe, num_seeds=args.seeds or setting.num_seeds)

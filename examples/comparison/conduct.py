@@ -25,10 +25,10 @@ from comparison.sizes import Rule
 from comparison.studies import Budget
 from data import DataError, Images, load
 from study.files import save
-from study.recipe import Recipe
+from study.recipe import ImageRecipe
 from study.tables import show
 
-_DIGITS = Recipe(
+_DIGITS = ImageRecipe(
     hidden=(256, 256),
     rates=(0.1, 0.3),
     standardize=True,
@@ -36,7 +36,7 @@ _DIGITS = Recipe(
     batch_size=50,
     learning_rate=3e-3,
 )
-_MNIST = Recipe(
+_MNIST = ImageRecipe(
     hidden=(256, 256),
     rates=(0.2, 0.5),
     standardize=False,
@@ -60,7 +60,7 @@ class Setting:
       rule: how long networks are trained then; the recipe's epochs have no meaning.
     """
 
-    recipe: Recipe
+    recipe: ImageRecipe
     train_size: int | None = None
     num_seeds: int = 5
     sizes: tuple[int, ...] = ()

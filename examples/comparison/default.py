@@ -17,14 +17,14 @@ from comparison.training import State, Trainer, seen_by
 from comparison.verdicts import Verdicts, ranked
 from data import Images
 from study.files import save
-from study.recipe import Recipe
+from study.recipe import ImageRecipe
 
 _QUESTIONS = 0.2  # of a training: about the time that predictions take
 
 
 def compare(
     methods: list[Method],
-    recipe: Recipe,
+    recipe: ImageRecipe,
     images: Images,
     strange: np.ndarray,
     budget: Budget,
@@ -108,7 +108,7 @@ def write(
 
 def _examine(
     method: Method,
-    recipe: Recipe,
+    recipe: ImageRecipe,
     images: Images,
     strange: np.ndarray,
     budget: Budget,

@@ -26,7 +26,7 @@ from comparison.training import State, seen_by, train
 from data import Images
 from study.calibration import resampled_ece
 from study.gains import Gain, gains
-from study.recipe import Recipe
+from study.recipe import ImageRecipe
 
 MEMBERS = 5
 ENSEMBLE = f"ensemble of {MEMBERS}"
@@ -69,7 +69,7 @@ def strange(images: Images) -> np.ndarray:
 
 
 def compare(
-    recipe: Recipe,
+    recipe: ImageRecipe,
     images: Images,
     others: np.ndarray,
     *,
@@ -109,7 +109,7 @@ def compare(
 
 
 def _trained(
-    bar: tqdm, images: Images, method: Method, recipe: Recipe, keys: Array
+    bar: tqdm, images: Images, method: Method, recipe: ImageRecipe, keys: Array
 ) -> State:
     bar.set_description(f"{method.name}, {recipe.epochs} epochs")
     states = train(method, recipe, images, keys, bar.update).states

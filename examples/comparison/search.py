@@ -19,7 +19,7 @@ from comparison.methods import GRIDS
 from comparison.report import Search
 from comparison.training import Trainer, Training
 from data import Split
-from study.recipe import Recipe
+from study.recipe import ImageRecipe
 
 TRIALS = 5  # values in a trial of one field
 _SHARES = ("rate", "label_smoothing")  # from 0 to 1
@@ -34,7 +34,7 @@ def fields(method: Method) -> dict[str, tuple[float, ...]]:
     }
 
 
-def usual(method: Method, recipe: Recipe) -> dict[str, float]:
+def usual(method: Method, recipe: ImageRecipe) -> dict[str, float]:
     """The strength that a method has without a search."""
     rate = (method.rates or recipe.rates)[1]
     return {
@@ -45,7 +45,7 @@ def usual(method: Method, recipe: Recipe) -> dict[str, float]:
 
 def choose(
     method: Method,
-    recipe: Recipe,
+    recipe: ImageRecipe,
     trainer: Trainer,
     validation: Split,
     num_seeds: int,

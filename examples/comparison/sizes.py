@@ -24,7 +24,7 @@ from comparison.training import TRAIN_SIZE, Program, State, seen_by
 from data import Images, Split
 from jaxdrop.early_stopping import EarlyStopping
 from study.gains import Gain, gains
-from study.recipe import Recipe
+from study.recipe import ImageRecipe
 
 DROPOUT = next(method for method in METHODS if method.key == "dropout")
 
@@ -100,7 +100,7 @@ class _Run(NamedTuple):
 def by_size(
     sizes: tuple[int, ...],
     rates: tuple[float, ...],
-    recipe: Recipe,
+    recipe: ImageRecipe,
     rule: Rule,
     images: Images,
     seeds: Array,
@@ -158,7 +158,7 @@ class _Trainer:
     """Trains all rates and seeds of a size at once; all sizes share one program."""
 
     def __init__(
-        self, recipe: Recipe, rule: Rule, images: Images, seeds: Array
+        self, recipe: ImageRecipe, rule: Rule, images: Images, seeds: Array
     ) -> None:
         self.rule = rule
         self.program = Program(DROPOUT, recipe, *images.train.x.shape)

@@ -20,7 +20,7 @@ from comparison.report import MC_DROPOUT, WEIGHT_SCALING, Outcome, Search
 from comparison.representation import represent
 from comparison.training import State, Training, seen_by, train
 from data import Images
-from study.recipe import Recipe
+from study.recipe import ImageRecipe
 
 METHOD = {method.key: method for method in ALL_METHODS}
 
@@ -67,7 +67,7 @@ class Measured(NamedTuple):
 
 
 def by_strength(
-    methods: list[Method], recipe: Recipe, images: Images, budget: Budget
+    methods: list[Method], recipe: ImageRecipe, images: Images, budget: Budget
 ) -> list[Outcome]:
     """Sweeps every method, chooses a strength on validation, reports on test."""
     outcomes = []
@@ -81,7 +81,7 @@ def by_strength(
 
 def examine(
     method: Method,
-    recipe: Recipe,
+    recipe: ImageRecipe,
     images: Images,
     budget: Budget,
     after_epoch: Callable[[], None] = lambda: None,
@@ -140,7 +140,7 @@ def _as_numpy(strengths: dict[str, jax.Array]) -> dict[str, np.ndarray]:
 def measure(
     method: Method,
     strengths: dict[str, jax.Array],
-    recipe: Recipe,
+    recipe: ImageRecipe,
     images: Images,
     budget: Budget,
 ) -> Measured:
@@ -162,7 +162,7 @@ def measure(
 
 
 def by_rate(
-    rates: tuple[float, ...], recipe: Recipe, images: Images, budget: Budget
+    rates: tuple[float, ...], recipe: ImageRecipe, images: Images, budget: Budget
 ) -> Measured:
     """Dropout at many rates: figure 9 (a) of Srivastava et al. (2014)."""
     images = seen_by(METHOD["dropout"], recipe, images)

@@ -17,7 +17,7 @@ from comparison.method import Method, Network
 from data import Images, Split
 from jaxdrop import keys, metrics
 from jaxdrop.early_stopping import EarlyStopping
-from study.recipe import Recipe
+from study.recipe import ImageRecipe
 
 NUM_CLASSES = 10
 TRAIN_SIZE = "train_size"  # in a grid: how many of the training images are used
@@ -68,7 +68,7 @@ class Program:
     """Training as pure functions, of one strength and seed; to be mapped over both."""
 
     method: Method
-    recipe: Recipe
+    recipe: ImageRecipe
     num_images: int
     num_pixels: int
 
@@ -164,7 +164,7 @@ class Program:
         return state, tuple(losses)
 
 
-def seen_by(method: Method, recipe: Recipe, images: Images) -> Images:
+def seen_by(method: Method, recipe: ImageRecipe, images: Images) -> Images:
     """The images as the network of a method is given them."""
     standardize = recipe.standardize or method.standardize
     return images.standardized() if standardize else images
@@ -179,7 +179,7 @@ class Trainer:
       images: the data; the test split is not looked at.
     """
 
-    def __init__(self, method: Method, recipe: Recipe, images: Images) -> None:
+    def __init__(self, method: Method, recipe: ImageRecipe, images: Images) -> None:
         self._program = Program(method, recipe, *images.train.x.shape)
         watched = (split.take(slice(_WATCHED)) for split in images[:2])
         self._data = jax.device_put((images.train, tuple(watched)))
@@ -244,7 +244,7 @@ def _keys(seeds: Array, epochs: int) -> tuple[Array, Array]:
 
 def train(
     method: Method,
-    recipe: Recipe,
+    recipe: ImageRecipe,
     images: Images,
     seeds: Array,
     after_epoch: Callable[[], None],

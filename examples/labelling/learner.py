@@ -10,25 +10,19 @@ from flax import nnx
 from jax import Array, lax
 
 from data import Split
+from study.recipe import PerceptronRecipe
 from uncertainty.network import NUM_CLASSES, Network
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """How a network is trained with Adam, from scratch, however many labels there are.
+class PoolRecipe(PerceptronRecipe):
+    """How a network is trained from scratch, however many labels there are.
 
     Attributes:
-      hidden: the number of units in each hidden layer.
-      rates: the rate of dropout at the pixels, and at hidden layers.
-      batch_size: the number of images in a step.
-      learning_rate: in the first step; it falls to 0 along a cosine.
-      num_steps: the number of steps.
+      num_steps: the number of steps; the learning rate falls to 0 along a cosine.
     """
 
-    hidden: tuple[int, ...]
-    rates: tuple[float, float]
     batch_size: int = 32
-    learning_rate: float
     num_steps: int
 
 
@@ -67,7 +61,7 @@ class Labelled(NamedTuple):
         return jnp.argsort(order)[:number]
 
 
-def fit(key: Array, pool: Split, labelled: Labelled, recipe: Recipe) -> Network:
+def fit(key: Array, pool: Split, labelled: Labelled, recipe: PoolRecipe) -> Network:
     """Trains a network from scratch on the images that have labels.
 
     Args:

@@ -14,7 +14,7 @@ from jax import Array
 import jaxdrop
 from data import Split
 from jaxdrop import mc
-from labelling.learner import Labelled, Recipe, fit
+from labelling.learner import Labelled, PoolRecipe, fit
 from labelling.strategies import Strategy
 from uncertainty.network import NUM_CLASSES, Network
 
@@ -33,7 +33,7 @@ class Protocol:
         without label, a strategy chooses; fewer if the pool is small.
     """
 
-    recipe: Recipe
+    recipe: PoolRecipe
     initial: int
     step: int
     budget: int

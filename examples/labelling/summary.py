@@ -1,11 +1,12 @@
 """The summary: how many labels each strategy needs to be as good as random ones."""
 
-from typing import NamedTuple
+from dataclasses import asdict
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich.table import Table
 
-from labelling.rounds import Run
+from labelling.rounds import Protocol, Run
 from study import words
 from study.tables import new_table
 
@@ -114,6 +115,24 @@ def table(
         caption=caption,
         columns=(list(runs), *rights, needed),
     )
+
+
+def record(
+    protocol: Protocol, runs: dict[str, list[Run]], reference: str
+) -> dict[str, Any]:
+    """Everything that a table needs, for :func:`study.files.write_json`."""
+    counts, final = protocol.counts, accuracies(runs[reference])
+    strategies = [
+        {"name": name, "accuracy": curve}
+        | labels_needed(counts, curve, final)._asdict()
+        for name, curve in ((name, accuracies(runs[name])) for name in runs)
+    ]
+    return {
+        "protocol": asdict(protocol),
+        "reference": reference,
+        "labels": counts,
+        "strategies": strategies,
+    }
 
 
 def headline(counts: np.ndarray, runs: dict[str, list[Run]], reference: str) -> str:

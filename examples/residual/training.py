@@ -17,28 +17,25 @@ from data import Images, Split
 from jaxdrop import metrics
 from residual.methods import Method, Strength
 from residual.network import NUM_CLASSES, Network, Shape
+from study.recipe import Recipe
 
 _CHUNK = 100  # of images that are predicted at a time
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """What all methods share.
+class ResidualRecipe(Recipe):
+    """What all methods share; the learning rate falls to 0 along a cosine.
 
     Attributes:
       shape: of the network.
       train_size: the number of training images.
       epochs: how often each of them is seen.
-      batch_size: the number of images in a step.
-      learning_rate: of Adam in the first step; it falls to 0 along a cosine.
       num_checks: how often the validation images are looked at.
     """
 
     shape: Shape
     train_size: int
     epochs: int
-    batch_size: int
-    learning_rate: float
     num_checks: int = 20
 
     @property
@@ -95,7 +92,7 @@ class Program:
     """Training as pure functions."""
 
     method: Method
-    recipe: Recipe
+    recipe: ResidualRecipe
 
     @property
     def steps_per_epoch(self) -> int:
@@ -201,7 +198,7 @@ def stacked(scores: list[Scores]) -> Scores:
 class Trainer:
     """Trains networks with a method: one compilation for all seeds and strengths."""
 
-    def __init__(self, method: Method, recipe: Recipe, images: Images) -> None:
+    def __init__(self, method: Method, recipe: ResidualRecipe, images: Images) -> None:
         self.program = Program(method, recipe)
         self.images, self.validation = jax.device_put(images.train), images.validation
         self.compiled: dict[float | None, Callable[..., State]] = {}

@@ -8,7 +8,7 @@
   conclusion in one or two sentences.
 * :mod:`study.tables`: tables for the terminal.
 * :mod:`study.files`: CSV, JSON and pictures, written whole or not at all.
-* :mod:`study.recipe`: how a multilayer perceptron is trained on images.
+* :mod:`study.recipe`: how networks are trained; rooms add their own in subclasses.
 * :mod:`study.arguments`: options that all scripts have, and bad values refused.
 
 Everything is NumPy. Scores are losses: lower is better, and a gain is positive.

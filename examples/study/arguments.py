@@ -9,6 +9,8 @@ from typing import Any
 import jax
 import numpy as np
 
+_TIMES = "Times that are not said to have been taken are estimates for two idle cores."
+
 
 def parser_of(
     description: str, *, compiles_much: bool = False
@@ -24,9 +26,11 @@ def parser_of(
       The parser.
     """
     parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description,
+        epilog=_TIMES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    quick = "a short run, to see that all works: 30 s of CPU or less"
+    quick = "a short run, to see that all works: about 30 s of CPU or less"
     action = _QuickAndUnoptimized if compiles_much else "store_true"
     parser.add_argument("--quick", action=action, help=quick)
     parser.add_argument(
@@ -49,6 +53,44 @@ class _QuickAndUnoptimized(argparse.Action):
     ) -> None:
         jax.config.update("jax_disable_most_optimizations", True)
         setattr(namespace, self.dest, True)
+
+
+def add_data(
+    parser: argparse.ArgumentParser,
+    datasets: Sequence[str],
+    *,
+    holds: str,
+    closed: bool = True,
+) -> None:
+    """Adds ``--dataset`` and ``--data-dir``.
+
+    Args:
+      parser: is given the options.
+      datasets: the names of the data sets, the first by default.
+      holds: the folders that ``--data-dir`` names the folder of.
+      closed: whether other names are refused; otherwise they are those of folders.
+    """
+    own = "" if closed else ", or a folder of your own"
+    parser.add_argument(
+        "--dataset",
+        choices=datasets if closed else None,
+        default=datasets[0],
+        metavar="NAME",
+        help=f"{', '.join(datasets)}{own}; by default {datasets[0]}",
+    )
+    folder = f"the folder that holds {holds}; by default the variable JAXDROP_DATA"
+    parser.add_argument("--data-dir", type=Path, help=folder)
+
+
+def add_training(parser: argparse.ArgumentParser, *names: str) -> None:
+    """Adds options that several scripts have.
+
+    Args:
+      parser: is given the options.
+      names: of ``train_size``, ``epochs``, ``seeds`` and ``seed``.
+    """
+    for name in names:
+        parser.add_argument(f"--{name.replace('_', '-')}", **_TRAINING[name])
 
 
 def add_names(
@@ -127,3 +169,14 @@ def _number(
     if not holds(number):
         raise argparse.ArgumentTypeError(f"must be {known}, got {text}")
     return number
+
+
+_TRAINING: dict[str, dict[str, Any]] = {
+    "train_size": {
+        "type": count,
+        "help": "train on so many images or characters only",
+    },
+    "epochs": {"type": count, "help": "in place of the recipe's number"},
+    "seeds": {"type": count, "help": "how many networks each method trains"},
+    "seed": {"type": seed, "default": 0, "help": "of everything random"},
+}

@@ -22,10 +22,9 @@ def parser_of(
     parser = arguments.parser_of(description)
     add = parser.add_argument
     add("--text", type=Path, help="a file in UTF-8, in the place of Python's help")
-    size = "the number of characters to train on"
-    add("--train-size", type=int, default=train_size, help=size)
+    arguments.add_training(parser, "train_size", "seeds")
+    parser.set_defaults(train_size=train_size)
     add("--rounds", type=arguments.count, help=f"of {round_steps} steps each")
-    add("--seeds", type=arguments.count, help="how many networks each method trains")
     tune = "try strengths on validation text; the test text is left alone"
     add("--tune", action="store_true", help=tune)
     return parser

@@ -142,6 +142,12 @@ class Method:
         """The name as ``--methods`` takes it."""
         return self.name.lower().replace(" + ", "+").replace(" ", "-")
 
+    @property
+    def strength(self) -> dict[str, float]:
+        """The rates that are not 0, by their names."""
+        rates = {"rate": self.rate, "locked": self.locked}
+        return {name: rate for name, rate in rates.items() if rate}
+
     def network(
         self, characters: int, inputs: int, units: int, rngs: nnx.Rngs
     ) -> CharacterLSTM:

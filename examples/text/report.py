@@ -21,12 +21,14 @@ class Outcome(NamedTuple):
       curves: bits per character over the rounds.
       scores: those of the test text.
       seconds: what training took, all runs together, without compilation.
+      strength: the rates that the method has of its own, by their names.
     """
 
     name: str
     curves: Curves
     scores: Scores
     seconds: float
+    strength: dict[str, float] | None = None
 
     @property
     def best_validation(self) -> np.ndarray:
@@ -99,6 +101,7 @@ def write_json(
     methods = [
         {
             "name": outcome.name,
+            "strength": outcome.strength,
             "best_validation": outcome.best_validation,
             "best_test": outcome.scores.best,
             "last_test": outcome.scores.last,

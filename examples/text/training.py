@@ -23,6 +23,7 @@ import jaxdrop
 from data import DataError, Text
 from jaxdrop import constraints
 from jaxdrop.early_stopping import EarlyStopping
+from study.recipe import Recipe
 from text.windows import (
     Windows,
     bits_per_character,
@@ -36,16 +37,14 @@ Build = Callable[[nnx.Rngs], nnx.Module]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """What all methods share.
+class TextRecipe(Recipe):
+    """What all methods share; batches are of windows, and AdamW's rate falls to 0.
 
     Attributes:
       rounds: how often validation text is scored.
       steps: of the optimizer in a round.
-      batch_size: the number of windows in a step.
       length: the number of characters of a window.
       context: how many there are at least before a character that is scored.
-      learning_rate: of AdamW at its highest: it rises first, then falls to 0.
       weight_decay: of AdamW, which multiplies it by the learning rate.
       one_pass: whether each character is a target at most once, in windows that do not
         overlap; otherwise windows are at random places.
@@ -53,10 +52,8 @@ class Recipe:
 
     rounds: int
     steps: int
-    batch_size: int
     length: int
     context: int
-    learning_rate: float
     weight_decay: float = 0.0
     one_pass: bool = False
 
@@ -75,7 +72,7 @@ class Recipe:
         return optax.chain(optax.clip_by_global_norm(1.0), adam)
 
 
-def of_one_pass(recipe: Recipe, text: Text, rounds: int) -> Recipe:
+def of_one_pass(recipe: TextRecipe, text: Text, rounds: int) -> TextRecipe:
     """The recipe with as many steps in these rounds as one pass over the text has.
 
     Raises:
@@ -136,7 +133,7 @@ class Program:
     """
 
     build: Build
-    recipe: Recipe
+    recipe: TextRecipe
     mesh: Mesh
 
     def init(self, key: Array) -> State:
@@ -246,7 +243,7 @@ class Trainer:
     def __init__(
         self,
         build: Build,
-        recipe: Recipe,
+        recipe: TextRecipe,
         text: Text,
         seeds: Array,
         devices: list[jax.Device] | None = None,

@@ -7,10 +7,10 @@ from flax import nnx
 from jax import Array, lax
 
 from data import Text
-from text.training import Recipe, State
+from text.training import State, TextRecipe
 
 
-def continue_text(states: State, text: Text, recipe: Recipe, *, count: int) -> str:
+def continue_text(states: State, text: Text, recipe: TextRecipe, *, count: int) -> str:
     """What the first network writes after the first window of the test text."""
     first: State = jax.tree.map(lambda leaf: leaf[0], states)
     prompt = text.test[: recipe.length]

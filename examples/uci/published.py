@@ -6,10 +6,10 @@ Table 1, whose Boston row has a further one without dropout in its text; weight 
 is from the logs of the code, and so are the results of 4000 epochs.
 """
 
-from uci.training import Recipe
+from uci.training import RegressionRecipe
 
 SETTINGS = {
-    name: Recipe(rate=rate, tau=tau, length_scale=length_scale, hidden=hidden)
+    name: RegressionRecipe(rate=rate, tau=tau, length_scale=length_scale, hidden=hidden)
     for name, rate, tau, length_scale, hidden in (
         ("bostonHousing", 0.05, 0.159707652696, 1e-2, 50),
         ("concrete", 0.01, 0.0557319157756, 1e-2, 50),
@@ -52,16 +52,16 @@ LONG = {
 }
 
 
-def published_for(name: str, recipe: Recipe, long: bool) -> tuple[str, ...]:
+def published_for(name: str, recipe: RegressionRecipe, long: bool) -> tuple[str, ...]:
     """The results of just this recipe; none if nobody published them."""
     if name not in SETTINGS:
         return ()
     usual = SETTINGS[name]
     if long:
-        usual = usual._replace(epochs=4000, batch_size=128)
-    usual = usual._replace(seed=recipe.seed)
+        usual = usual.given(epochs=4000, batch_size=128)
+    usual = usual.given(seed=recipe.seed)
     if recipe == usual:
         return (LONG if long else PUBLISHED).get(name, ())
-    if recipe == usual._replace(rate=0.0) and not long:
+    if recipe == usual.given(rate=0.0) and not long:
         return WITHOUT_DROPOUT.get(name, ())
     return ()

@@ -1,15 +1,18 @@
 """What is kept of a run: every score of every split, in a JSON file."""
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from uci.training import Recipe, Scores
+from uci.training import RegressionRecipe, Scores
 
 _KEPT = ("weight_scaling", "rmse", "log_likelihood")
 
 
-def name_of(dataset: str, recipe: Recipe, usual: Recipe | None) -> str:
+def name_of(
+    dataset: str, recipe: RegressionRecipe, usual: RegressionRecipe | None
+) -> str:
     """The stem of the files of a run: another rate, or a longer run, is said in it.
 
     Args:
@@ -30,7 +33,7 @@ def name_of(dataset: str, recipe: Recipe, usual: Recipe | None) -> str:
 
 def record(
     dataset: str,
-    recipe: Recipe,
+    recipe: RegressionRecipe,
     scores: Scores,
     *,
     num_rows: int,
@@ -58,7 +61,7 @@ def record(
         "dataset": dataset,
         "rows": num_rows,
         "splits": len(values["rmse"]),
-        "recipe": recipe._asdict(),
+        "recipe": asdict(recipe),
         "samples": num_samples,
         "published": dict(zip(_KEPT, published, strict=False)),
         "scores": values,

@@ -3,6 +3,7 @@
 :func:`fit` and :func:`judge` do that for all splits in one vmapped program.
 """
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,14 +16,16 @@ from tqdm import tqdm
 
 import jaxdrop
 from jaxdrop import mc, penalties
+from study.recipe import Recipe
 from uci.splits import Splits
 
 _CHUNK = 20  # samples of a split that are drawn at a time
 _BLOCK = 20  # epochs in one call of the program
 
 
-class Recipe(NamedTuple):
-    """How a network is trained.
+@dataclass(frozen=True, kw_only=True)
+class RegressionRecipe(Recipe):
+    """How a network is trained; the last batch of an epoch is smaller.
 
     Attributes:
       rate: the probability of dropping an input or a hidden unit.
@@ -30,7 +33,6 @@ class Recipe(NamedTuple):
       length_scale: of the prior of the weights: the smaller, the less weight decay.
       hidden: the number of hidden units.
       epochs: how often each row is seen.
-      batch_size: the number of rows in a step; the last batch of an epoch is smaller.
       seed: of everything random.
     """
 
@@ -40,6 +42,7 @@ class Recipe(NamedTuple):
     hidden: int = 50
     epochs: int = 400
     batch_size: int = 32
+    learning_rate: float = 1e-3
     seed: int = 0
 
 
@@ -75,7 +78,7 @@ class Network(nn.Module):
         return dense(1)(drop()(x))[..., 0]
 
 
-def fit(recipe: Recipe, splits: Splits) -> Any:
+def fit(recipe: RegressionRecipe, splits: Splits) -> Any:
     """Trains a network for each split.
 
     Args:
@@ -85,7 +88,7 @@ def fit(recipe: Recipe, splits: Splits) -> Any:
     Returns:
       The variables of the networks, with the splits along their first axis.
     """
-    network, optimizer = Network(recipe.hidden), optax.adam(1e-3)
+    network, optimizer = Network(recipe.hidden), optax.adam(recipe.learning_rate)
     init_key, *block_keys = jax.random.split(
         jax.random.key(recipe.seed), 1 + -(-recipe.epochs // _BLOCK)
     )
@@ -112,7 +115,7 @@ def fit(recipe: Recipe, splits: Splits) -> Any:
 
 
 def _epoch(
-    recipe: Recipe,
+    recipe: RegressionRecipe,
     network: Network,
     optimizer: optax.GradientTransformation,
     state: Any,
@@ -152,7 +155,7 @@ def _epoch(
 
 
 def judge(
-    recipe: Recipe, variables: Any, splits: Splits, *, num_samples: int
+    recipe: RegressionRecipe, variables: Any, splits: Splits, *, num_samples: int
 ) -> Scores:
     """Predicts the test rows of each split, without noise and by samples.
 

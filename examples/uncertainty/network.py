@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 import jaxdrop
 from data import Split
-from study.recipe import Recipe
+from study.recipe import ImageRecipe
 
 NUM_CLASSES = 10
 
@@ -39,7 +39,7 @@ class Network(nnx.Module):
         return x
 
 
-def train(recipe: Recipe, images: Split, *, seed: int) -> Network:
+def train(recipe: ImageRecipe, images: Split, *, seed: int) -> Network:
     """Trains a network.
 
     Args:

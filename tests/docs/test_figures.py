@@ -7,6 +7,7 @@ import sys
 from xml.etree import ElementTree
 
 import pytest
+from matplotlib.figure import Figure
 
 TOP = pathlib.Path(__file__).parents[2]
 DOCS = TOP / "docs"
@@ -106,6 +107,20 @@ def test_a_figure_can_be_drawn_to_look_at(figures, tmp_path):
     figures.main(["_pictures/home_time.svg", "--png", str(tmp_path / "look")])
     (path,) = (tmp_path / "look").iterdir()
     assert path.name == "home_time.png"
+
+
+def test_a_picture_is_written_whole_or_not_at_all(figures, monkeypatch, tmp_path):
+    path = tmp_path / "a.svg"
+    path.write_text("as it was")
+
+    def killed(_, path, **__):
+        path.write_text("half of it")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Figure, "savefig", killed)
+    with pytest.raises(KeyboardInterrupt):
+        figures.canvas.save(Figure, path)
+    assert path.read_text() == "as it was" and list(tmp_path.iterdir()) == [path]
 
 
 def test_unknown_figures_are_refused_by_name(figures, capsys):

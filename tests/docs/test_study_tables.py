@@ -4,6 +4,7 @@ import json
 import pathlib
 import re
 
+import numpy as np
 import pytest
 
 DOCS = pathlib.Path(__file__).parents[2] / "docs"
@@ -59,14 +60,15 @@ def _doubled(value):
     return 2 * value + 0.01 if isinstance(value, float) else value
 
 
+ABOUT = {"command": "python examples/x.py", "versions": "", "machine": ""}
+
+
 def test_verdicts_are_those_of_the_files(tables):
-    content = {
-        "command": "python examples/x.py",
-        "versions": "",
-        "machine": "",
+    content = ABOUT | {
         "methods": [
             {
                 "name": name,
+                "knob": "rate",
                 "strength": 0.2,
                 "train_nll": [0.1, 0.2, 0.15],
                 "test_nll": [0.2, 0.3, 0.25],
@@ -81,9 +83,99 @@ def test_verdicts_are_those_of_the_files(tables):
             )
         ],
     }
-    block = tables.timed(content)
+    block = tables.TABLES["studies/residual"](content)
     assert "better: a; worse: c; not distinguishable: b." in block
-    assert "| a | 0.2 | 0.150 ± 0.029 | 11.0 ± 0.6 | 2.0 (1.0 to 3.0) |" in block
+    assert "| a | rate 0.2 | 0.150 ± 0.029 | 11.0 ± 0.6 | 2.0 (1.0 to 3.0) |" in block
+    assert "| none | – |" in block
+
+
+NOISE = np.array([0.01, -0.01, 0.005, -0.005])
+
+
+def test_texts_are_compared_by_the_parameters_that_are_used(tables):
+    methods = [
+        {
+            "name": name,
+            "strength": strength,
+            "best_test": 3 - gain + NOISE,
+            "last_test": 3 + gain + NOISE[::-1],
+        }
+        for name, strength, gain in (("none", {}, 0.0), ("a", {"locked": 0.1}, 0.5))
+    ]
+    by = {
+        one_pass: tables.TABLES["studies/lstm"](
+            ABOUT | {"methods": methods, "recipe": {"one_pass": one_pass}}
+        )
+        for one_pass in (False, True)
+    }
+    assert "chosen on validation, against none, corrected" in by[False]
+    assert "better: a." in by[False]
+    assert "At the end, against none, corrected" in by[True] and "worse: a." in by[True]
+    assert "| a | locked 0.1 | 2.500 ± 0.005 | 3.500 ± 0.005 | 0.50" in by[False]
+
+
+def test_strategies_are_compared_by_the_labels_that_they_need(tables):
+    curves = {"random": [0.5, 0.6, 0.7], "good": [0.5, 0.8, 0.9], "bad": [0.5] * 3}
+    labels = {"random": 40.0, "good": 25.0, "bad": None}
+    strategies = [
+        {
+            "name": name,
+            "accuracy": curve + NOISE[:, None] * (1 + number),
+            "labels": labels[name],
+            "stderr": None if name == "bad" else 2.0,
+        }
+        for number, (name, curve) in enumerate(curves.items())
+    ]
+    about = {"reference": "random", "protocol": {"budget": 40}}
+    block = tables.TABLES["studies/active"](ABOUT | about | {"strategies": strategies})
+    assert "| good | 90.0 ± 0.9 | 62 ± 5 |" in block
+    assert "| bad | 50.0 ± 1.4 | > 100 |" in block
+    strategies[1]["stderr"] = None
+    block = tables.TABLES["studies/active"](ABOUT | about | {"strategies": strategies})
+    assert "| good | 90.0 ± 0.9 | 62 |" in block
+    assert "against random, corrected" in block and "better: good; worse: bad." in block
+
+
+def test_a_rate_is_tied_with_the_best_or_not(tables):
+    errors = [0.05 + NOISE / 10, 0.03 + NOISE[::-1] / 10, 0.03 + NOISE / 9]
+    results = {"strengths": {"rate": [0.0, 0.2, 0.4]}, "errors": {"test": errors}}
+    block = tables.TABLES["studies/rate"](ABOUT | {"results": results})
+    assert "| 0.2 | 3.00 ± 0.05 |" in block
+    assert "least at 0.2; " in block and "of rates, 0.4 cannot be" in block
+    results["errors"]["test"] = errors[:2]
+    results["strengths"]["rate"] = [0.0, 0.2]
+    block = tables.TABLES["studies/rate"](ABOUT | {"results": results})
+    assert "of rates, it is higher at all others." in block
+
+
+def test_orders_of_the_paper_are_found_or_not(tables):
+    errors = {
+        "none": 0.06,
+        "L2 penalty": 0.05,
+        "max-norm": 0.054,
+        "dropout": 0.041,
+        "dropout + L2": 0.0405,
+        "dropout + max-norm": 0.04,
+    }
+    representation = dict.fromkeys(("sparsity", "co_adaptation", "weight"), NOISE + 0.1)
+    results = [
+        {
+            "method": name,
+            "chosen": {"rate": 0.35},
+            "test": {"weight scaling": {"error": error + np.roll(NOISE, number) / 20}},
+            "representation": representation,
+        }
+        for number, (name, error) in enumerate(errors.items())
+    ]
+    found = {"L2 penalty": _gain("L2 penalty", 0.01, 0.001, "better")}
+    block = tables.TABLES["studies/table_9"](
+        ABOUT | {"results": results, "gains": found}
+    )
+    row = "| L2 penalty | rate 0.35 | 5.000 ± 0.023 | 1.00 (0.90 to 1.10) | 1.62 |"
+    assert row in block
+    assert "reversed: max-norm below L2 penalty" in block
+    assert "found: dropout + L2 below L2 penalty" in block
+    assert "undecided: dropout + max-norm below dropout + L2" in block
 
 
 def _gain(name, estimate, half, verdict):

@@ -1,20 +1,23 @@
 """Active learning: what is labelled, what is asked for, and how it is summed up."""
 
+from dataclasses import replace
+
 import active_learning
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from reading import lines_of, rows_of
+from reading import content_of, lines_of, rows_of
 
 from data import Split, load
 from labelling import figures, summary
-from labelling.learner import Labelled, Recipe
+from labelling.learner import Labelled, PoolRecipe
 from labelling.rounds import Protocol, Run, learn, run, samples, start
 from labelling.strategies import STRATEGIES
+from study import files
 
-RECIPE = Recipe(hidden=(8,), rates=(0.1, 0.3), learning_rate=1e-2, num_steps=20)
+RECIPE = PoolRecipe(hidden=(8,), rates=(0.1, 0.3), learning_rate=1e-2, num_steps=20)
 PROTOCOL = Protocol(recipe=RECIPE, initial=2, step=3, budget=29, num_samples=4)
 
 
@@ -215,6 +218,19 @@ def test_figures_have_a_line_and_a_row_for_each_strategy(pool):
     )
     assert len(asked.axes) == 12
     assert asked.axes[0].get_title() == str(pool.y[20])
+
+
+def test_the_record_has_every_seed_and_the_labels_needed(tmp_path):
+    path = tmp_path / "active_learning.json"
+    protocol = replace(PROTOCOL, step=10, budget=40)
+    assert protocol.counts.tolist() == COUNTS.tolist()
+    files.write_json(path, summary.record(protocol, made_up(), "random"))
+    found = content_of(path)
+    assert found["labels"] == [20, 30, 40] and found["protocol"]["budget"] == 40
+    random, better, worse = found["strategies"]
+    assert random["accuracy"] == [[0.5, 0.6, 0.7], [0.5, 0.6, 0.9]]
+    assert (better["name"], better["labels"]) == ("better", 30)
+    assert worse["labels"] is None
 
 
 def test_a_table_of_everything_is_written(tmp_path):

@@ -16,10 +16,10 @@ from comparison.methods import ALL_METHODS
 from comparison.training import train
 from data import load
 from jaxdrop import metrics, penalties
-from study.recipe import Recipe
+from study.recipe import ImageRecipe
 
 METHOD = {method.key: method for method in ALL_METHODS}
-RECIPE = Recipe(
+RECIPE = ImageRecipe(
     hidden=(8,),
     rates=(0.1, 0.5),
     standardize=False,

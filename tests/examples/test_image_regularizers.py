@@ -15,11 +15,18 @@ from data import Images, Split, load
 from residual import figures, report
 from residual.methods import ALL_METHODS, METHODS, TIMED_METHODS, cutout, mixup
 from residual.network import Shape, by_matrix_product
-from residual.training import Program, Recipe, Scores, Trainer, evaluate, predict
+from residual.training import (
+    Program,
+    ResidualRecipe,
+    Scores,
+    Trainer,
+    evaluate,
+    predict,
+)
 
 METHOD = {method.key: method for method in METHODS}
 SHAPE = Shape(width=2, blocks_per_stage=1)
-RECIPE = Recipe(
+RECIPE = ResidualRecipe(
     shape=SHAPE,
     train_size=20,
     epochs=2,

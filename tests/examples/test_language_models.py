@@ -18,13 +18,15 @@ from data import Text
 from jaxdrop.nnx import Rate
 from text import report
 from text.recurrent import METHODS, StepDropoutCell, WeightDroppedLSTM
-from text.training import Curves, Recipe, Scores, Trainer
+from text.training import Curves, Scores, TextRecipe, Trainer
 from text.transformer import CharacterTransformer, Rates
 from text.windows import one_pass, windows_at
 from text.writing import write
 
 METHOD = {method.key: method for method in METHODS}
-TINY = Recipe(rounds=2, steps=3, batch_size=8, length=6, context=2, learning_rate=1e-2)
+TINY = TextRecipe(
+    rounds=2, steps=3, batch_size=8, length=6, context=2, learning_rate=1e-2
+)
 RATES = Rates(embedding=0.1, attention=0.1, residual=0.2, depth=0.1)
 
 
@@ -324,8 +326,16 @@ def test_the_json_file_has_every_seed(tmp_path):
     report.write_json(path, outcomes(), title="a title", recipe={"rounds": 3})
     none, dropout = content_of(path)["methods"]
     assert (none["name"], dropout["name"]) == ("none", "dropout")
+    assert none["strength"] is None and dropout["strength"] is None
     assert dropout["best_test"] == pytest.approx([3.0, 3.2])
     assert dropout["best_validation"] == pytest.approx([3.0, 3.1])
+
+
+def test_the_strength_of_a_method_is_its_rates():
+    assert METHOD["none"].strength == {}
+    assert METHOD["naive"].strength == {"rate": 0.4}
+    assert METHOD["locked"].strength == {"locked": 0.1}
+    assert METHOD["locked+weight-drop"].strength == {"rate": 0.3, "locked": 0.3}
 
 
 def test_in_one_pass_no_target_is_seen_twice(key):

@@ -13,9 +13,11 @@ from data import Regression
 from uci import figures, records
 from uci.published import LONG, PUBLISHED, SETTINGS, WITHOUT_DROPOUT, published_for
 from uci.splits import Splits
-from uci.training import Recipe, Scores, fit, judge
+from uci.training import RegressionRecipe, Scores, fit, judge
 
-RECIPE = Recipe(rate=0.1, tau=4.0, length_scale=1e-2, hidden=5, epochs=3, batch_size=8)
+RECIPE = RegressionRecipe(
+    rate=0.1, tau=4.0, length_scale=1e-2, hidden=5, epochs=3, batch_size=8
+)
 
 
 def data():
@@ -87,7 +89,7 @@ def test_rows_that_are_not_there_change_no_network_and_no_score(splits, variable
 
 @pytest.mark.slow
 def test_training_fits_a_line(splits):
-    recipe = RECIPE._replace(rate=0.0, epochs=300, hidden=20)
+    recipe = RECIPE.given(rate=0.0, epochs=300, hidden=20)
     scores = judge(recipe, fit(recipe, splits), splits, num_samples=1)
     assert (scores.weight_scaling < 0.3 * splits.scale).all()
 
@@ -105,7 +107,7 @@ def test_scores_are_of_the_mean_of_the_samples(splits, variables):
 
 
 def test_without_dropout_all_samples_are_the_same_pass(splits, variables):
-    scores = judge(RECIPE._replace(rate=0.0), variables, splits, num_samples=5)
+    scores = judge(RECIPE.given(rate=0.0), variables, splits, num_samples=5)
     np.testing.assert_allclose(scores.rmse, scores.weight_scaling, rtol=1e-5)
     noise = RECIPE.tau**-0.5
     np.testing.assert_allclose(scores.std, noise, rtol=1e-5)
@@ -120,23 +122,23 @@ def test_settings_of_the_command_line_replace_the_published_ones():
     assert recipe("--dataset", "yacht") == yacht
     assert recipe("--dataset", "yacht", "--quick").epochs == 40
     long = recipe("--dataset", "yacht", "--long")
-    assert long == yacht._replace(epochs=4000, batch_size=128)
+    assert long == yacht.given(epochs=4000, batch_size=128)
     some = recipe("--dataset", "yacht", "--long", "--epochs", "7", "--rate", "0")
-    assert some == yacht._replace(rate=0.0, epochs=7, batch_size=128)
-    assert recipe("--dataset", "other", "--tau", "2", "--seed", "3") == Recipe(
-        rate=0.05, tau=2.0, length_scale=1e-2, seed=3
-    )
+    assert some == yacht.given(rate=0.0, epochs=7, batch_size=128)
+    assert recipe(
+        "--dataset", "other", "--tau", "2", "--seed", "3"
+    ) == RegressionRecipe(rate=0.05, tau=2.0, length_scale=1e-2, seed=3)
 
 
 def test_published_results_are_those_of_just_this_recipe():
     boston = SETTINGS["bostonHousing"]
     published = lambda recipe, long=False: published_for("bostonHousing", recipe, long)
     assert published(boston) == PUBLISHED["bostonHousing"]
-    assert published(boston._replace(seed=9)) == PUBLISHED["bostonHousing"]
-    assert published(boston._replace(rate=0.0)) == WITHOUT_DROPOUT["bostonHousing"]
-    assert published(boston._replace(epochs=40)) == ()
+    assert published(boston.given(seed=9)) == PUBLISHED["bostonHousing"]
+    assert published(boston.given(rate=0.0)) == WITHOUT_DROPOUT["bostonHousing"]
+    assert published(boston.given(epochs=40)) == ()
     assert published(boston, long=True) == ()
-    long = boston._replace(epochs=4000, batch_size=128)
+    long = boston.given(epochs=4000, batch_size=128)
     assert published(long, long=True) == LONG["bostonHousing"]
     assert published_for("diabetes", SETTINGS["diabetes"], False) == ()
     assert published_for("unheard-of", boston, False) == ()
@@ -218,7 +220,7 @@ def test_another_rate_or_length_is_said_in_the_name_of_a_file():
     yacht = SETTINGS["yacht"]
     name_of = lambda recipe: records.name_of("yacht", recipe, yacht)
     assert name_of(yacht) == "mc_dropout_uci_yacht"
-    assert name_of(yacht._replace(rate=0.0)) == "mc_dropout_uci_yacht_rate_0"
-    long = yacht._replace(rate=0.0, epochs=4000)
+    assert name_of(yacht.given(rate=0.0)) == "mc_dropout_uci_yacht_rate_0"
+    long = yacht.given(rate=0.0, epochs=4000)
     assert name_of(long) == "mc_dropout_uci_yacht_rate_0_4000_epochs"
     assert records.name_of("mine", yacht, None) == "mc_dropout_uci_mine"

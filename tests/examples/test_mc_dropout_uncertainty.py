@@ -11,12 +11,12 @@ from reading import lines_of, printed
 import jaxdrop
 from data import Split, load
 from jaxdrop import mc, metrics
-from study.recipe import Recipe
+from study.recipe import ImageRecipe
 from uncertainty.answers import COUNTS, by_one_pass, by_samples, errors_by_count
 from uncertainty.figures import MC_DROPOUT, WEIGHT_SCALING, draw
 from uncertainty.network import Network, train
 
-RECIPE = Recipe(
+RECIPE = ImageRecipe(
     hidden=(8,), rates=(0.1, 0.3), batch_size=20, learning_rate=1e-2, epochs=3
 )
 
@@ -48,7 +48,9 @@ def answers(images, model, asked):
 
 def test_training_learns_and_ends_in_evaluation(images, model, asked):
     assert (model(asked.x) == model(asked.x)).all()
-    untrained = train(Recipe(**{**vars(RECIPE), "epochs": 0}), images.train, seed=0)
+    untrained = train(
+        ImageRecipe(**{**vars(RECIPE), "epochs": 0}), images.train, seed=0
+    )
     loss = lambda model: metrics.negative_log_likelihood(model(asked.x), asked.y)
     assert loss(model) < loss(untrained)
 
@@ -149,7 +151,7 @@ def test_the_figure_has_four_panels(answers, asked):
 
 def test_fewer_images_than_a_batch_are_learned_all_the_same():
     images = Split(np.ones((3, 4), np.float32), np.zeros(3, np.int32))
-    recipe = Recipe(
+    recipe = ImageRecipe(
         hidden=(4,), rates=(0.0, 0.0), batch_size=50, learning_rate=0.1, epochs=3
     )
     logits = train(recipe, images, seed=0)(images.x)

@@ -16,7 +16,10 @@ ROOT = Path(__file__).parents[2]
 RUNS = {  # what is printed, and which files are written
     "active_learning": (
         STRATEGIES,
-        {"active_learning.csv", "label_efficiency.png", "first_asked.png"},
+        {
+            *("active_learning.csv", "active_learning.json"),
+            *("label_efficiency.png", "first_asked.png"),
+        },
     ),
     "char_rnn": (
         char_rnn.QUICK,

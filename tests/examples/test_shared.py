@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from reading import content_of, rows_of
 from comparison import study_report
 from study import arguments, files, words
 from study.files import WriteError
+from study.recipe import ImageRecipe
 from study.tables import new_table
 from text.recurrent import METHODS
 
@@ -86,6 +88,7 @@ def test_every_file_is_written_whole_or_not_at_all(write, tmp_path, monkeypatch)
 
 ALONE = re.compile(
     r"json\.dump|csv\.writer|\.savefig\(|write_text\(|\bTable\(|ddof=1|ArgumentParser\("
+    r"|\"--(?:dataset|data-dir|train-size|epochs|seeds?)\""
 )
 
 
@@ -245,6 +248,14 @@ def test_bad_arguments_are_refused_with_a_sentence(name, given, monkeypatch, cap
 def test_a_mean_has_an_error_where_there_are_several_values():
     assert words.with_error([0.1, 0.3], digits=1, scale=100) == "20.0±10.0"
     assert words.with_error([0.5], digits=2) == "0.50"
+
+
+def test_a_recipe_takes_what_is_given_and_keeps_the_rest():
+    recipe = ImageRecipe(
+        hidden=(8,), rates=(0.1, 0.2), batch_size=5, learning_rate=0.1, decay=0.9
+    )
+    assert recipe.given(epochs=None, decay=None) == recipe
+    assert recipe.given(decay=0.0, epochs=3) == replace(recipe, decay=0.0, epochs=3)
 
 
 def test_columns_of_words_start_at_the_left():

@@ -18,10 +18,10 @@ from comparison.sizes import Rule
 from comparison.studies import Budget
 from comparison.training import TRAIN_SIZE, Program, train
 from data import Split, load
-from study.recipe import Recipe
+from study.recipe import ImageRecipe
 
 METHOD = {method.key: method for method in ALL_METHODS}
-RECIPE = Recipe(
+RECIPE = ImageRecipe(
     hidden=(8,),
     rates=(0.1, 0.5),
     standardize=False,

@@ -27,10 +27,10 @@ from comparison.studies import Budget
 from comparison.training import Curves, Program, Trainer, train
 from data import Split, load
 from study import gains
-from study.recipe import Recipe
+from study.recipe import ImageRecipe
 
 METHOD = {method.key: method for method in ALL_METHODS}
-RECIPE = Recipe(
+RECIPE = ImageRecipe(
     hidden=(8,),
     rates=(0.1, 0.5),
     standardize=False,

@@ -2,6 +2,7 @@
 
 import functools
 import pathlib
+import sys
 from collections.abc import Callable, Sequence
 
 import matplotlib as mpl
@@ -10,6 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from jaxdrop import plots
+
+sys.path.append(str(pathlib.Path(__file__).parents[3] / "examples"))
+
+from study.files import replacing
 
 GREY = "#8a8f98"
 """Reads on a white and on a black page."""
@@ -47,12 +52,17 @@ def canvas(
 
 
 def save(drawing: Callable[[], Figure], path: pathlib.Path) -> None:
-    """Draws and writes a figure: with a transparent background unless it is a PNG."""
+    """Draws and writes a figure: with a transparent background unless it is a PNG.
+
+    The file is whole or as it was before, even if the process is killed.
+    """
     text = {"svg.fonttype": "none"} if path.parent.name == "measured" else {}
     with mpl.rc_context(STYLE | text):
         is_svg = path.suffix == ".svg"
         about = {"Date": None} if is_svg else {}
-        drawing().savefig(path, transparent=is_svg, metadata=about, dpi=110)
+        figure = drawing()
+        with replacing(path) as partial:
+            figure.savefig(partial, transparent=is_svg, metadata=about, dpi=110)
 
 
 def show(axes: Axes, array: np.ndarray, title: str = "", **options: object) -> None:

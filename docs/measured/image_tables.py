@@ -1,0 +1,251 @@
+"""Tables of comparisons and studies on images."""
+
+import itertools
+
+import numpy as np
+from pieces import (
+    Content,
+    by_order,
+    gain_of,
+    intervals,
+    markdown,
+    rows_of,
+    some_of,
+    strength,
+    verdicts,
+    with_command,
+    with_gains,
+)
+
+from study import gains, words
+
+
+def comparison(content: Content) -> str:
+    """Errors at validated strengths, and gains in error, likelihood and calibration."""
+    rows = content["methods"]
+    shown = [intervals(rows, score) for score in ("error", "NLL", "ECE")]
+    cells = [
+        [
+            *(row["name"], strength(row["strength"])),
+            f"{row['weight scaling']['error']['mean']:.2f}",
+            *gained,
+        ]
+        for row, *gained in zip(rows, *shown, strict=True)
+    ]
+    header = [
+        "",
+        "strength",
+        "error, %",
+        "gain in points",
+        "gain in NLL",
+        "gain in ECE",
+    ]
+    sentences = content["conclusion"], _of_samples(content)
+    return with_command(content, markdown(header, cells), *sentences)
+
+
+def _of_samples(content: Content) -> str:
+    """For which methods the mean of passes with noise has better scores than one."""
+    ways: dict[str, Content] = {}
+    for row in content["uncertainty"]:
+        ways.setdefault(row["method"], {})[row["way"]] = row
+    both = {name: rows for name, rows in ways.items() if "MC dropout" in rows}
+    higher = {
+        score: [
+            name
+            for name, rows in both.items()
+            if rows["MC dropout"][score]["mean"] > rows["weight scaling"][score]["mean"]
+        ]
+        for score in ("ece", "by_entropy")
+    }
+    return (
+        f"By means over seeds, the average of {content['samples']} passes with noise "
+        f"has a larger calibration error than one pass without for "
+        f"{some_of(higher['ece'], both)}, and its entropy finds "
+        f"{content['strange_images']} better for "
+        f"{some_of(higher['by_entropy'], both)}."
+    )
+
+
+def size(content: Content) -> str:
+    """Errors without and with dropout for each number of images."""
+    found = content["results"]
+    by = {name: [one[name]["test_error"] for one in found] for name in _BOTH}
+    gained = [gain_of(one["gain"]) for one in found]
+    chosen = [one["rates"].index(one["chosen"]) for one in found]
+    updates = [
+        f"{np.mean(one['best_update'][0]):.0f}, {np.mean(one['best_update'][row]):.0f}"
+        for one, row in zip(found, chosen, strict=True)
+    ]
+    shares = [f"{100 * one['relative_gain']:.0f}" for one in found]
+    held = words.intervals(gained, scale=100)
+    rows = [
+        ["none, error in percent", *words.with_errors(by["none"], scale=100)],
+        ["rate that validation chooses", *(f"{one['chosen']:g}" for one in found)],
+        ["dropout, error in percent", *words.with_errors(by["dropout"], scale=100)],
+        ["gain in points, 95 % interval", *(f"{g} ({i})" for g, i in held)],
+        ["gain in percent of the error", *shares],
+        ["updates to the best, without and with", *updates],
+    ]
+    header = ["training images", *(f"{one['size']}" for one in found)]
+    return with_command(content, markdown(header, rows), _of_sizes(found))
+
+
+_BOTH = ("none", "dropout")
+
+
+def _of_sizes(found: list[Content]) -> str:
+    by_verdict: dict[str, list[str]] = {}
+    for one in found:
+        by_verdict.setdefault(one["verdict"], []).append(f"{one['size']}")
+    phrases = {
+        gains.BETTER: "Dropout lowers the error with {} images",
+        gains.WORSE: "it raises the error with {}",
+        gains.NOT_DISTINGUISHABLE: "with {} it cannot be distinguished from none",
+    }
+    parts = [
+        phrase.format(words.listed(by_verdict[verdict]))
+        for verdict, phrase in phrases.items()
+        if verdict in by_verdict
+    ]
+    text = "; ".join(parts)
+    return f"{text[:1].upper()}{text[1:]} (each interval by itself)."
+
+
+def ensemble(content: Content) -> str:
+    """Ensembles beside Monte-Carlo dropout."""
+    ways = content["results"]["ways"]
+    header = [
+        *("", "training", "passes", "error, %", "NLL", "calibration error, %"),
+        *("AUROC by entropy", "by mutual information"),
+    ]
+    columns = [[way["name"] for way in ways]]
+    columns += [[f"{way[name]}" for way in ways] for name in ("trainings", "passes")]
+    for score, scale in (
+        *(("error", 100), ("nll", 1), ("ece", 100)),
+        *(("auroc_entropy", 1), ("auroc_information", 1)),
+    ):
+        values = [way["scores"].get(score) for way in ways]
+        columns.append(words.with_errors(values, scale=scale))
+    parts = []
+    for score, kept in content["results"]["ensemble_over_mc_dropout"].items():
+        scale, unit = (100, " points") if score in ("error", "ECE") else (1, "")
+        ((shown, interval),) = words.intervals([gain_of(kept)], scale=scale)
+        parts.append(f"{score} {shown}{unit} ({interval}: {kept['verdict']})")
+    sentence = (
+        "What the ensemble of five gains over Monte-Carlo dropout with the same "
+        f"training and passes, with 95 % intervals: {words.listed(parts)}. Intervals "
+        "cover networks and test images, that of the AUROC networks alone."
+    )
+    return with_command(content, markdown(header, rows_of(*columns)), sentence)
+
+
+def methods(content: Content) -> str:
+    """Test errors of the methods of a study of strengths, with their gains."""
+    results = content["results"]
+    error, nll = (
+        words.with_errors(
+            [one["test"]["weight scaling"][score] for one in results], scale=scale
+        )
+        for score, scale in (("error", 100), ("nll", 1))
+    )
+    columns = (
+        [one["method"] for one in results],
+        [strength(one["chosen"]) for one in results],
+        error,
+        with_gains([content["gains"].get(one["method"]) for one in results]),
+        nll,
+    )
+    header = ["", "strength, by validation", "error, %", "gain in points", "NLL"]
+    table = markdown(header, rows_of(*columns))
+    return with_command(content, table, verdicts(content["gains"].values()))
+
+
+def residual(content: Content) -> str:
+    """Methods of a residual network, at strengths that were chosen before."""
+    found = content["methods"]
+    columns = (
+        [one["name"] for one in found],
+        [
+            strength({one["knob"]: one["strength"]} if one["gain"] else None)
+            for one in found
+        ],
+        words.with_errors([one["train_nll"] for one in found]),
+        words.with_errors([one["test_error"] for one in found], scale=100),
+        with_gains([one["gain"] for one in found]),
+        words.with_errors([one["test_nll"] for one in found]),
+    )
+    header = ["", "strength", "training NLL", "test error, %"]
+    header += ["gain in points", "test NLL"]
+    said = verdicts(one["gain"] for one in found if one["gain"])
+    return with_command(content, markdown(header, rows_of(*columns)), said)
+
+
+def by_rate(content: Content) -> str:
+    """Errors at each rate of dropout."""
+    found = content["results"]
+    errors, rates = found["errors"], found["strengths"]["rate"]
+    names = [f"{rate:.2g}" for rate in rates]
+    header = ["rate of hidden units", *(f"{part} error, %" for part in errors)]
+    columns = (words.with_errors(by, scale=100) for by in errors.values())
+    table = markdown(header, rows_of(names, *columns))
+    least, *others = gains.ties(dict(zip(names, errors["test"], strict=True)))
+    tied = "it is higher at all others"
+    if others:
+        tied = f"{words.listed(sorted(others))} cannot be distinguished from it"
+    sentence = (
+        f"The test error is least at {least}; paired over seeds and corrected for all "
+        f"pairs of rates, {tied}."
+    )
+    return with_command(content, table, sentence)
+
+
+def table_9(content: Content) -> str:
+    """The methods of that table, beside what was published, and their units."""
+    results = content["results"]
+    names = [one["method"] for one in results]
+    errors = {one["method"]: one["test"]["weight scaling"]["error"] for one in results}
+    inside = [one["representation"] for one in results]
+    columns = (
+        names,
+        [strength(one["chosen"]) for one in results],
+        words.with_errors(list(errors.values()), scale=100),
+        with_gains([content["gains"].get(name) for name in names]),
+        [f"{_TABLE_9[name]:.2f}" if name in _TABLE_9 else "–" for name in names],
+        words.with_errors([one["sparsity"] for one in inside], scale=100),
+        words.with_errors([one["co_adaptation"] for one in inside]),
+        words.with_errors([one["weight"] for one in inside]),
+    )
+    header = [
+        *("", "strength, by validation", "error, %", "gain in points"),
+        *("published, 60 000 images", "activations that are 0, %"),
+        *("correlation of two units", "root mean square of weights"),
+    ]
+    table = markdown(header, rows_of(*columns))
+    said = verdicts(content["gains"].values())
+    return with_command(content, table, f"{said} {_of_orders(errors)}")
+
+
+_TABLE_9 = {  # test errors in percent, Srivastava et al. (2014)
+    "L2 penalty": 1.62,
+    "max-norm": 1.35,
+    "dropout + L2": 1.25,
+    "dropout + max-norm": 1.05,
+}
+
+
+def _of_orders(errors: dict[str, list[float]]) -> str:
+    """Which of the orders of the published table are found."""
+    pairs = {
+        f"{better} below {worse}": (errors[worse], errors[better])
+        for worse, better in itertools.combinations(_TABLE_9, 2)
+    }
+    phrases = {"lower": "found", "higher": "reversed", "not different": "undecided"}
+    parts = [
+        f"{phrases[word]}: {words.listed(names)}"
+        for word, names in by_order(pairs).items()
+    ]
+    return (
+        "Of the orders that the paper has, paired over seeds (without the test images) "
+        f"and corrected for their number, {'; '.join(parts)}."
+    )
