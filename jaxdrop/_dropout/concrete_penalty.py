@@ -8,7 +8,7 @@ from jax.typing import ArrayLike
 
 from jaxdrop import _masks
 from jaxdrop._checks import as_count
-from jaxdrop._dropout._weights import is_array, is_inexact
+from jaxdrop._dropout._weights import is_array, is_inexact, total
 from jaxdrop._errors import named
 from jaxdrop._numbers import as_array, as_scalar
 from jaxdrop._sites import site
@@ -65,12 +65,9 @@ def concrete_penalty(
       >>> bool(jax.grad(loss)(-2.0) < 0 < jax.grad(loss)(2.0))  # the minimum is at 1/2
       True
     """
-    if jnp.ndim(logit_rate) > 0:
-        raise ValueError(
-            "logit_rate must be a scalar, got an array of shape "
-            f"{jnp.shape(logit_rate)}; use jax.vmap for one rate per layer."
-        )
-    logit_rate = as_scalar(logit_rate, name="logit_rate")
+    logit_rate = as_scalar(
+        logit_rate, name="logit_rate", remedy="; use jax.vmap for one rate per layer"
+    )
     strengths = (
         as_strength(value, name=name)
         for name, value in (
@@ -103,7 +100,7 @@ def _concrete_penalty(
     *,
     num_inputs: int,
 ) -> Array:
-    weights = sum((_squares(kernel) for kernel in kernels), start=jnp.float32(0))
+    weights = total(map(_squares, kernels))
     logit = jnp.asarray(logit_rate, weights.dtype)
     near = jnp.clip(logit, -100, 100)  # beyond, the entropy and its gradient are 0
     rate, keep = jax.nn.sigmoid(near), jax.nn.sigmoid(-near)
