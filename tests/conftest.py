@@ -1,5 +1,6 @@
 """Makes silent promotion an error, compiles once, and names the one source of keys."""
 
+import functools
 import gc
 import os
 import subprocess
@@ -11,6 +12,7 @@ from typing import Any
 
 import jax
 import pytest
+from jax.interpreters import mlir
 
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -19,16 +21,8 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 gc.set_threshold(100_000, 20, 20)  # an eighth of the time went into collections
 
-QUICKLY_COMPILED = (
-    *("acquisition", "diagnostics", "examples", "inputs", "linen"),
-    *("mc", "metrics", "modules", "nnx", "penalties"),
-    *("test_combinations", "test_constraints"),
-    *("test_debug_modes", "test_export"),
-)
-"""Folders and files that mostly wait for the compiler, and ask little of its output."""
-
-TECHNIQUES = ("attention", "dropout")
-"""Folders that are compiled quickly as well, unless ``--optimized`` is given."""
+AS_FOR_USERS = ("attention", "dropout", "masks", "prng")
+"""Folders that ``--optimized`` compiles as for users."""
 
 QUICK_FLAGS = (
     "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
@@ -37,6 +31,15 @@ QUICK_FLAGS = (
 
 TESTED_WHOLE = ("acquisition", "masks", "numbers", "plots")
 """Folders whose tables are small, or have no promise that stands for another."""
+
+MOST_PROGRAMS = 600
+"""How many programs a process keeps, about 1.5 MB each: neighbours share them."""
+
+COMPILED: list[str] = []
+"""An entry for each program since caches were cleared."""
+
+HOME: Any = sys.modules[mlir.make_ir_context.__module__]
+"""The module of JAX that makes contexts of MLIR."""
 
 LARGE = 4
 """Tests with at least this number of cases are tables."""
@@ -53,7 +56,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--optimized",
         action="store_true",
-        help="compile the programs of techniques and attention as for users",
+        help="compile bits, masks, techniques and attention as for users",
     )
 
 
@@ -65,8 +68,24 @@ def pytest_configure(config: pytest.Config) -> None:
     if jax.config.jax_compilation_cache_dir is None and hasattr(config, "cache"):
         directory = str(config.cache.mkdir("jax"))
         jax.config.update("jax_compilation_cache_dir", directory)
+    share_context()
+    jax.monitoring.register_event_duration_secs_listener(count_programs)
     if not config.getoption("optimized") and not config.option.collectonly:
         compile_quickly()
+
+
+def share_context() -> None:
+    """Lowers all programs in one context of MLIR, until caches are cleared.
+
+    JAX loads all dialects anew for each program, which took an eighth of the time.
+    """
+    HOME.make_ir_context = functools.cache(HOME.make_ir_context)
+
+
+def count_programs(event: str, duration: float, **_: Any) -> None:
+    """Listens to JAX, for :data:`COMPILED`."""
+    if event.endswith("backend_compile_duration"):
+        COMPILED.append(event)
 
 
 def compile_quickly() -> None:
@@ -154,18 +173,24 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 @pytest.fixture(autouse=True, scope="module")
 def compiled_quickly(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Leaves out XLA's optimizations where compiling is most of the work.
-
-    Bits and masks keep them; ``--optimized`` compiles both as for users.
-    """
-    quickly = {*QUICKLY_COMPILED}
-    if not request.config.getoption("optimized"):
-        quickly |= {*TECHNIQUES}
+    """Leaves out the optimizations of LLVM: compiling is most of the work."""
     folders = request.path.relative_to(request.config.rootpath / "tests").parts[:-1]
-    found = quickly & {*folders, request.path.stem}
-    jax.config.update("jax_disable_most_optimizations", bool(found))
+    optimized = request.config.getoption("optimized") and {*AS_FOR_USERS} & {*folders}
+    jax.config.update("jax_disable_most_optimizations", not optimized)
     yield
-    jax.clear_caches()
+    if len(COMPILED) > MOST_PROGRAMS:
+        COMPILED.clear()
+        jax.clear_caches()
+        HOME.make_ir_context.cache_clear()
+
+
+@pytest.fixture
+def optimized() -> Iterator[None]:
+    """Compiles as for users: for programs that run for longer than they compile."""
+    found = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", found)
 
 
 @pytest.fixture

@@ -16,6 +16,11 @@ from test_public_api import FAMILY, IN_NAMESPACE
 
 ROOMS = IN_NAMESPACE.keys() - {"nnx", "linen", "plots"}
 HUGE = 10**400
+TAKES_A_FUNCTION = {
+    *("diagnostics.unit_importance", "diagnostics.weight_scaling_gap"),
+    *(f"mc.{name}" for name in IN_NAMESPACE["mc"]),
+}
+"""What compiles the function it is given at each call, unless the caller does."""
 
 
 def public_functions():
@@ -138,10 +143,27 @@ def check(name, parameter, value, expected):
     assert expected is None or is_close(found, expected), f"{parameter}={value!r}"
 
 
+@pytest.fixture(scope="module")
+def compiled():
+    """An entry for each program that was compiled."""
+    events = []
+
+    def listen(event, duration, **_):
+        if event.endswith("backend_compile_duration"):
+            events.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield events
+    jax.monitoring.unregister_event_duration_listener(listen)
+
+
 @pytest.mark.parametrize("name", table.CALLS)
-def test_host_numbers_give_the_right_result_or_an_error_with_a_name(name):
+def test_host_numbers_give_the_right_result_or_an_error_with_a_name(name, compiled):
     whole, error = outcome(name)
     assert whole is not None, error
+    before = len(compiled)
+    assert is_close(outcome(name)[0], whole)
+    assert len(compiled) == before or name in TAKES_A_FUNCTION, "compiled at each call"
     for parameter, value in table.CALLS[name].items():
         if parameter in table.NOT_NUMBERS or callable(value) or parameter == "args":
             continue

@@ -71,7 +71,7 @@ class Call:
         )
         return batch, heads, queries, keys
 
-    def plan(self, operands: Operands, platform: str) -> Plan:
+    def plan(self, operands: Operands, platform: str | None) -> Plan:
         """The plan by which attention is computed in loops, without kernels."""
         shapes = {name: operands[name].shape for name in ("query", "key")}
         return make_plan(

@@ -83,7 +83,7 @@ _attention.multiple_results = True
 @partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
 def _in_loops(
     call: Call,
-    platform: str,
+    platform: str | None,
     names: tuple[str, ...],
     levels: Levels,
     part: Part,
@@ -292,7 +292,7 @@ def _differentiated(primals: Any, tangents: Any, **how: Any) -> Any:
     tangents = [_instantiated(t, x) for t, x in zip(tangents, primals, strict=True)]
     order = ("call", "names", "levels", "part")
     call, names, levels, part = (how[name] for name in order)
-    run = partial(_in_loops, call, "cpu", names, levels, part)
+    run = partial(_in_loops, call, None, names, levels, part)
     return jax.jvp(run, tuple(primals), tuple(tangents))
 
 
@@ -330,7 +330,7 @@ def _transposed(cotangents: Any, *arrays: Any, **how: Any) -> Any:
     return results
 
 
-def _lowered(context: Any, *nodes: Any, platform: str, **how: Any) -> Any:
+def _lowered(context: Any, *nodes: Any, platform: str | None, **how: Any) -> Any:
     """Lowers to kernels or to loops, depending on the platform and the call."""
     arrays = context.avals_in
     order = ("call", "names", "levels", "part")
@@ -342,7 +342,7 @@ def _lowered(context: Any, *nodes: Any, platform: str, **how: Any) -> Any:
         )
     }
     interpret = platform not in _KERNELS
-    kind = _KERNELS.get(platform, _INTERPRETED)
+    kind = _KERNELS.get(platform or "", _INTERPRETED)
     wanted = _flash.applies(call, own, kind) and part != "change"  # type: ignore[arg-type]
     spread, known = _spreading(context)
     if not interpret:
@@ -357,7 +357,7 @@ def _lowered(context: Any, *nodes: Any, platform: str, **how: Any) -> Any:
             interpret=interpret,
         )
     else:
-        run = partial(_in_loops, call, _KINDS[platform], names, levels, part)
+        run = partial(_in_loops, call, _KINDS.get(platform or ""), names, levels, part)
     with warnings.catch_warnings():  # JAX warns of the removal of Triton at each use
         warnings.filterwarnings("ignore", "The Pallas Triton backend")
         return mlir.lower_fun(run, multiple_results=True)(context, *nodes)
@@ -394,7 +394,7 @@ batching.primitive_batchers[_attention] = _batched
 ad.primitive_jvps[_attention] = _differentiated
 ad.primitive_transposes[_attention] = _transposed
 # Other platforms compute loops, with the plan of a CPU.
-mlir.register_lowering(_attention, partial(_lowered, platform="cpu"))
+mlir.register_lowering(_attention, partial(_lowered, platform=None))
 for _platform in _KINDS:
     _rule = partial(_lowered, platform=_platform)
     mlir.register_lowering(_attention, _rule, platform=_platform)

@@ -68,6 +68,7 @@ class Plan:
       block: the numbers of queries and keys of a tile of the widest strip.
       stretches: whether blocks of narrower strips have more queries, so that their
         tiles have as many weights.
+      platform: the platform that the program is lowered for, None if not known.
       stores_mask: whether a tile of the mask is written to memory before it is used.
         Otherwise the compiler for TPUs would fuse the hash into each product, and
         compute it again for every tile of the product.
@@ -86,6 +87,7 @@ class Plan:
     strips: Strips
     block: tuple[int, int]
     stretches: bool = False
+    platform: str | None = None
     stores_mask: bool = False
 
     @property
@@ -128,7 +130,7 @@ def make_plan(
     drawn: tuple[int, int, int, int],
     is_causal: bool,
     window: Reach | None,
-    platform: str,
+    platform: str | None,
     devices: int,
     block: tuple[int | None, int | None] = (None, None),
 ) -> Plan:
@@ -140,7 +142,8 @@ def make_plan(
       drawn: the shape of the dropout mask.
       is_causal: whether queries do not see later keys.
       window: how many keys to the left and right a query sees, or None.
-      platform: ``"cpu"``, ``"gpu"`` or ``"tpu"``.
+      platform: ``"cpu"``, ``"gpu"`` or ``"tpu"``; None for one that is not known, as
+        for a CPU.
       devices: over how many devices the compiler may shard examples and heads.
       block: the numbers of queries and keys of a block, None to choose.
     """
@@ -164,7 +167,8 @@ def make_plan(
     examples, least = batch, devices
     if not symbolic:
         examples = least = math.gcd(batch, devices)
-    room = devices * _TILE_ENTRIES[platform] // (least * together * group * width)
+    entries = _TILE_ENTRIES[platform or "cpu"]
+    room = devices * entries // (least * together * group * width)
     length = min(block[0] or max(16, room - room % 16), pane[0])
     room //= 2  # more groups at once gain less than larger tiles
     if length == pane[0] and room >= 2 * length:
@@ -186,6 +190,7 @@ def make_plan(
         strips=strips,
         block=(length, width),
         stretches=block[0] is None,
+        platform=platform,
         stores_mask=platform == "tpu",
     )
 

@@ -242,7 +242,7 @@ def _survives(plan: Plan, drop: Drop, tile: Operands) -> Array:
         bits = drop.hash(words, *counters_of(plan, tile))
         return _masks.survives(bits, keep=keep)
 
-    mask = _masks.hold(drawing, drop.words, drop.keep)
+    mask = _masks.hold(drawing, drop.words, drop.keep, platform=plan.platform)
     return lax.optimization_barrier(mask) if plan.stores_mask else mask
 
 

@@ -175,17 +175,25 @@ def draw(
       A boolean mask that broadcasts to ``shape``.
     """
     drawn, sharding = drawn_shape(shape, broadcast_dims, out_sharding=out_sharding)
+    rest = () if rare is None else (jnp.asarray(rare, jnp.float32),)
+    return _drawn(key, keep, *rest, shape=drawn, sharding=sharding)
+
+
+@partial(jax.jit, static_argnames=("shape", "sharding"))
+def _drawn(
+    key: Key, keep: Any, /, *rare: Array, shape: tuple[int, ...], sharding: Any
+) -> Array:
+    """Draws in one program, which eager calls of the same shape share."""
 
     def drawing(key: Key, keep: Array, *rare: Array) -> Array:
-        bits = prng.random_bits(key, drawn, out_sharding=sharding)
+        bits = prng.random_bits(key, shape, out_sharding=sharding)
         mask = survives(bits, keep=keep)
         for drop in rare:
             words = jnp.round(drop * np.float32(2.0**32)).astype(jnp.uint32)
             mask = jnp.where(drop < RARE, ~bits >= words, mask)
         return mask
 
-    rest = () if rare is None else (jnp.asarray(rare, jnp.float32),)
-    return hold(drawing, key, keep, *rest)
+    return hold(drawing, key, keep, *rare)
 
 
 def draw_at(key: Key, counters: Array, /, *, keep: Any) -> Array:
@@ -206,7 +214,14 @@ def draw_at(key: Key, counters: Array, /, *, keep: Any) -> Array:
     return hold(drawing, key, keep, counters)
 
 
-def hold(drawing: Callable[..., Array], key: Any, keep: Any, /, *rest: Any) -> Array:
+def hold(
+    drawing: Callable[..., Array],
+    key: Any,
+    keep: Any,
+    /,
+    *rest: Any,
+    platform: str | None = None,
+) -> Array:
     """Calls ``drawing(key, keep, *rest)``, so that a mask is computed but once.
 
     XLA's CPU compiler fuses a hash into every loop that reads it, so that a mask is
@@ -220,11 +235,16 @@ def hold(drawing: Callable[..., Array], key: Any, keep: Any, /, *rest: Any) -> A
       key: one PRNG key, or its words.
       keep: from :func:`keep_probability`.
       *rest: arrays.
+      platform: the platform that the program is traced for, where it is known: then
+        nothing is traced for others.
 
     Returns:
       The mask.
     """
     keep = jnp.asarray(keep, jnp.float32)
+    if platform is not None:
+        draws = partial(_held, drawing) if platform == "cpu" else drawing
+        return draws(key, keep, *rest)
     return lax.platform_dependent(
         key, keep, *rest, cpu=partial(_held, drawing), default=drawing
     )

@@ -1,5 +1,8 @@
 """Penalties of kernels as matrices: orthogonality and spectral norms."""
 
+from functools import partial
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -159,6 +162,7 @@ def _tall_matrix(leaf: Array, axes: Axes) -> Array:
     return matrix if matrix.shape[0] >= matrix.shape[1] else matrix.T
 
 
+@partial(jax.jit, static_argnames="num_iterations")  # eagerly, it compiles each time
 def _top_direction(tall: Array, num_iterations: int | None) -> Array:
     """The right singular vector of the largest singular value, of length 1."""
     tall = tall / power_of_two(jnp.max(jnp.abs(tall))).astype(tall.dtype)

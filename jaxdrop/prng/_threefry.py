@@ -14,6 +14,7 @@ from numbers import Integral
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from jaxdrop._typing import Array
@@ -41,8 +42,8 @@ def threefry2x32(
     x, y = high + schedule[0], low + schedule[1]
     for group in range(5):
         for rotation in _ROTATIONS[group % 2]:
-            x = x + y
-            y = _rotate_left(y, rotation) ^ x
+            x = lax.add(x, y)  # tracing jnp takes three times as long
+            y = lax.bitwise_xor(_rotate_left(y, rotation), x)
         x = x + schedule[(group + 1) % 3]
         y = y + schedule[(group + 2) % 3] + jnp.uint32(group + 1)
     return x, y
@@ -110,7 +111,8 @@ def _is_symbolic(shape: tuple[Any, ...]) -> bool:
 
 
 def _rotate_left(x: Array, distance: int) -> Array:
-    return (x << jnp.uint32(distance)) | (x >> jnp.uint32(32 - distance))
+    left = lax.shift_left(x, np.uint32(distance))
+    return lax.bitwise_or(left, lax.shift_right_logical(x, np.uint32(32 - distance)))
 
 
 def add_product(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxdrop._attention._call import Call, wide_dtype
+from jaxdrop._attention._dispatch import _in_loops
 from jaxdrop.prng._bits import counter_hash
 
 SHAPES = {"query": (2, 5, 6, 8), "key": (2, 7, 3, 8)}
@@ -31,6 +32,19 @@ def test_a_plan_has_the_facts_of_its_call():
     assert (plan.batch, plan.key_heads, plan.group) == (2, 3, 2)
     assert (plan.queries, plan.keys, plan.is_causal) == (5, 7, True)
     assert plan.drawn == (2, 1, 5, 7) and plan.block == (2, 3)
+
+
+@pytest.mark.parametrize("platform", ["cpu", "gpu", "tpu", None])
+def test_a_mask_is_traced_for_the_platform_alone_where_it_is_known(platform):
+    operands = {name: jnp.zeros(shape) for name, shape in SHAPES.items()}
+    operands |= {"value": operands["key"], "keep": jnp.float32(0.5)}
+    operands |= {"words": jnp.zeros(2, jnp.uint32), "scale": jnp.float32(1)}
+    run = lambda *arrays: _in_loops(
+        call_of(), platform, tuple(operands), (), "attend", *arrays
+    )
+    program = str(jax.make_jaxpr(run)(*operands.values()))
+    assert ("platform_index" in program) == (platform is None)
+    assert ("inlineable" in program) == (platform in ("cpu", None))
 
 
 def test_products_have_the_precision_at_the_time_of_the_call():

@@ -5,6 +5,7 @@ Each promise is tested on every row of the family, with tiny shapes.
 
 import contextlib
 import functools
+import gc
 import logging
 import subprocess
 import sys
@@ -97,7 +98,17 @@ def test_nothing_moves_outside_jit_and_a_move_is_seen(key):
             jaxdrop.dropout(key, np.ones((4, 6), np.float32), rate=RATE)
 
 
+@pytest.fixture
+def frozen():
+    """Leaves what exists out of the collections in which leaks are looked for."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @for_the_family
+@pytest.mark.usefixtures("frozen")
 def test_no_tracer_leaks(row, key):
     with jax.checking_leaks():
         keys = jax.random.split(key, 2)
@@ -138,6 +149,7 @@ def loss_and_slope(call: Call):
 
 @pytest.mark.slow
 @for_the_relatives
+@pytest.mark.usefixtures("frozen")
 def test_relatives_leak_no_tracer(call, key):
     with jax.checking_leaks():
         xs, keys = jnp.stack([data(call)] * 2), jax.random.split(key, 2)

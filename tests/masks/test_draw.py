@@ -19,11 +19,16 @@ from jaxdrop import masks
 HELD = (96, 64)  # large enough to be drawn into memory on a CPU
 
 
+MANY = pytest.mark.usefixtures("optimized")
+"""Draws so many entries that it runs for longer than it compiles."""
+
+
 @jax.jit
 def dropped(key, rate):
     return jnp.sum(~masks.bernoulli(key, (2**20,), rate=rate), dtype=jnp.int32)
 
 
+@MANY
 @pytest.mark.parametrize("rate", [0.001, 0.1, 0.3, 0.5, 0.9, 0.999])
 def test_entries_are_dropped_at_the_rate(rate):
     counts = [int(dropped(jax.random.key(seed), rate)) for seed in range(10)]
@@ -32,12 +37,14 @@ def test_entries_are_dropped_at_the_rate(rate):
     assert_count(sum(counts), 10 * 2**20, rate, p_value=1e-9)
 
 
+@MANY
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, np.float64])
 def test_a_narrow_rate_is_realised_at_the_value_it_stores(key, dtype):
     rate = dtype(0.003) if dtype is np.float64 else jnp.asarray(0.003, dtype)
     assert_count(int(dropped(key, rate)), 2**20, float(rate))
 
 
+@MANY
 def test_a_tiny_rate_drops_as_rarely_as_it_says(key):
     keys = jax.random.split(key, 64)
     count = int(jnp.sum(jax.lax.map(lambda k: dropped(k, 1e-6), keys)))
@@ -71,6 +78,7 @@ def test_masks_of_related_keys_and_of_neighbours_are_independent(key, keys):
     assert np.abs(z[~np.eye(40, dtype=bool)]).max() < 5.5
 
 
+@MANY
 def test_packed_masks_pass_the_tests_of_a_bit_stream(key):
     bits = np.asarray(masks.bernoulli(key, (2**23,), rate=0.5)).astype(np.int64)
     assert_count(int(bits.sum()), bits.size, 0.5)
@@ -243,6 +251,7 @@ def test_each_device_draws_its_share_of_the_one_mask(key, kind, spec):
         assert collective not in program.as_text()
 
 
+@MANY
 @pytest.mark.parametrize("traced", [False, True])
 def test_seeds_that_23_bits_do_not_resolve_are_drawn(key, traced):
     rare = 1.1e-7  # less than a step of 2**-23

@@ -36,7 +36,7 @@ SOME_FAILED = 1
 """The exit status of pytest if tests ran, and one failed."""
 
 LONGEST = 600.0
-"""Seconds after which tests are ended."""
+"""Seconds after which the tests of a fault, which may never end, are ended."""
 
 TOOK_TOO_LONG = -9
 """The status of tests that were ended."""
@@ -116,15 +116,15 @@ class Copy:
         for name in PRELOADED:
             importlib.import_module(name)
 
-    def run(self, tests: tuple[str, ...]) -> Outcome:
-        """Runs tests in the copy as it is."""
+    def run(self, tests: tuple[str, ...], *, longest: float = math.inf) -> Outcome:
+        """Runs tests in the copy as it is, for ``longest`` seconds at most."""
         output = self.folder / "output"
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # JAX warns of forks: none has used it
             child = os.fork()
         if child == 0:
             self._test(tests, output)
-        return Outcome(_status_of(child), output.read_text())
+        return Outcome(_status_of(child, longest), output.read_text())
 
     def run_with(self, mutant: Mutant) -> Outcome:
         """Runs the tests of a mutant with its fault in place."""
@@ -132,7 +132,7 @@ class Copy:
         assert text.count(mutant.line) == 1, f"{mutant.file}: {mutant.line}"
         try:
             self._write(mutant.file, text.replace(mutant.line, mutant.fault))
-            return self.run(mutant.tests)
+            return self.run(mutant.tests, longest=LONGEST)
         finally:
             self._write(mutant.file, text)
 
@@ -165,9 +165,9 @@ class Copy:
         os.utime(path, (time, time))
 
 
-def _status_of(child: int) -> int:
+def _status_of(child: int, longest: float) -> int:
     """The exit status of a process; one that takes too long is ended."""
-    end = time.monotonic() + LONGEST
+    end = time.monotonic() + longest
     while True:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from chance import assert_uncorrelated
-from jaxdrop import prng
+from jaxdrop import masks, prng
 
 SHAPES = [(), (1,), (7,), (97, 31), (2, 1, 3, 1, 2, 1, 1, 5), (0,), (3, 0, 2)]
 OTHERS = ["rbg", "unsafe_rbg", "philox2x32", "philox4x32", "threefry4x32"]
@@ -132,3 +132,27 @@ def test_bits_are_computed_in_the_loop_of_their_consumer(key):
     draw = jax.jit(lambda k: (prng.random_bits(k, (512, 512)) >> 9) < 100)
     stats = draw.lower(key).compile().memory_analysis()
     assert stats.temp_size_in_bytes < 512 * 512
+
+
+def all_draws(key):
+    """Whatever draws integers or masks."""
+    rates = jnp.array([0.0, 0.1, 0.9])
+    return {
+        "bits": prng.random_bits(key, (97, 31)),
+        "bits at": prng.bits_at(key, jnp.arange(40)),
+        "split": jax.random.key_data(jax.random.split(key, 3)),
+        "mask": masks.bernoulli(key, (96, 64), rate=0.3),
+        "shared": masks.bernoulli(key, (6, 5, 3), rate=rates, broadcast_dims=(0,)),
+        "blocks": masks.blocks(key, (2, 8, 8, 3), rate=1e-5, block_size=3),
+        "exact": masks.exact(key, (6, 5), num_dropped=2, axis=-1),
+    }
+
+
+@pytest.mark.parametrize("kind", ["threefry", "fused", "light"])
+def test_what_the_compiler_optimizes_is_no_bit(key, kind, request):
+    """The other tests compile quickly; users do not."""
+    key = {"fused": prng.fuse, "light": prng.light}.get(kind, lambda key: key)(key)
+    quick = jax.jit(lambda key: all_draws(key))(key)
+    request.getfixturevalue("optimized")
+    for name, drawn in jax.jit(lambda key: all_draws(key))(key).items():
+        np.testing.assert_array_equal(drawn, quick[name], name)

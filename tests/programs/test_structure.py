@@ -18,20 +18,9 @@ import jaxdrop
 from jaxdrop import _programs, diagnostics, mc
 from jaxdrop._programs import Call, Choice, Loop, Unknown, structure_of
 from jaxdrop.mc._trunk import is_stochastic
+from tests.programs.equations import first, traced
 
 KEY, X = jax.random.key(0), jnp.ones((4, 3))
-
-
-def traced(function, *args):
-    return _programs.traced(function, *args)[0]
-
-
-def first(name, function, *args):
-    """The first equation of a program with a primitive of this name."""
-    equations = traced(function, *args).jaxpr.eqns
-    found = [e for e in equations if e.primitive.name in name]
-    assert found, f"JAX calls none of {name} here, but {[str(e) for e in equations]}"
-    return found[0]
 
 
 def scanned(x, c):
