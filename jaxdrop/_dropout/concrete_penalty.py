@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 from jaxdrop import _masks
@@ -118,14 +119,14 @@ def _squares(kernel: Array) -> Array:
 
 def _kernels(params: PyTree) -> list[Array]:
     leaves = jax.tree.leaves(params)
-    return [leaf for leaf in leaves if is_inexact(leaf) and jnp.ndim(leaf) >= 2]
+    return [leaf for leaf in leaves if is_inexact(leaf) and np.ndim(leaf) >= 2]
 
 
 def _num_inputs(kernels: list[Array]) -> int:
-    if len(kernels) != 1 or jnp.ndim(kernels[0]) < 2:
-        shapes = [jnp.shape(kernel) for kernel in kernels]
+    if len(kernels) != 1 or np.ndim(kernels[0]) < 2:
+        shapes = [np.shape(kernel) for kernel in kernels]
         raise ValueError(
             "num_inputs is needed unless params holds exactly one kernel with two or "
             f"more axes, got kernels of shapes {shapes}."
         )
-    return int(jnp.shape(kernels[0])[-2])
+    return int(np.shape(kernels[0])[-2])

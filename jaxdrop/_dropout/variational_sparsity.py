@@ -43,11 +43,11 @@ def variational_sparsity(
         log_variance,
         names="mean and log_variance",
     )
-    total = max(sum(math.prod(jnp.shape(leaf)) for leaf in jax.tree.leaves(mean)), 1)
+    mean = jax.tree.map(lambda leaf: jnp.asarray(as_real(leaf, name="mean")), mean)
+    total = max(sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(mean)), 1)
 
     def count(mean: Array, log_variance: Array) -> Array:
-        given = as_real(mean, name="mean"), as_real(log_variance, name="log_variance")
-        mean, log_variance = map(jnp.asarray, given)
+        log_variance = jnp.asarray(as_real(log_variance, name="log_variance"))
         if mean.shape != log_variance.shape:
             raise ValueError(
                 f"mean and log_variance must have one shape, got {mean.shape} and "
