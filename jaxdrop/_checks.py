@@ -6,6 +6,7 @@ read on the host. A check that concerns one function only lives with that functi
 
 import operator
 from collections.abc import Iterable, Sequence
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, TypeGuard, TypeVar
 
@@ -39,7 +40,8 @@ def check_rate(rate: Rate, /, *, scalar: bool = True, name: str = "rate") -> Non
             f"{name} per example use jax.vmap."
         )
     if not isinstance(rate, jax.Array):
-        inside = (np.asarray(rate) >= 0) & (np.asarray(rate) <= 1)
+        with np.errstate(invalid="ignore"):  # of NaN in bfloat16
+            inside = (np.asarray(rate) >= 0) & (np.asarray(rate) <= 1)
         if not inside.all():  # NaN is outside as well
             raise ValueError(
                 f"{name} is the probability of dropping and must be in [0, 1], got "
@@ -69,11 +71,11 @@ def check_inexact(x: Any, /, *, name: str = "the input") -> Array:
     return checked
 
 
-def check_real(x: Any, /) -> Array:
+def check_real(x: Any, /, *, name: str = "the input") -> Array:
     """:func:`check_inexact`, and refuses complex numbers, which have no order."""
-    array = check_inexact(x)
+    array = check_inexact(x, name=name)
     if jnp.issubdtype(array.dtype, jnp.complexfloating):
-        raise TypeError(f"the input must be real and floating, got {array.dtype}.")
+        raise TypeError(f"{name} must be real and floating, got {array.dtype}.")
     return array
 
 
@@ -155,7 +157,9 @@ def is_number(rate: Any, /) -> TypeGuard[float]:
     """True for a Python or NumPy scalar, which is read; an array is data."""
     if isinstance(rate, np.generic) and rate.dtype.kind == "V":  # of ml_dtypes
         return _is_real(rate)
-    return isinstance(rate, Real) or (isinstance(rate, np.ndarray) and rate.ndim == 0)
+    return isinstance(rate, Real) or (
+        isinstance(rate, np.ndarray) and rate.ndim == 0 and _is_real(rate)
+    )
 
 
 def is_zero(rate: Any, /) -> bool:
@@ -241,6 +245,8 @@ def check_shape(shape: Any, /) -> tuple[int, ...]:
             raise TypeError(f"shape must hold integers, got {shape!r}.")
         if size < 0:
             raise ValueError(f"shape must not be negative, got {shape!r}.")
+        if int(size) >= 2**63:
+            raise ValueError(f"shape must hold numbers below 2**63, got {shape!r}.")
     return tuple(shape)
 
 
@@ -311,6 +317,21 @@ def check_sharding(sharding: Any, /) -> None:
             "out_sharding must be a NamedSharding, a PartitionSpec or None, got "
             f"{sharding!r} of type {type(sharding).__name__}."
         )
+
+
+def check_precision(precision: Any, /) -> None:
+    """Raises ``ValueError`` unless JAX takes ``precision`` for a product."""
+    if precision is None or isinstance(precision, jax.lax.Precision):
+        return
+    one = jax.ShapeDtypeStruct((1, 1), jnp.float32)
+    try:
+        jax.eval_shape(partial(jnp.matmul, precision=precision), one, one)
+    except (TypeError, ValueError):
+        raise ValueError(
+            "precision must be None, a jax.lax.Precision such as "
+            f"jax.lax.Precision.HIGHEST, or what else jnp.matmul takes, got "
+            f"{precision!r}."
+        ) from None
 
 
 def check_broadcast(

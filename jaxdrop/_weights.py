@@ -325,16 +325,26 @@ def moduli(leaf: Array, /) -> Array:
 
 
 def norms(leaf: Array, axes: Axes, /) -> Array:
-    """Euclidean norms over ``axes``, which stay; the gradient of a norm of 0 is 0.
+    """Euclidean norms over ``axes``, which stay; the gradient of a norm of 0 is 0."""
+    unit, length = split_norms(leaf, axes)
+    return unit * length
 
-    Weights are divided by a power of 2 first, so that no square leaves the range.
+
+def split_norms(leaf: Array, axes: Axes, /) -> tuple[Array, Array]:
+    """Norms as :func:`norms`, in two factors: a unit, and a length in this unit.
+
+    The unit is 1 for a norm that the dtype holds, else a power of 2. Weights are
+    divided by a power of 2 first, so that no square leaves the range.
     """
     wide = widened(leaf)
     largest = jnp.max(jnp.abs(wide), axis=axes, keepdims=True, initial=0)
     unit = power_of_two(jax.lax.stop_gradient(largest))
     total = jnp.sum(squared(wide / unit.astype(wide.dtype)), axis=axes, keepdims=True)
     some = total != 0
-    return unit * jnp.where(some, jnp.sqrt(jnp.where(some, total, 1.0)), 0.0)
+    share = jnp.where(some, jnp.sqrt(jnp.where(some, total, 1.0)), 0.0)
+    length = unit * share
+    beyond = jnp.isinf(length) & jnp.isfinite(share)
+    return jnp.where(beyond, unit, 1), jnp.where(beyond, share, length)
 
 
 def power_of_two(values: Array, /) -> Array:

@@ -29,10 +29,10 @@ from jaxdrop._weights import (
     UnitAxes,
     check_patterns,
     moduli,
-    norms,
     per_layer,
     scaled,
     size_of,
+    split_norms,
     unit_axes,
     weight_mask,
     widened,
@@ -129,8 +129,8 @@ def max_norm(
     """Keeps the weights that lead into each unit in a ball of radius ``max_value``.
 
     Srivastava et al. combine it with dropout, with a radius of 2 to 4. A unit inside
-    the ball gets its update unchanged, bit for bit; a unit outside is scaled back
-    to the sphere, up to rounding in the dtype of the parameters.
+    the ball gets its update unchanged, bit for bit; a unit outside is scaled back to
+    the sphere, up to ``2**-24`` of each weight before (float32; bfloat16: ``2**-8``).
 
     Args:
       max_value: the largest Euclidean norm of a unit's weights: a number, a JAX scalar
@@ -172,10 +172,10 @@ def max_norm(
     """
 
     def project(name: str, weights: Array, limit: Array) -> Array:
-        length = norms(weights, unit_axes(axis, name, weights))
-        outside = length > limit
-        shorter = scaled(weights, limit / jnp.where(outside, length, 1.0))
-        return jnp.where(outside, shorter, weights)
+        unit, length = split_norms(weights, unit_axes(axis, name, weights))
+        outside = unit * length > limit
+        own, divisor = scaled(weights, 1 / unit), jnp.where(outside, length, 1.0)
+        return jnp.where(outside, scaled(own, limit / divisor), weights)
 
     leaves = Selection(where, stacked, allow_empty)
     return _constraint(project, max_value, leaves, name="max_value")
@@ -222,8 +222,9 @@ def unit_norm(
     """
 
     def project(name: str, weights: Array, limit: Array) -> Array:
-        length = norms(weights, unit_axes(axis, name, weights))
-        return scaled(weights, limit / jnp.where(length > 0, length, 1.0))
+        unit, length = split_norms(weights, unit_axes(axis, name, weights))
+        own = scaled(weights, 1 / unit)
+        return scaled(own, limit / jnp.where(length > 0, length, 1.0))
 
     leaves = Selection(where, stacked, allow_empty)
     return _constraint(project, 1.0, leaves)
@@ -334,8 +335,8 @@ def group_soft_threshold(
 
     def project(name: str, weights: Array, limit: Array) -> Array:
         axes = unit_axes(axis, name, weights)
-        length = norms(weights, axes)
-        step = limit * size_of(weights, axes) ** 0.5
+        unit, length = split_norms(weights, axes)
+        step = limit / unit * size_of(weights, axes) ** 0.5
         kept = ~(length <= step)  # NaN stays NaN
         shorter = scaled(weights, 1.0 - step / jnp.where(kept, length, 1.0))
         return jnp.where(kept, shorter, jnp.zeros_like(weights))

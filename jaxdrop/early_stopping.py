@@ -17,7 +17,7 @@ from jax.typing import ArrayLike
 
 from jaxdrop._checks import as_count, check_choice, check_switch
 from jaxdrop._errors import named_methods
-from jaxdrop._numbers import as_array, as_scalar
+from jaxdrop._numbers import as_array, as_host, as_known, as_scalar
 from jaxdrop._paths import path_name
 from jaxdrop._strengths import as_strength
 from jaxdrop._typing import Array, PyTree
@@ -58,7 +58,8 @@ class EarlyStopping:
       warmup: the number of first updates that are ignored: they neither count towards
         ``patience`` nor become the best. Static.
       best_params: the initial parameters, or None to keep none; after an improvement,
-        the parameters of that update.
+        the parameters of that update. Outside of jit, numbers from the host that are
+        wider than JAX's stay there, as NumPy arrays of their dtype.
       baseline: a value that a metric must also beat by more than ``min_delta`` to reset
         ``num_bad``, or None. A training run that never beats it is stopped. It does not
         affect which metric is the best, and an update that improves on the best does
@@ -127,7 +128,8 @@ class EarlyStopping:
         object.__setattr__(self, "relative", relative)
         for name in ("min_delta", "baseline"):
             if getattr(self, name) is not None:
-                object.__setattr__(self, name, _static(getattr(self, name), name))
+                known = as_known(getattr(self, name), name=name)
+                object.__setattr__(self, name, known)
         as_strength(self.min_delta, name="min_delta")
         if self.baseline is not None and math.isnan(self.baseline):
             raise ValueError("baseline must be a number, got nan.")
@@ -230,15 +232,6 @@ class EarlyStopping:
                 )
 
 
-def _static(value: Any, name: str) -> float:
-    """A number that is known before tracing, as a float."""
-    if isinstance(value, jax.core.Tracer):
-        raise TypeError(
-            f"{name} is static, and must be known before tracing, got {value!r}."
-        )
-    return float(as_scalar(value, name=name))
-
-
 def _is_readable(value: Any) -> bool:
     """Whether the host can read a value here."""
     if not isinstance(value, jax.Array):
@@ -277,9 +270,21 @@ def _held(leaf: Any) -> Any:
     return held
 
 
-def _like(leaf: Any, dtype: Any) -> Array:
+def _is_host(leaf: Any) -> bool:
+    return isinstance(leaf, np.ndarray | np.generic | int | float | complex)
+
+
+def _is_wide(leaf: Any) -> bool:
+    """Whether a parameter is a number from the host of more digits than JAX holds."""
+    if not _is_host(leaf):
+        return False
+    dtype = np.asarray(leaf).dtype
+    known = dtype in (np.int64, np.uint64, np.float64, np.complex128)
+    return known and jax.dtypes.canonicalize_dtype(dtype) != dtype
+
+
+def _cast(array: Any, dtype: Any) -> Any:
     """A parameter in the dtype of the one that it replaces."""
-    array = jnp.asarray(leaf)
     whole = jnp.issubdtype(dtype, jnp.integer)
     if whole and jnp.issubdtype(array.dtype, jnp.inexact):
         raise ValueError(
@@ -295,9 +300,14 @@ def _choose(improved: Array, new: PyTree, old: PyTree) -> PyTree:
     def choose(new: Any, old: Any) -> Any:
         if not (hasattr(new, "dtype") or isinstance(new, Number)):
             return new
+        if _is_wide(old) and _is_host(new) and _is_readable(improved):
+            found, before = as_host(new, "best_params"), np.asarray(old)
+            if found.dtype != object:
+                found = _cast(found, before.dtype)
+                return np.array(found if improved else before)  # arrays can change
         new, old = _held(new), _held(old)
         if hasattr(old, "dtype") and jnp.issubdtype(old.dtype, jnp.number):
-            new = _like(new, old.dtype)
+            new = _cast(jnp.asarray(new), old.dtype)
         return jnp.where(improved, new, old)
 
     return jax.tree.map(choose, new, old)

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
@@ -55,7 +56,7 @@ def site(
     Raises:
       TypeError: if ``name`` is not a string, or ``index`` or ``step`` are not integers.
       ValueError: if ``key`` is missing or an array of keys, ``name`` is empty, or
-        ``index`` or ``step`` are arrays.
+        ``index`` or ``step`` are negative numbers, or arrays.
 
     Examples:
       >>> import jax, jax.numpy as jnp, jaxdrop
@@ -72,7 +73,9 @@ def site(
     folded = jax.random.fold_in(base, path_hash(name))
     for argument, salt, value in (("index", _INDEX, index), ("step", _STEP, step)):
         if value is not None:
-            value = as_ids(value, name=argument)
+            given, value = value, as_ids(value, name=argument)
+            if not isinstance(given, jax.Array) and np.any(np.asarray(given) < 0):
+                raise ValueError(f"{argument} must be at least 0, got {given}.")
             if value.ndim:
                 raise ValueError(
                     f"{argument} must be a scalar, got shape {value.shape}; use "

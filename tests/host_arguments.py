@@ -45,6 +45,8 @@ OF_ANY_SIZE = {
     ("keys.site", "index"),
     ("keys.site", "step"),
     ("masks.bernoulli", "shape"),
+    ("mc.predict", "batch_axis"),
+    ("mc.samples", "batch_axis"),
     ("masks.masksembles", "seed"),
     ("prng.bits_at", "counters"),
     ("schedules.curriculum", "num_steps"),
@@ -52,7 +54,34 @@ OF_ANY_SIZE = {
     ("schedules.late", "cutoff"),
     ("schedules.scheduled_drop_path", "num_steps"),
 }
-"""What is static and may be any integer: more than there is means all."""
+"""What is static and may be any integer: more than there is means all.
+
+An axis of a batch is of no use, and of any size, where draws are not shared.
+"""
+
+OF_COMPLEX = {
+    *((n, "x") for n in ("alpha_dropout", "concrete_dropout", "drop_block", "dropout")),
+    *((n, "x") for n in ("drop_head", "feature_alpha_dropout", "gaussian_dropout")),
+    *((n, "x") for n in ("inputs.cutmix", "inputs.cutout", "inputs.mixup")),
+    *((n, "x") for n in ("locked_dropout", "masks.apply", "masksembles", "shake_drop")),
+    *((n, "x") for n in ("spatial_dropout", "stochastic_depth", "token_dropout")),
+    *((n, "x") for n in ("subset_stochastic_depth", "penalties.jacobian")),
+    *((n, "params") for n in ("concrete_penalty", "drop_connect", "mixout")),
+    *(
+        (f"diagnostics.{n}", "activities")
+        for n in ("activation_sparsity", "dead_units")
+    ),
+    *((f"diagnostics.{n}", "activities") for n in ("co_adaptation", "effective_rank")),
+    ("diagnostics.unit_importance", "activities"),
+    ("diagnostics.variance_shift", "activities"),
+    ("embedding_dropout", "embedded"),
+    *((f"penalties.{n}", "activities") for n in ("activity_l1", "activity_l2")),
+    *((f"penalties.{n}", "params") for n in ("by_path", "elastic_net", "group_lasso")),
+    *((f"penalties.{n}", "params") for n in ("l1", "l2", "orthogonal", "spectral")),
+    ("penalties.toward_reference", "params"),
+    *(("penalties.temporal", n) for n in ("hidden", "dropped")),
+}
+"""What may be complex: data that are rescaled, or measured by their modulus."""
 
 KEY = jax.random.key(0)
 X = np.array([[0.5, -1.0, 2.0], [1.5, 0.25, -0.75]], np.float32)
@@ -68,7 +97,11 @@ SEQUENCE = MAPS[:, :, :, 0]
 HEADS = MAPS.transpose(0, 1, 3, 2)  # (batch, length, heads, features)
 
 drop = functools.partial(jaxdrop.dropout, rate=0.5)
-noisy = lambda key, x: jnp.asarray(x) + jax.random.normal(key, np.shape(x))
+
+
+def noisy(key, x):
+    x = jnp.asarray(x)
+    return x + jax.random.normal(key, x.shape, jnp.float32).astype(x.dtype)
 
 
 def _binned(**more):
@@ -127,7 +160,13 @@ CALLS = {
     },
     "stochastic_depth": {"key": KEY, "x": X, "rate": 0.5, "batch_axis": 0},
     "subset_stochastic_depth": {
-        **{"key": KEY, "branch": jnp.sin, "x": X, "rate": 0.5, "batch_axis": 0},
+        **{
+            "key": KEY,
+            "branch": lambda x: jnp.sin(x),
+            "x": X,
+            "rate": 0.5,
+            "batch_axis": 0,
+        },
     },
     "token_dropout": {
         **{"key": KEY, "x": SEQUENCE, "rate": 0.5, "num_prefix_tokens": 1},
@@ -158,7 +197,7 @@ CALLS = {
     "diagnostics.dead_units": {"activities": X, "threshold": 0.5, "axis": -1},
     "diagnostics.effective_rank": {"activities": X, "axis": -1},
     "diagnostics.unit_importance": {
-        **{"function": jnp.sum, "activities": X, "fill": 0.5, "axis": -1},
+        **{"function": lambda x: jnp.sum(x), "activities": X, "fill": 0.5, "axis": -1},
         "chunk_size": 2,
     },
     "diagnostics.variance_shift": {
@@ -281,7 +320,7 @@ CALLS = {
     "penalties.elastic_net": {"params": TREE, "l1": 0.5, "l2": 0.25},
     "penalties.group_lasso": _of_params(axis=0),
     "penalties.jacobian": {
-        **{"key": KEY, "function": jnp.sin, "x": X, "coefficient": 0.5},
+        **{"key": KEY, "function": lambda x: jnp.sin(x), "x": X, "coefficient": 0.5},
         "num_projections": 1,
     },
     "penalties.l1": _of_params(),

@@ -782,3 +782,19 @@ def test_max_norm_works_in_a_scan():
 
     _, norms = jax.lax.scan(step, (params, optimizer.init(params)), length=5)
     np.testing.assert_allclose(norms, 1.0, rtol=1e-6)
+
+
+def test_norms_that_no_float_holds_are_still_norms():
+    """Of 64 weights of 3e38 the norm is 2.4e39, beyond float32."""
+    params = {"kernel": jnp.tile(jnp.array([[3e38, 3.0]]), (64, 1))}
+    zero = jax.tree.map(jnp.zeros_like, params)
+    land = lambda constraint: applied(constraint, params, zero)["kernel"]
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-3)
+    for radius in (1e36, 1e38):
+        expected = clipped(params["kernel"], radius, 0)
+        close(land(constraints.max_norm(radius)), expected)
+    update, _ = constraints.unit_norm().update(zero, optax.EmptyState(), params)
+    close(params["kernel"] + update["kernel"], np.tile([0, 1 / 8], (64, 1)))
+    shorter = land(constraints.group_soft_threshold(1e38))
+    close(shorter[:, 0], np.full(64, 2e38))
+    assert not shorter[:, 1].any()

@@ -396,19 +396,43 @@ def test_large_metrics_do_not_wrap():
 
 
 def test_parameters_are_not_truncated():
-    stopper = EarlyStopping(patience=1, best_params={"w": np.array([1.0])})
+    stopper = EarlyStopping(patience=1, best_params={"w": jnp.array([1.0])})
     with pytest.raises(ValueError, match=r"best_params holds 1e\+300, and the largest"):
         stopper.update(1.0, {"w": np.array([1e300])})
-    stopper = EarlyStopping(patience=1, best_params={"w": np.array([1])})
-    with pytest.raises(
-        ValueError, match=r"holds int32 for a parameter that is float32"
-    ):
-        stopper.update(1.0, {"w": np.array([1.5])})
+    for whole, kind in ((jnp.array([1]), "int32"), (np.array([1]), "int64")):
+        stopper = EarlyStopping(patience=1, best_params={"w": whole})
+        with pytest.raises(
+            ValueError, match=rf"holds {kind} for a parameter that is float"
+        ):
+            stopper.update(1.0, {"w": np.array([1.5])})
+
+
+def test_wide_parameters_of_the_host_may_enter_a_program():
+    stopper = EarlyStopping(patience=3, best_params={"w": np.array([0.1])})
+    update = lambda stopper, w: stopper.update(0.5, {"w": w})
+    after = jax.jit(update)(stopper.update(1.0, {"w": np.array([0.2])}), jnp.ones(1))
+    assert after.improved and after.best_params["w"].dtype == jnp.float32
+
+
+@pytest.mark.parametrize(
+    "value", [0.1, np.float64(1e300), np.array([1 / 3]), 2**40, np.array([0.1 + 1j])]
+)
+def test_wide_parameters_of_the_host_keep_their_digits(value):
+    """Across a step without improvement, and after a change of the array itself."""
+    stopper = EarlyStopping(patience=3, best_params={"w": value * 0})
+    stopper = stopper.update(2.0, {"w": value}).update(3.0, {"w": value * 3})
+    best = stopper.best_params["w"]
+    assert isinstance(best, np.ndarray) and best.dtype == np.asarray(value).dtype
+    np.testing.assert_array_equal(best, value)
+    given = np.array(value)
+    stopper = stopper.update(1.0, {"w": given})
+    given *= 0
+    np.testing.assert_array_equal(stopper.best_params["w"], value)
 
 
 @pytest.mark.parametrize("leaf", [2**40, np.int64(2**40), np.array([2**40])])
 def test_integers_of_parameters_do_not_wrap(leaf):
-    small = leaf * 0
+    small = np.asarray(leaf * 0, np.int32)
     stopper = EarlyStopping(patience=1, best_params={"step": small})
     with pytest.raises(ValueError, match=r"best_params holds .* int32 is too narrow"):
         stopper.update(1.0, {"step": leaf})

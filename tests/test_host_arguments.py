@@ -182,3 +182,41 @@ def test_host_numbers_give_the_right_result_or_an_error_with_a_name(name, compil
                 return found
 
             check(name, parameter, other, as_data)
+
+
+def as_complex(value):
+    """The same numbers as complex ones, of NumPy and of JAX."""
+    if isinstance(value, dict):
+        return [{**value, "kernel": kernel} for kernel in as_complex(value["kernel"])]
+    numbers = np.asarray(value, np.complex64) + np.complex64(0.25j)
+    return [numbers, jnp.asarray(numbers)]
+
+
+@pytest.mark.parametrize("name", table.CALLS)
+def test_complex_numbers_are_refused_by_name_where_there_must_be_real_ones(name):
+    """JAX and NumPy would leave out the imaginary part, or compare the real one."""
+    for parameter, value in table.CALLS[name].items():
+        if parameter in table.NOT_NUMBERS or callable(value) or parameter == "args":
+            continue
+        for number in as_complex(value):
+            if (name, parameter) in table.OF_COMPLEX:
+                table.call(name, **{parameter: number})
+                continue
+            found, error = outcome(name, **{parameter: number})
+            where = f"{parameter} of {type(number).__name__}"
+            assert found is None, f"{where} passes"
+            _, _, rest = error.split(": ", 2)
+            leaves = value if isinstance(value, dict) else ()
+            names = {parameter, parameter.rstrip("_"), "input", *leaves}
+            assert any(n in rest for n in names), f"{where}: {error}"
+
+
+@pytest.mark.parametrize("name", table.CALLS)
+def test_nan_of_a_dtype_that_numpy_does_not_know_warns_of_nothing(name):
+    """Comparisons of bfloat16 set a flag where those of NumPy's own dtypes do not."""
+    for parameter, value in table.CALLS[name].items():
+        if isinstance(value, bool) or not isinstance(value, float | np.ndarray):
+            continue
+        array = np.full(np.shape(value), np.nan, jnp.bfloat16)
+        for nan in (array, array[()]):
+            outcome(name, **{parameter: nan})

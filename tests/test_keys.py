@@ -230,7 +230,8 @@ def test_a_number_gives_one_key_whatever_its_dtype(key):
     def words(step):
         return tuple(jax.random.key_data(keys.site(key, "a", step=step)).tolist())
 
-    narrow = {step: words(step) for step in (0, 5, -1, 2**32 - 1, -(2**31))}
+    narrow = {step: words(step) for step in (0, 5, 2**32 - 1)}
+    narrow |= {step: words(jnp.int32(step)) for step in (-1, -(2**31))}
     with jax.enable_x64(True):
         for step, expected in narrow.items():
             assert words(jnp.asarray(step, jnp.int64)) == expected
@@ -242,8 +243,15 @@ def test_a_number_gives_one_key_whatever_its_dtype(key):
     np.testing.assert_array_equal(
         near, jax.random.key_data(keys.example(key, jnp.array([5])))[0]
     )
-    with pytest.raises(ValueError, match=r"step must be at least -2\*\*31"):
-        keys.site(key, "a", step=-(2**31) - 1)
+    with pytest.raises(ValueError, match=r"ids must be at least -2\*\*31"):
+        keys.example(key, [-(2**31) - 1])
+
+
+@pytest.mark.parametrize("number", [-1, np.int64(-1), np.int8(-3), [-1], -(2**70)])
+@pytest.mark.parametrize("name", ["index", "step"])
+def test_a_site_has_no_negative_index_or_step(key, name, number):
+    with pytest.raises(ValueError, match=f"site: {name} must be at least"):
+        keys.site(key, "a", **{name: number})
 
 
 def test_names_with_one_hash_are_found_by_an_audit(key):

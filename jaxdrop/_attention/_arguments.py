@@ -152,7 +152,8 @@ def check_known(arrays: Arguments, /) -> None:
 
 def _check_kinds(query: Any, key: Any, value: Any) -> tuple[Array, Array, Array]:
     """Raises unless all arrays have the same number of axes and the same dtype."""
-    query, key, value = (check_real(x) for x in (query, key, value))
+    query, key = check_real(query, name="query"), check_real(key, name="key_")
+    value = check_real(value, name="value")
     if query.ndim not in (3, 4):
         raise ValueError(
             "query must have the axes ([batch], length, heads, features), got shape "
@@ -203,7 +204,7 @@ def check_lengths(lengths: Any, batch: int, /, *, name: str) -> Array | None:
         return None
     lengths = as_numbers(lengths, f"{name}")
     if isinstance(lengths, np.ndarray) and lengths.dtype.kind in "iuO":
-        lengths = jnp.asarray(np.clip(lengths, 0, _ALL_KEYS).astype(np.int32))
+        lengths = jnp.asarray(np.asarray(np.clip(lengths, 0, _ALL_KEYS), np.int32))
     if not jnp.issubdtype(lengths.dtype, jnp.integer) or lengths.shape != (batch,):
         raise ValueError(
             f"{name} must be {batch} integers, one for each example, got an array of "
@@ -282,13 +283,8 @@ def check_scale(scale: Any, features: int, /) -> ArrayLike:
     """Returns the factor of the logits: a number, or a JAX scalar."""
     if scale is None:
         return float(1 / np.sqrt(max(features, 1)))
-    if shape := np.shape(scale):
-        raise ValueError(
-            f"scale must be a scalar, got an array of shape {shape}; multiply query by "
-            "it instead."
-        )
     name = "scale"
-    number = as_scalar(scale, name=name)
+    number = as_scalar(scale, name=name, remedy="; multiply query by it instead")
     as_array(number, name=name)  # raises for numbers that are too large for a float
     return number
 

@@ -50,7 +50,8 @@ def attend_in_batches(
         mask = jnp.asarray(mask).astype(bool)
     if query.ndim > 4:
         query, key_, value = (
-            x.reshape(-1, *x.shape[-3:]) for x in (query, key_, value)
+            x.reshape(math.prod(x.shape[:-3]), *x.shape[-3:])
+            for x in (query, key_, value)
         )
         bias, mask = _one_batch(bias, batch), _one_batch(mask, batch)
     shared = tuple(range(query.ndim - 2)) if share_draws else ()
@@ -76,7 +77,7 @@ def _one_batch(x: Array | None, batch: tuple[int, ...]) -> Array | None:
         return x
     if math.prod(x.shape[:-3]) > 1:
         x = jnp.broadcast_to(x, batch + x.shape[-3:])
-    return x.reshape(-1, *x.shape[-3:])
+    return x.reshape(math.prod(x.shape[:-3]), *x.shape[-3:])
 
 
 def _precision(precision: Any) -> contextlib.AbstractContextManager[None]:

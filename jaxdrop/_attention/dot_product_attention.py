@@ -166,19 +166,21 @@ def _without_dropout(
     options: _arguments.Options,
 ) -> Array:
     """Attention of ``jax.nn``, with the arrays as they were given."""
-    return jax.nn.dot_product_attention(  # type: ignore[misc]
-        query,
-        key,
-        value,
-        bias,
-        mask,
-        scale=scale,  # type: ignore[arg-type]
-        is_causal=options.is_causal,
-        query_seq_lengths=options.query_lengths,
-        key_value_seq_lengths=options.key_lengths,
-        local_window_size=options.window,
-        implementation=options.implementation,
-    )
+    # In x64 mode it compares positions in int64 with lengths in int32.
+    with jax.numpy_dtype_promotion("standard"):
+        return jax.nn.dot_product_attention(  # type: ignore[misc]
+            query,
+            key,
+            value,
+            bias,
+            mask,
+            scale=scale,  # type: ignore[arg-type]
+            is_causal=options.is_causal,
+            query_seq_lengths=options.query_lengths,
+            key_value_seq_lengths=options.key_lengths,
+            local_window_size=options.window,
+            implementation=options.implementation,
+        )
 
 
 def _call(arrays: _arguments.Arguments, options: _arguments.Options, key: Key) -> Call:
@@ -224,7 +226,8 @@ def _attention(
     operands = _varying({n: x for n, x in operands.items() if x is not None})
     output, _, _ = _dispatch.attend(call, operands)
     if query_lengths is not None:
-        padding = jnp.arange(output.shape[1])[None] >= query_lengths[:, None]
+        places = jnp.arange(output.shape[1], dtype=jnp.int32)
+        padding = places[None] >= query_lengths[:, None]
         nothing = jnp.where(jnp.isnan(operands["keep"]), jnp.nan, 0)
         output = jnp.where(
             padding[..., None, None], nothing.astype(output.dtype), output

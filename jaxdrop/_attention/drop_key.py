@@ -1,6 +1,5 @@
 """DropKey: dropping keys of a query before the softmax (Li et al., 2023)."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -9,9 +8,9 @@ import jax.numpy as jnp
 from jaxdrop import _masks, prng
 from jaxdrop._checks import (
     check_rate,
+    check_shape,
     check_sharding,
     is_identity,
-    is_whole,
     require_key,
 )
 from jaxdrop._errors import named
@@ -106,9 +105,8 @@ def _drop_key(key: Key, keep: Any, allowed: Array) -> Array:
 
 
 def _check_mask(mask: Any, shape: Any) -> Array:
-    shape = tuple(shape) if isinstance(shape, Sequence) else (shape,)
-    counts = all(jax.export.is_symbolic_dim(size) or is_whole(size) for size in shape)
-    if len(shape) < 2 or not counts or shape[-1] < 1:
+    shape = check_shape(shape)
+    if len(shape) < 2 or shape[-1] < 1:
         raise ValueError(f"shape must be (…, queries, keys) with keys, got {shape}.")
     if mask is None:
         return jnp.ones(shape, bool)

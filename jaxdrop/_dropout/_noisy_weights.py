@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 
 from jaxdrop import _masks, prng
@@ -25,9 +26,17 @@ def log_alpha(mean: Array, log_variance: Array, /) -> Array:
     return log_variance.astype(wide) - jnp.log(squared)
 
 
+def is_pruned(mean: Array, log_variance: Array, /, *, threshold: Scalar) -> Array:
+    """Where log alpha reaches a threshold, of whatever dtype."""
+    alpha = log_alpha(mean, log_variance)
+    if isinstance(threshold, jax.Array):
+        threshold = threshold.astype(alpha.dtype)
+    return alpha >= threshold
+
+
 def prune(mean: Array, log_variance: Array, /, *, threshold: Scalar) -> Array:
     """The means of the weights, 0 for those whose log alpha reaches a threshold."""
-    is_noise = log_alpha(mean, log_variance) >= threshold
+    is_noise = is_pruned(mean, log_variance, threshold=threshold)
     pruned = jnp.where(is_noise, jnp.zeros((), mean.dtype), mean)
     return jnp.where(jnp.isnan(threshold), jnp.asarray(jnp.nan, mean.dtype), pruned)
 

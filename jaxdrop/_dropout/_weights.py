@@ -1,6 +1,6 @@
 """The weights of a tree that are dropped, and the keys of their masks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -77,6 +77,17 @@ def map_weights(
             f"where selects none of the floating point arrays among {names}."
         )
     return changed
+
+
+def total(terms: Iterable[Array], /) -> Array:
+    """The sum of scalars in the widest of their dtypes; 0 in float32 if there are none.
+
+    The dtypes differ where some leaves of a tree are float64, and others are not.
+    """
+    scalars = list(terms)
+    wide = any(term.dtype == jnp.float64 for term in scalars)
+    dtype = jnp.float64 if wide else jnp.float32
+    return sum((term.astype(dtype) for term in scalars), jnp.zeros((), dtype))
 
 
 def is_inexact(leaf: Any, /) -> bool:

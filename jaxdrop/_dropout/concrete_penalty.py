@@ -4,11 +4,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 from jaxdrop import _masks
 from jaxdrop._checks import as_count
-from jaxdrop._dropout._weights import is_array, is_inexact
+from jaxdrop._dropout._weights import is_array, is_inexact, total
 from jaxdrop._errors import named
 from jaxdrop._numbers import as_array, as_scalar
 from jaxdrop._sites import site
@@ -65,12 +66,9 @@ def concrete_penalty(
       >>> bool(jax.grad(loss)(-2.0) < 0 < jax.grad(loss)(2.0))  # the minimum is at 1/2
       True
     """
-    if jnp.ndim(logit_rate) > 0:
-        raise ValueError(
-            "logit_rate must be a scalar, got an array of shape "
-            f"{jnp.shape(logit_rate)}; use jax.vmap for one rate per layer."
-        )
-    logit_rate = as_scalar(logit_rate, name="logit_rate")
+    logit_rate = as_scalar(
+        logit_rate, name="logit_rate", remedy="; use jax.vmap for one rate per layer"
+    )
     strengths = (
         as_strength(value, name=name)
         for name, value in (
@@ -103,7 +101,7 @@ def _concrete_penalty(
     *,
     num_inputs: int,
 ) -> Array:
-    weights = sum((_squares(kernel) for kernel in kernels), start=jnp.float32(0))
+    weights = total(map(_squares, kernels))
     logit = jnp.asarray(logit_rate, weights.dtype)
     near = jnp.clip(logit, -100, 100)  # beyond, the entropy and its gradient are 0
     rate, keep = jax.nn.sigmoid(near), jax.nn.sigmoid(-near)
@@ -121,14 +119,14 @@ def _squares(kernel: Array) -> Array:
 
 def _kernels(params: PyTree) -> list[Array]:
     leaves = jax.tree.leaves(params)
-    return [leaf for leaf in leaves if is_inexact(leaf) and jnp.ndim(leaf) >= 2]
+    return [leaf for leaf in leaves if is_inexact(leaf) and np.ndim(leaf) >= 2]
 
 
 def _num_inputs(kernels: list[Array]) -> int:
-    if len(kernels) != 1 or jnp.ndim(kernels[0]) < 2:
-        shapes = [jnp.shape(kernel) for kernel in kernels]
+    if len(kernels) != 1 or np.ndim(kernels[0]) < 2:
+        shapes = [np.shape(kernel) for kernel in kernels]
         raise ValueError(
             "num_inputs is needed unless params holds exactly one kernel with two or "
             f"more axes, got kernels of shapes {shapes}."
         )
-    return int(jnp.shape(kernels[0])[-2])
+    return int(np.shape(kernels[0])[-2])

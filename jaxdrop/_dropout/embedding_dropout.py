@@ -69,7 +69,7 @@ def embedding_dropout(
     check_rate(rate)
     if is_identity(rate, deterministic):
         return embedded
-    embedded = check_inexact(embedded)
+    embedded = check_inexact(embedded, name="embedded")
     ids = as_ids(ids, name="ids")
     if embedded.shape[: ids.ndim] != ids.shape:
         raise ValueError(

@@ -56,7 +56,7 @@ def hard_concrete(
       >>> jaxdrop.hard_concrete(None, sure, deterministic=True).tolist()
       [0.0, 1.0]
     """
-    log_alpha = check_real(log_alpha)
+    log_alpha = check_real(log_alpha, name="log_alpha")
     flag = check_flag(deterministic)
     if flag is True:
         return _gates(log_alpha)

@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxdrop import _masks
+from jaxdrop._dropout._weights import total
 from jaxdrop._dropout.hard_concrete import HIGH, LOW, TEMPERATURE
 from jaxdrop._errors import named
-from jaxdrop._numbers import as_array
+from jaxdrop._numbers import as_real
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, PyTree
 
@@ -40,10 +41,9 @@ def hard_concrete_penalty(log_alpha: PyTree, /) -> Array:
     """
 
     def count(leaf: Any) -> Array:
-        return _penalty(jnp.asarray(as_array(leaf, name="log_alpha")))
+        return _penalty(jnp.asarray(as_real(leaf, name="log_alpha")))
 
-    counts = jax.tree.map(count, log_alpha)
-    return sum(jax.tree.leaves(counts), start=jnp.float32(0))
+    return total(jax.tree.leaves(jax.tree.map(count, log_alpha)))
 
 
 @site("jaxdrop.hard_concrete_penalty", draws="nothing", acts_on="weights")

@@ -9,7 +9,7 @@ from jaxdrop import _masks
 from jaxdrop._checks import check_inexact, check_rate, is_identity, require_key
 from jaxdrop._dropout._weights import check_like, check_where, is_array, map_weights
 from jaxdrop._errors import named
-from jaxdrop._numbers import as_array
+from jaxdrop._numbers import as_array, as_real
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, PyTree, Rate, Where
 
@@ -89,7 +89,8 @@ def mixout(
 
 
 def _mix(key: Key, weights: Array, reference: Any, *, keep: Any) -> Array:
-    reference = jnp.asarray(as_array(reference, name="reference"))
+    door = as_array if jnp.iscomplexobj(weights) else as_real
+    reference = jnp.asarray(door(reference, name="reference"))
     if reference.shape != weights.shape:
         raise ValueError(
             "weights and their reference must have the same shape, got "

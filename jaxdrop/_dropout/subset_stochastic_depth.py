@@ -18,7 +18,7 @@ from jaxdrop._checks import (
     require_key,
 )
 from jaxdrop._errors import named
-from jaxdrop._numbers import as_array
+from jaxdrop._numbers import as_array, as_numbers
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, PyTree, Rate
 
@@ -171,9 +171,9 @@ def _at(rows: Array, axis: int) -> tuple[Any, ...]:
 
 
 def _batch_size(x: PyTree, batch_axis: int) -> int:
+    shapes = [as_numbers(leaf, "x").shape for leaf in jax.tree.leaves(x)]
     sizes = {
-        jnp.shape(leaf)[check_axis(batch_axis, jnp.ndim(leaf), name="batch_axis")]
-        for leaf in jax.tree.leaves(x)
+        shape[check_axis(batch_axis, len(shape), name="batch_axis")] for shape in shapes
     }
     if len(sizes) != 1:
         raise ValueError(

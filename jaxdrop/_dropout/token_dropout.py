@@ -2,7 +2,6 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from jaxdrop import _masks
@@ -15,6 +14,7 @@ from jaxdrop._checks import (
     require_key,
 )
 from jaxdrop._errors import named
+from jaxdrop._numbers import as_numbers
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, Rate
 
@@ -78,7 +78,7 @@ def token_dropout(
     flag = check_flag(deterministic)
     if not (flag is True or is_zero(rate)):
         x = check_inexact(x)
-    shape = np.shape(x)
+    shape = as_numbers(x, "x").shape
     axis = check_axis(token_axis, len(shape), name="token_axis")
     prefix = as_count(num_prefix_tokens, name="num_prefix_tokens", least=None)
     patches = _num_patches(shape[axis], prefix)

@@ -6,7 +6,13 @@ import jax.numpy as jnp
 from jax.lax import PrecisionLike
 
 from jaxdrop import _masks
-from jaxdrop._checks import check_flag, check_real, require_key, select
+from jaxdrop._checks import (
+    check_flag,
+    check_precision,
+    check_real,
+    require_key,
+    select,
+)
 from jaxdrop._dropout._noisy_weights import THRESHOLD, draw_output, prune
 from jaxdrop._errors import named
 from jaxdrop._numbers import as_scalar
@@ -72,7 +78,8 @@ def variational_dense(
       >>> set(y.ravel().tolist())
       {4.0}
     """
-    x, mean, log_variance = (check_real(array) for array in (x, mean, log_variance))
+    x, mean = check_real(x, name="x"), check_real(mean, name="mean")
+    log_variance = check_real(log_variance, name="log_variance")
     if mean.ndim != 2 or mean.shape != log_variance.shape:
         raise ValueError(
             "mean and log_variance must have the same shape (inputs, outputs), got "
@@ -81,6 +88,7 @@ def variational_dense(
     if not x.ndim or x.shape[-1] != mean.shape[0]:
         raise ValueError(f"x must have shape (*batch, {mean.shape[0]}), got {x.shape}.")
     threshold = as_scalar(threshold, name="threshold")
+    check_precision(precision)
     flag = check_flag(deterministic)
 
     def evaluated() -> Array:

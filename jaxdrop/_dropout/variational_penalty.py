@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxdrop._dropout._noisy_weights import log_alpha
-from jaxdrop._dropout._weights import check_like
+from jaxdrop._dropout._weights import check_like, total
 from jaxdrop._errors import named
-from jaxdrop._numbers import as_array
+from jaxdrop._numbers import as_real
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, PyTree
 
@@ -53,12 +53,12 @@ def variational_penalty(mean: PyTree, log_variance: PyTree, /) -> Array:
         names="mean and log_variance",
     )
     divergences = jax.tree.map(_checked, mean, log_variance)
-    return sum(jax.tree.leaves(divergences), start=jnp.float32(0))
+    return total(jax.tree.leaves(divergences))
 
 
 def _checked(mean: Array, log_variance: Array) -> Array:
-    mean = jnp.asarray(as_array(mean, name="mean"))
-    log_variance = jnp.asarray(as_array(log_variance, name="log_variance"))
+    mean = jnp.asarray(as_real(mean, name="mean"))
+    log_variance = jnp.asarray(as_real(log_variance, name="log_variance"))
     if mean.shape != log_variance.shape:
         raise ValueError(
             f"mean and log_variance must have the same shape, got {mean.shape} and "

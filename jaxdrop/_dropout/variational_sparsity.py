@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdrop._dropout._noisy_weights import THRESHOLD, log_alpha
+from jaxdrop._dropout._noisy_weights import THRESHOLD, is_pruned
 from jaxdrop._dropout._weights import check_like
 from jaxdrop._errors import named
-from jaxdrop._numbers import as_array, as_scalar
+from jaxdrop._numbers import as_real, as_scalar
 from jaxdrop._typing import Array, PyTree, Scalar
 
 
@@ -43,16 +43,17 @@ def variational_sparsity(
         log_variance,
         names="mean and log_variance",
     )
-    total = max(sum(math.prod(jnp.shape(leaf)) for leaf in jax.tree.leaves(mean)), 1)
+    mean = jax.tree.map(lambda leaf: jnp.asarray(as_real(leaf, name="mean")), mean)
+    total = max(sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(mean)), 1)
 
     def count(mean: Array, log_variance: Array) -> Array:
-        given = as_array(mean, name="mean"), as_array(log_variance, name="log_variance")
-        if np.shape(mean) != np.shape(log_variance):
+        log_variance = jnp.asarray(as_real(log_variance, name="log_variance"))
+        if mean.shape != log_variance.shape:
             raise ValueError(
-                f"mean and log_variance must have one shape, got {np.shape(mean)} and "
-                f"{np.shape(log_variance)}."
+                f"mean and log_variance must have one shape, got {mean.shape} and "
+                f"{log_variance.shape}."
             )
-        noise = log_alpha(*map(jnp.asarray, given)) >= threshold
+        noise = is_pruned(mean, log_variance, threshold=threshold)
         rows = jnp.sum(jnp.atleast_1d(noise), axis=-1, dtype=jnp.uint32)
         return jnp.sum(rows.astype(jnp.float32))
 

@@ -76,8 +76,7 @@ def zoneout(
     flag = check_flag(deterministic)
     if is_zero(rate):
         return new
-    new = check_inexact(new)
-    old = check_inexact(old)
+    new, old = check_inexact(new, name="new"), check_inexact(old, name="old")
     if new.shape != old.shape:
         raise ValueError(
             f"new and old must have the same shape, got {new.shape} and {old.shape}."

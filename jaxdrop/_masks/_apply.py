@@ -9,7 +9,7 @@ from jax import lax
 from jaxdrop._checks import check_broadcast, check_inexact, check_switch
 from jaxdrop._errors import named
 from jaxdrop._masks._noisy import noisy
-from jaxdrop._numbers import as_array, as_real
+from jaxdrop._numbers import as_real
 from jaxdrop._typing import Array
 
 SELU_SATURATION = -1.7580993408473766
@@ -48,7 +48,7 @@ def apply(x: Array, mask: Array, /, *, keep: Any, scale: bool = True) -> Array:
     """
     x = check_inexact(x)
     share = as_real(keep, name="keep")
-    kept = jnp.asarray(as_array(mask, name="mask"))
+    kept = jnp.asarray(as_real(mask, name="mask"))
     check_broadcast(kept.shape, x.shape, name="mask", of="x")
     check_broadcast(np.shape(share), x.shape, name="keep", of="x")
     divisor = jnp.asarray(share, real_dtype(x))

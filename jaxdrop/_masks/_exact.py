@@ -67,6 +67,11 @@ def exact(
             )
     elif not jnp.issubdtype(num_dropped.dtype, jnp.integer):
         raise TypeError(f"num_dropped must be an integer, got {num_dropped.dtype}.")
+    elif num_dropped.ndim:
+        raise ValueError(
+            f"num_dropped must be a scalar, got an array of shape {num_dropped.shape}; "
+            "use jax.vmap for several numbers."
+        )
     check_sharding(out_sharding)
     return _exact(key, num_dropped, shape=shape, axis=along, out_sharding=out_sharding)
 
@@ -83,10 +88,17 @@ def _exact(
     whole = unspread(out_sharding, (axis,), ndim=len(shape))
     bits = prng.random_bits(key, shape, out_sharding=whole)
     rank = jnp.argsort(jnp.argsort(bits, axis=axis), axis=axis)
-    mask = rank.astype(jnp.int32) < shape[axis] - jnp.asarray(num_dropped, jnp.int32)
+    mask = rank.astype(jnp.int32) < shape[axis] - _as_int32(num_dropped)
     if out_sharding is None:
         return mask
     return jax.sharding.reshard(mask, out_sharding)
+
+
+def _as_int32(num_dropped: Any) -> Array:
+    """A number of entries in int32, limited to its range, which no axis exceeds."""
+    number = jnp.asarray(num_dropped)
+    most = min(int(jnp.iinfo(number.dtype).max), 2**31 - 1)
+    return jnp.clip(number, 0, most).astype(jnp.int32)
 
 
 def kept_indices(

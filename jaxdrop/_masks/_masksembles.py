@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from jaxdrop._checks import as_count
 from jaxdrop._errors import named
-from jaxdrop._numbers import as_scalar
+from jaxdrop._numbers import as_known
 
 _TRIES = 100_000
 
@@ -51,7 +51,7 @@ def masksembles(
       ((4, 64), 1, True)
     """
     seed = as_count(seed, name="seed", least=None, most=None)
-    spanned = float(as_scalar(scale, name="scale"))
+    spanned = as_known(scale, name="scale")
     features = as_count(features, name="features", least=None)
     num_masks = as_count(num_masks, name="num_masks", least=None)
     if features < 1 or num_masks < 1 or not 1 <= spanned < np.inf:

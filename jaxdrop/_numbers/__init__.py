@@ -16,7 +16,9 @@ with the name of the argument:
   computed in the precision of the arguments, and then rounded.
 * :func:`in_parts`: for differences from arrays on the device.
 * :func:`as_logits`: for a softmax; relative to the largest logit.
-* :func:`as_scalar`: for one number that is a parameter and not data.
+* :func:`as_scalar`: for one number that is a parameter and not data, and
+  :func:`as_known` for one that is static.
+* :func:`as_floats`: for drawing; float64 on the host.
 * :func:`as_host`, and :func:`as_numbers` for numbers that may be on the device as well:
   numbers in their own precision, for computations in NumPy.
 
@@ -32,10 +34,12 @@ from jaxdrop._numbers._counts import share_of_true as share_of_true
 from jaxdrop._numbers._differences import as_logits as as_logits
 from jaxdrop._numbers._differences import in_order as in_order
 from jaxdrop._numbers._differences import relative as relative
+from jaxdrop._numbers._host import as_floats as as_floats
 from jaxdrop._numbers._host import as_host as as_host
 from jaxdrop._numbers._host import as_numbers as as_numbers
 from jaxdrop._numbers._values import as_array as as_array
 from jaxdrop._numbers._values import as_ids as as_ids
+from jaxdrop._numbers._values import as_known as as_known
 from jaxdrop._numbers._values import as_labels as as_labels
 from jaxdrop._numbers._values import as_real as as_real
 from jaxdrop._numbers._values import as_scalar as as_scalar

@@ -16,7 +16,7 @@ from jaxdrop._numbers._host import (
     may_round,
     on_host,
 )
-from jaxdrop._numbers._values import as_array
+from jaxdrop._numbers._values import as_real
 from jaxdrop._typing import Array
 
 _FIRST_NORMAL = np.int32(0x00800000)  # the bits of the smallest normal float32
@@ -36,7 +36,7 @@ def in_order(**arrays: Any) -> tuple[Array | np.ndarray, ...]:
     host = on_host(arrays)
     if host is not None:
         return _ranked(in_common(host))
-    given = tuple(as_array(value, name=name) for name, value in arrays.items())
+    given = tuple(as_real(value, name=name) for name, value in arrays.items())
     kinds = {array.dtype for array in given}
     if len(kinds) == 1 and may_round(*kinds):
         return _ranked([jnp.asarray(array) for array in given])
@@ -58,14 +58,14 @@ def relative(**arrays: Any) -> tuple[Array | np.ndarray, ...]:
     """
     host = on_host(arrays)
     if host is None:
-        given = tuple(as_array(value, name=name) for name, value in arrays.items())
+        given = tuple(as_real(value, name=name) for name, value in arrays.items())
         kinds = {array.dtype for array in given}
         whole = len(kinds) == 1 and may_round(*kinds)
     else:
         given = tuple(host.values())
         whole = False
     if len({array.shape for array in given if array.ndim}) > 1:
-        return tuple(as_array(value, name=name) for name, value in arrays.items())
+        return tuple(as_real(value, name=name) for name, value in arrays.items())
     if whole:
         return tuple(_integer_difference(array, given[0]) for array in given)
     if host is None:
@@ -91,7 +91,7 @@ def as_logits(value: Any, /, *, name: str) -> Array | np.ndarray:
     """
     host = on_host({name: value})
     if host is None:
-        return as_array(value, name=name)
+        return as_real(value, name=name)
     (logits,) = in_common(host)
     if not logits.ndim or not logits.size:
         return as_jax_dtype(logits, name)

@@ -211,6 +211,16 @@ def as_float64(array: np.ndarray, name: str) -> np.ndarray:
         ) from None
 
 
+def as_floats(value: Any, /, *, name: str) -> np.ndarray:
+    """Returns real numbers as float64 on the host, or raises with the name."""
+    array = as_host(value, name)
+    if jnp.issubdtype(array.dtype, jnp.complexfloating):
+        raise TypeError(
+            f"{name} must hold real numbers, got an array of {array.dtype}."
+        )
+    return as_float64(array, name)
+
+
 def as_jax_dtype(array: np.ndarray, name: str) -> np.ndarray:
     """Host numbers as bools, integers or floats that JAX does not convert again."""
     if array.dtype == bool:

@@ -56,15 +56,30 @@ def as_real(value: Any, /, *, name: str) -> Array | np.ndarray:
     return array
 
 
+def as_known(value: Any, /, *, name: str) -> float:
+    """Returns a number that is known before tracing as a Python float.
+
+    Raises:
+      TypeError: as :func:`as_scalar`, or if the number is traced.
+      ValueError: as :func:`as_scalar`.
+    """
+    scalar = as_scalar(value, name=name)
+    if isinstance(scalar, jax.core.Tracer):
+        raise TypeError(
+            f"{name} is static, and must be known before tracing, got {value!r}."
+        )
+    return float(scalar)
+
+
 def in_parts(value: Any, /, *, name: str) -> tuple[Array | np.ndarray, Any]:
-    """Returns numbers from the host as two parts: the nearest floats, and the rest.
+    """Returns real numbers from the host as two parts: nearest floats, and the rest.
 
     For the difference from an array on the device subtract it from the first part and
     add the second: ``(nearest - x) + rest`` has no error from rounding the numbers.
     """
     given = as_numbers(value, name)
-    nearest = as_array(given, name=name)
-    if isinstance(given, jax.Array) or jnp.iscomplexobj(nearest):
+    nearest = as_real(given, name=name)
+    if isinstance(given, jax.Array):
         return nearest, jnp.zeros_like(nearest)
     nearest = np.asarray(nearest, default_float())
     (exact, close) = in_common({"given": given, "nearest": nearest})
@@ -117,8 +132,13 @@ def as_ids(value: Any, /, *, name: str) -> Array:
     return jnp.asarray(ids.astype(np.int64).astype(np.uint32))
 
 
-def as_scalar(value: Any, /, *, name: str) -> Array | float:
+def as_scalar(value: Any, /, *, name: str, remedy: str = "") -> Array | float:
     """Returns a JAX scalar unchanged, or another number as a Python float.
+
+    Args:
+      value: a number.
+      name: the name of the argument, for errors.
+      remedy: what to do with several numbers, for the error about an array.
 
     Raises:
       TypeError: if ``value`` is not a real number, or is a bool.
@@ -131,6 +151,6 @@ def as_scalar(value: Any, /, *, name: str) -> Array | float:
         raise TypeError(f"{name} must be a real number, got {value!r}.")
     if scalar.ndim:
         raise ValueError(
-            f"{name} must be a scalar, got an array of shape {scalar.shape}."
+            f"{name} must be a scalar, got an array of shape {scalar.shape}{remedy}."
         )
     return scalar if isinstance(scalar, jax.Array) else float(as_float64(scalar, name))

@@ -28,6 +28,7 @@ class Selection(NamedTuple):
       indices: ``(num_points,)``: the indices of the points in the pool.
       gains: ``(num_points,)``: the information that each adds to the points before it,
         in nats; their sum is the joint mutual information of the labels and the model.
+        Below about 1e-6 nats they are rounding errors of float32.
     """
 
     indices: Array

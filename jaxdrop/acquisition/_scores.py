@@ -25,7 +25,8 @@ def bald(logits: ArrayLike, /) -> Array:
       logits: ``(samples, points, classes)``: logits or log-probabilities.
 
     Returns:
-      The scores ``(points,)`` in nats, never negative.
+      The scores ``(points,)`` in nats, never negative; below about 1e-6 they are
+      rounding errors of float32.
 
     References:
       Houlsby, Huszár, Ghahramani, Lengyel, `Bayesian active learning for classification

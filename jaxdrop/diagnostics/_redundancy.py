@@ -11,7 +11,7 @@ from jaxdrop._checks import check_axis, check_inexact
 from jaxdrop._errors import named
 from jaxdrop._numbers import as_array, as_numbers
 from jaxdrop._typing import Array
-from jaxdrop._weights import norms, power_of_two, widened
+from jaxdrop._weights import power_of_two, split_norms, widened
 
 
 @named
@@ -51,12 +51,13 @@ def co_adaptation(activities: Array, /, *, axis: int = -1) -> Array:
     known = jnp.isfinite(matrix).all()
     matrix = matrix - matrix[:1]  # constant units are exactly 0 from here on
     matrix = matrix - jnp.mean(matrix, axis=0, keepdims=True)
-    length = norms(matrix, (0,))
+    unit, length = split_norms(matrix, (0,))
     varies = length > 0
-    matrix = jnp.where(varies, matrix / jnp.where(varies, length, 1), 0)
-    correlation = jnp.matmul(matrix.T, matrix, precision=lax.Precision.HIGHEST)
+    length = jnp.where(varies, length, 1).astype(matrix.dtype)
+    matrix = jnp.where(varies, matrix / unit.astype(matrix.dtype) / length, 0)
+    correlation = jnp.matmul(matrix.conj().T, matrix, precision=lax.Precision.HIGHEST)
     others = jnp.sum(jnp.abs(correlation)) - jnp.sum(jnp.abs(jnp.diagonal(correlation)))
-    number = jnp.sum(varies).astype(matrix.dtype)
+    number = jnp.sum(varies).astype(others.dtype)
     pairs = number * (number - 1)
     mean = others / jnp.where(pairs > 0, pairs, 1)
     return jnp.where((pairs > 0) & known, mean, jnp.nan)
@@ -124,7 +125,7 @@ def _examples_by_units(
         if centered and given.size and np.isfinite(given[0]).all():
             given = given - given[:1]
         axis = -1
-    given = check_inexact(as_array(given, name="activities"))
+    given = check_inexact(as_array(given, name="activities"), name="activities")
     units = check_axis(axis, given.ndim, name="axis")
     moved = jnp.moveaxis(widened(given), units, -1)
     return moved.reshape(math.prod(moved.shape[:-1]), moved.shape[-1])

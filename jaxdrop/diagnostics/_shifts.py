@@ -1,5 +1,6 @@
 """Differences of evaluation from training: of the mean output, and of variance."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -17,9 +18,9 @@ from jaxdrop._checks import (
 )
 from jaxdrop._errors import named
 from jaxdrop._loops import as_carry
-from jaxdrop._numbers import as_array, as_scalar
+from jaxdrop._numbers import as_array, as_real, as_scalar
 from jaxdrop._typing import Array, Key, PyTree, Rate
-from jaxdrop._weights import squared, widened
+from jaxdrop._weights import power_of_two, squared, widened
 
 
 class WeightScalingGap(NamedTuple):
@@ -89,14 +90,16 @@ def weight_scaling_gap(
     check_callable(stochastic, name="stochastic")
     check_callable(deterministic, name="deterministic")
     key = require_key(key, instead="")
-    single = deterministic(*args)
-    zeros = jax.tree.map(lambda y: jnp.zeros_like(widened(jnp.asarray(y))), single)
+    single = _entered(deterministic(*args), "deterministic")
+    zeros = jax.tree.map(lambda y: jnp.zeros_like(widened(y)), single)
+    none = jax.tree.map(lambda y: y.real, zeros)
 
     def add(index: Array, moments: tuple[PyTree, PyTree]) -> tuple[PyTree, PyTree]:
         sample = stochastic(jax.random.fold_in(key, index), *args)
+        sample = _entered(sample, "stochastic")
         return _with_sample(moments, sample, index)
 
-    start = as_carry(lambda moments: add(jnp.int32(0), moments), (zeros, zeros))
+    start = as_carry(lambda moments: add(jnp.int32(0), moments), (zeros, none))
     mean, moment = lax.fori_loop(0, num_samples, add, start)
     stderr = jax.tree.map(
         lambda m: jnp.sqrt(m / float(num_samples - 1) / float(num_samples)), moment
@@ -149,15 +152,19 @@ def variance_shift(
     """
     check_rate(rate)
     given = as_array(activities, name="activities")
-    activities = check_inexact(given)
+    activities = check_inexact(given, name="activities")
     features = check_axis(axis, activities.ndim, name="axis")
     x = jnp.moveaxis(widened(activities), features, -1)
-    x = x.reshape(-1, x.shape[-1])
+    x = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+    each = 0 if kernel is None else None  # a kernel mixes the features
+    largest = jnp.max(jnp.abs(x), axis=each, keepdims=True, initial=0)
+    x = x / power_of_two(largest).astype(x.dtype)  # no square leaves the range
     power = jnp.mean(squared(x), axis=0)
     if kernel is None:
         variance = jnp.var(x, axis=0)
     else:
-        weights = widened(jnp.asarray(as_array(kernel, name="kernel"))).astype(x.dtype)
+        door = as_array if jnp.iscomplexobj(x) else as_real
+        weights = widened(jnp.asarray(door(kernel, name="kernel"))).astype(x.dtype)
         if weights.ndim != 2 or weights.shape[0] != x.shape[1]:
             raise ValueError(
                 f"a kernel of shape ({x.shape[1]}, units) is needed, got "
@@ -165,13 +172,19 @@ def variance_shift(
             )
         variance = jnp.var(_product(x, weights), axis=0)
         power = _product(power[None], squared(weights))[0]
-    dropped = jnp.asarray(as_scalar(rate, name="rate")).astype(x.dtype)
+    dropped = jnp.asarray(as_scalar(rate, name="rate")).astype(variance.dtype)
     dropped = jnp.where((dropped >= 0) & (dropped <= 1), dropped, jnp.nan)
     keep = 1 - dropped
     # Multiplied by keep, which may be 0: variance + rate / keep * power.
     in_training = keep * variance + dropped * power
     silent = in_training == 0
     return jnp.where(silent, 1, keep * variance / jnp.where(silent, 1, in_training))
+
+
+def _entered(outputs: PyTree, name: str) -> PyTree:
+    """The outputs of a function as JAX arrays, or an error that names the function."""
+    of = f"the output of {name}"
+    return jax.tree.map(lambda leaf: jnp.asarray(as_array(leaf, name=of)), outputs)
 
 
 def _with_sample(
@@ -184,7 +197,8 @@ def _with_sample(
         return old + (y.astype(old.dtype) - old) / (index + 1).astype(old.dtype)
 
     def add(total: Array, old: Array, new: Array, y: Array) -> Array:
-        return total + (y.astype(old.dtype) - old) * (y.astype(old.dtype) - new)
+        y = y.astype(old.dtype)
+        return total + ((y - old) * (y - new).conj()).real
 
     moved = jax.tree.map(step, mean, sample)
     return moved, jax.tree.map(add, spread, mean, moved, sample)
@@ -194,7 +208,7 @@ def _gap(single: PyTree, mean: PyTree, stderr: PyTree) -> Array:
     """The distance of two outputs, minus the part that noise explains."""
 
     def excess(y: Array, m: Array, error: Array) -> Array:
-        difference = widened(jnp.asarray(y)) - m
+        difference = widened(y) - m
         return jnp.sum(squared(difference) - squared(error)).astype(jnp.float32)
 
     terms = jax.tree.leaves(jax.tree.map(excess, single, mean, stderr))

@@ -149,7 +149,7 @@ def unit_importance(
       >>> diagnostics.unit_importance(loss, jnp.ones((4, 3))).tolist()
       [1.0, 0.0, 2.0]
     """
-    activities = check_inexact(activities)
+    activities = check_inexact(activities, name="activities")
     units = check_axis(axis, activities.ndim, name="axis")
     if chunk_size is not None:
         chunk_size = as_count(chunk_size, name="chunk_size")
@@ -171,7 +171,8 @@ def unit_importance(
         return jax.tree.map(jnp.subtract, function(lesioned), whole)
 
     number = activities.shape[units]
-    return lax.map(without, jnp.arange(number), batch_size=chunk_size or number)
+    each = jnp.arange(number, dtype=jnp.int32)
+    return lax.map(without, each, batch_size=chunk_size or number)
 
 
 def _filling(fill: Any, activities: Array) -> Any:

@@ -59,10 +59,15 @@ def as_fill(fill: ArrayLike, x: Array, /) -> Array:
 
     It must broadcast against ``x``, whose dtype must hold it.
     """
-    values: Any = as_numbers(fill, "fill")
+    name = "fill"
+    values: Any = as_numbers(fill, name)
+    if jnp.iscomplexobj(values) and not jnp.iscomplexobj(x):
+        raise TypeError(
+            f"fill must hold real numbers like x, whose dtype is {x.dtype}, got an "
+            f"array of {values.dtype}."
+        )
     if not isinstance(values, jax.Array):
         whole = jnp.issubdtype(x.dtype, jnp.integer)
-        name = "fill"
         values = as_host(values, name) if whole else as_array(values, name=name)
     shape = values.shape
     sides = zip(shape[::-1], x.shape[::-1], strict=False)  # fill may have fewer axes

@@ -11,7 +11,7 @@ from jaxdrop._checks import (
     select,
 )
 from jaxdrop._errors import named
-from jaxdrop._numbers import as_array
+from jaxdrop._numbers import as_real
 from jaxdrop._sites import site
 from jaxdrop._strengths import as_strength
 from jaxdrop._typing import Array, Flag, Key, Scalar
@@ -67,7 +67,7 @@ def embedding_noise(
       (True, True)
     """
     alpha = as_strength(alpha, name="alpha")
-    embedded = check_inexact(embedded)
+    embedded = check_inexact(embedded, name="embedded")
     if jnp.iscomplexobj(embedded) or embedded.ndim < 2:
         raise TypeError(
             "embedded must be real embeddings (*batch, length, features), got "
@@ -76,7 +76,7 @@ def embedding_noise(
     if mask is None:
         real = jnp.ones(embedded.shape[:-1], bool)
     else:
-        real = jnp.asarray(as_array(mask, name="mask"))
+        real = jnp.asarray(as_real(mask, name="mask"))
     if real.shape != embedded.shape[:-1]:
         raise ValueError(
             f"mask must have shape {embedded.shape[:-1]}, got {real.shape}."

@@ -18,6 +18,7 @@ from jaxdrop._checks import (
     require_key,
 )
 from jaxdrop._errors import named
+from jaxdrop._numbers import as_known
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, Rate
 from jaxdrop.inputs._boxes import (
@@ -95,27 +96,31 @@ def random_erasing(
         check_choice(fill, ("normal",), name="fill")
     else:
         fill = as_fill(fill, x)
-    pairs = all(np.shape(limits) == (2,) for limits in (area, aspect))
-    if not pairs or not (
-        0 < area[0] <= area[1] <= 1 and 0 < aspect[0] <= aspect[1] < math.inf
-    ):
-        raise ValueError(
-            "area must be two shares of the image in (0, 1] and aspect two positive "
-            f"ratios, the smaller first; got {area} and {aspect}."
-        )
-    images = layout(x.shape, num_spatial_dims=2, channel_axis=channel_axis)
+    knobs: dict[str, Any] = {
+        "images": layout(x.shape, num_spatial_dims=2, channel_axis=channel_axis),
+        "area": _limits(area, most=1, name="area"),
+        "aspect": _limits(aspect, most=float(np.finfo(np.float32).max), name="aspect"),
+    }
     if is_identity(rate, deterministic):
         return x
     key = require_key(key, instead="deterministic=True")
     keep = _masks.keep_probability(rate, deterministic=deterministic)
-    knobs: dict[str, Any] = {
-        "images": images,
-        "area": (float(area[0]), float(area[1])),
-        "aspect": (float(aspect[0]), float(aspect[1])),
-    }
-    if isinstance(fill, str):
-        return _random_erasing(key, x, keep, None, **knobs)
-    return _random_erasing(key, x, keep, fill, **knobs)
+    noise = None if isinstance(fill, str) else fill
+    return _random_erasing(key, x, keep, noise, **knobs)
+
+
+def _limits(limits: Any, /, *, most: float, name: str) -> tuple[float, float]:
+    """The smallest and the largest of a pair, or raises naming the argument."""
+    try:
+        low, high = (as_known(limit, name=name) for limit in limits)
+    except (TypeError, ValueError):
+        low, high = 0.0, 0.0
+    if not 0 < low <= high <= most:
+        raise ValueError(
+            f"{name} must be two numbers in (0, {most:g}], the smaller first, got "
+            f"{limits!r}."
+        )
+    return low, high
 
 
 @site(

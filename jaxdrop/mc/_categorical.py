@@ -83,7 +83,8 @@ def categorical(
     * ``predictive_entropy``: the entropy of ``mean``: the total uncertainty, in nats.
     * ``expected_entropy``: the mean entropy of the samples: the aleatoric part.
     * ``mutual_information``: their difference, the epistemic part (BALD): the
-      information about the label in the weights. Never negative.
+      information about the label in the weights. Never negative; below about 1e-6 nats
+      it is a rounding error of float32.
     * ``reverse_mutual_information``: ``sum_c p_c (log p_c - mean_t log p_tc)``; its sum
       with the mutual information is the expected pairwise divergence of samples.
     * ``max_prob``, ``variation_ratio`` (``1 - max_prob``), ``margin`` (the largest

@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 
 from jaxdrop._checks import as_count, check_broadcast, check_choice
 from jaxdrop._errors import named_with_results
-from jaxdrop._numbers import as_array, in_parts
+from jaxdrop._numbers import as_real, in_parts
 from jaxdrop._strengths import as_strength
 from jaxdrop._typing import Array, PyTree
 from jaxdrop.mc._moments import (
@@ -108,7 +108,7 @@ def gaussian_mixture(
     """
     check_choice(spread, ("variance", "log_variance", "std"), name="spread")
     if noise is not None:
-        noise = as_array(noise, name="noise")
+        noise = as_real(noise, name="noise")
         if not noise.ndim:
             noise = as_strength(noise, name="noise")
     rest = None

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 from jax.typing import ArrayLike
@@ -175,7 +176,7 @@ def predict(
 
     arrays, function = flattened(apply_fn, args, draws=draws, batch_axis=batch_axis)
     run = partial(_run, function, reducers, plan, goal)
-    given = (key, arrays, state, None if tol is None else jnp.asarray(tol))
+    given = (key, arrays, state, None if tol is None else jnp.asarray(tol, jnp.float32))
     return run(*given) if mesh is None else _on_mesh(run, mesh, plan)(*given)
 
 
@@ -311,7 +312,7 @@ def _started(reducer: Reducer, drawn: Sampler, state: State | None) -> State:
 
 
 def _kind(state: State) -> PyTree:
-    return jax.tree.map(lambda x: (x.shape, str(x.dtype)), state)
+    return jax.tree.map(lambda x: (np.shape(x), str(getattr(x, "dtype", x))), state)
 
 
 def _reducer(
@@ -333,7 +334,7 @@ def _largest_error(reducer: Reducer, state: State, tol_stat: str) -> Array:
     """The largest standard error of a statistic; NaN if it is not known yet."""
     errors: Any = reducer.stderr(state.sums)
     known = sorted(_names(errors))
-    if tol_stat not in known:
+    if not isinstance(tol_stat, str) or tol_stat not in known:
         raise ValueError(
             f"tol_stat must name a statistic with a standard error, one of {known}, "
             f"got {tol_stat!r}."

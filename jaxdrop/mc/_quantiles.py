@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from jaxdrop._checks import as_count
 from jaxdrop._errors import named_with_results
+from jaxdrop._numbers import as_host
 from jaxdrop._typing import Array
 from jaxdrop.mc._reducer import (
     Of,
@@ -140,14 +140,15 @@ def _checked_levels(levels: Sequence[float]) -> tuple[float, ...]:
         raise TypeError(
             "levels are static, and must be known before tracing, got traced numbers."
         )
-    if isinstance(levels, str | bytes) or np.ndim(levels) != 1 or not len(levels):
+    numbers = as_host(levels, "levels")
+    if numbers.ndim != 1 or not numbers.size or jnp.iscomplexobj(numbers):
         raise TypeError(
             "levels must be a sequence of numbers between 0 and 1, such as (0.5,), got "
             f"{levels!r}."
         )
-    if not all(0 <= level <= 1 for level in levels):
+    if not all(0 <= level <= 1 for level in numbers):
         raise ValueError(f"levels must be in [0, 1], got {tuple(levels)}.")
-    return tuple(levels)
+    return tuple(map(float, numbers))
 
 
 def _append(state: Sketch, samples: Array, valid: Array) -> Sketch:
@@ -235,4 +236,4 @@ def _over_entries(
     """Maps a function of ``(n,)`` values and weights over all other axes."""
     flat = values.reshape(len(values), -1), weights.reshape(len(values), -1)
     found: Array = jax.vmap(of_one, in_axes=(1, 1), out_axes=1)(*flat)
-    return found.reshape(-1, *values.shape[1:])
+    return found.reshape(found.shape[0], *values.shape[1:])

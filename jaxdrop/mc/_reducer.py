@@ -128,10 +128,12 @@ def _named_part(outputs: PyTree, of: Any, /) -> PyTree:
     if of is None:
         return outputs
     try:
+        if isinstance(of, bool | np.bool_):
+            raise TypeError  # JAX and lists would read it as an index
         if isinstance(of, str) and not isinstance(outputs, Mapping):
             return getattr(outputs, of)
         return outputs[of]
-    except (AttributeError, IndexError, KeyError, TypeError):
+    except (AttributeError, IndexError, KeyError, OverflowError, TypeError):
         raise ValueError(
             "of must be a name or an index of a part of the outputs, or a function of "
             f"them, got {of!r} for outputs {outputs}."

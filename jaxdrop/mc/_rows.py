@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdrop._numbers import as_array
 from jaxdrop._typing import Key, PyTree
 
 BatchAxis = int | tuple[int | None, ...]
@@ -30,6 +31,10 @@ def rowwise(
         argument, None for arguments that all rows share.
     """
     axes = _axes(batch_axis, args)
+    args = tuple(
+        arg if axis is None else jax.tree.map(_as_rows, arg)
+        for arg, axis in zip(args, axes, strict=True)
+    )
 
     def alone(*rows: Any) -> tuple[Any, ...]:
         return tuple(
@@ -48,6 +53,17 @@ def rowwise(
         return jax.vmap(of_row, in_axes=axes, out_axes=places)(*args)
 
     return function
+
+
+def _as_rows(leaf: Any) -> Any:
+    """An array of rows: a JAX array, which may hold keys, or numbers from the host."""
+    return leaf if isinstance(leaf, jax.Array) else as_array(leaf, name="args")
+
+
+def check_batch_axis(batch_axis: Any, /) -> None:
+    """Raises unless it is an axis, or a tuple of axes and None."""
+    for axis in batch_axis if isinstance(batch_axis, tuple) else (batch_axis,):
+        _as_axis(axis)
 
 
 def _axes(batch_axis: BatchAxis, args: tuple[Any, ...]) -> tuple[int | None, ...]:

@@ -14,7 +14,7 @@ from jaxdrop._loops import as_carry
 from jaxdrop._numbers import as_array
 from jaxdrop._typing import Array, Key, PyTree
 from jaxdrop.mc._reducer import Reducer
-from jaxdrop.mc._rows import BatchAxis, rowwise
+from jaxdrop.mc._rows import BatchAxis, check_batch_axis, rowwise
 from jaxdrop.mc._trunk import is_stochastic, split
 
 
@@ -55,6 +55,7 @@ def flattened(
     check_callable(apply_fn, name="apply_fn")
     apply_fn = _with_checked_outputs(apply_fn)
     check_choice(draws, ("independent", "shared"), name="draws")
+    check_batch_axis(batch_axis)
     leaves, tree = jax.tree.flatten(args)
     is_array = [_is_array(x) for x in leaves]
     places = [place for place, flag in enumerate(is_array) if flag]

@@ -11,7 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import jax
 
-from jaxdrop._numbers import as_array, as_labels, as_logits, in_order, relative
+from jaxdrop._numbers import as_labels, as_logits, as_real, in_order, relative
 from jaxdrop.metrics._probabilities import as_probs
 
 _P = ParamSpec("_P")
@@ -83,7 +83,7 @@ def _enter(
         elif name == "probs":
             given[name] = as_probs(value, given.get("weights"))
         elif value is not None or name not in optional:
-            door: Callable[..., Any] = _DOORS.get(name, as_array)
+            door: Callable[..., Any] = _DOORS.get(name, as_real)
             given[name] = door(value, name=name)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jaxdrop._checks import is_number
-from jaxdrop._numbers import as_labels, as_numbers
+from jaxdrop._numbers import as_labels, as_real
 from jaxdrop._typing import Array
 from jaxdrop._weights import power_of_two
 from jaxdrop.metrics._probabilities import SLACK, check_classes
@@ -133,22 +133,25 @@ def as_level(level: ArrayLike, /, *, name: str, ends: str = "") -> ArrayLike:
     zero, one = "0" in ends, "1" in ends
     shape: tuple[int, ...] = ()
     if isinstance(level, np.ndarray | jax.Array):
-        shape = as_numbers(level, name).shape
+        shape = as_real(level, name=name).shape
     if shape:
         raise ValueError(
             f"{name} must be one number, got an array of shape {shape}; use jax.vmap "
             "for several."
         )
     if isinstance(level, jax.Array):
+        if not jnp.issubdtype(level.dtype, jnp.floating):
+            level = level.astype(jnp.result_type(float))
         inside = (level > 0) & (level < 1)
         return poison(level, inside | (zero & (level == 0)) | (one & (level == 1)))
     if isinstance(level, bool | np.bool_) or not (
         isinstance(level, Decimal) or is_number(level)
     ):
         raise TypeError(f"{name} must be a number between 0 and 1, got {level!r}.")
-    if not (0 < level < 1 or (zero and level == 0) or (one and level == 1)):
+    number = float(level) if isinstance(level, np.ndarray | np.generic) else level
+    if not (0 < number < 1 or (zero and number == 0) or (one and number == 1)):
         raise ValueError(f"{name} must be between 0 and 1, got {level}.")
-    number = float(level)
+    number = float(number)
     if 0 < number < float(np.finfo(np.float32).tiny):
         raise ValueError(f"{name} is too close to 0 for float32, got {level}.")
     return number

@@ -8,7 +8,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jaxdrop._errors import named
-from jaxdrop._numbers import as_array, as_host
+from jaxdrop._numbers import as_array, as_host, as_real
 from jaxdrop._typing import Array
 
 SLACK = 1e-2  # how far above 1 the rounding of bfloat16 may take a probability
@@ -79,11 +79,11 @@ def as_probs(value: Any, weights: Any, /) -> Array | np.ndarray:
     Raises:
       ValueError: if NumPy probabilities of examples that count are not in ``[0, 1]``.
     """
-    rounded = as_array(value, name="probs")
+    rounded = as_real(value, name="probs")
     if isinstance(rounded, jax.Array):
         return rounded
     exact = as_host(value, "probs")
-    if not exact.ndim or not exact.size or rounded.dtype.kind in "bc":
+    if not exact.ndim or not exact.size or rounded.dtype.kind == "b":
         return rounded
     _check_range(np.asarray(rounded, np.float64), weights)
     if exact.dtype == rounded.dtype:

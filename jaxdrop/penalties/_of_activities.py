@@ -5,7 +5,7 @@ from jax import lax
 
 from jaxdrop._checks import check_axis, check_inexact
 from jaxdrop._errors import named
-from jaxdrop._numbers import as_array
+from jaxdrop._numbers import as_real
 from jaxdrop._strengths import as_strength
 from jaxdrop._typing import Array, PyTree, Scalar
 from jaxdrop._weights import Selection, moduli, squared, widened
@@ -144,15 +144,18 @@ def temporal(
     """
     of_size = as_strength(alpha, name="alpha")
     of_change = as_strength(beta, name="beta")
-    hidden = check_inexact(hidden)
-    dropped = hidden if dropped is None else check_inexact(dropped)
+    hidden = check_inexact(hidden, name="hidden")
+    dropped = hidden if dropped is None else check_inexact(dropped, name="dropped")
     time = check_axis(time_axis, hidden.ndim, name="time_axis")
     if time == hidden.ndim - 1:
-        raise ValueError("the last axis holds features, not time.")
+        raise ValueError(
+            "time_axis must not be the last axis, which holds features, got "
+            f"{time_axis} for hidden of shape {hidden.shape}."
+        )
     if mask is None:
         real = jnp.ones(hidden.shape[:-1], bool)
     else:
-        real = jnp.asarray(as_array(mask, name="mask"))
+        real = jnp.asarray(as_real(mask, name="mask"))
     if dropped.shape != hidden.shape or real.shape != hidden.shape[:-1]:
         raise ValueError(
             f"shapes of hidden {hidden.shape}, dropped {dropped.shape} and mask "

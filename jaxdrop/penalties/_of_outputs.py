@@ -210,7 +210,7 @@ def consistency(
     """
     coefficient = as_strength(coefficient, name="coefficient")
     on_host = isinstance(logits, np.ndarray)
-    logits = logits if on_host else check_real(logits)
+    logits = logits if on_host else check_real(logits, name="logits")
     if not logits.ndim:
         _check_logits(logits)
     axis = check_axis(pass_axis, logits.ndim, name="pass_axis")
@@ -288,7 +288,7 @@ def jacobian(
     """
     coefficient = as_strength(coefficient, name="coefficient")
     check_callable(function, name="function")
-    x = check_inexact(x)
+    x = check_inexact(x, name="x")
     if num_projections is not None:
         key = require_key(key)
         x = varying_like(x, key)
@@ -335,7 +335,7 @@ def _check_logits(logits: Array, *, batch_axes: int = 1) -> Array:
     """
     if isinstance(logits, np.ndarray):
         logits = as_logits(logits, name="logits")
-    logits = check_real(logits)
+    logits = check_real(logits, name="logits")
     if not logits.ndim or not logits.shape[-1]:
         raise ValueError(
             "logits must be (*batch, num_classes) with at least two classes, got shape "

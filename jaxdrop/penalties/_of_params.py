@@ -7,7 +7,7 @@ import numpy as np
 from jax import lax
 
 from jaxdrop._errors import named
-from jaxdrop._numbers import as_array, relative
+from jaxdrop._numbers import as_array, as_real, relative
 from jaxdrop._paths import map_with_name
 from jaxdrop._strengths import as_strength
 from jaxdrop._typing import Array, PyTree, Scalar, Where
@@ -292,18 +292,15 @@ def toward_reference(
         map_with_name(lambda name, leaf, to=leaves: to.update({name: leaf}), tree)
 
     def penalty(name: str, leaf: Array) -> Array:
-        if name not in known or jnp.shape(known[name]) != leaf.shape:
-            found = f"of shape {jnp.shape(known[name])}" if name in known else "missing"
+        if name not in known or np.shape(known[name]) != leaf.shape:
+            found = f"of shape {np.shape(known[name])}" if name in known else "missing"
             raise ValueError(
                 f"the reference of {name!r}, of shape {leaf.shape}, is {found}; leave "
                 "new parameters out with where=."
             )
-        goal = known[name]
-        if isinstance(goal, np.ndarray) and isinstance(given[name], np.ndarray):
-            goal, leaf = _apart(goal, given[name])
+        goal, leaf = _apart(known[name], given[name], leaf)
         wide = widened(leaf)
-        goal = jnp.asarray(goal, wide.dtype)
-        return jnp.sum(squared(wide - lax.stop_gradient(goal)))
+        return jnp.sum(squared(wide - lax.stop_gradient(goal.astype(wide.dtype))))
 
     return over_leaves(
         penalty,
@@ -313,10 +310,19 @@ def toward_reference(
     )
 
 
-def _apart(reference: np.ndarray, weights: np.ndarray) -> tuple[Array, Array]:
-    """JAX arrays whose difference is that of the given ones, subtracted on the host."""
-    goal: Any = as_array(reference, name="reference")
-    leaf: Any = weights
-    if weights.dtype.kind == "f" and reference.dtype.kind in "fiu":
-        goal, leaf = relative(reference=reference, params=weights)
-    return jnp.asarray(goal), jnp.asarray(leaf)
+def _apart(reference: Any, given: Any, leaf: Array) -> tuple[Array, Array]:
+    """JAX arrays whose difference is that of reference and weights.
+
+    NumPy arrays are subtracted on the host, in their own precision.
+
+    Args:
+      reference: a leaf of the reference.
+      given: the weights as they were given.
+      leaf: the same as a JAX array.
+    """
+    on_host = isinstance(reference, np.ndarray) and isinstance(given, np.ndarray)
+    if on_host and given.dtype.kind == "f" and reference.dtype.kind in "fiu":
+        goal, weights = relative(reference=reference, params=given)
+        return jnp.asarray(goal), jnp.asarray(weights)
+    door = as_array if jnp.iscomplexobj(leaf) else as_real
+    return jnp.asarray(door(reference, name="reference")), leaf

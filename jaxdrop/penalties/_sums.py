@@ -85,8 +85,11 @@ def batch_weights(weights: ArrayLike | None, batch: tuple[int, ...], /) -> Array
         raise ValueError(
             f"weights must have the shape of the batch, {batch}, got {array.shape}."
         )
-    if isinstance(array, np.ndarray) and not np.all((array >= 0) & (array < np.inf)):
-        raise ValueError("weights must be finite and at least 0.")
+    if isinstance(array, np.ndarray):
+        with np.errstate(invalid="ignore"):  # of NaN in bfloat16
+            known = (array >= 0) & (array < np.inf)
+        if not known.all():
+            raise ValueError("weights must be finite and at least 0.")
     numbers = jnp.asarray(array)
     if not jnp.issubdtype(numbers.dtype, jnp.floating):
         numbers = numbers.astype(jnp.float32)

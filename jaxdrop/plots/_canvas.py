@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jax.typing import ArrayLike
 
+from jaxdrop._checks import as_count
 from jaxdrop._errors import named
+from jaxdrop._numbers import as_floats, as_known
 from jaxdrop.plots._styles import style_of, styles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_LARGEST = 1e300  # matplotlib multiplies numbers, which must not overflow
+_HIGHEST = 500  # inches: 60 000 pixels, near the most that a figure can have
 COLUMN, GUTTER = 3.4, 0.2  # inches: a printed column, and the gap to the next one
 
 
@@ -45,11 +49,12 @@ def new_figure(columns: int = 1, /, *, height: float | None = None) -> Figure:
       >>> figure.get_size_inches().tolist()
       [7.0, 2.5]
     """
-    if columns not in (1, 2):
-        raise ValueError(f"columns must be 1 or 2, got {columns!r}.")
-    height = 0.75 * COLUMN if height is None else height
-    if not height > 0:
-        raise ValueError(f"height must be positive, got {height!r}.")
+    columns = as_count(columns, name="columns", most=2)
+    height = finite(0.75 * COLUMN if height is None else height, name="height")
+    if not 0 < height <= _HIGHEST:
+        raise ValueError(
+            f"height must be positive and at most {_HIGHEST} inches, got {height}."
+        )
     return sized_figure(columns * COLUMN + (columns - 1) * GUTTER, height)
 
 
@@ -119,19 +124,36 @@ def set_ticks(ax: Axes, /, **parameters: Any) -> None:
         ax.locator_params(axis="x", **parameters)
 
 
+def drawable(values: Any, /, *, name: str) -> np.ndarray:
+    """Real numbers in float64, infinite where too large; or an error by name."""
+    array = as_floats(values, name=name)
+    return np.where(np.abs(array) > _LARGEST, np.copysign(np.inf, array), array)
+
+
+def finite(value: Any, /, *, name: str) -> float:
+    """One number that can be drawn, or an error that names the argument."""
+    number = as_known(value, name=name)
+    if not abs(number) <= _LARGEST:
+        raise ValueError(f"{name} must be finite, got {value!r}.")
+    return number
+
+
 def by_name(
-    values: ArrayLike | Mapping[str, ArrayLike], /
+    values: ArrayLike | Mapping[str, ArrayLike], /, *, argument: str
 ) -> list[tuple[str | None, np.ndarray]]:
-    """Series with their names, or one that has none."""
+    """Series with their names, or one that has none; raises by name for no numbers."""
     items = values.items() if isinstance(values, Mapping) else [(None, values)]
-    return [(name, np.asarray(series, float)) for name, series in items]
+    return [
+        (name, drawable(series, name=series_name(argument, name)))
+        for name, series in items
+    ]
 
 
 def styled(
-    values: ArrayLike | Mapping[str, ArrayLike], /
+    values: ArrayLike | Mapping[str, ArrayLike], /, *, argument: str
 ) -> list[tuple[str | None, np.ndarray, dict[str, Any]]]:
     """Series with their names and styles; one without a name has the first style."""
-    series = by_name(values)
+    series = by_name(values, argument=argument)
     found = styles([name for name, _ in series if name is not None])
     return [
         (name, array, style_of(0) if name is None else found[name])

@@ -11,10 +11,12 @@ from jax.typing import ArrayLike
 from jaxdrop import metrics
 from jaxdrop._checks import as_count
 from jaxdrop._errors import named
+from jaxdrop._numbers import as_floats
 from jaxdrop.plots._canvas import (
     add_legend,
     by_name,
     check_some,
+    finite,
     new_axes,
     plain,
     series_name,
@@ -126,10 +128,14 @@ def _effective_counts(
     if weights is None:
         return total
     squares = metrics.calibration_bins(
-        probs, labels, num_bins=len(total), weights=np.asarray(weights, float) ** 2
+        probs,
+        labels,
+        num_bins=len(total),
+        weights=as_floats(weights, name="weights") ** 2,
     )
     found = np.asarray(squares.weight, float)
-    return np.divide(total**2, found, out=np.zeros_like(total), where=found > 0)
+    with np.errstate(invalid="ignore"):  # of weights that are not finite
+        return np.divide(total**2, found, out=np.zeros_like(total), where=found > 0)
 
 
 def _wilson(share: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -205,7 +211,7 @@ def rejection_curve(
     if fewest is not None:
         fewest = as_count(fewest, name="fewest")
     drawn = [_bounds(ax, correct, weights)]
-    for name, values, style in styled(confidence):
+    for name, values, style in styled(confidence, argument="confidence"):
         right = _of_model(correct, name)
         curve = metrics.accuracy_rejection(values, right, weights=weights)
         settled = slice(_settled(np.asarray(right).size, fewest))
@@ -243,7 +249,7 @@ def _bounds(
 ) -> np.ndarray:
     """Draws the ideal and the random order, of each model in its colour if several."""
     drawn = []
-    for name, right, style in styled(correct):
+    for name, right, style in styled(correct, argument="correct"):
         check_some(right, name=series_name("correct", name))
         ideal = metrics.accuracy_rejection(right, right, weights=weights)
         accuracy = np.asarray(ideal.accuracy)
@@ -303,15 +309,15 @@ def uncertainty_histogram(
       'share of the group'
     """
     ax = ax or new_axes()
-    series = by_name(groups)
+    series = by_name(groups, argument="groups")
     if not series:
         raise ValueError("groups must hold at least one group, got {}.")
     num_bins = as_count(num_bins, name="num_bins")
-    low, high = _limits([values for _, values in series]) if xlim is None else xlim
-    if not low < high:
-        raise ValueError(f"xlim must be (low, high) with low < high, got {xlim}.")
+    low, high = _limits([values for _, values in series])
+    if xlim is not None:
+        low, high = _ends(xlim)
     edges = np.linspace(low, high, num_bins + 1)
-    for name, values, style in styled(groups):
+    for name, values, style in styled(groups, argument="groups"):
         inside = np.histogram(values, edges)[0]
         share = inside / max(1, values.size)
         outside = int(((values < low) | (values > high)).sum())
@@ -323,6 +329,15 @@ def uncertainty_histogram(
     ax.set(xlabel=xlabel, ylabel="share of the group", xlim=(low, high))
     ax.set_ylim(bottom=0)
     return add_legend(ax)
+
+
+def _ends(xlim: tuple[float, float]) -> tuple[float, float]:
+    """The ends of an axis that were given, or an error."""
+    ends = as_floats(xlim, name="xlim")
+    if ends.shape != (2,) or not ends[0] < ends[1]:
+        raise ValueError(f"xlim must be (low, high) with low < high, got {xlim}.")
+    low, high = (finite(end, name="xlim") for end in ends)
+    return low, high
 
 
 def _limits(groups: list[np.ndarray]) -> tuple[float, float]:
@@ -339,4 +354,4 @@ def _limits(groups: list[np.ndarray]) -> tuple[float, float]:
     high = max(a + spread for a, spread in zip(highs, spreads, strict=True))
     if low < high:
         least, most = max(least, float(low)), min(most, float(high))
-    return least, most if most > least else least + 1
+    return least, most if most > least else least + max(1.0, abs(least))

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from jax.typing import ArrayLike
 
+from jaxdrop._checks import check_choice, check_switch
 from jaxdrop._errors import named
 from jaxdrop.plots._canvas import (
     add_legend,
     as_rows,
     by_name,
     check_some,
+    drawable,
+    finite,
     new_axes,
     series_name,
     set_ticks,
@@ -69,13 +72,14 @@ def predictive_band(
       2
     """
     ax = ax or new_axes()
+    width = finite(width, name="width")
     places = _places(x)
     order = np.argsort(places.ravel())
     inputs = places.ravel()[order]
     center = _flat(mean, inputs.size, name="mean")[order]
     reaches = {
         name: width * _flat(spread, inputs.size, name=series_name("std", name))[order]
-        for name, spread in by_name(std)
+        for name, spread in by_name(std, argument="std")
     }
     widest_first = sorted(reaches, key=lambda name: -np.nansum(reaches[name]))
     for name, reach in reaches.items():
@@ -90,12 +94,16 @@ def predictive_band(
             ax.plot(inputs, row[order], color=GREY, linewidth=0.7, label=label)
     ax.plot(inputs, center, color=BLUE, linewidth=1.8, label="mean")
     if observed is not None:
-        at, seen = np.asarray(observed[0], float), observed[1]
+        if not isinstance(observed, Sequence | np.ndarray) or len(observed) != 2:
+            raise ValueError(f"observed must be (inputs, targets), got {observed!r}.")
+        at, seen = drawable(observed[0], name="inputs observed"), observed[1]
         values = _flat(seen, at.size, name="targets observed")
         area = float(np.clip(800 / max(1, at.size), 2, 12))  # many stay separate
         style = {"s": area, "color": "black", "zorder": 1.9, "label": "observed"}
         ax.scatter(at, values, **style)
-    ax.set(xlabel="x", ylabel="y", xlim=(inputs[0], inputs[-1]))
+    ax.set(xlabel="x", ylabel="y")
+    if inputs[0] < inputs[-1]:
+        ax.set(xlim=(inputs[0], inputs[-1]))
     return add_legend(ax)
 
 
@@ -137,14 +145,15 @@ def learning_curves(
       >>> [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
       ['training', 'test', 'band: range of 3 runs']
     """
-    if band not in ("range", "standard error"):
-        raise ValueError(f"band must be 'range' or 'standard error', got {band!r}.")
+    check_choice(band, ("range", "standard error"), name="band")
+    log = check_switch(log, name="log")
     ax = ax or new_axes()
     counts = set()
-    for name, values, style in styled(history):
-        length = None if steps is None else np.size(steps)
+    numbered = () if steps is None else _series(steps, name="steps")
+    for name, values, style in styled(history, argument="history"):
+        length = None if steps is None else len(numbered)
         runs = as_rows(values, length, name=series_name("history", name))
-        places = np.arange(1, runs.shape[1] + 1) if steps is None else np.asarray(steps)
+        places = np.arange(1, runs.shape[1] + 1) if steps is None else numbered
         every = max(1, -(-runs.shape[1] // _MARKS))
         shown: dict[str, Any] = {"markersize": 4, "markevery": every} | style
         ax.plot(places, runs.mean(0), label=name, **shown)
@@ -199,12 +208,10 @@ def rate_sweep(
       'dropout rate'
     """
     ax = ax or new_axes()
-    places = np.asarray(rates, float)
-    if places.ndim != 1:
-        raise ValueError(f"rates must have one axis, got {places.shape}.")
+    places = _series(rates, name="rates")
     order = np.argsort(places)
     counts = set()
-    for name, series, style in styled(values):
+    for name, series, style in styled(values, argument="values"):
         rows = as_rows(series, places.size, name=series_name("values", name))
         repeats = rows[:, order]
         count = len(repeats)
@@ -235,15 +242,22 @@ def _numbers(counts: set[int]) -> str:
 
 
 def _places(x: ArrayLike, /) -> np.ndarray:
-    places = np.asarray(x, float)
+    places = drawable(x, name="x")
     check_some(places, name="x")
     if not np.isfinite(places).all():
         raise ValueError(f"x must be finite, to be drawn in order, got {places}.")
     return places
 
 
+def _series(values: ArrayLike, /, *, name: str) -> np.ndarray:
+    array = drawable(values, name=name)
+    if array.ndim != 1:
+        raise ValueError(f"{name} must have one axis, got {array.shape}.")
+    return array
+
+
 def _flat(values: ArrayLike, size: int, /, *, name: str) -> np.ndarray:
-    array = np.asarray(values, float)
+    array = drawable(values, name=name)
     if array.size != size:
         raise ValueError(
             f"{name} must hold one number for each input, {size}, got {array.shape}."
@@ -253,7 +267,7 @@ def _flat(values: ArrayLike, size: int, /, *, name: str) -> np.ndarray:
 
 def _functions(samples: ArrayLike, shape: tuple[int, ...], /) -> np.ndarray:
     """Samples as rows: each has the shape of the inputs, or is flat."""
-    array, size = np.asarray(samples, float), math.prod(shape)
+    array, size = drawable(samples, name="samples"), math.prod(shape)
     if array.shape[1:] not in (shape, (size,)):
         raise ValueError(f"samples must have the shape (S, {size}), got {array.shape}.")
     return array.reshape(len(array), size)

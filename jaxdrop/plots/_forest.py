@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jax.typing import ArrayLike
 
 from jaxdrop._errors import named
-from jaxdrop.plots._canvas import add_legend, set_ticks, sized_figure
+from jaxdrop.plots._canvas import add_legend, drawable, finite, set_ticks, sized_figure
 from jaxdrop.plots._styles import BASELINE, GREY, styles
 
 if TYPE_CHECKING:
@@ -69,11 +69,14 @@ def forest(
       >>> [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
       ['weight scaling', 'MC dropout', 'bar: 95 % interval']
     """
-    rows = list(names)
+    rows = list(names) if isinstance(names, Iterable) and np.shape(names) else []
     if isinstance(names, str) or not rows:
         raise ValueError(f"names must hold the name of each row, got {names!r}.")
-    if not series:
-        raise ValueError("series must hold at least one series, got {}.")
+    if not isinstance(series, Mapping) or not series:
+        raise ValueError(
+            "series must hold at least one series, {label: (estimate, low, high)}, got "
+            f"{series!r}."
+        )
     found = {
         label: _checked(label, parts, len(rows)) for label, parts in series.items()
     }
@@ -85,7 +88,7 @@ def forest(
     if any(np.isfinite(values).all(0).any() for values in found.values()):
         ax.errorbar([], [], xerr=[], fmt="none", ecolor=GREY, label=f"bar: {interval}")
     if zero is not None:
-        ax.axvline(zero, color=GREY, linewidth=1, zorder=0)
+        ax.axvline(finite(zero, name="zero"), color=GREY, linewidth=1, zorder=0)
     ax.set_yticks(places, rows)
     for text in ax.get_yticklabels():
         if text.get_text() == BASELINE:
@@ -101,12 +104,16 @@ def _checked(
     label: str, parts: Sequence[ArrayLike | Sequence[float]], rows: int
 ) -> np.ndarray:
     """Estimates, lower and upper ends, as rows of an array."""
-    if len(parts) != 3:
+    if not isinstance(parts, Sequence | np.ndarray) or len(parts) != 3:
         raise ValueError(
-            f"series {label!r} must be (estimate, low, high), got {len(parts)} arrays."
+            f"series {label!r} must be (estimate, low, high), got {parts!r}."
         )
-    arrays = [np.asarray(part, float) for part in parts]
-    for part, array in zip(("estimate", "low", "high"), arrays, strict=True):
+    kinds = ("estimate", "low", "high")
+    arrays = [
+        drawable(part, name=f"{kind} of series {label!r}")
+        for kind, part in zip(kinds, parts, strict=True)
+    ]
+    for part, array in zip(kinds, arrays, strict=True):
         if array.shape != (rows,):
             raise ValueError(
                 f"{part} of series {label!r} must hold one number for each of {rows} "

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jax.typing import ArrayLike
 
+from jaxdrop._checks import check_switch
 from jaxdrop._errors import named
+from jaxdrop._numbers import as_floats
 from jaxdrop.plots import _styles
 from jaxdrop.plots._canvas import check_some, figure_of, panels
 
@@ -47,7 +49,8 @@ def mask(kept: ArrayLike, /, *, key: bool = True, ax: Axes | None = None) -> Fig
       >>> len(figure.axes), figure.axes[0].get_title()
       (3, '0 % dropped')
     """
-    shown = np.asarray(kept).astype(bool)
+    key = check_switch(key, name="key")
+    shown = as_floats(kept, name="kept") != 0
     if not 1 <= shown.ndim <= 3:
         raise ValueError(f"a mask of 1, 2 or 3 axes can be drawn, got {shown.shape}.")
     check_some(shown, name="kept")

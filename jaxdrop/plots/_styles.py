@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from jaxdrop._errors import named
@@ -45,8 +45,9 @@ def styles(names: Sequence[str], /) -> dict[str, dict[str, Any]]:
       >>> found["dropout"]
       {'color': '#1552f9', 'linestyle': '-', 'marker': 'o'}
     """
-    if isinstance(names, str):
-        raise TypeError(f"names must be a list of names, got the string {names!r}.")
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise TypeError(f"names must be a list of names, got {names!r}.")
+    names = list(names)
     ranks = iter(range(len(names)))
     return {
         name: style_of(None if name == BASELINE else next(ranks))

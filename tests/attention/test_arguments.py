@@ -95,3 +95,32 @@ def test_says_that_it_takes_no_heads_of_many_features(key):
     arrays = [jnp.ones((1, 16, 1, 257))] * 3
     with pytest.raises(ValueError, match="does not take heads of more than 256"):
         in_kernels(key, *arrays)
+
+
+@pytest.mark.parametrize("scale", [[[0.5, 0.5], [1]], [0.5, 1.0], np.ones(2), 1j])
+def test_a_scale_that_is_no_number_is_refused_by_name(key, scale):
+    x = jnp.ones((1, 4, 2, 8))
+    with pytest.raises((TypeError, ValueError), match="attention: scale must be a"):
+        jaxdrop.dot_product_attention(key, x, x, x, rate=0.5, scale=scale)
+
+
+@pytest.mark.parametrize("length", [2**70, 10**400])
+def test_a_length_beyond_all_keys_must_still_be_one_for_each_example(key, length):
+    x = jnp.ones((1, 4, 2, 8))
+    attend = lambda lengths: jaxdrop.dot_product_attention(
+        key, x, x, x, rate=0.5, key_value_seq_lengths=lengths
+    )
+    with pytest.raises(ValueError, match="key_value_seq_lengths must be 1 integers"):
+        attend(length)
+    np.testing.assert_array_equal(attend([length]), attend([4]))
+
+
+@pytest.mark.parametrize("rate", [0, 0.5])
+def test_lengths_in_x64_mode_are_not_mixed_with_positions(key, rate):
+    with jax.enable_x64(True):
+        x = jnp.ones((1, 4, 2, 8), jnp.float32)
+        y = jaxdrop.dot_product_attention(
+            key, x, x, x, rate=rate, query_seq_lengths=jnp.array([3])
+        )
+        assert y.dtype == jnp.float32
+        np.testing.assert_array_equal(y[0, 3], jnp.zeros((2, 8)))

@@ -88,8 +88,9 @@ def test_a_key_a_row_under_vmap_is_each_rows_own_draw(key):
         (({"rate": 0.5, "mask": np.ones(16)}, SHAPE), TypeError, "must be boolean"),
         (({"rate": 0.5, "mask": np.ones(3, bool)}, SHAPE), ValueError, "broadcast"),
         (({"rate": 0.5}, ()), ValueError, "shape must be"),
-        (({"rate": 0.5}, 8), ValueError, "shape must be"),
-        (({"rate": 0.5}, (2, "8")), ValueError, "shape must be"),
+        (({"rate": 0.5}, 8), TypeError, "shape must be a tuple"),
+        (({"rate": 0.5}, b"bytes"), TypeError, "shape must be a tuple"),
+        (({"rate": 0.5}, (2, "8")), TypeError, "shape must hold integers"),
         (({"rate": 0.5}, (3, 0)), ValueError, "shape must be"),
     ],
 )

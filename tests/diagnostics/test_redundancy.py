@@ -85,3 +85,14 @@ def test_numpy_units_that_float32_makes_constant_vary():
     x = np.random.default_rng(0).normal(size=(50, 1))
     opposite = 1e9 + np.concatenate([x, -x], axis=1)
     assert diagnostics.co_adaptation(opposite) == pytest.approx(1, rel=1e-5)
+
+
+def test_co_adaptation_of_complex_activations():
+    x = jax.lax.complex(normal(200, 4), normal(200, 4, seed=1))
+    x = np.array(x.at[:, 1].set(jnp.complex64(1j) * x[:, 0]), np.complex128)
+    apart = x - x.mean(0)
+    apart /= np.linalg.norm(apart, axis=0)
+    expected = (np.abs(apart.conj().T @ apart).sum() - 4) / 12
+    measured = diagnostics.co_adaptation(jnp.asarray(x, jnp.complex64))
+    assert measured.dtype == jnp.float32
+    np.testing.assert_allclose(measured, expected, rtol=1e-4)

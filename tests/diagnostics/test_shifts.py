@@ -143,3 +143,42 @@ def test_the_number_of_samples_is_a_count():
     for wrong, error in ((1, ValueError), (2.5, TypeError), (10**10, ValueError)):
         with pytest.raises(error, match="num_samples must be"):
             gap(one, one, jax.random.key(0), num_samples=wrong)
+
+
+def test_variance_shift_of_activations_of_any_size():
+    """The squares of 1e25 leave float32; features are far apart in size."""
+    x = normal(50, 3) * jnp.array([[1e25, 1.0, 1e-25]])
+    expected = diagnostics.variance_shift(normal(50, 3), rate=0.5)
+    np.testing.assert_allclose(
+        diagnostics.variance_shift(x, rate=0.5), expected, rtol=1e-5
+    )
+    large = diagnostics.variance_shift(1e25 * normal(50, 3), rate=0.5, kernel=KERNEL)
+    usual = diagnostics.variance_shift(normal(50, 3), rate=0.5, kernel=KERNEL)
+    np.testing.assert_allclose(large, usual, rtol=1e-5)
+    assert diagnostics.variance_shift(jnp.ones((5, 0)), rate=0.5).shape == (0,)
+
+
+def test_complex_activations_have_real_variances(key):
+    x = jax.lax.complex(normal(50, 3), normal(50, 3, seed=1))
+    variance, power = np.var(x, axis=0), np.mean(np.abs(x) ** 2, axis=0)
+    ratio = diagnostics.variance_shift(x, rate=0.5)
+    np.testing.assert_allclose(ratio, variance / (variance + power), rtol=1e-5)
+    drop = lambda key, x: jaxdrop.dropout(key, x, rate=0.5)
+    gap = diagnostics.weight_scaling_gap(drop, lambda x: x, key, x, num_samples=400)
+    np.testing.assert_allclose(gap.stderr, np.abs(x) / 20, rtol=0.2)
+
+
+@pytest.mark.parametrize("output", ["text", None, 2**70, [[1.0], ["2"]]])
+def test_functions_return_numbers(key, output):
+    if output is None:
+        output = object()
+    drop = lambda key, x: jaxdrop.dropout(key, x, rate=0.5)
+    with pytest.raises((TypeError, ValueError), match="the output of stochastic"):
+        diagnostics.weight_scaling_gap(
+            lambda key, x: object(), lambda x: x, key, KERNEL, num_samples=2
+        )
+    if output != 2**70:  # which is a float
+        with pytest.raises(TypeError, match="the output of deterministic must be"):
+            diagnostics.weight_scaling_gap(
+                drop, lambda x: output, key, KERNEL, num_samples=2
+            )

@@ -89,7 +89,7 @@ def test_units_are_checked():
         diagnostics.activation_sparsity(jnp.ones((2, 2)), threshold=-1.0)
     with pytest.raises(ValueError, match="chunk_size must be at least 1, got 0"):
         diagnostics.unit_importance(jnp.sum, jnp.ones((2, 2)), chunk_size=0)
-    with pytest.raises(TypeError, match="unit_importance: the input must be floating"):
+    with pytest.raises(TypeError, match="unit_importance: activities must be floating"):
         diagnostics.unit_importance(jnp.sum, jnp.ones((2, 2), jnp.int32))
 
 

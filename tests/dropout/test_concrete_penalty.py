@@ -77,3 +77,18 @@ def test_the_minimum_over_the_rate_balances_both_terms():
 def test_rejects_many_rates():
     with pytest.raises(ValueError, match="logit_rate must be a scalar"):
         jaxdrop.concrete_penalty(jnp.zeros(3), jnp.ones((3, 2)), **COEFFICIENTS)
+
+
+def test_leaves_of_different_widths_are_summed_in_the_widest():
+    with jax.enable_x64(True):
+        kernels = {"a": jnp.ones((2, 3), jnp.float32), "b": jnp.ones((2, 3))}
+        knobs = {"weight_regularizer": 1.0, "dropout_regularizer": 0.0}
+        penalty = jaxdrop.concrete_penalty(0.0, kernels, num_inputs=2, **knobs)
+        assert penalty.dtype == jnp.float64 and float(penalty) == 24.0
+
+
+@pytest.mark.parametrize("rate", [[[0.5, 0.5], [1]], np.zeros(2), [0.5, 1.0]])
+def test_several_logits_are_refused_by_name(rate):
+    knobs = {"weight_regularizer": 1.0, "dropout_regularizer": 0.0}
+    with pytest.raises((TypeError, ValueError), match="logit_rate must be a"):
+        jaxdrop.concrete_penalty(rate, jnp.ones((2, 3)), **knobs)

@@ -90,5 +90,5 @@ def test_rejects_a_missing_key_and_whole_numbers(key):
         jaxdrop.hard_concrete(None, jnp.zeros(3))
     with pytest.raises(TypeError, match="floating"):
         jaxdrop.hard_concrete(key, jnp.zeros(3, jnp.int32))
-    with pytest.raises(TypeError, match=r"^hard_concrete: the input must be real"):
+    with pytest.raises(TypeError, match=r"^hard_concrete: log_alpha must be real"):
         jaxdrop.hard_concrete(key, jnp.zeros(3, jnp.complex64))

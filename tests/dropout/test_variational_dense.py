@@ -121,3 +121,23 @@ def test_complex_input_has_no_variance_and_is_refused(key):
     mean = jnp.ones((4, 3))
     with pytest.raises(TypeError, match="must be real and floating, got complex64"):
         jaxdrop.variational_dense(key, jnp.ones((2, 4), jnp.complex64), mean, mean)
+
+
+@pytest.mark.parametrize("precision", [3, "precise", [0], jnp.ones(2), np.float32(1)])
+def test_a_precision_that_jax_does_not_know_is_refused_by_name(key, precision):
+    x = jnp.ones((2, 2))
+    with pytest.raises(ValueError, match="variational_dense: precision must be None"):
+        jaxdrop.variational_dense(key, x, x, x, precision=precision)
+    jaxdrop.variational_dense(key, x, x, x, precision="highest")
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, np.float16, np.int32])
+def test_a_threshold_may_have_any_dtype(dtype):
+    x, noisy = jnp.ones((2, 2)), jnp.array([[2.0, 4.0], [2.0, 4.0]])
+    number = jnp.asarray(3, dtype)
+    y = jaxdrop.variational_dense(
+        None, x, x, noisy, threshold=number, deterministic=True
+    )
+    np.testing.assert_array_equal(y, [[2, 0], [2, 0]])
+    share = jaxdrop.variational_sparsity(x, noisy, threshold=number)
+    assert float(share) == 0.5

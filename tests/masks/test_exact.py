@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import jaxdrop
 
@@ -22,3 +23,15 @@ def test_the_indices_are_those_of_an_exact_mask(key):
     mask = jaxdrop.masks.exact(key, (4, 9), num_dropped=3)
     assert (mask.sum(axis=-1) == 6).all()
     np.testing.assert_array_equal(indices, np.nonzero(mask)[1].reshape(4, 6))
+
+
+def test_the_number_is_one_number_and_does_not_wrap(key):
+    exact = lambda number: jaxdrop.masks.exact(key, (4, 9), num_dropped=number)
+    for number in (jnp.array([1, 2]), jnp.ones((4, 1), jnp.int32)):
+        with pytest.raises(ValueError, match="num_dropped must be a scalar, got"):
+            exact(number)
+    assert not exact(jnp.uint32(2**31 + 1)).any()
+    assert exact(jnp.int32(-3)).all()
+    assert (exact(jnp.uint8(3)).sum(-1) == 6).all()
+    with pytest.raises(ValueError, match="shape must hold numbers below 2"):
+        jaxdrop.masks.exact(key, (2**70,), num_dropped=1)

@@ -412,3 +412,23 @@ def test_a_tolerance_that_cannot_be_reached_is_named(tol, net, key):
 def test_what_is_said_of_a_missing_key_can_be_done(net):
     with pytest.raises(ValueError, match=r"got None: pass a new one.*step\)\.$"):
         mc.predict(net.apply, None, net.params, net.x, num_samples=4)
+
+
+def test_arguments_that_mean_nothing_are_refused_by_name(key):
+    predict = functools.partial(mc.predict, jax.random.normal, key, num_samples=4)
+    for state in (1, "text", (np.zeros(2),), {"count": 0}):
+        with pytest.raises(ValueError, match="state is of other reducers"):
+            predict(state=state)
+    for axis in (1.5, "0", (None, 1j), [0]):
+        with pytest.raises(TypeError, match="batch_axis must hold integers"):
+            predict(batch_axis=axis)
+    for name in (np.array([0, 3]), 3, np.array([None, 1], object)):
+        with pytest.raises(ValueError, match="tol_stat must name a statistic"):
+            predict(tol=0.1, tol_stat=name)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, np.float16, np.int32])
+def test_a_tolerance_may_have_any_dtype(key, dtype):
+    draw = lambda key: jax.random.normal(key, (3,))
+    result = mc.predict(draw, key, num_samples=64, tol=jnp.asarray(1, dtype))
+    assert result.converged and result.count < 64

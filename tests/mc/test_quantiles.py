@@ -123,5 +123,17 @@ def test_the_ends_have_no_error(reduce):
 
 @pytest.mark.parametrize("levels", [0.5, "0.5", ((0.1, 0.9),), ()])
 def test_levels_are_a_sequence_of_numbers(levels):
-    with pytest.raises(TypeError, match=r"levels must be .* between 0 and 1"):
+    with pytest.raises(TypeError, match="levels must be a"):
+        mc.quantiles(levels)
+
+
+def test_outputs_without_entries_have_quantiles_without_entries(key):
+    draw = lambda key: jax.random.normal(key, (3, 0))
+    result = mc.predict(draw, key, num_samples=4, reducers=mc.quantiles())
+    assert result.stats["quantiles"].shape == (3, 3, 0)
+
+
+@pytest.mark.parametrize("levels", [[[0.5], [1, 2]], {0.5}, [1j], np.array([0.5j])])
+def test_levels_are_real_numbers_in_order(levels):
+    with pytest.raises(TypeError, match="levels must be a"):
         mc.quantiles(levels)

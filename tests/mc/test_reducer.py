@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jaxdrop import mc
+from jaxdrop.mc._reducer import part
 
 
 def test_states_of_other_keys_are_merged_by_the_reducer(net, key):
@@ -109,3 +110,9 @@ def test_a_part_of_the_outputs_is_named(of, reduce):
     pair = (samples["loc"], samples["aux"])
     reducer = mc.moments(of=0)
     assert reduce(reducer, pair)[0]["mean"].shape == (2,)
+
+
+@pytest.mark.parametrize("of", [2**70, 10**400, True, np.True_, 1.5, "mean", object()])
+def test_what_is_no_part_of_the_outputs_is_refused_by_name(of):
+    with pytest.raises(ValueError, match="of must be a name or an index of a part"):
+        part([jnp.zeros(3), jnp.ones(3)], of)

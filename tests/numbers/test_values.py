@@ -116,3 +116,19 @@ def test_identifiers_beyond_32_bits_are_refused(number):
         _numbers.as_ids([number], name="ids")
     with pytest.raises(TypeError, match=r"^ids must be integers"):
         _numbers.as_ids([Decimal("0.5")], name="ids")
+
+
+@pytest.mark.parametrize("number", [1j, np.ones(2, np.complex64), [1, 2j]])
+@pytest.mark.parametrize("door", [_numbers.as_real, _numbers.in_parts])
+def test_complex_numbers_are_not_real(door, number):
+    for value in (number, jnp.asarray(number)):
+        with pytest.raises(TypeError, match="x must hold real numbers, got an array"):
+            door(value, name="x")
+
+
+def test_a_static_number_is_known_before_tracing():
+    assert _numbers.as_known(jnp.bfloat16(0.5), name="x") == 0.5
+    with pytest.raises(TypeError, match="x is static, and must be known before"):
+        jax.jit(lambda x: _numbers.as_known(x, name="x"))(1.0)
+    with pytest.raises(ValueError, match=r"x must be a scalar, got .* \(2,\); use"):
+        _numbers.as_scalar([1, 2], name="x", remedy="; use vmap")

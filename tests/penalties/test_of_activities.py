@@ -97,7 +97,7 @@ def test_temporal_coefficients_may_be_traced_and_are_checked():
     np.testing.assert_allclose(value, 2 * 3.5 + 2 * 1.0)
     with pytest.raises(ValueError, match="temporal: beta must be finite"):
         penalties.temporal(hidden, beta=-1.0)
-    with pytest.raises(ValueError, match="the last axis holds features"):
+    with pytest.raises(ValueError, match="time_axis must not be the last axis"):
         penalties.temporal(hidden, time_axis=-1)
     with pytest.raises(ValueError, match="do not agree"):
         penalties.temporal(hidden, mask=jnp.ones((1, 4, 1), bool))

@@ -314,7 +314,7 @@ def test_logits_without_classes_are_refused(shape):
 
 
 def test_complex_logits_are_refused():
-    with pytest.raises(TypeError, match=r"^confidence: the input must be real"):
+    with pytest.raises(TypeError, match=r"^confidence: logits must be real"):
         penalties.confidence(jnp.ones((2, 3), complex))
 
 

@@ -23,7 +23,7 @@ def test_a_missing_matplotlib_is_named(monkeypatch):
 def test_figures_are_as_wide_as_columns():
     for columns, width in ((1, 3.4), (2, 7.0)):
         assert plots.new_figure(columns).get_size_inches()[0] == pytest.approx(width)
-    with pytest.raises(ValueError, match="columns must be 1 or 2, got 3"):
+    with pytest.raises(ValueError, match="columns must be at most 2, got 3"):
         plots.new_figure(3)
-    with pytest.raises(ValueError, match="height must be positive, got 0"):
+    with pytest.raises(ValueError, match=r"height must be positive .*, got 0"):
         plots.new_figure(height=0)

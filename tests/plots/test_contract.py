@@ -2,6 +2,7 @@
 
 import io
 
+import jax
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -91,3 +92,57 @@ UNKNOWN = {
 @pytest.mark.parametrize("name", UNKNOWN)
 def test_values_that_are_not_known_leave_gaps(name):
     UNKNOWN[name]().savefig(io.BytesIO(), format="png")
+
+
+SERIES = {
+    "reliability_diagram": ("probs", lambda v: plots.reliability_diagram(v, LABELS)),
+    "rejection_curve": ("confidence", lambda v: plots.rejection_curve(v, CORRECT)),
+    "uncertainty_histogram": ("groups", plots.uncertainty_histogram),
+    "predictive_band": ("mean", lambda v: plots.predictive_band(X, v, X)),
+    "learning_curves": ("history 'a'", lambda v: plots.learning_curves({"a": v})),
+    "rate_sweep": ("values 'a'", lambda v: plots.rate_sweep(X, {"a": v})),
+    "mask": ("kept", plots.mask),
+    "forest": (
+        "low of series 'a'",
+        lambda v: plots.forest(["x", "y"], {"a": ([1, 2], v, [3, 4])}),
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["text", None, [[0.5], [1, 2]], [1j, 2], jax.random.key(0), [10**400] * 2],
+    ids=["text", "None", "ragged", "complex", "key", "huge"],
+)
+@pytest.mark.parametrize("name", SERIES)
+def test_what_is_not_a_real_number_is_refused_by_name(name, value):
+    argument, draw = SERIES[name]
+    with pytest.raises((TypeError, ValueError), match=f"{argument} (must|holds)"):
+        draw(value)
+
+
+NUMBERS = {
+    "width": lambda v: plots.predictive_band(X, X, X, width=v),
+    "zero": lambda v: plots.forest(["x"], {"a": ([1], [0], [2])}, zero=v),
+    "height": lambda v: plots.new_figure(height=v),
+    "xlim": lambda v: plots.uncertainty_histogram(X, xlim=(0, v)),
+    "key": lambda v: plots.mask(CORRECT, key=v),
+    "log": lambda v: plots.learning_curves({"a": X}, log=v),
+    "observed": lambda v: plots.predictive_band(X, X, X, observed=v),
+    "series": lambda v: plots.forest(["x"], v),
+}
+
+
+@pytest.mark.parametrize("value", [1j, "text", (1, 2, 3), np.inf], ids=repr)
+@pytest.mark.parametrize("name", NUMBERS)
+def test_other_arguments_are_refused_by_name(name, value):
+    with pytest.raises((TypeError, ValueError), match=f": {name} must"):
+        NUMBERS[name](value)
+
+
+def test_numbers_too_large_to_draw_leave_gaps():
+    """Matplotlib itself would raise, or warn of an overflow."""
+    plots.learning_curves({"loss": [1, 1e308, 2]}).savefig(io.BytesIO())
+    plots.rate_sweep(X, X * 1e305).savefig(io.BytesIO())
+    plots.uncertainty_histogram([1e308, -1e308, 0]).savefig(io.BytesIO())
+    plots.predictive_band([3.0], [1e308], [1.0]).savefig(io.BytesIO())

@@ -42,7 +42,7 @@ def test_runs_are_drawn_as_a_mean_and_their_range():
     half = np.ptp(errors.collections[0].get_paths()[0].vertices[[1, -2], 1]) / 2
     assert half == pytest.approx(runs[:, 0].std(ddof=1) / 2)
     assert "band: ± standard error of 4 runs" in texts(errors)
-    with pytest.raises(ValueError, match=r"band must be 'range' or .* got 'std'"):
+    with pytest.raises(ValueError, match=r"band must be one of .* got 'std'"):
         plots.learning_curves({"loss": runs}, band="std")
     heights = ax.collections[0].get_paths()[0].vertices[:, 1]
     assert heights.min() == runs.min() and heights.max() == runs.max()

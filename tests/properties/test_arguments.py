@@ -9,6 +9,7 @@ from pathlib import Path
 
 import host_arguments as table
 import jax
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,7 +28,9 @@ OTHERS = {
     "diagnostics.assert_active": {
         **{"fn_or_model": lambda key: table.drop(key, table.X), "args": table.KEY},
     },
-    "diagnostics.assert_inactive": {"fn_or_model": abs, "args": table.X},
+    "diagnostics.assert_inactive": {
+        **{"fn_or_model": lambda x: jax.numpy.abs(x), "args": table.X},
+    },
     "diagnostics.audit": {
         **{"fn_or_model": lambda key: table.drop(key, table.X), "args": table.KEY},
     },
@@ -67,7 +70,7 @@ def is_refusal(error, name):
     """Whether the library raised it on purpose, and says for which argument."""
     files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
     first = next((i for i, f in enumerate(files) if f.startswith(LIBRARY)), 0)
-    if table.__file__ in files[first:]:  # by the function that was given
+    if {table.__file__, __file__} & {*files[first:]}:  # by a function that was given
         return True
     named, _, rest = str(error).partition(": ")
     inner = named != name.rsplit(".", 1)[-1] and named in PUBLIC
@@ -80,15 +83,33 @@ def is_refusal(error, name):
     )
 
 
-@pytest.mark.parametrize("name", NAMES)
-@given(data=st.data())
-def test_any_argument_is_taken_or_refused_by_name(name, data):
-    parameter = data.draw(st.sampled_from([*parameters(name), None]))
-    if parameter is None:
-        return
-    given = {**OTHERS.get(name, {}), parameter: data.draw(anything)}
+def check(name, parameter, value):
+    """Fails unless a function takes a value, or refuses it by the argument's name."""
+    given = {**OTHERS.get(name, {}), parameter: value}
     try:
         jax.block_until_ready(jax.tree.leaves(table.call(name, **given)))
     except Exception as error:
         if not is_refusal(error, name):
             raise
+
+
+@pytest.mark.parametrize("name", NAMES)
+@given(data=st.data())
+def test_any_argument_is_taken_or_refused_by_name(name, data):
+    parameter = data.draw(st.sampled_from([*parameters(name), None]))
+    if parameter is not None:
+        check(name, parameter, data.draw(anything))
+
+
+AWKWARD = [
+    *([[0.5, 0.5], [1]], 2**70, (2**70,), b"bytes", slice(None), np.True_),
+    *(np.array([None, 1], object), np.zeros(2, [("a", np.float32)])),
+]
+"""What NumPy or JAX would refuse without a name, or read as something else."""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_numpy_and_jax_refuse_by_no_name_has_one(name):
+    for parameter in parameters(name):
+        for value in AWKWARD:
+            check(name, parameter, value)
