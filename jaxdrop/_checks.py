@@ -238,16 +238,18 @@ def check_shape(shape: Any, /) -> tuple[int, ...]:
             f"shape must be a tuple of integers, got {shape!r}; for one axis write "
             "(n,)."
         )
+    sizes = []
     for size in shape:
-        if jax.export.is_symbolic_dim(size):
-            continue
-        if isinstance(size, bool) or not isinstance(size, Integral):
-            raise TypeError(f"shape must hold integers, got {shape!r}.")
-        if size < 0:
-            raise ValueError(f"shape must not be negative, got {shape!r}.")
-        if int(size) >= 2**63:
-            raise ValueError(f"shape must hold numbers below 2**63, got {shape!r}.")
-    return tuple(shape)
+        if not jax.export.is_symbolic_dim(size):
+            if not is_whole(size, least=None):
+                raise TypeError(f"shape must hold integers, got {shape!r}.")
+            size = int(size)
+            if size < 0:
+                raise ValueError(f"shape must not be negative, got {shape!r}.")
+            if size >= 2**63:
+                raise ValueError(f"shape must hold numbers below 2**63, got {shape!r}.")
+        sizes.append(size)
+    return tuple(sizes)
 
 
 def as_count(
@@ -279,7 +281,7 @@ def as_count(
     return count
 
 
-def is_whole(value: Any, /, *, least: int = 0) -> bool:
+def is_whole(value: Any, /, *, least: int | None = 0) -> bool:
     """True for an integer of Python, NumPy or JAX that is known and large enough."""
     try:
         as_count(value, name="", least=least, most=None)
