@@ -7,7 +7,7 @@ import subprocess
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -38,8 +38,8 @@ MOST_PROGRAMS = 600
 COMPILED: list[str] = []
 """An entry for each program since caches were cleared."""
 
-HOME: Any = sys.modules[mlir.make_ir_context.__module__]
-"""The module of JAX that makes contexts of MLIR."""
+FORGET: list[Callable[[], None]] = [jax.clear_caches]
+"""What clears them."""
 
 LARGE = 4
 """Tests with at least this number of cases are tables."""
@@ -78,8 +78,13 @@ def share_context() -> None:
     """Lowers all programs in one context of MLIR, until caches are cleared.
 
     JAX loads all dialects anew for each program, which took an eighth of the time.
+    Where it has no such function, each program has a context of its own.
     """
-    HOME.make_ir_context = functools.cache(HOME.make_ir_context)
+    make = getattr(mlir, "make_ir_context", None)
+    if make is not None:
+        cached = functools.cache(make)
+        FORGET.append(cached.cache_clear)
+        sys.modules[make.__module__].make_ir_context = cached
 
 
 def count_programs(event: str, duration: float, **_: Any) -> None:
@@ -180,8 +185,8 @@ def compiled_quickly(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     if len(COMPILED) > MOST_PROGRAMS:
         COMPILED.clear()
-        jax.clear_caches()
-        HOME.make_ir_context.cache_clear()
+        for forget in FORGET:
+            forget()
 
 
 @pytest.fixture
