@@ -20,7 +20,7 @@ from jax.typing import ArrayLike
 
 from jaxdrop._checks import require_key
 from jaxdrop._errors import named
-from jaxdrop._numbers import as_ids
+from jaxdrop._numbers import as_ids, as_numbers
 from jaxdrop._paths import path_hash
 from jaxdrop._typing import Array, Key
 
@@ -73,15 +73,15 @@ def site(
     folded = jax.random.fold_in(base, path_hash(name))
     for argument, salt, value in (("index", _INDEX, index), ("step", _STEP, step)):
         if value is not None:
-            given, value = value, as_ids(value, name=argument)
-            if not isinstance(given, jax.Array) and np.any(np.asarray(given) < 0):
-                raise ValueError(f"{argument} must be at least 0, got {given}.")
-            if value.ndim:
+            ids, given = as_ids(value, name=argument), as_numbers(value, argument)
+            if isinstance(given, np.ndarray) and (given < 0).any():
+                raise ValueError(f"{argument} must be at least 0, got {value}.")
+            if ids.ndim:
                 raise ValueError(
-                    f"{argument} must be a scalar, got shape {value.shape}; use "
+                    f"{argument} must be a scalar, got shape {ids.shape}; use "
                     f"jax.vmap for one key per {argument}."
                 )
-            folded = _fold(jax.random.fold_in(folded, salt), value)
+            folded = _fold(jax.random.fold_in(folded, salt), ids)
     return _kind_of(key, folded)
 
 

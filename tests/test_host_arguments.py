@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 from test_public_api import FAMILY, IN_NAMESPACE
 
 ROOMS = IN_NAMESPACE.keys() - {"nnx", "linen", "plots"}
@@ -182,6 +183,29 @@ def test_host_numbers_give_the_right_result_or_an_error_with_a_name(name, compil
                 return found
 
             check(name, parameter, other, as_data)
+
+
+def passes(call, *args):
+    """Whether a call raises nothing."""
+    try:
+        call(*args)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+@pytest.mark.parametrize("name", table.CALLS)
+def test_a_variable_that_is_taken_may_hold_a_traced_number(name):
+    """Under nnx.jit the count of a module holds a tracer, which no host can read."""
+    for parameter, value in table.CALLS[name].items():
+        if not isinstance(value, int | float | np.ndarray | np.generic):
+            continue
+        number = jnp.asarray(value)
+        alone = lambda x, p=parameter: table.call(name, **{p: x})
+        held = lambda x, alone=alone: alone(nnx.Variable(x))
+        if not passes(jax.eval_shape, held, number):
+            is_taken = passes(jax.eval_shape, alone, number) and passes(held, number)
+            assert not is_taken, f"{parameter} in a variable must not be traced"
 
 
 def as_complex(value):

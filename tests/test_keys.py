@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -63,6 +64,16 @@ def test_index_and_step_may_be_traced_and_masks_differ_in_one_program(key):
     assert len(traces) == 1
     one = drop(keys.site(key, "block", index=2, step=9), x)
     np.testing.assert_array_equal(drawn[29], one)
+
+
+@pytest.mark.parametrize("number", [3, np.uint8(3), jnp.int32(3)], ids=repr)
+def test_a_step_may_be_a_variable_of_flax(key, number):
+    own = words(keys.site(key, "a", step=3))
+    assert words(keys.site(key, "a", step=nnx.Variable(number))) == own
+    at = jax.jit(lambda count: keys.site(key, "a", step=nnx.Variable(count)))
+    assert words(at(number)) == own
+    with pytest.raises(ValueError, match=r"step must be at least 0, got"):
+        keys.site(key, "a", step=nnx.Variable(-1))
 
 
 def test_raw_keys_stay_raw_and_draw_alike():

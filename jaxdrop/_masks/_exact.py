@@ -17,6 +17,7 @@ from jaxdrop._checks import (
 from jaxdrop._errors import named
 from jaxdrop._masks._axes import unspread
 from jaxdrop._masks._draw import keep_probability
+from jaxdrop._numbers import as_numbers
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Key, Rate
 
@@ -59,6 +60,8 @@ def exact(
     key = require_key(key, instead="")
     shape = check_shape(shape)
     along = check_axis(axis, len(shape), name="axis")
+    if hasattr(num_dropped, "__jax_array__"):
+        num_dropped = as_numbers(num_dropped, "num_dropped")
     if not isinstance(num_dropped, jax.Array):
         num_dropped = as_count(num_dropped, name="num_dropped", least=None)
         if not 0 <= num_dropped <= shape[along]:

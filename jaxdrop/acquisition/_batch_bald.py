@@ -13,7 +13,7 @@ from jax.typing import ArrayLike
 from jaxdrop._checks import as_count, require_key
 from jaxdrop._errors import named
 from jaxdrop._loops import as_carry
-from jaxdrop._numbers import as_host
+from jaxdrop._numbers import as_numbers
 from jaxdrop._typing import Array, Key
 from jaxdrop.acquisition._samples import as_log_probs, entropy_of_probs, over_points
 from jaxdrop.metrics._compiled import compiled
@@ -90,8 +90,9 @@ def batch_bald(
     """
     if key is not None:
         key = require_key(key)
-    if labelled is not None and not isinstance(labelled, jax.Array):
-        labelled = as_host(labelled, "labelled")
+    if labelled is not None:
+        labelled = as_numbers(labelled, "labelled")
+    if isinstance(labelled, np.ndarray):
         free = labelled.size - np.count_nonzero(labelled)
         counted = labelled.dtype == bool and isinstance(num_points, Integral)
         if counted and free < num_points:

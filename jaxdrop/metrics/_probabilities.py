@@ -8,7 +8,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jaxdrop._errors import named
-from jaxdrop._numbers import as_array, as_host, as_real
+from jaxdrop._numbers import as_array, as_host, as_numbers, as_real
 from jaxdrop._typing import Array
 
 SLACK = 1e-2  # how far above 1 the rounding of bfloat16 may take a probability
@@ -102,9 +102,9 @@ def as_probs(value: Any, weights: Any, /) -> Array | np.ndarray:
 def _check_range(probs: np.ndarray, weights: Any) -> None:
     outside = (probs < 0) | (probs > 1 + SLACK)
     if weights is not None:
-        if isinstance(weights, jax.Array):  # data are not read on the host
+        counts = as_numbers(weights, "weights")
+        if isinstance(counts, jax.Array):  # data are not read on the host
             return
-        counts = as_host(weights, "weights")
         if counts.shape != probs.shape[:-1]:
             return
         outside &= np.expand_dims(counts != 0, -1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -23,7 +23,7 @@ from jaxdrop.plots._canvas import (
     set_ticks,
     styled,
 )
-from jaxdrop.plots._styles import BLUE, GREY
+from jaxdrop.plots._styles import BLUE, GREY, as_list
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -94,10 +94,11 @@ def predictive_band(
             ax.plot(inputs, row[order], color=GREY, linewidth=0.7, label=label)
     ax.plot(inputs, center, color=BLUE, linewidth=1.8, label="mean")
     if observed is not None:
-        if not isinstance(observed, Sequence | np.ndarray) or len(observed) != 2:
+        pair = as_list(observed)
+        if pair is None or len(pair) != 2:
             raise ValueError(f"observed must be (inputs, targets), got {observed!r}.")
-        at, seen = drawable(observed[0], name="inputs observed"), observed[1]
-        values = _flat(seen, at.size, name="targets observed")
+        at = drawable(pair[0], name="inputs observed")
+        values = _flat(pair[1], at.size, name="targets observed")
         area = float(np.clip(800 / max(1, at.size), 2, 12))  # many stay separate
         style = {"s": area, "color": "black", "zorder": 1.9, "label": "observed"}
         ax.scatter(at, values, **style)

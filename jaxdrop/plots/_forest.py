@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 
 from jaxdrop._errors import named
 from jaxdrop.plots._canvas import add_legend, drawable, finite, set_ticks, sized_figure
-from jaxdrop.plots._styles import BASELINE, GREY, styles
+from jaxdrop.plots._styles import BASELINE, GREY, as_list, styles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -69,7 +69,7 @@ def forest(
       >>> [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
       ['weight scaling', 'MC dropout', 'bar: 95 % interval']
     """
-    rows = list(names) if isinstance(names, Iterable) and np.shape(names) else []
+    rows = as_list(names) or []
     if isinstance(names, str) or not rows:
         raise ValueError(f"names must hold the name of each row, got {names!r}.")
     if not isinstance(series, Mapping) or not series:
@@ -104,14 +104,15 @@ def _checked(
     label: str, parts: Sequence[ArrayLike | Sequence[float]], rows: int
 ) -> np.ndarray:
     """Estimates, lower and upper ends, as rows of an array."""
-    if not isinstance(parts, Sequence | np.ndarray) or len(parts) != 3:
+    kinds = ("estimate", "low", "high")
+    each = as_list(parts)
+    if each is None or len(each) != len(kinds):
         raise ValueError(
             f"series {label!r} must be (estimate, low, high), got {parts!r}."
         )
-    kinds = ("estimate", "low", "high")
     arrays = [
         drawable(part, name=f"{kind} of series {label!r}")
-        for kind, part in zip(kinds, parts, strict=True)
+        for kind, part in zip(kinds, each, strict=True)
     ]
     for part, array in zip(kinds, arrays, strict=True):
         if array.shape != (rows,):

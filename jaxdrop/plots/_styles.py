@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from jaxdrop._errors import named
@@ -45,13 +45,13 @@ def styles(names: Sequence[str], /) -> dict[str, dict[str, Any]]:
       >>> found["dropout"]
       {'color': '#1552f9', 'linestyle': '-', 'marker': 'o'}
     """
-    if isinstance(names, str) or not isinstance(names, Iterable):
+    each = as_list(names)
+    if isinstance(names, str) or each is None:
         raise TypeError(f"names must be a list of names, got {names!r}.")
-    names = list(names)
-    ranks = iter(range(len(names)))
+    ranks = iter(range(len(each)))
     return {
         name: style_of(None if name == BASELINE else next(ranks))
-        for name in dict.fromkeys(names)
+        for name in dict.fromkeys(each)
     }
 
 
@@ -65,3 +65,11 @@ def style_of(rank: int | None, /) -> dict[str, Any]:
         "linestyle": LINES[(rank % len(COLORS) - turn) % len(LINES)],
         "marker": MARKERS[rank % len(MARKERS)],
     }
+
+
+def as_list(values: Any, /) -> list[Any] | None:
+    """The entries of any iterable, also of a JAX array; None for what is not one."""
+    try:
+        return list(values)
+    except TypeError:
+        return None

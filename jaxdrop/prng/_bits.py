@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 
 from jaxdrop._checks import check_shape, check_sharding, require_key
 from jaxdrop._errors import named
-from jaxdrop._numbers import as_host
+from jaxdrop._numbers import as_numbers
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Key
 from jaxdrop.prng import _light, _threefry
@@ -231,8 +231,7 @@ def normal(key: Key, shape: tuple[int, ...], /, *, out_sharding: Any = None) -> 
 
 def _position_words(positions: ArrayLike, *, name: str) -> tuple[Any, Any]:
     """The low and high words of positions; those of host integers are NumPy arrays."""
-    is_jax = isinstance(positions, jax.Array)
-    array: Any = positions if is_jax else as_host(positions, name)
+    array: Any = as_numbers(positions, name)
     if not jnp.issubdtype(array.dtype, jnp.integer):
         kind = "" if array.dtype == object else f" of dtype {array.dtype}"
         raise TypeError(

@@ -3,6 +3,7 @@
 import io
 
 import jax
+import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -77,6 +78,19 @@ def test_shapes_that_do_not_belong_together_are_refused():
 def test_what_there_is_nothing_of_is_named(name, draw):
     with pytest.raises(ValueError, match=f"{name} must hold at least one"):
         draw()
+
+
+def test_names_and_groups_of_arrays_may_be_any_iterable():
+    rows, gains = {"x": 1, "y": 2}, np.array([[1.0, 2], [0, 1], [2, 3]])
+    for names in (rows.keys(), iter(rows), np.array([*rows])):
+        for parts in (jnp.asarray(gains), gains, map(list, gains)):
+            (ax,) = plots.forest(names, {"a": parts}).axes
+            assert [text.get_text() for text in ax.get_yticklabels()] == [*rows]
+            names = list(rows)
+    assert list(plots.styles(rows.keys())) == [*rows]
+    for observed in (jnp.stack([X, X**2]), iter((X, X**2))):
+        (ax,) = plots.predictive_band(X, X, X, observed=observed).axes
+        np.testing.assert_allclose(ax.collections[-1].get_offsets()[:, 1], X**2)
 
 
 UNKNOWN = {
