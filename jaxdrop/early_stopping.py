@@ -285,8 +285,11 @@ def _is_wide(leaf: Any) -> bool:
 
 def _cast(array: Any, dtype: Any) -> Any:
     """A parameter in the dtype of the one that it replaces."""
-    whole = jnp.issubdtype(dtype, jnp.integer)
-    if whole and jnp.issubdtype(array.dtype, jnp.inexact):
+    kinds = (jnp.integer, jnp.inexact), (jnp.floating, jnp.complexfloating)
+    if any(
+        jnp.issubdtype(dtype, narrow) and jnp.issubdtype(array.dtype, wide)
+        for narrow, wide in kinds
+    ):
         raise ValueError(
             f"best_params holds {dtype} for a parameter that is {array.dtype} now; "
             "give best_params of that dtype."

@@ -395,6 +395,13 @@ def test_large_metrics_do_not_wrap():
         stopper.update(10**400)
 
 
+@pytest.mark.parametrize("make", [np.ones, jnp.ones])
+def test_complex_parameters_do_not_replace_real_ones(make):
+    stopper = EarlyStopping(patience=1, best_params={"w": make(2)})
+    with pytest.raises(ValueError, match="for a parameter that is complex"):
+        stopper.update(1.0, {"w": make(2, complex)})
+
+
 def test_parameters_are_not_truncated():
     stopper = EarlyStopping(patience=1, best_params={"w": jnp.array([1.0])})
     with pytest.raises(ValueError, match=r"best_params holds 1e\+300, and the largest"):

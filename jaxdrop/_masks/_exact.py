@@ -61,7 +61,8 @@ def exact(
     shape = check_shape(shape)
     along = check_axis(axis, len(shape), name="axis")
     if hasattr(num_dropped, "__jax_array__"):
-        num_dropped = as_numbers(num_dropped, "num_dropped")
+        held: Any = as_numbers(num_dropped, "num_dropped")
+        num_dropped = held
     if not isinstance(num_dropped, jax.Array):
         num_dropped = as_count(num_dropped, name="num_dropped", least=None)
         if not 0 <= num_dropped <= shape[along]:

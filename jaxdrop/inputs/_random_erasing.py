@@ -112,9 +112,10 @@ def random_erasing(
 def _limits(limits: Any, /, *, most: float, name: str) -> tuple[float, float]:
     """The smallest and the largest of a pair, or raises naming the argument."""
     try:
-        low, high = (as_known(limit, name=name) for limit in limits)
-    except (TypeError, ValueError):
-        low, high = 0.0, 0.0
+        first, last = limits
+    except (TypeError, ValueError):  # not a pair
+        first, last = 0.0, 0.0
+    low, high = as_known(first, name=name), as_known(last, name=name)
     if not 0 < low <= high <= most:
         raise ValueError(
             f"{name} must be two numbers in (0, {most:g}], the smaller first, got "

@@ -120,3 +120,10 @@ def test_boxes_that_make_no_sense_are_refused(key, knobs):
         inputs.random_erasing(key, jnp.ones((2, 8, 8, 1)), rate=0.5, **knobs)
     with pytest.raises(ValueError, match="fill must be one of"):
         inputs.random_erasing(key, jnp.ones((2, 8, 8, 1)), rate=0.5, fill="white")
+
+
+def test_ends_that_are_traced_are_named_as_static(key):
+    x = jnp.ones((2, 8, 8, 1))
+    run = lambda low: inputs.random_erasing(key, x, rate=0.5, aspect=(low, 2.0))
+    with pytest.raises(TypeError, match="aspect is static, and must be known before"):
+        jax.jit(run)(1.0)
