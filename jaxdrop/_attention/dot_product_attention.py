@@ -1,6 +1,7 @@
 """Attention with dropout on its weights, in memory linear in the sequence lengths."""
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, Literal
 
@@ -166,8 +167,12 @@ def _without_dropout(
     options: _arguments.Options,
 ) -> Array:
     """Attention of ``jax.nn``, with the arrays as they were given."""
-    # In x64 mode it compares positions in int64 with lengths in int32.
-    with jax.numpy_dtype_promotion("standard"):
+    lengths = (options.query_lengths, options.key_lengths)
+    any_dtypes: AbstractContextManager[None] = nullcontext()
+    if any(given is not None for given in lengths):
+        # In x64 mode JAX compares positions in int64 with lengths in int32.
+        any_dtypes = jax.numpy_dtype_promotion("standard")
+    with any_dtypes:
         return jax.nn.dot_product_attention(  # type: ignore[misc]
             query,
             key,
