@@ -208,9 +208,19 @@ def as_axes(axes: int | Iterable[int], /) -> Axes:
 
 def _index(axis: Any) -> Any:
     try:
-        return operator.index(axis)
+        return as_index(axis)
     except TypeError:
         return axis
+
+
+def as_index(value: Any, /) -> int:
+    """An integer of any library as a Python int; ``TypeError`` for all else.
+
+    Bools are refused: some releases of NumPy take theirs, with a warning.
+    """
+    if isinstance(value, bool | np.bool_):
+        raise TypeError
+    return operator.index(value)
 
 
 def _each(axes: Any) -> tuple[Any, ...]:
@@ -223,7 +233,7 @@ def _each(axes: Any) -> tuple[Any, ...]:
 def check_axis(axis: int, ndim: int, /, *, name: str) -> int:
     """Returns one axis counted from the front, or raises naming the argument."""
     try:
-        index = operator.index(axis)
+        index = as_index(axis)
     except TypeError:
         raise TypeError(f"{name} must be an integer, got {axis!r}.") from None
     if not -ndim <= index < ndim:
@@ -269,9 +279,7 @@ def as_count(
       most: the largest allowed; None for any. Programs count in int32.
     """
     try:
-        if isinstance(value, bool | np.bool_):
-            raise TypeError
-        count = operator.index(value)
+        count = as_index(value)
     except TypeError:
         raise TypeError(f"{name} must be an integer, got {value!r}.") from None
     if least is not None and count < least:

@@ -5,7 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxdrop._checks import as_axes, as_count, as_static, is_zero, select
+from jaxdrop._checks import (
+    as_axes,
+    as_count,
+    as_static,
+    check_axis,
+    is_zero,
+    select,
+)
 
 INT32_MAX = 2**31 - 1
 
@@ -20,6 +27,12 @@ def test_whole_numbers_of_any_kind_are_counts(value):
 def test_anything_else_is_refused_by_name(value):
     with pytest.raises(TypeError, match=r"^f: n must be an integer, got"):
         as_count(value, name="f: n")
+
+
+@pytest.mark.parametrize("value", [True, np.True_, 1.0, "1", None])
+def test_what_is_not_an_integer_is_not_an_axis(value):
+    with pytest.raises(TypeError, match=r"^axis must be an integer, got"):
+        check_axis(value, 3, name="axis")
 
 
 def test_a_traced_number_is_refused():

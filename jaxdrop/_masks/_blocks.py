@@ -1,16 +1,15 @@
 """Masks of contiguous blocks, for DropBlock (Ghiasi et al., 2018)."""
 
 import math
-import operator
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from jaxdrop._checks import (
+    as_index,
     as_static,
     check_axis,
     check_choice,
@@ -239,11 +238,10 @@ def _sides(block_size: int | Sequence[int], count: int, /) -> tuple[int, ...]:
     each = as_static(block_size)
     given = each if isinstance(each, tuple) else (each,) * count
     try:
-        sides = tuple(operator.index(side) for side in given)
+        sides = tuple(map(as_index, given))
     except TypeError:
         sides = ()
-    flags = any(isinstance(side, bool | np.bool_) for side in given)
-    if flags or len(sides) != count or min(sides) < 1:
+    if len(sides) != count or min(sides) < 1:
         raise ValueError(
             f"block_size must be a positive integer, or {count} of them, one for each "
             f"spatial axis, got {block_size!r}."

@@ -1,6 +1,5 @@
 """Functions whose draw is shared by all inputs: every row has the same masks."""
 
-import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdrop._checks import as_index
 from jaxdrop._numbers import as_array
 from jaxdrop._typing import Key, PyTree
 
@@ -84,7 +84,7 @@ def _as_axis(axis: Any) -> int | None:
     if axis is None:
         return None
     try:
-        return operator.index(axis)
+        return as_index(axis)
     except TypeError:
         raise TypeError(f"batch_axis must hold integers, got {axis!r}.") from None
 
