@@ -16,6 +16,7 @@ from pieces import (
     with_command,
     with_gains,
 )
+from scipy import stats
 
 from study import gains, words
 
@@ -42,6 +43,15 @@ def comparison(content: Content) -> str:
     ]
     sentences = content["conclusion"], _of_samples(content)
     return with_command(content, markdown(header, cells), *sentences)
+
+
+def conclusion(content: Content) -> str:
+    """The answer in one or two sentences, and what it rests on."""
+    return (
+        f"{content['conclusion']} ({content['seeds']} seeds, strengths chosen on "
+        f"validation images; intervals over seeds and {content['test_images']} test "
+        "images, verdicts corrected for the number of methods.)"
+    )
 
 
 def _of_samples(content: Content) -> str:
@@ -95,21 +105,43 @@ _BOTH = ("none", "dropout")
 
 
 def _of_sizes(found: list[Content]) -> str:
+    gained = [_with_p(one) for one in found]
     by_verdict: dict[str, list[str]] = {}
-    for one in found:
-        by_verdict.setdefault(one["verdict"], []).append(f"{one['size']}")
+    for gain in gains.together(gained):
+        by_verdict.setdefault(gain.verdict, []).append(gain.name)
     phrases = {
-        gains.BETTER: "Dropout lowers the error with {} images",
-        gains.WORSE: "it raises the error with {}",
+        gains.BETTER: "dropout lowers the error with {} images",
+        gains.WORSE: "dropout raises the error with {} images",
         gains.NOT_DISTINGUISHABLE: "with {} it cannot be distinguished from none",
+        gains.TOO_FEW: "with {} there are too few seeds for a verdict",
     }
     parts = [
         phrase.format(words.listed(by_verdict[verdict]))
         for verdict, phrase in phrases.items()
         if verdict in by_verdict
     ]
-    text = "; ".join(parts)
-    return f"{text[:1].upper()}{text[1:]} (each interval by itself)."
+    most = max(found, key=lambda one: one["relative_gain"])
+    number = words.count(len(found), "size")
+    return (
+        f"Corrected for {number}, {'; '.join(parts)}. The intervals are each by "
+        "itself. By means over seeds, dropout removes the largest share of the error "
+        f"with {most['size']} images, {100 * most['relative_gain']:.0f} %."
+    )
+
+
+def _with_p(one: Content) -> gains.Gain:
+    """The gain with a number of images, and its p-value.
+
+    Files that have none give the interval, and the largest p-value that goes with it:
+    that of the fewest degrees of freedom.
+    """
+    gain = gain_of(one["gain"])
+    p = one["gain"].get("p")
+    if p is None:
+        freedom = len(one["none"]["test_error"]) - 1
+        error = (gain.high - gain.low) / 2 / stats.t.isf(0.025, freedom)
+        p = 2 * stats.t.sf(abs(gain.estimate) / error, freedom)
+    return gain._replace(name=f"{one['size']}", p=p, verdict=one["verdict"])
 
 
 def ensemble(content: Content) -> str:
@@ -117,7 +149,7 @@ def ensemble(content: Content) -> str:
     ways = content["results"]["ways"]
     header = [
         *("", "training", "passes", "error, %", "NLL", "calibration error, %"),
-        *("AUROC by entropy", "by mutual information"),
+        *("AUROC by entropy", "AUROC by mutual information"),
     ]
     columns = [[way["name"] for way in ways]]
     columns += [[f"{way[name]}" for way in ways] for name in ("trainings", "passes")]
@@ -127,15 +159,19 @@ def ensemble(content: Content) -> str:
     ):
         values = [way["scores"].get(score) for way in ways]
         columns.append(words.with_errors(values, scale=scale))
+    found = content["results"]["ensemble_over_mc_dropout"]
+    tested = gains.together([gains.Gain(**kept) for kept in found.values()])
     parts = []
-    for score, kept in content["results"]["ensemble_over_mc_dropout"].items():
+    for score, gain in zip(found, tested, strict=True):
         scale, unit = (100, " points") if score in ("error", "ECE") else (1, "")
-        ((shown, interval),) = words.intervals([gain_of(kept)], scale=scale)
-        parts.append(f"{score} {shown}{unit} ({interval}: {kept['verdict']})")
+        ((shown, interval),) = words.intervals([gain], scale=scale)
+        parts.append(f"{score} {shown}{unit} ({interval}: {gain.verdict})")
     sentence = (
         "What the ensemble of five gains over Monte-Carlo dropout with the same "
-        f"training and passes, with 95 % intervals: {words.listed(parts)}. Intervals "
-        "cover networks and test images, that of the AUROC networks alone."
+        "training and passes, with 95 % intervals, each by itself, and verdicts "
+        f"corrected for {words.count(len(parts), 'score')}: {words.listed(parts)}. "
+        "Intervals cover networks and test images, that of the AUROC (of the entropy) "
+        "networks alone."
     )
     return with_command(content, markdown(header, rows_of(*columns)), sentence)
 
@@ -240,9 +276,9 @@ def _of_orders(errors: dict[str, list[float]]) -> str:
         f"{better} below {worse}": (errors[worse], errors[better])
         for worse, better in itertools.combinations(_TABLE_9, 2)
     }
-    phrases = {"lower": "found", "higher": "reversed", "not different": "undecided"}
+    phrases = {"lower": "found", "higher": "reversed"}
     parts = [
-        f"{phrases[word]}: {words.listed(names)}"
+        f"{phrases.get(word, 'undecided')}: {words.listed(names)}"
         for word, names in by_order(pairs).items()
     ]
     return (

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import stats
 
 HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1] / "examples"))
@@ -14,6 +15,7 @@ sys.path.insert(0, str(HERE.parents[1] / "examples"))
 from study import gains, words  # noqa: E402
 
 Content = dict[str, Any]
+_UNKNOWN = gains.NOT_DISTINGUISHABLE
 _GAIN = ("gain", "low", "high", "p", "verdict")
 
 
@@ -86,23 +88,30 @@ def verdicts(kept: Iterable[Content]) -> str:
     return f"Against none, corrected for the number of methods, {'; '.join(parts)}."
 
 
-def by_order(pairs: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> dict[str, list[str]]:
+def by_order(
+    pairs: Mapping[str, tuple[ArrayLike, ArrayLike]], *, overlap: float = 0.0
+) -> dict[str, list[str]]:
     """Where the second of two scores is lower, paired and corrected (Holm).
 
     Args:
       pairs: two scores by a name, each with the same seeds or splits.
+      overlap: of splits that share rows, the number of test rows by that of training
+        rows, which their variance lacks: Nadeau, Bengio, "Inference for the
+        generalization error", 2003, https://doi.org/10.1023/A:1024068626366.
 
     Returns:
-      The names by ``"lower"``, ``"higher"`` and ``"not different"``, if any.
+      The names by ``"lower"``, ``"higher"`` and ``"not distinguishable"``, if any.
     """
-    found = [
-        gains.gains({"": first, name: second})[0]
-        for name, (first, second) in pairs.items()
-    ]
-    names: dict[str, list[str]] = {"lower": [], "higher": [], "not different": []}
-    for gain, p in zip(found, gains.holm([gain.p for gain in found]), strict=True):
-        word = "lower" if gain.estimate > 0 else "higher"
-        names[word if p < 0.05 else "not different"].append(gain.name)
+    found = []
+    for name, (first, second) in pairs.items():
+        (gain,) = gains.gains({"": first, name: second})
+        freedom = len(first) - 1
+        away = stats.t.isf(gain.p / 2, freedom) / (1 + overlap * len(first)) ** 0.5
+        found.append(gain._replace(p=2 * float(stats.t.sf(away, freedom))))
+    order = {gains.BETTER: "lower", gains.WORSE: "higher"}
+    names: dict[str, list[str]] = {word: [] for word in (*order.values(), _UNKNOWN)}
+    for gain in gains.together(found):
+        names[order.get(gain.verdict, _UNKNOWN)].append(gain.name)
     return {word: some for word, some in names.items() if some}
 
 

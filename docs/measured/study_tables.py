@@ -1,4 +1,4 @@
-r"""The tables of ``docs/results.md`` that come from the files in this folder.
+r"""The tables and sentences of pages that come from the files in this folder.
 
     python docs/measured/study_tables.py keep size results/size-mnist/results.json \
         --command "python examples/compare_regularizers.py --study size --dataset mnist"
@@ -6,8 +6,9 @@ r"""The tables of ``docs/results.md`` that come from the files in this folder.
 
 ``keep`` copies a results file to ``docs/measured/studies``, with the command and the
 versions that it comes from; several files become a list. ``write`` writes each table
-and the sentences below it, which compare methods, between its two comments in the page.
-A test fails if the page holds anything else.
+and the sentences below it, which compare methods, between its two comments in the page
+of results, and the answer of the comparison in the README and on the first page of the
+site. A test fails if a page holds anything else.
 """
 
 import argparse
@@ -22,16 +23,21 @@ from pieces import HERE, Content
 
 from study import files
 
-PAGE = HERE.parent / "results.md"
-_BLOCK = re.compile(r"<!-- table: (\S+) -->\n.*?<!-- /table -->", re.DOTALL)
+DOCS = HERE.parent
+PAGES = (DOCS / "results.md", DOCS / "index.md", DOCS.parent / "README.md")
+_BLOCK = re.compile(r"<!-- table: (\S+) -->\n(?:.*?\n)?<!-- /table -->", re.DOTALL)
+
+
+_FILES = {"answer": "gains"}  # where a block does not have the name of its file
 
 
 def read(name: str) -> Content:
-    """The content of a file of this folder."""
-    return json.loads((HERE / f"{name}.json").read_text())
+    """The content of the file of this folder that a block comes from."""
+    return json.loads((HERE / f"{_FILES.get(name, name)}.json").read_text())
 
 
 TABLES: dict[str, Callable[[Content], str]] = {
+    "answer": image_tables.conclusion,
     "gains": image_tables.comparison,
     "dropout": other_tables.dropout,
     "studies/rate": image_tables.by_rate,
@@ -86,9 +92,10 @@ def main() -> None:
     if args.action == "keep":
         keep(args.name, args.sources, args.command)
     else:
-        text = written(PAGE.read_text())
-        with files.replacing(PAGE) as partial:
-            partial.write_text(text)
+        for page in PAGES:
+            text = written(page.read_text())
+            with files.replacing(page) as partial:
+                partial.write_text(text)
 
 
 if __name__ == "__main__":

@@ -181,7 +181,7 @@ def _sizes(
     show(study_report.size_table(found, title=title), width=120)
     _save(output, "size", study_figures.sizes, found, title)
     study_report.write_sizes(output / "results.csv", found)
-    records = [study_report.size_record(one) for one in found]
+    records = study_report.size_records(found)
     study_report.write_json(output / "results.json", about, records)
 
 
@@ -248,13 +248,17 @@ def _strengths(
         "gains": {gain.name: gain._asdict() for gain in found},
     }
     study_report.write_json(output / "results.json", about, records)
+    _save(output, "representations", study_figures.representations, outcomes, title)
+    few = studies.best(outcomes)
+    if len(few) < len(outcomes):
+        number = len(outcomes) - 1
+        title = f"{title}, the best {len(few) - 1} of {number} methods by validation"
     for name, draw in (
         ("strengths", study_figures.strengths),
-        ("representations", study_figures.representations),
         ("learning_curves", figures.learning_curves),
         ("reliability_diagrams", figures.reliability_diagrams),
     ):
-        _save(output, name, draw, outcomes, title)
+        _save(output, name, draw, few, title)
 
 
 def _save(

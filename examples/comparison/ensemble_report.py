@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from rich.table import Table
 
 from comparison.ensembles import ENSEMBLE, MC_AS_LONG, MEMBERS, Judged, advantage
+from jaxdrop import plots
 from study import files, gains, words
 from study.tables import new_table
 
@@ -53,13 +54,15 @@ def conclusion(found: list[Judged]) -> str:
     if any(gain.verdict == gains.TOO_FEW for gain in found_gains.values()):
         return "No conclusion: at least three seeds are needed."
     parts = []
-    for score, gain in found_gains.items():
+    tested = gains.together([*found_gains.values()])
+    for score, gain in zip(found_gains, tested, strict=True):
         scale, unit = (100, " points") if score in ("error", "ECE") else (1, "")
         ((shown, interval),) = words.intervals([gain], scale=scale)
         parts.append(f"{score} {shown}{unit} ({interval}): {gain.verdict}")
     return (
-        f"What an {ENSEMBLE} gains over {MC_AS_LONG}, with 95 % intervals: "
-        f"{'; '.join(parts)}."
+        f"What an {ENSEMBLE} gains over {MC_AS_LONG}, with 95 % intervals, each by "
+        f"itself, and verdicts corrected for {words.count(len(parts), 'score')}: "
+        f"{'; '.join(parts)}. AUROC: of the entropy, over seeds alone."
     )
 
 
@@ -91,40 +94,36 @@ def write_csv(path: Path, found: list[Judged]) -> None:
 
 def figure(found: list[Judged], *, title: str) -> Figure:
     """NLL, calibration error and AUROC of all ways, with their standard errors."""
-    drawn = Figure(figsize=(10, 0.34 * len(found) + 1.3), layout="constrained")
+    drawn = plots.new_figure(2, height=0.3 * len(found) + 1.6)
     panels = drawn.subplots(1, 3, sharey=True)
-    places = np.arange(len(found))[::-1]
-    labels = (
-        "negative log-likelihood, nats",
-        "calibration error, %",
-        "AUROC (entropy)",
-    )
-    names = ("nll", "ece", "auroc_entropy")
-    for axes, name, label in zip(panels, names, labels, strict=True):
-        scale = 100 if name == "ece" else 1
-        values = [scale * scores_of(judged)[name] for judged in found]
+    labels = ("NLL, nats", "calibration error, %", "AUROC of the entropy")
+    names = [judged.name for judged in found]
+    of_five = np.array([judged.trainings == MEMBERS for judged in found])
+    rows = {"training of one network": ~of_five, f"of {MEMBERS} networks": of_five}
+    scores = ("nll", "ece", "auroc_entropy")
+    for axes, score, label in zip(panels, scores, labels, strict=True):
+        scale = 100 if score == "ece" else 1
+        values = [scale * scores_of(judged)[score] for judged in found]
         means = np.array([each.mean() for each in values])
-        errors = np.nan_to_num([words.standard_error(each) for each in values])
-        is_of_five = np.array([judged.trainings == MEMBERS for judged in found])
-        for chosen, color, marker in (
-            (~is_of_five, "0.5", "o"),
-            (is_of_five, "k", "s"),
-        ):
-            axes.errorbar(
-                means[chosen],
-                places[chosen],
-                xerr=errors[chosen],
-                fmt=marker,
-                color=color,
-                ms=4,
-                capsize=2,
-            )
-        axes.set_xlabel(label, fontsize=9)
-        axes.set_yticks(places, [judged.name for judged in found], fontsize=8)
-        axes.grid(color="0.9", lw=0.6)
-        axes.set_axisbelow(True)
-    drawn.suptitle(
-        f"{title}\nsquares: the compute of five networks; bars: standard errors",
-        fontsize=10,
+        errors = np.array([words.standard_error(each) for each in values])
+        ends = np.stack([means, means - errors, means + errors])
+        series = {name: np.where(shown, ends, np.nan) for name, shown in rows.items()}
+        plots.forest(
+            *(names, series),
+            xlabel=label,
+            zero=None,
+            interval="± standard error over networks or ensembles",
+            ax=axes,
+        )
+        handles = axes.get_legend().legend_handles
+        axes.get_legend().remove()
+        axes.tick_params(labelsize=8)
+    drawn.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=len(handles),
+        frameon=False,
+        fontsize="small",
     )
+    drawn.suptitle(title, fontsize=10)
     return drawn

@@ -3,17 +3,18 @@
 import math
 from collections.abc import Callable, Sequence
 
+import jax
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from comparison.report import MC_DROPOUT, WEIGHT_SCALING, Outcome
+from comparison.report import WEIGHT_SCALING, Outcome
 from comparison.verdicts import LEVEL, SCORES, Verdicts
-from jaxdrop import plots
+from jaxdrop import metrics, plots
 from study.gains import Gain
 
 _GREY = plots.styles(["none"])["none"]["color"]
-_STYLES = plots.styles([WEIGHT_SCALING, MC_DROPOUT])
 _MIN_SHARE = 0.004  # of all predictions: with fewer, a bin shows little but chance
 
 
@@ -91,24 +92,30 @@ def learning_curves(outcomes: list[Outcome], *, title: str) -> Figure:
 
 
 def reliability_diagrams(outcomes: list[Outcome], *, title: str) -> Figure:
-    """Accuracy at each confidence; the area of a point is its share of predictions."""
+    """Accuracy at each confidence, by means over networks."""
+    images = len(outcomes[0].scores[WEIGHT_SCALING].wrong[0])
 
     def draw(axes: Axes, outcome: Outcome) -> None:
-        axes.plot([0, 1], [0, 1], color=_GREY, lw=1, label="calibrated")
-        for label, scores in outcome.scores.items():
-            style, bins = _STYLES[label], scores.bins
-            look = {"color": style["color"], "marker": style["marker"], "lw": 0}
-            weight, confidence, correct = (
-                sums.sum(0) for sums in (bins.weight, bins.confidence, bins.correct)
-            )
-            shown = weight > _MIN_SHARE * weight.sum()
-            x, y = confidence[shown] / weight[shown], correct[shown] / weight[shown]
-            areas = 12 + 120 * weight[shown] / weight.sum()
-            axes.plot(x, y, color=style["color"], lw=1, ls=style["linestyle"])
-            axes.scatter(x, y, areas, label=label, clip_on=False, **look)
-        axes.set_aspect("equal")
+        shown = {way: _mean_of(s.bins) for way, s in outcome.scores.items()}
+        plots.reliability_diagram(shown, ax=axes)
+        for handle, way in zip(_named(axes), shown, strict=True):
+            handle.set_label(way)  # without the error, which has no room in the legend
+        axes.get_legend().remove()
 
-    return _panels(outcomes, draw, title, "confidence", "accuracy")
+    note = f"bars: of one network, {images} test images"
+    return _panels(outcomes, draw, f"{title}\n{note}", "confidence", "accuracy")
+
+
+def _named(axes: Axes) -> list[Artist]:
+    """The curves of a reliability diagram, without its diagonal and its note."""
+    return axes.get_legend_handles_labels()[0][1:-1]
+
+
+def _mean_of(bins: metrics.CalibrationBins) -> metrics.CalibrationBins:
+    """The mean over networks, without bins that show little but chance."""
+    mean = jax.tree.map(lambda sums: np.asarray(sums).mean(0), bins)
+    enough = mean.weight > _MIN_SHARE * mean.weight.sum()
+    return jax.tree.map(lambda sums: np.where(enough, sums, 0), mean)
 
 
 def _panels(
@@ -118,22 +125,21 @@ def _panels(
     x_label: str,
     y_label: str,
 ) -> Figure:
-    """A grid of panels with common axes and one legend."""
+    """A grid of panels with common axes and one legend, two printed columns wide."""
     num_rows = math.ceil(len(outcomes) / 5)
     num_columns = math.ceil(len(outcomes) / num_rows)
-    figure = Figure(
-        figsize=(2.2 * num_columns + 0.6, 2.5 * num_rows + 1), layout="constrained"
-    )
+    height = 7.0 / max(3, num_columns) + 0.3
+    figure = plots.new_figure(2, height=height * num_rows + 1)
     grid = figure.subplots(
         num_rows, num_columns, sharex=True, sharey=True, squeeze=False
     )
     labelled = {}
     for number, (axes, outcome) in enumerate(zip(grid.flat, outcomes, strict=False)):
         draw(axes, outcome)
-        axes.set_title(outcome.method.name, fontsize=10)
+        axes.set_title(outcome.method.name, fontsize="small")
         is_lowest = number + num_columns >= len(outcomes)
-        axes.set_xlabel(x_label if is_lowest else "")
-        axes.tick_params(labelbottom=is_lowest)
+        axes.set_xlabel(x_label if is_lowest else "", fontsize="small")
+        axes.tick_params(labelbottom=is_lowest, labelsize="small")
         axes.grid(color="0.9", lw=0.6)
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
@@ -141,13 +147,14 @@ def _panels(
         labelled.update(zip(labels, handles, strict=True))
     for axes in grid.flat[len(outcomes) :]:
         axes.remove()
-    figure.suptitle(title, fontsize=11)
-    figure.supylabel(y_label, fontsize=10)
+    figure.suptitle(title, fontsize=10)
+    figure.supylabel(y_label, fontsize="medium")
     figure.legend(
         labelled.values(),
         labelled.keys(),
         loc="outside lower center",
-        ncols=len(labelled),
+        ncols=4,
         frameon=False,
+        fontsize="small",
     )
     return figure

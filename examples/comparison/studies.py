@@ -22,6 +22,8 @@ from comparison.training import State, Training, seen_by, train
 from data import Images
 from study.recipe import ImageRecipe
 
+_FEW = 9  # methods in a figure that has a panel for each, beside the first
+
 METHOD = {method.key: method for method in ALL_METHODS}
 
 
@@ -102,6 +104,17 @@ def examine(
         representation=jax.device_get(represent(networks, images.validation.x)),
         compile_seconds=training.compile_seconds,
     )
+
+
+def best(outcomes: list[Outcome]) -> list[Outcome]:
+    """The first method and the few with the least validation error, in their order.
+
+    A figure has room for these; tables have all.
+    """
+    first, *others = outcomes
+    by_error = sorted(others, key=lambda o: o.search.error[o.search.choice].mean())
+    few = {outcome.method.name for outcome in by_error[:_FEW]}
+    return [first, *(outcome for outcome in others if outcome.method.name in few)]
 
 
 def _test_scores(

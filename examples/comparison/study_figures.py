@@ -12,25 +12,25 @@ from comparison.studies import Measured
 from jaxdrop import plots
 from study import words
 
-_RED, _GREY, _BLUE = "#c8442c", "#7a7a7a", "#1f5f9e"
+_GREY = plots.styles(["none"])["none"]["color"]
+_RING = plots.styles(["error", "ring"])["ring"]["color"]
+_BARS = "± standard error over seeds"
 
 
 def strengths(outcomes: list[Outcome], *, title: str) -> Figure:
     """Validation errors of each sweep, with the chosen strength and that of none."""
     swept = [outcome for outcome in outcomes if outcome.search.strengths]
     fixed = [outcome for outcome in outcomes if not outcome.search.strengths]
-    num_columns = min(5, len(swept))
+    num_columns = min(3, len(swept))
     num_rows = math.ceil(len(swept) / num_columns)
-    figure = Figure(
-        figsize=(2.6 * num_columns + 0.4, 2.5 * num_rows + 0.7), layout="constrained"
-    )
+    figure = plots.new_figure(2, height=2.1 * num_rows + 0.7)
     grid = figure.subplots(num_rows, num_columns, sharey=True, squeeze=False)
     for axes, outcome in zip(grid.flat, swept, strict=False):
         _sweep(axes, outcome.search)
         if fixed:
             level = 100 * fixed[0].search.error.mean()
             axes.axhline(level, color=_GREY, ls="--", lw=1)
-        axes.set_title(outcome.method.name, fontsize=10)
+        axes.set_title(outcome.method.name, fontsize="small")
     for axes in grid.flat[len(swept) :]:
         axes.remove()
     means = [100 * outcome.search.error.mean(1) for outcome in outcomes]
@@ -38,11 +38,12 @@ def strengths(outcomes: list[Outcome], *, title: str) -> Figure:
     ceiling = 2 * highest - 0.5 * lowest  # what diverges must not flatten the others
     top = min(ceiling, max(map(max, means)))
     grid.flat[0].set_ylim(max(0, lowest - 0.5), top + 0.5)
-    figure.suptitle(title, fontsize=11)
-    figure.supylabel("validation error in percent", fontsize=10)
+    figure.suptitle(title, fontsize=10)
+    figure.supylabel("validation error in percent", fontsize="medium")
+    note = f"ring: the chosen strength; bar: {_BARS}"
     if fixed:
-        note = f"dashed: {fixed[0].method.name}; ring: the chosen strength"
-        figure.supxlabel(note, fontsize=9)
+        note = f"dashed: {fixed[0].method.name}; {note}"
+    figure.supxlabel(note, fontsize="small")
     return figure
 
 
@@ -58,48 +59,45 @@ def _sweep(axes: Axes, search: Search) -> None:
         xs = places[rows]
         label = f"{others[0]} {value:.2g}" if others else "error"
         series[label] = 100 * search.error[rows].T
-    plots.rate_sweep(xs, series, xlabel=name.replace("_", " "), ylabel="", ax=axes)
+    plots.rate_sweep(xs, series, xlabel="", ylabel="", ax=axes)
+    axes.set_xlabel(name.replace("_", " "), fontsize="small")
     if not others:
         axes.get_legend().remove()
-    else:
-        axes.legend(fontsize=7, frameon=False)
     if name != "rate":
         axes.set_xscale("log")
         axes.minorticks_off()
-    axes.set_xticks(xs, [f"{x:g}" for x in xs], fontsize=8)
+    axes.set_xticks(xs, [f"{x:g}" for x in xs], rotation=45)
+    axes.tick_params(labelsize="x-small")
     best = places[search.choice], 100 * search.error[search.choice].mean()
-    axes.plot(*best, "o", ms=10, mfc="none", mec=_RED, mew=1.5)
+    axes.plot(*best, "o", ms=10, mfc="none", mec=_RING, mew=1.5)
     axes.grid(color="0.9", lw=0.6)
     axes.set_axisbelow(True)
 
 
 def representations(outcomes: list[Outcome], *, title: str) -> Figure:
     """Four numbers from inside the networks, a row for each method."""
-    height = 0.26 * len(outcomes) + 1.2
-    figure = Figure(figsize=(11, height), layout="constrained")
+    figure = plots.new_figure(2, height=0.24 * len(outcomes) + 1.4)
     panels = (
-        ("sparsity", 100, "activations that are 0, %"),
+        ("sparsity", 100, "activations\nthat are 0, %"),
         ("dead", 100, "dead units, %"),
-        ("co_adaptation", 1, "correlation of two units"),
-        ("weight", 1, "root mean square of weights"),
+        ("co_adaptation", 1, "correlation\nof two units"),
+        ("weight", 1, "root mean square\nof weights"),
     )
     grid = figure.subplots(1, len(panels), sharey=True)
-    rows = np.arange(len(outcomes))[::-1]
     names = [outcome.method.name for outcome in outcomes]
     for axes, (field, scale, label) in zip(grid, panels, strict=True):
         runs = [scale * getattr(outcome.representation, field) for outcome in outcomes]
         means = np.array([values.mean() for values in runs])
         errors = np.nan_to_num([words.standard_error(values) for values in runs])
-        axes.axvline(means[0], color=_GREY, ls="--", lw=1)
-        axes.errorbar(means, rows, xerr=errors, fmt="o", color=_BLUE, ms=4, capsize=2)
+        series = {"mean": (means, means - errors, means + errors)}
+        plots.forest(names, series, xlabel=label, zero=means[0], ax=axes)
+        axes.get_legend().remove()
         axes.set_xlim(left=0, right=1.15 * max(means.max(), 0.01 * scale))
         axes.locator_params(axis="x", nbins=4)
-        axes.set_xlabel(label, fontsize=9)
-        axes.set_yticks(rows, names, fontsize=9)
-        axes.grid(color="0.9", lw=0.6)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(f"{title}; dashed: {names[0]}", fontsize=11)
+        axes.xaxis.label.set_fontsize("small")
+        axes.tick_params(labelsize="small")
+    figure.suptitle(title, fontsize=10)
+    figure.supxlabel(f"line: {names[0]}; bar: {_BARS}", fontsize="small")
     return figure
 
 
@@ -126,7 +124,6 @@ def rates(measured: Measured, *, title: str) -> Figure:
     note = f"\nbeyond the figure, test: {beyond}" if beyond else ""
     axes.set_title(title + note, fontsize=9)
     axes.set_ylim(-0.04 * ceiling, ceiling)
-    axes.legend(loc="upper left", frameon=False)
     return figure
 
 
@@ -137,7 +134,7 @@ def sizes(found: list[OfSize], *, title: str) -> Figure:
         "none": 100 * np.stack([one.none.mean(1) for one in found], 1),
         "dropout": 100 * np.stack([one.dropout.mean(1) for one in found], 1),
     }
-    figure = Figure(figsize=(8.5, 3.6), dpi=120, layout="constrained")
+    figure = plots.new_figure(2, height=3.2)
     left, right = figure.subplots(1, 2)
     label = "training images"
     plots.rate_sweep(
@@ -153,9 +150,9 @@ def sizes(found: list[OfSize], *, title: str) -> Figure:
         numbers,
         gain,
         yerr=(gain - low, high - gain),
-        fmt="o-",
         capsize=3,
         label="dropout over none; bar: 95 % interval",
+        **plots.styles(["dropout"])["dropout"],
     )
     right.set(xlabel=label, ylabel="gain in percent of the error")
     right.axhline(0, color=_GREY, lw=1)

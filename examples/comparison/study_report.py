@@ -107,9 +107,9 @@ def size_table(found: list[OfSize], *, title: str) -> Table:
     caption = (
         f"Test errors in percent, means over {num_seeds} seeds ± standard error over "
         "seeds. Rate: that of hidden units with the least validation error. "
-        f"Gain, in points: the interval (95 %) covers seeds and {num_images} test "
-        "images. Updates: the mean number to the best validation error, without and "
-        "with dropout."
+        "Gain, in points: the interval (95 %, each by itself) covers seeds and "
+        f"{num_images} test images. Updates: the mean number to the best validation "
+        "error, without and with dropout."
     )
     headings = ("images", "none", "rate", "dropout", "gain", "interval", "updates")
     columns = (
@@ -129,16 +129,23 @@ def _updates(found: OfSize) -> str:
     return " / ".join(f"{mean:.0f}" for mean in means)
 
 
-def size_record(found: OfSize) -> dict[str, Any]:
-    """What is kept of a number of images; for test images their mean only."""
-    record = found._asdict()
-    for name in ("none", "dropout"):
-        record[name] = {"test_error": record[name].mean(1)}
-    gain = found.gain
-    record["gain"] = {name: getattr(gain, name) for name in ("estimate", "low", "high")}
-    record["relative_gain"] = gain.estimate / found.none.mean()
-    record["verdict"] = gain.verdict
-    return record
+def size_records(found: list[OfSize]) -> list[dict[str, Any]]:
+    """What is kept of each number of images; for test images their mean only.
+
+    The interval and the p-value of a gain are its own, the verdict is corrected for the
+    number of sizes.
+    """
+    gained = [one.gain for one in found]
+    records = []
+    for one, gain, tested in zip(found, gained, gains.together(gained), strict=True):
+        record = one._asdict()
+        for name in ("none", "dropout"):
+            record[name] = {"test_error": record[name].mean(1)}
+        kept = ("estimate", "low", "high", "p")
+        record["gain"] = {name: getattr(gain, name) for name in kept}
+        record["relative_gain"] = gain.estimate / one.none.mean()
+        records.append({**record, "verdict": tested.verdict})
+    return records
 
 
 def write_sizes(path: Path, found: list[OfSize]) -> None:

@@ -36,8 +36,8 @@ _NORMAL_95 = 1.959964
 
 @named
 def reliability_diagram(
-    probs: ArrayLike | Mapping[str, ArrayLike],
-    labels: ArrayLike,
+    probs: ArrayLike | metrics.CalibrationBins | Mapping[str, Any],
+    labels: ArrayLike | None = None,
     /,
     *,
     num_bins: int = 15,
@@ -53,8 +53,11 @@ def reliability_diagram(
 
     Args:
       probs: probabilities ``(*batch, classes)``, or those of several models by name.
-      labels: the right classes ``(*batch)``, integers.
-      num_bins: how many bins of equal width ``[0, 1]`` is cut into.
+        Or the bins of each model, :func:`jaxdrop.metrics.calibration_bins`, for example
+        sums over the batches of a test set.
+      labels: the right classes ``(*batch)``, integers; None for bins.
+      num_bins: how many bins of equal width ``[0, 1]`` is cut into; bins have their
+        own number.
       weights: ``(*batch)``: how much each example counts.
       ax: where to draw; a new figure, with a panel for the counts, if None.
 
@@ -62,7 +65,8 @@ def reliability_diagram(
       The figure.
 
     Raises:
-      ValueError: if there is no model, or shapes do not fit.
+      ValueError: if there is no model, shapes do not fit, labels are missing or are
+        given with bins, or models have different numbers of bins.
 
     References:
       Guo, Pleiss, Sun, Weinberger, `On calibration of modern neural networks
@@ -84,6 +88,11 @@ def reliability_diagram(
     models = list(probs.items()) if isinstance(probs, Mapping) else [(None, probs)]
     if not models:
         raise ValueError("probs must hold the probabilities of a model, got {}.")
+    binned = {
+        name: _bins_of(values, labels, num_bins=num_bins, weights=weights)
+        for name, values in models
+    }
+    num_bins = _common_number(binned)
     counts = None
     if ax is None:
         figure = sized_figure(4.4, 5.6)
@@ -91,16 +100,11 @@ def reliability_diagram(
             2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 1]}
         )
     ax.plot([0, 1], [0, 1], color=GREY, linewidth=1, label="calibrated", zorder=1)
-    found = styles([name for name, _ in models if name is not None])
-    for name, values in models:
+    found = styles([name for name in binned if name is not None])
+    for name, bins in binned.items():
         style = style_of(0) if name is None else found[name]
-        bins = metrics.calibration_bins(
-            values, labels, num_bins=num_bins, weights=weights
-        )
         error = f"ECE {float(bins.expected_error):.3f}"
-        label = f"{name}, {error}" if name else error
-        effective = _effective_counts(bins, values, labels, weights)
-        _reliability(ax, bins, effective, style, label)
+        _reliability(ax, bins, style, f"{name}, {error}" if name else error)
         if counts is not None:
             share = np.asarray(bins.weight / bins.weight.sum())
             edges = np.linspace(0, 1, num_bins + 1)
@@ -117,25 +121,39 @@ def reliability_diagram(
     return add_legend(ax)
 
 
-def _effective_counts(
-    bins: metrics.CalibrationBins,
-    probs: ArrayLike,
-    labels: ArrayLike,
-    weights: ArrayLike | None,
-) -> np.ndarray:
+def _bins_of(
+    values: Any, labels: ArrayLike | None, **options: Any
+) -> metrics.CalibrationBins:
+    """The bins of a model, which may be given."""
+    if isinstance(values, metrics.CalibrationBins):
+        if labels is not None or options["weights"] is not None:
+            raise ValueError(
+                "labels and weights must be None for bins, which hold them."
+            )
+        return values
+    if labels is None:
+        raise ValueError("labels must be the right classes of probs, got None.")
+    return metrics.calibration_bins(values, labels, **options)
+
+
+def _common_number(binned: Mapping[Any, metrics.CalibrationBins]) -> int:
+    """How many bins each model has."""
+    shapes = {np.shape(bins.weight) for bins in binned.values()}
+    if len(shapes) > 1 or len(min(shapes)) != 1:
+        raise ValueError(
+            "probs must hold equally many bins, along one axis, for every model, got "
+            f"the shapes {sorted(shapes)}."
+        )
+    return min(shapes)[0]
+
+
+def _effective_counts(bins: metrics.CalibrationBins) -> np.ndarray:
     """How many examples without weights would know each accuracy as well."""
-    total = np.asarray(bins.weight, float)
-    if weights is None:
-        return total
-    squares = metrics.calibration_bins(
-        probs,
-        labels,
-        num_bins=len(total),
-        weights=as_floats(weights, name="weights") ** 2,
+    total, squares = (
+        np.asarray(sums, float) for sums in (bins.weight, bins.squared_weight)
     )
-    found = np.asarray(squares.weight, float)
     with np.errstate(invalid="ignore"):  # of weights that are not finite
-        return np.divide(total**2, found, out=np.zeros_like(total), where=found > 0)
+        return np.divide(total**2, squares, out=np.zeros_like(total), where=squares > 0)
 
 
 def _wilson(share: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -149,11 +167,11 @@ def _wilson(share: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarra
 def _reliability(
     ax: Axes,
     bins: metrics.CalibrationBins,
-    effective: np.ndarray,
     style: dict[str, Any],
     label: str,
 ) -> None:
     """The filled bins of a model as points with intervals."""
+    effective = _effective_counts(bins)
     filled = effective > 0
     accuracy = np.clip(np.asarray(bins.accuracy, float)[filled], 0, 1)
     low, high = _wilson(accuracy, effective[filled])

@@ -222,7 +222,7 @@ def rate_sweep(
         counts |= {count} - {1}
     if counts:
         label = f"bar: ± standard error of {_numbers(counts)} repeats"
-        ax.scatter([], [], s=100, marker="|", color=GREY, label=label)
+        ax.errorbar([], [], yerr=[], fmt="none", ecolor=GREY, label=label)
     ax.set(xlabel=xlabel, ylabel=ylabel)
     set_ticks(ax, nbins=6)
     return add_legend(ax)

@@ -13,6 +13,8 @@ from jaxdrop.plots._canvas import figure_of
 
 _MOST_BELOW = 12  # names in a legend under the plot, which more would press flat
 _GAP = 5  # points between labels and legend
+_SIZES = ("small", "x-small")  # of letters; the smaller ones where a legend is high
+_HIGH = 0.22  # of the height of a row of axes: the most that a legend takes gladly
 
 
 class _UnderLabels(BboxBase):
@@ -53,13 +55,20 @@ def _room(ax: Axes) -> float:
     return min(right - left, cell - 0.15 * ax.figure.dpi)
 
 
+def _high(ax: Axes) -> float:
+    """The height in pixels above which a legend presses the axes flat."""
+    spec = ax.get_subplotspec()
+    rows = 1 if spec is None else spec.get_gridspec().nrows / len(spec.rowspan)
+    return _HIGH * ax.figure.bbox.height / rows
+
+
 def add(ax: Axes, handles: list[Artist] | None = None, /) -> None:
     """Adds a legend of all names, or of some handles, outside the data."""
     handles = ax.get_legend_handles_labels()[0] if handles is None else handles
     names = [handle.get_label() for handle in handles]
     if not names:
         return
-    style: dict[str, Any] = {"frameon": False, "fontsize": "small"}
+    style: dict[str, Any] = {"frameon": False, "fontsize": _SIZES[0]}
     if len(names) > _MOST_BELOW:
         style |= {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
         ax.legend(handles=handles, ncols=-(-len(names) // 24), **style)
@@ -68,9 +77,14 @@ def add(ax: Axes, handles: list[Artist] | None = None, /) -> None:
         ax.legend(handles=handles, **style | {"loc": "best", "frameon": True})
         return
     style |= {"loc": "upper center", "borderaxespad": 0}
-    room = _room(ax)
-    for columns in range(min(4, len(names)), 0, -1):
-        legend = ax.legend(handles=handles, ncols=columns, **style)
-        if legend.get_window_extent().width <= room:
+    room, high = _room(ax), _high(ax)
+    for size in _SIZES:
+        style |= {"fontsize": size}
+        for columns in range(min(4, len(names)), 0, -1):
+            legend = ax.legend(handles=handles, ncols=columns, **style)
+            box = legend.get_window_extent()
+            if box.width <= room:
+                break
+        if box.height <= high:
             break
     legend.set_bbox_to_anchor(_UnderLabels(ax), IdentityTransform())

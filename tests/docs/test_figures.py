@@ -6,6 +6,8 @@ import re
 import sys
 from xml.etree import ElementTree
 
+import legible
+import matplotlib as mpl
 import pytest
 from matplotlib.figure import Figure
 
@@ -101,6 +103,24 @@ def test_gains_of_several_scores_have_panels_beside_the_time(
     texts = [text.get_text() for text in error.get_legend().get_texts()]
     assert texts == ["weight scaling", "MC dropout", "bar: 90 % interval"]
     figure.savefig(tmp_path / "gains.png")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("measured/gains.svg", "_pictures/home_time.svg", "_pictures/size.svg"),
+        *("_pictures/zoneout.svg", "_pictures/locked_dropout.svg"),
+    ],
+)
+def test_nothing_in_a_figure_is_cut_or_overprinted(figures, name):
+    with mpl.rc_context(figures.canvas.STYLE):
+        assert legible.faults(figures.FIGURES[name]()) == []
+
+
+def test_masks_have_one_key(figures):
+    figure = figures.FIGURES["_pictures/locked_dropout.svg"]()
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["kept", "dropped"]
 
 
 def test_a_figure_can_be_drawn_to_look_at(figures, tmp_path):

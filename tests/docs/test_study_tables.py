@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 DOCS = pathlib.Path(__file__).parents[2] / "docs"
-PAGE = (DOCS / "results.md").read_text()
-MARKED = re.findall(r"<!-- table: (\S+) -->", PAGE)
+NAMES = ("results.md", "index.md", "../README.md")
+PAGES = {name: (DOCS / name).read_text() for name in NAMES}
+MARKED = {
+    name: re.findall(r"<!-- table: (\S+) -->", text) for name, text in PAGES.items()
+}
 FILES = sorted((DOCS / "measured" / "studies").glob("*.json"))
 
 
@@ -21,17 +24,29 @@ def tables(monkeypatch):
     return study_tables
 
 
-def test_the_page_is_what_the_files_give(tables):
-    assert tables.written(PAGE) == PAGE, (
-        "docs/results.md and docs/measured differ: run "
+@pytest.mark.parametrize("name", NAMES)
+def test_a_page_is_what_the_files_give(tables, name):
+    assert (DOCS / name).resolve() in tables.PAGES
+    assert tables.written(PAGES[name]) == PAGES[name], (
+        f"docs/{name} and docs/measured differ: run "
         "python docs/measured/study_tables.py write"
     )
 
 
 def test_every_file_is_on_the_page_once(tables):
     names = ["dropout", "gains", *(f"studies/{path.stem}" for path in FILES)]
-    assert sorted(MARKED) == names
-    assert set(MARKED) <= set(tables.TABLES)
+    assert sorted(MARKED["results.md"]) == names
+    assert set(names) <= set(tables.TABLES)
+
+
+@pytest.mark.parametrize("name", NAMES[1:])
+def test_the_first_pages_answer_above_the_picture(name):
+    text = PAGES[name]
+    assert MARKED[name] == ["answer"]
+    conclusion = json.loads((DOCS / "measured" / "gains.json").read_text())[
+        "conclusion"
+    ]
+    assert 0 < text.index(conclusion) < text.index("gains.svg")
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -43,7 +58,7 @@ def test_a_file_says_how_it_was_measured_and_names_no_machine(path):
         assert " /" not in found[said], f"{said} holds a path of one machine"
 
 
-@pytest.mark.parametrize("name", MARKED)
+@pytest.mark.parametrize("name", MARKED["results.md"])
 def test_a_changed_number_changes_the_table(tables, name):
     content = tables.read(name)
     changed = tables.TABLES[name](_doubled(content))
@@ -146,6 +161,68 @@ def test_a_rate_is_tied_with_the_best_or_not(tables):
     results["strengths"]["rate"] = [0.0, 0.2]
     block = tables.TABLES["studies/rate"](ABOUT | {"results": results})
     assert "of rates, it is higher at all others." in block
+
+
+def _size(number, gain, half, seeds=3):
+    kept = {"estimate": gain, "low": gain - half, "high": gain + half}
+    return {
+        "size": number,
+        "gain": kept,
+        "verdict": "",
+        "relative_gain": gain,
+        "none": {"test_error": [0.1] * seeds},
+    }
+
+
+def test_verdicts_on_sizes_are_corrected_for_their_number(tables):
+    """Whether files give p-values or intervals of each gain by itself."""
+    from image_tables import _of_sizes
+
+    sizes = [_size(10, 0.02, 0.019), _size(20, 0.03, 0.003), _size(30, 0.0, 0.01)]
+    said = _of_sizes(sizes)
+    assert "lowers the error with 20 images; with 10 and 30 it cannot be" in said
+    assert "largest share of the error with 20 images, 3 %" in said
+    assert "lowers the error with 10 images" in _of_sizes(sizes[:1])
+    for one, p in zip(sizes, (0.01, 0.2, 0.3), strict=True):
+        one["gain"]["p"] = p
+    assert "lowers the error with 10 images; with 20 and 30 it" in _of_sizes(sizes)
+    for one in sizes:
+        one["gain"]["p"] = 0.5
+    assert "sizes, with 10, 20 and 30 it cannot be distinguished" in _of_sizes(sizes)
+    sizes[0]["gain"] |= {"estimate": -0.1, "p": 0.001}
+    assert "raises the error with 10 images; with 20 and 30" in _of_sizes(sizes)
+
+
+def test_splits_that_share_rows_have_the_variance_that_they_lack(tables):
+    """The formula of Nadeau and Bengio: t is divided by sqrt(1 + 20 / 9)."""
+    from pieces import by_order
+
+    rng = np.random.default_rng(0)
+    first = rng.normal(size=20)
+    noise = rng.normal(size=20)
+    noise -= noise.mean()
+    noise /= noise.std(ddof=1) / 20**0.5  # a standard error of 1
+    for away, names in ((3.0, ["lower"] * 2), (-3.0, ["higher"] * 2)):
+        word = names[0]
+        pairs = {"a": (first + away * 1.2 + noise, first)}
+        assert by_order(pairs) == {word: ["a"]}
+        assert by_order(pairs, overlap=1 / 9) == {"not distinguishable": ["a"]}
+        pairs = {"a": (first + away * 1.3 + noise, first)}
+        assert by_order(pairs, overlap=1 / 9) == {word: ["a"]}
+        pairs["b"] = (first, first)
+        found = by_order(pairs, overlap=1 / 9)
+        assert found == {"not distinguishable": ["a", "b"]}
+
+
+def test_scores_of_an_ensemble_are_corrected_for_their_number(tables):
+    content = json.loads((DOCS / "measured" / "studies" / "ensemble.json").read_text())
+    kept = content["results"]["ensemble_over_mc_dropout"]
+    kept["error"] |= {"estimate": 0.02, "low": 0.001, "high": 0.039, "p": 0.04}
+    block = tables.TABLES["studies/ensemble"](content)
+    assert "error 2.0 points (0.1 to 3.9: not distinguishable)" in block
+    kept["error"]["p"] = 0.01
+    block = tables.TABLES["studies/ensemble"](content)
+    assert "error 2.0 points (0.1 to 3.9: better)" in block
 
 
 def test_orders_of_the_paper_are_found_or_not(tables):

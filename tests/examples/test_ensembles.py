@@ -5,6 +5,7 @@ import sys
 import compare_regularizers
 import jax
 import jax.numpy as jnp
+import legible
 import numpy as np
 import pytest
 from reading import content_of, printed
@@ -12,6 +13,7 @@ from reading import content_of, printed
 from comparison import ensemble_report, ensembles
 from comparison.ensembles import ENSEMBLE, MC_AS_LONG, MEMBERS, Answers, Judged
 from data import load
+from study import gains
 
 NAMES = ("one network", MC_AS_LONG, ENSEMBLE)
 
@@ -100,6 +102,23 @@ def test_the_figure_shows_every_way():
     figure = ensemble_report.figure(FOUND, title="a title")
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert labels == list(NAMES) and len(figure.axes) == 3
+    said = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert said[-1] == "bar: ± standard error over networks or ensembles"
+    assert legible.faults(figure) == []
+
+
+def test_verdicts_are_corrected_for_the_number_of_scores(monkeypatch):
+    gain = gains.Gain("", 0.1, 0.01, 0.19, 0.02, gains.BETTER)
+    alone = {"error": gain}
+    four = {
+        name: gain._replace(p=p)
+        for name, p in zip("abcd", (0.02, 1, 1, 1), strict=True)
+    }
+    for found, verdict in ((alone, "better"), (four, gains.NOT_DISTINGUISHABLE)):
+        monkeypatch.setattr(ensemble_report, "advantage", lambda _, f=found: f)
+        said = ensemble_report.conclusion(FOUND)
+        assert f": {verdict}" in said
+        assert ("better" in said) == (verdict == "better")
 
 
 @pytest.mark.slow

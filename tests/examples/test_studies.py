@@ -18,6 +18,7 @@ from comparison.sizes import Rule
 from comparison.studies import Budget
 from comparison.training import TRAIN_SIZE, Program, train
 from data import Split, load
+from study import gains
 from study.recipe import ImageRecipe
 
 METHOD = {method.key: method for method in ALL_METHODS}
@@ -234,8 +235,26 @@ def test_the_table_of_sizes_has_gains_with_intervals():
     row = next(line for line in lines_of(table, width=120) if line[0] == "100")
     assert row[1:5] == ["20.33±0.33", "0.5", "10.33±0.33", "10.0"]
     assert row[-3:] == ["30", "/", "30"]
-    record = study_report.size_record(measured_sizes()[0])
+    record, _ = study_report.size_records(measured_sizes())
     assert record["relative_gain"] == pytest.approx(0.1 / 0.40333, rel=1e-3)
+
+
+def test_verdicts_on_sizes_are_corrected_for_their_number():
+    """A gain that is significant by itself, and not among nine that are none."""
+    rng = np.random.default_rng(0)
+    wrong = (rng.random((10, 3, 400)) < 0.2).astype(float)
+    first, *others = [
+        measured_sizes()[0]._replace(none=table, dropout=np.roll(table, 1, axis=1))
+        for table in wrong
+    ]
+    better = first.none.copy()
+    better[:, np.flatnonzero(better.any(0))[:8]] = 0
+    first = first._replace(dropout=better)
+    assert 0.05 / 10 < first.gain.p < 0.05
+    assert study_report.size_records([first])[0]["verdict"] == gains.BETTER
+    record, *_ = study_report.size_records([first, *others])
+    assert record["verdict"] == gains.NOT_DISTINGUISHABLE
+    assert record["gain"]["p"] == first.gain.p
 
 
 def test_the_figure_of_sizes_shows_errors_and_gains():

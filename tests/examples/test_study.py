@@ -152,6 +152,24 @@ def test_holm_multiplies_by_the_number_that_is_left():
     assert gains.holm([]).shape == (0,)
 
 
+def test_gains_of_several_scores_are_tested_together():
+    kept = (("a", 1.0, 0.01), ("b", -1.0, 0.02), ("c", 1.0, 0.04), ("d", 1.0, np.nan))
+    found = [
+        Gain(name, mean, mean - 1, mean + 1, p, gains.TOO_FEW) for name, mean, p in kept
+    ]
+    a, b, c, d = gains.together(found)
+    assert [g.p for g in (a, b, c)] == pytest.approx([0.03, 0.04, 0.04])
+    assert (a.verdict, b.verdict, c.verdict) == (
+        gains.BETTER,
+        gains.WORSE,
+        gains.BETTER,
+    )
+    assert (a.low, a.high, d.verdict) == (0, 2, gains.TOO_FEW)
+    again = gains.together([*found, found[2], found[2]])
+    assert [g.verdict for g in again[:3]] == [gains.NOT_DISTINGUISHABLE] * 3
+    assert gains.together([]) == []
+
+
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_there_is_no_verdict_on_two_seeds_or_fewer(seeds):
     tables = wrong(np.random.default_rng(6), (0.0, 0.5), seeds=seeds)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import jax
+import legible
 import numpy as np
 import pytest
 from reading import content_of, printed, rows_of
@@ -254,6 +255,7 @@ def test_the_figure_shows_gains_with_both_predictions_and_the_cost():
     assert labels[0].startswith("gain in error, points") and "seconds" in labels[2]
     names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert names[:2] == list(BOTH)
+    assert legible.faults(figure) == []
 
 
 def test_a_grid_is_extended_by_its_own_factor_where_its_end_is_best():
@@ -340,6 +342,21 @@ def test_the_file_has_a_row_for_each_method_prediction_and_seed(tmp_path):
     "draw", [figures.learning_curves, figures.reliability_diagrams]
 )
 def test_a_figure_has_a_panel_for_each_method(draw):
-    figure = draw(outcomes()[:2] * 3, title="a title")
-    assert len(figure.axes) == 6
-    assert len(figure.legends) == 1
+    for number in (2, 6):
+        figure = draw((outcomes()[:3] * 2)[:number], title="a title")
+        assert len(figure.axes) == number
+        assert len(figure.legends) == 1
+        assert legible.faults(figure) == []
+
+
+def test_reliability_is_that_of_the_mean_network():
+    found = outcomes()[2]
+    figure = figures.reliability_diagrams([found], title="a title")
+    bins = found.scores[report.WEIGHT_SCALING].bins
+    weight = np.asarray(bins.weight).mean(0)
+    shown = weight > 0.004 * weight.sum()
+    line = figure.axes[0].get_lines()[1]
+    accuracy = np.asarray(bins.correct).sum(0) / np.asarray(bins.weight).sum(0)
+    np.testing.assert_allclose(line.get_ydata(), accuracy[shown], atol=1e-6)
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["calibrated", *BOTH, "bar: 95 % interval (Wilson)"]

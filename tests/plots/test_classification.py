@@ -35,6 +35,29 @@ def test_the_reliability_diagram_shows_the_bins_of_the_metric():
     assert lower.get_xlabel() == "confidence (7 bins)"
 
 
+def test_bins_are_drawn_as_their_examples():
+    halves = [
+        metrics.calibration_bins(PROBS[part], LABELS[part], num_bins=7)
+        for part in (slice(20), slice(20, None))
+    ]
+    bins = metrics.CalibrationBins(*(a + b for a, b in zip(*halves, strict=True)))
+    drawn = plots.reliability_diagram({"one": bins})
+    expected = plots.reliability_diagram({"one": PROBS}, LABELS, num_bins=7)
+    for one, other in zip(drawn.axes, expected.axes, strict=True):
+        assert one.get_xlabel() == other.get_xlabel()
+    assert texts(drawn.axes[0]) == texts(expected.axes[0])
+    ours, theirs = (points(f.axes[0].containers[0]) for f in (drawn, expected))
+    np.testing.assert_allclose(np.concatenate(ours), np.concatenate(theirs), atol=1e-6)
+    seven = {"a": halves[0], "b": metrics.calibration_bins(PROBS, LABELS)}
+    for match, given in (
+        (r"labels must be the right classes of probs, got None", (PROBS,)),
+        (r"labels and weights must be None for bins", (bins, LABELS)),
+        (r"equally many bins.* got the shapes \[\(7,\), \(15,\)\]", (seven,)),
+    ):
+        with pytest.raises(ValueError, match=match):
+            plots.reliability_diagram(*given)
+
+
 def test_intervals_of_accuracies_are_those_of_wilson():
     """16 of 20: 0.584 to 0.919; none of 20: 0 to 0.161 (Newcombe, 1998)."""
     probs = np.tile([0.75, 0.25], (20, 1))

@@ -3,10 +3,11 @@
 import io
 import pickle
 
+import legible
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from plots.cases import DRAWN, for_every_plot
+from plots.cases import DRAWN, LABELS, PROBS, for_every_plot
 
 from jaxdrop import plots
 
@@ -56,6 +57,42 @@ def test_legends_cover_nothing_at_the_printed_size(name):
     axes[-1].tick_params(axis="x", labelrotation=45)  # later changes move the legend
     figure.savefig(io.BytesIO(), format="png")
     assert overlapping(figure) == []
+
+
+@for_every_plot
+def test_plots_are_legible_in_one_printed_column(name):
+    figure = plots.new_figure()
+    DRAWN[name](ax=figure.subplots())
+    assert legible.faults(figure) == []
+
+
+@pytest.mark.parametrize("number", [4, 8, 11])
+def test_many_names_leave_room_for_curves_in_one_printed_column(number):
+    names = ["none", *(f"method {i}" for i in range(1, number))]
+    values = np.arange(6.0) + np.arange(3.0)[:, None]
+    for draw in (
+        lambda ax: plots.learning_curves(dict.fromkeys(names, values), ax=ax),
+        lambda ax: plots.rate_sweep(
+            np.arange(6) / 6, dict.fromkeys(names, values), ax=ax
+        ),
+        lambda ax: plots.reliability_diagram(
+            dict.fromkeys(names[:5], PROBS), LABELS, ax=ax
+        ),
+    ):
+        figure = plots.new_figure()
+        draw(figure.subplots())
+        assert legible.faults(figure) == []
+
+
+def test_the_meaning_of_bars_stands_behind_the_names():
+    runs = np.arange(12.0).reshape(3, 4)
+    series = {"none": runs, "dropout": runs + 1}
+    for figure in (
+        plots.rate_sweep(np.arange(4) / 4, series),
+        plots.learning_curves(series),
+    ):
+        *shown, note = [t.get_text() for t in figure.axes[0].get_legend().get_texts()]
+        assert shown == ["none", "dropout"] and note.startswith("ba")
 
 
 @for_every_plot

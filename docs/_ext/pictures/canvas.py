@@ -9,6 +9,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from jaxdrop import plots
 
@@ -75,7 +76,7 @@ def show(axes: Axes, array: np.ndarray, title: str = "", **options: object) -> N
 
 
 def show_flags(axes: Axes, kept: np.ndarray, title: str = "") -> None:
-    """Shows booleans as filled and empty cells, with a gap between them."""
+    """Shows booleans as filled and empty cells, with a gap between them, and a key."""
     colours = mpl.colors.ListedColormap([DROPPED, KEPT])
     rows, columns = kept.shape
     axes.pcolormesh(
@@ -89,6 +90,11 @@ def show_flags(axes: Axes, kept: np.ndarray, title: str = "") -> None:
     axes.set(title=title, xticks=[], yticks=[])
     for spine in axes.spines.values():
         spine.set_visible(False)
+    figure = axes.get_figure(root=True)
+    if not figure.legends:
+        colours = {"kept": KEPT, "dropped": DROPPED}
+        key = [Patch(color=colour, label=name) for name, colour in colours.items()]
+        figure.legend(handles=key, loc="outside lower center", ncols=2, fontsize=8)
 
 
 def labelled(axes: Axes, x: str, y: str) -> None:

@@ -30,7 +30,7 @@ def home_gains() -> Figure:
     rows = found["methods"]
     names = [row["name"] for row in rows]
     figure = plots.new_figure(2, height=0.3 * len(rows) + 2.3)
-    panels = figure.subplots(1, 3, sharey=True, width_ratios=(3, 3, 2))
+    panels = figure.subplots(1, 3, sharey=True, width_ratios=(4, 4, 2))
     interval = f"{100 * found['level']:g} % interval"
     for ax, score in zip(panels, SCORES, strict=False):
         series = {way: _columns(rows, way, score) for way in WAYS}
@@ -40,8 +40,11 @@ def home_gains() -> Figure:
     seconds = {row["name"]: row["seconds"] for row in rows}
     times = np.array(list(seconds.values())) / seconds[found["baseline"]]
     panels[2].barh(np.arange(len(rows)), times, color=GREY, height=0.6)
-    panels[2].set_xlabel(f"training time,\nthat of {found['baseline']} is 1")
-    figure.suptitle(found["title"], fontsize=10)
+    panels[2].set_xlabel(f"training time (once),\nthat of {found['baseline']} is 1")
+    for ax in panels:
+        ax.tick_params(labelsize=8)
+    title = f"{found['title']}, gain over {found['baseline']}"
+    figure.suptitle(title, fontsize=10)
     _sign(panels[0], found)
     return figure
 

@@ -116,7 +116,7 @@ def hard_concrete() -> Figure:
         gates = jaxdrop.hard_concrete(KEY, jnp.full(20000, log_alpha))
         ax.hist(np.asarray(gates), bins=41, color=KEPT)
         ax.set(title=f"log alpha {log_alpha:g}", yticks=[])
-        ax.set_xlabel("gate")
+        labelled(ax, "gate", "gates drawn" if log_alpha < 0 else "")
     return figure
 
 
@@ -135,7 +135,7 @@ def variational_dense() -> Figure:
             color=colour,
             label=name,
         )
-    axes[0, 0].axhline(3, color=OTHER, lw=1)
+    axes[0, 0].axhline(3, color=OTHER, lw=1, label="pruned from here on")
     axes[0, 0].legend(fontsize=8, loc="upper right")
     labelled(axes[0, 0], "mean of the weight", "log alpha")
     return figure

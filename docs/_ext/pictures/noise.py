@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 import jaxdrop
 from pictures.canvas import KEPT, OTHER, canvas, labelled
+from study.words import number
 
 KEY = jax.random.key(7)
 
@@ -43,8 +44,9 @@ def feature_alpha_dropout() -> Figure:
         axes[0], (x, y), ("SELU activations", "after, rate 0.2"), strict=True
     ):
         ax.hist(np.asarray(array).ravel(), bins=80, color=KEPT)
-        mean, deviation = float(array.mean()), float(array.std())
-        ax.set(title=f"{title}\nmean {mean:.2f}, deviation {deviation:.2f}", yticks=[])
+        mean, deviation = (number(float(v), 2) for v in (array.mean(), array.std()))
+        ax.set(title=f"{title}\nmean {mean}, deviation {deviation}", yticks=[])
+        labelled(ax, "activation", "entries")
     return figure
 
 
@@ -59,6 +61,9 @@ def embedding_noise() -> Figure:
     figure, axes = canvas(1, size=(5.0, 2.0))
     axes[0, 0].loglog(lengths, sizes, "o-", color=KEPT)
     labelled(axes[0, 0], "tokens in the sequence", "largest noise")
+    axes[0, 0].set_xticks(lengths, [str(length) for length in lengths])
+    axes[0, 0].set_yticks((0.05, 0.1, 0.2), ("0.05", "0.1", "0.2"))
+    axes[0, 0].minorticks_off()
     return figure
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import jaxdrop
-from pictures.canvas import DROPPED, GREY, KEPT, OTHER, canvas, labelled, show_flags
+from pictures.canvas import GREY, KEPT, OTHER, canvas, labelled, show_flags
 
 KEY = jax.random.key(7)
 
@@ -66,10 +66,10 @@ def zoneout() -> Figure:
         states.append(float(old))
     figure, axes = canvas(1, size=(6.4, 2.0))
     ax = axes[0, 0]
-    ax.plot(new, color=DROPPED, label="update of a unit")
+    ax.plot(new, "--", color=GREY, lw=1, label="update of a unit")
     ax.step(steps, states, where="post", color=KEPT, label="state under zoneout, 0.5")
     ax.legend(fontsize=8, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
-    labelled(ax, "time step", "")
+    labelled(ax, "time step", "state")
     return figure
 
 

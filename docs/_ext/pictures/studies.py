@@ -43,7 +43,7 @@ def size() -> Figure:
     plots.add_legend(gains)
     for ax in (errors, gains):
         ax.set_xscale("log")
-        ax.set_xticks(numbers, [f"{number:g}" for number in numbers], rotation=30)
+        ax.set_xticks(numbers, [f"{number:g}" for number in numbers])
         ax.minorticks_off()
     errors.set_yscale("log")
     ticks = (2, 5, 10, 20, 30)
