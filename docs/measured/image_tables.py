@@ -6,6 +6,7 @@ import numpy as np
 from pieces import (
     Content,
     by_order,
+    cells_of,
     gain_of,
     intervals,
     markdown,
@@ -88,12 +89,11 @@ def size(content: Content) -> str:
         for one, row in zip(found, chosen, strict=True)
     ]
     shares = [f"{100 * one['relative_gain']:.0f}" for one in found]
-    held = words.intervals(gained, scale=100)
     rows = [
         ["none, error in percent", *words.with_errors(by["none"], scale=100)],
         ["rate that validation chooses", *(f"{one['chosen']:g}" for one in found)],
         ["dropout, error in percent", *words.with_errors(by["dropout"], scale=100)],
-        ["gain in points, 95 % interval", *(f"{g} ({i})" for g, i in held)],
+        ["gain in points, 95 % interval", *cells_of(gained, scale=100)],
         ["gain in percent of the error", *shares],
         ["updates to the best, without and with", *updates],
     ]
@@ -160,12 +160,13 @@ def ensemble(content: Content) -> str:
         values = [way["scores"].get(score) for way in ways]
         columns.append(words.with_errors(values, scale=scale))
     found = content["results"]["ensemble_over_mc_dropout"]
-    tested = gains.together([gains.Gain(**kept) for kept in found.values()])
+    tested = gains.together([gain_of(kept) for kept in found.values()])
     parts = []
     for score, gain in zip(found, tested, strict=True):
         scale, unit = (100, " points") if score in ("error", "ECE") else (1, "")
         ((shown, interval),) = words.intervals([gain], scale=scale)
-        parts.append(f"{score} {shown}{unit} ({interval}: {gain.verdict})")
+        interval = "" if interval == "–" else f"{interval}: "
+        parts.append(f"{score} {shown}{unit} ({interval}{gain.verdict})")
     sentence = (
         "What the ensemble of five gains over Monte-Carlo dropout with the same "
         "training and passes, with 95 % intervals, each by itself, and verdicts "
@@ -192,9 +193,18 @@ def methods(content: Content) -> str:
         with_gains([content["gains"].get(one["method"]) for one in results]),
         nll,
     )
-    header = ["", "strength, by validation", "error, %", "gain in points", "NLL"]
+    header = ["", "strength, by validation", "error, %", _GAIN, "NLL"]
     table = markdown(header, rows_of(*columns))
-    return with_command(content, table, verdicts(content["gains"].values()))
+    return with_command(content, table, _against_first(content))
+
+
+_GAIN = "gain in points, 95 % interval"
+
+
+def _against_first(content: Content) -> str:
+    """The verdicts on the methods of a study."""
+    over = content.get("gains_over", "none")
+    return verdicts(content["gains"].values(), over=over)
 
 
 def residual(content: Content) -> str:
@@ -212,8 +222,9 @@ def residual(content: Content) -> str:
         words.with_errors([one["test_nll"] for one in found]),
     )
     header = ["", "strength", "training NLL", "test error, %"]
-    header += ["gain in points", "test NLL"]
-    said = verdicts(one["gain"] for one in found if one["gain"])
+    header += [_GAIN, "test NLL"]
+    over = found[0]["name"]
+    said = verdicts((one["gain"] for one in found if one["gain"]), over=over)
     return with_command(content, markdown(header, rows_of(*columns)), said)
 
 
@@ -222,17 +233,24 @@ def by_rate(content: Content) -> str:
     found = content["results"]
     errors, rates = found["errors"], found["strengths"]["rate"]
     names = [f"{rate:.2g}" for rate in rates]
-    header = ["rate of hidden units", *(f"{part} error, %" for part in errors)]
+    parts = {"train": "training"}
+    header = ["rate of hidden units"]
+    header += [f"{parts.get(part, part)} error, %" for part in errors]
     columns = (words.with_errors(by, scale=100) for by in errors.values())
     table = markdown(header, rows_of(names, *columns))
     least, *others = gains.ties(dict(zip(names, errors["test"], strict=True)))
     tied = "it is higher at all others"
-    if others:
+    if len(others) == len(names) - 1:
+        tied = "no other can be distinguished from it"
+    elif others:
         tied = f"{words.listed(sorted(others))} cannot be distinguished from it"
-    sentence = (
-        f"The test error is least at {least}; paired over seeds and corrected for all "
-        f"pairs of rates, {tied}."
+    tested = (
+        "paired over seeds, without the test images, and corrected for all pairs of "
+        f"rates, {tied}"
     )
+    if len(errors["test"][0]) < gains.MIN_SEEDS:
+        tested = "there are too few seeds for a verdict"
+    sentence = f"The test error is least at {least}; {tested}."
     return with_command(content, table, sentence)
 
 
@@ -253,13 +271,13 @@ def table_9(content: Content) -> str:
         words.with_errors([one["weight"] for one in inside]),
     )
     header = [
-        *("", "strength, by validation", "error, %", "gain in points"),
+        *("", "strength, by validation", "error, %", _GAIN),
         *("published, 60 000 images", "activations that are 0, %"),
         *("correlation of two units", "root mean square of weights"),
     ]
     table = markdown(header, rows_of(*columns))
-    said = verdicts(content["gains"].values())
-    return with_command(content, table, f"{said} {_of_orders(errors)}")
+    said = f"{_against_first(content)} {_of_orders(errors)}"
+    return with_command(content, table, said)
 
 
 _TABLE_9 = {  # test errors in percent, Srivastava et al. (2014)

@@ -4,6 +4,7 @@ import numpy as np
 from pieces import (
     Content,
     by_order,
+    cells_of,
     markdown,
     rows_of,
     strength,
@@ -103,20 +104,19 @@ def text(content: Content) -> str:
     scores = {one["name"]: one[f"{judged}_test"] for one in found}
     gained = gains.gains(scores)
     by_name = {gain.name: gain for gain in gained}
-    shown = dict(zip(by_name, words.intervals(gained), strict=True))
-    header = ["", "chosen on validation", "at the end", "gain in bits"]
+    header = ["", "chosen on validation", "at the end", "gain in bits, 95 % interval"]
     columns = [
         [one["name"] for one in found],
         *(
             words.with_errors([one[f"{name}_test"] for one in found], without=3)
             for name in ("best", "last")
         ),
-        ["{} ({})".format(*shown[n]) if n in shown else "–" for n in scores],
+        cells_of([by_name.get(name) for name in scores]),
     ]
     if any(one.get("strength") for one in found):
         header.insert(1, "strength")
         columns.insert(1, [strength(one["strength"]) for one in found])
-    said = verdicts(gain._asdict() for gain in gained)
+    said = verdicts((gain._asdict() for gain in gained), over=found[0]["name"])
     where = {"last": "At the end", "best": "By the parameters chosen on validation"}
     sentence = f"{where[judged]}, a{said[1:]} Intervals cover seeds, not the text."
     return with_command(content, markdown(header, rows_of(*columns)), sentence)
@@ -126,24 +126,31 @@ def active(content: Content) -> str:
     """How many labels each strategy needs to be as good as the reference is."""
     found, budget = content["strategies"], content["protocol"]["budget"]
     reference = content["reference"]
-    final = words.with_errors(
-        [[a[-1] for a in one["accuracy"]] for one in found], scale=100
+    final, mean = (
+        words.with_errors(
+            [[of(a) for a in one["accuracy"]] for one in found], scale=100
+        )
+        for of in (lambda a: a[-1], np.mean)
     )
     needed = [
         "–" if one["name"] == reference else _needed(one, budget) for one in found
     ]
     header = [
-        *("", f"% right with {budget} labels"),
+        *("", f"% right with {budget} labels", "% right, mean of all rounds"),
         f"labels needed, in percent of {budget}",
     ]
-    table = markdown(header, rows_of([one["name"] for one in found], final, needed))
+    names = [one["name"] for one in found]
+    table = markdown(header, rows_of(names, final, mean, needed))
     errors = {
         one["name"]: [1 - np.mean(accuracy) for accuracy in one["accuracy"]]
         for one in found
     }
-    said = verdicts(g._asdict() for g in gains.gains(errors, baseline=reference))
-    said = said.replace("Against none", f"against {reference}")
-    sentence = f"By the mean accuracy of all rounds, {said}"
+    found_gains = gains.gains(errors, baseline=reference)
+    said = verdicts((gain._asdict() for gain in found_gains), over=reference)
+    sentence = (
+        f"By the mean accuracy of all rounds, paired over seeds, without the test "
+        f"images, a{said[1:]}"
+    )
     return with_command(content, table, sentence)
 
 

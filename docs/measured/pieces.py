@@ -16,7 +16,6 @@ from study import gains, words  # noqa: E402
 
 Content = dict[str, Any]
 _UNKNOWN = gains.NOT_DISTINGUISHABLE
-_GAIN = ("gain", "low", "high", "p", "verdict")
 
 
 def markdown(header: list[str], rows: list[list[str]]) -> str:
@@ -41,12 +40,10 @@ def intervals(rows: list[Content], score: str) -> list[str]:
     """Gains with their intervals, bold if significant; a dash for the baseline."""
     kept = [row["weight scaling"][score] for row in rows]
     found = [
-        gains.Gain(row["name"], *(one[key] for key in _GAIN))
-        for row, one in zip(rows, kept, strict=True)
-        if "gain" in one
+        gain_of({**one, "estimate": one["gain"]}) if "gain" in one else None
+        for one in kept
     ]
-    cells = iter(words.intervals(found))
-    shown = ["{} ({})".format(*next(cells)) if "gain" in one else "–" for one in kept]
+    shown = cells_of(found)
     significant = (gains.BETTER, gains.WORSE)
     return [
         f"**{cell}**" if one.get("verdict") in significant else cell
@@ -62,30 +59,44 @@ def strength(chosen: dict[str, float] | None) -> str:
 
 
 def gain_of(kept: Content) -> gains.Gain:
-    """A gain of a file, without what intervals do not need."""
-    numbers = (kept["estimate"], kept["low"], kept["high"])
-    return gains.Gain("", *numbers, p=np.nan, verdict="")
+    """A gain of a file, in which NaN is null."""
+    numbers = (
+        np.nan if kept.get(key) is None else kept[key]
+        for key in ("estimate", "low", "high", "p")
+    )
+    return gains.Gain(kept.get("name", ""), *numbers, verdict=kept.get("verdict", ""))
+
+
+def cells_of(found: Sequence[gains.Gain | None], *, scale: float = 1.0) -> list[str]:
+    """Gains with their intervals, where they have one; a dash in the place of None."""
+    cells = iter(words.intervals([one for one in found if one], scale=scale))
+    shown = []
+    for one in found:
+        gain, interval = next(cells) if one else ("–", "–")
+        shown.append(gain if interval == "–" else f"{gain} ({interval})")
+    return shown
 
 
 def with_gains(kept: list[Content | None]) -> list[str]:
-    """Gains with their intervals; a dash for the method that others are compared to."""
-    shown = words.intervals([gain_of(one) for one in kept if one], scale=100)
-    cells = iter([f"{gain} ({interval})" for gain, interval in shown])
-    return [next(cells) if one else "–" for one in kept]
+    """Gains in points; a dash for the method that others are compared to."""
+    return cells_of([gain_of(one) if one else None for one in kept], scale=100)
 
 
-def verdicts(kept: Iterable[Content]) -> str:
-    """Which methods are better or worse than none, corrected for their number."""
+def verdicts(kept: Iterable[Content], *, over: str = "none") -> str:
+    """Which methods are better or worse than another, corrected for their number."""
     names: dict[str, list[str]] = {}
     for gain in kept:
         names.setdefault(gain["verdict"], []).append(gain["name"])
-    order = (gains.BETTER, gains.WORSE, gains.NOT_DISTINGUISHABLE, gains.TOO_FEW)
+    order = (gains.BETTER, gains.WORSE, gains.NOT_DISTINGUISHABLE)
+    order += (gains.TOO_FEW, gains.UNDEFINED)
     parts = [
         f"{verdict}: {words.listed(names[verdict])}"
         for verdict in order
         if verdict in names
     ]
-    return f"Against none, corrected for the number of methods, {'; '.join(parts)}."
+    if not parts:
+        return ""
+    return f"Against {over}, corrected for the number of methods, {'; '.join(parts)}."
 
 
 def by_order(

@@ -116,7 +116,8 @@ def intervals(found: Sequence[Gain], *, scale: float = 1.0) -> list[tuple[str, s
       scale: a factor, such as 100 for percentage points.
     """
     halves = [scale * (gain.high - gain.low) / 2 for gain in found]
-    places = decimals(np.asarray(halves) / 2)  # about two standard errors
+    known = np.isfinite(halves).any()
+    places = decimals(np.asarray(halves) / 2) if known else 2  # of two standard errors
     cells = []
     for gain in found:
         shown = [

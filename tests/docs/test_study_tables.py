@@ -143,11 +143,11 @@ def test_strategies_are_compared_by_the_labels_that_they_need(tables):
     ]
     about = {"reference": "random", "protocol": {"budget": 40}}
     block = tables.TABLES["studies/active"](ABOUT | about | {"strategies": strategies})
-    assert "| good | 90.0 ± 0.9 | 62 ± 5 |" in block
-    assert "| bad | 50.0 ± 1.4 | > 100 |" in block
+    assert "| good | 90.0 ± 0.9 | 73.3 ± 0.9 | 62 ± 5 |" in block
+    assert "| bad | 50.0 ± 1.4 | 50.0 ± 1.4 | > 100 |" in block
     strategies[1]["stderr"] = None
     block = tables.TABLES["studies/active"](ABOUT | about | {"strategies": strategies})
-    assert "| good | 90.0 ± 0.9 | 62 |" in block
+    assert "| good | 90.0 ± 0.9 | 73.3 ± 0.9 | 62 |" in block
     assert "against random, corrected" in block and "better: good; worse: bad." in block
 
 
@@ -161,6 +161,13 @@ def test_a_rate_is_tied_with_the_best_or_not(tables):
     results["strengths"]["rate"] = [0.0, 0.2]
     block = tables.TABLES["studies/rate"](ABOUT | {"results": results})
     assert "of rates, it is higher at all others." in block
+    assert "| train" not in block and "test error, %" in block
+    results["errors"]["test"] = [NOISE / 10 + 0.05, NOISE[::-1] / 10 + 0.05]
+    block = tables.TABLES["studies/rate"](ABOUT | {"results": results})
+    assert "of rates, no other can be distinguished from it." in block
+    results["errors"]["test"] = [[0.05, 0.06], [0.01, 0.02]]
+    block = tables.TABLES["studies/rate"](ABOUT | {"results": results})
+    assert "least at 0.2; there are too few seeds for a verdict." in block
 
 
 def _size(number, gain, half, seeds=3):
@@ -253,6 +260,39 @@ def test_orders_of_the_paper_are_found_or_not(tables):
     assert "reversed: max-norm below L2 penalty" in block
     assert "found: dropout + L2 below L2 penalty" in block
     assert "undecided: dropout + max-norm below dropout + L2" in block
+
+
+def test_two_seeds_give_no_verdict_and_no_interval_in_any_table(tables):
+    """What a file has in the place of NaN is null."""
+    few = _gain("a", 0.02, 0.01, "too few seeds")
+    few |= dict.fromkeys(("low", "high", "p"))
+    undefined = {"name": "b", **dict.fromkeys(("estimate", "low", "high", "p"))}
+    undefined |= {"verdict": "undefined"}
+    scores = {"train_nll": [0.1, 0.2], "test_nll": [0.2, 0.3], "test_error": [0.1, 0.2]}
+    about = {"knob": "rate", "strength": 0.2, **scores}
+    methods = [
+        {"name": name, "gain": gain, **about}
+        for name, gain in (("plain", None), ("a", few), ("b", undefined))
+    ]
+    block = tables.TABLES["studies/residual"](ABOUT | {"methods": methods})
+    assert "Against plain, corrected" in block
+    assert "too few seeds: a; undefined: b." in block
+    assert "| 2.00 |" in block and "(–)" not in block and "nan" not in block
+    alone = ABOUT | {"methods": methods[:1]}
+    assert "Against" not in tables.TABLES["studies/residual"](alone)
+    texts = [
+        {"name": n, "best_test": [2.0, 2.1], "last_test": [2.0, 2.2]} for n in "ab"
+    ]
+    block = tables.TABLES["studies/lstm"](
+        ABOUT | {"methods": texts, "recipe": {"one_pass": False}}
+    )
+    assert "against a, corrected" in block and "| 0.00 |" in block
+    content = json.loads((DOCS / "measured" / "studies" / "ensemble.json").read_text())
+    kept = content["results"]["ensemble_over_mc_dropout"]
+    for gain in kept.values():
+        gain |= dict.fromkeys(("low", "high", "p")) | {"verdict": "too few seeds"}
+    block = tables.TABLES["studies/ensemble"](content)
+    assert "error 0.32 points (too few seeds)" in block and "better" not in block
 
 
 def _gain(name, estimate, half, verdict):
