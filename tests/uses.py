@@ -453,6 +453,9 @@ def plots() -> None:
         plots.rejection_curve(np.array([0.9, 0.2]), LABELS),
         plots.reliability_diagram(probs, LABELS),
         plots.reliability_diagram({"one pass": probs}, LABELS, num_bins=5),
+        plots.reliability_diagram(
+            {"one pass": metrics.calibration_bins(probs, LABELS)}
+        ),
         plots.uncertainty_histogram(line),
     ]
     assert_type(figures, list[Figure])

@@ -115,11 +115,12 @@ def figure(found: list[Judged], *, title: str) -> Figure:
             interval="± standard error over networks or ensembles",
             ax=axes,
         )
-        handles = axes.get_legend().legend_handles
+        handles, names_shown = axes.get_legend_handles_labels()
         axes.get_legend().remove()
         axes.tick_params(labelsize=8)
     drawn.legend(
-        handles=handles,
+        handles,
+        names_shown,
         loc="outside lower center",
         ncols=len(handles),
         frameon=False,

@@ -151,7 +151,7 @@ def sizes(found: list[OfSize], *, title: str) -> Figure:
         gain,
         yerr=(gain - low, high - gain),
         capsize=3,
-        label="dropout over none; bar: 95 % interval",
+        label="dropout over none; bar: 95 % interval of each",
         **plots.styles(["dropout"])["dropout"],
     )
     right.set(xlabel=label, ylabel="gain in percent of the error")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
@@ -130,7 +131,7 @@ def _bins_of(
             raise ValueError(
                 "labels and weights must be None for bins, which hold them."
             )
-        return values
+        return metrics.CalibrationBins(*map(jnp.asarray, values))
     if labels is None:
         raise ValueError("labels must be the right classes of probs, got None.")
     return metrics.calibration_bins(values, labels, **options)

@@ -1,6 +1,7 @@
 """Every example in its short mode, run from the command line as users run it."""
 
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -63,6 +64,7 @@ RUNS = {  # what is printed, and which files are written
     ),
     "train_step": (["The three losses agree at each of 300 steps"], set()),
 }
+MOST_CPU = 60  # seconds: the help says about 30, and processors differ
 ELSEWHERE = {"distributed"}  # which starts processes itself, in test_distributed.py
 
 
@@ -77,6 +79,7 @@ def test_a_quick_run_prints_and_writes_all(name, tmp_path):
     printed, written = RUNS[name]
     flags = ["--quick", "--output", str(tmp_path)] if written else []
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     run = subprocess.run(
         [sys.executable, f"examples/{name}.py", *flags],
         cwd=ROOT,
@@ -86,6 +89,9 @@ def test_a_quick_run_prints_and_writes_all(name, tmp_path):
         check=False,
     )
     assert run.returncode == 0, run.stderr
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert spent < MOST_CPU, f"{spent:.0f} s of CPU"
     for words in printed:
         assert words in run.stdout
     assert {path.name for path in tmp_path.iterdir()} == written

@@ -40,7 +40,7 @@ def home_gains() -> Figure:
     seconds = {row["name"]: row["seconds"] for row in rows}
     times = np.array(list(seconds.values())) / seconds[found["baseline"]]
     panels[2].barh(np.arange(len(rows)), times, color=GREY, height=0.6)
-    panels[2].set_xlabel(f"training time (once),\nthat of {found['baseline']} is 1")
+    panels[2].set_xlabel(f"training time\n({found['baseline']} is 1)")
     for ax in panels:
         ax.tick_params(labelsize=8)
     title = f"{found['title']}, gain over {found['baseline']}"

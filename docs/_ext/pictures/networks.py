@@ -115,7 +115,7 @@ def hard_concrete() -> Figure:
     for ax, log_alpha in zip(axes[0], (-2.0, 0.0, 2.0), strict=True):
         gates = jaxdrop.hard_concrete(KEY, jnp.full(20000, log_alpha))
         ax.hist(np.asarray(gates), bins=41, color=KEPT)
-        ax.set(title=f"log alpha {log_alpha:g}", yticks=[])
+        ax.set(title=f"log alpha {log_alpha:g}", yticks=[], xticks=(0, 0.5, 1))
         labelled(ax, "gate", "gates drawn" if log_alpha < 0 else "")
     return figure
 

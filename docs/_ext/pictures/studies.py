@@ -35,7 +35,7 @@ def size() -> Figure:
         gain,
         yerr=(gain - low, high - gain),
         capsize=3,
-        label="dropout over none; bar: 95 % interval",
+        label="dropout over none; bar: 95 % interval of each",
         **style,
     )
     gains.axhline(0, color=GREY, lw=1)
