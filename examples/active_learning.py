@@ -58,6 +58,7 @@ def main() -> None:
     title = f"{args.dataset}: {len(pool.y)} images in the pool"
     console.print(summary.table(protocol.counts, runs, REFERENCE, title=title))
     console.print(summary.headline(protocol.counts, runs, REFERENCE))
+    console.print(summary.verdict(runs, REFERENCE))
 
     write(args.output / "active_learning.csv", protocol, runs)
     about = {"title": title, "judged_images": len(judged.y)}

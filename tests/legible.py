@@ -7,7 +7,7 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 _LEAST = 0.25  # of a row of the figure: the height that axes have at least
-_PIXEL = 1.0
+_PIXEL, _GAP = 1.0, 3.0  # what a text may be outside, and labels are apart
 
 
 def faults(figure: Figure) -> list[str]:
@@ -55,7 +55,7 @@ def _overprinted(figure: Figure) -> list[str]:
             ]
             boxes.sort(key=lambda pair: (pair[1].x0, pair[1].y0))
             for (one, left), (other, right) in itertools.pairwise(boxes):
-                if left.padded(_PIXEL).overlaps(right):
+                if left.padded(_GAP).overlaps(right):
                     found.append(f"overprinted: {one!r} and {other!r}")
     return found
 

@@ -96,7 +96,7 @@ def figure(found: list[Judged], *, title: str) -> Figure:
     """NLL, calibration error and AUROC of all ways, with their standard errors."""
     drawn = plots.new_figure(2, height=0.3 * len(found) + 1.6)
     panels = drawn.subplots(1, 3, sharey=True)
-    labels = ("NLL, nats", "calibration error, %", "AUROC of the entropy")
+    labels = ("NLL, nats", "calibration error, %", "AUROC (entropy)")
     names = [judged.name for judged in found]
     of_five = np.array([judged.trainings == MEMBERS for judged in found])
     rows = {"training of one network": ~of_five, f"of {MEMBERS} networks": of_five}
@@ -118,6 +118,7 @@ def figure(found: list[Judged], *, title: str) -> Figure:
         handles, names_shown = axes.get_legend_handles_labels()
         axes.get_legend().remove()
         axes.tick_params(labelsize=8)
+        axes.locator_params(axis="x", nbins=4)
     drawn.legend(
         handles,
         names_shown,

@@ -136,7 +136,8 @@ def _panels(
     labelled = {}
     for number, (axes, outcome) in enumerate(zip(grid.flat, outcomes, strict=False)):
         draw(axes, outcome)
-        axes.set_title(outcome.method.name, fontsize="small")
+        axes.set_title(outcome.method.name, fontsize="x-small")
+        axes.set_ylabel("")
         is_lowest = number + num_columns >= len(outcomes)
         axes.set_xlabel(x_label if is_lowest else "", fontsize="small")
         axes.tick_params(labelbottom=is_lowest, labelsize="small")

@@ -5,6 +5,7 @@ import math
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import Transform
 
 from comparison.report import Outcome, Search
 from comparison.sizes import OfSize
@@ -23,7 +24,7 @@ def strengths(outcomes: list[Outcome], *, title: str) -> Figure:
     fixed = [outcome for outcome in outcomes if not outcome.search.strengths]
     num_columns = min(3, len(swept))
     num_rows = math.ceil(len(swept) / num_columns)
-    figure = plots.new_figure(2, height=2.1 * num_rows + 0.7)
+    figure = plots.new_figure(2, height=2.3 * num_rows + 0.7)
     grid = figure.subplots(num_rows, num_columns, sharey=True, squeeze=False)
     for axes, outcome in zip(grid.flat, swept, strict=False):
         _sweep(axes, outcome.search)
@@ -61,17 +62,29 @@ def _sweep(axes: Axes, search: Search) -> None:
         series[label] = 100 * search.error[rows].T
     plots.rate_sweep(xs, series, xlabel="", ylabel="", ax=axes)
     axes.set_xlabel(name.replace("_", " "), fontsize="small")
-    if not others:
-        axes.get_legend().remove()
+    axes.get_legend().remove()
+    if others:
+        axes.containers[-1].set_label("_bar")  # the figure says what bars are
+        plots.add_legend(axes)
     if name != "rate":
         axes.set_xscale("log")
         axes.minorticks_off()
-    axes.set_xticks(xs, [f"{x:g}" for x in xs], rotation=45)
+    axes.set_xticks(xs, _apart(xs, axes.transData), rotation=45)
     axes.tick_params(labelsize="x-small")
     best = places[search.choice], 100 * search.error[search.choice].mean()
     axes.plot(*best, "o", ms=10, mfc="none", mec=_RING, mew=1.5)
     axes.grid(color="0.9", lw=0.6)
     axes.set_axisbelow(True)
+
+
+def _apart(xs: np.ndarray, scale: Transform) -> list[str]:
+    """Labels of ticks; nothing where one would cover the one before."""
+    places = scale.transform(np.stack([xs, xs], -1))[:, 0]
+    room, labels, last = 0.09 * np.ptp(places), [], -np.inf
+    for x, place in zip(xs, places, strict=True):
+        labels.append(f"{x:g}" if place - last >= room else "")
+        last = place if labels[-1] else last
+    return labels
 
 
 def representations(outcomes: list[Outcome], *, title: str) -> Figure:
@@ -134,7 +147,7 @@ def sizes(found: list[OfSize], *, title: str) -> Figure:
         "none": 100 * np.stack([one.none.mean(1) for one in found], 1),
         "dropout": 100 * np.stack([one.dropout.mean(1) for one in found], 1),
     }
-    figure = plots.new_figure(2, height=3.2)
+    figure = plots.new_figure(2, height=3.6)
     left, right = figure.subplots(1, 2)
     label = "training images"
     plots.rate_sweep(
@@ -154,7 +167,7 @@ def sizes(found: list[OfSize], *, title: str) -> Figure:
         label="dropout over none; bar: 95 % interval of each",
         **plots.styles(["dropout"])["dropout"],
     )
-    right.set(xlabel=label, ylabel="gain in percent of the error")
+    right.set(xlabel=label, ylabel="gain, % of the error")
     right.axhline(0, color=_GREY, lw=1)
     left.set_yscale("log")
     for axes in (left, right):

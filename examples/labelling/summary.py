@@ -155,6 +155,17 @@ def headline(counts: np.ndarray, runs: dict[str, list[Run]], reference: str) -> 
     return "\n".join(sentences)
 
 
+def verdict(runs: dict[str, list[Run]], reference: str) -> str:
+    """Which strategy is better than the reference, over all rounds together.
+
+    Paired over seeds and corrected for the number of strategies; test images are not
+    resampled.
+    """
+    errors = {name: 1 - accuracies(found).mean(1) for name, found in runs.items()}
+    subject = words.Subject(where="Over all rounds", baseline=reference)
+    return words.verdict(errors, subject)
+
+
 def _labels(needed: Needed, budget: int) -> str:
     if np.isnan(needed.labels):
         return f"> {budget}"

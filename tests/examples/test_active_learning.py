@@ -196,6 +196,20 @@ def test_the_headline_is_a_share_of_the_labels_or_says_that_there_is_none():
     assert second == "worse does not reach random's final accuracy."
 
 
+def test_the_verdict_is_on_all_rounds_and_not_on_two_seeds():
+    two = summary.verdict(made_up(), "random")
+    assert two == "Over all rounds, two seeds or fewer are too few to compare methods."
+    noise = np.array([0.0, 0.01, -0.01, 0.02, -0.02])
+    curves = {"random": [0.5, 0.6, 0.6], "better": [0.5, 0.6, 0.9]}
+    shifts = {"random": noise, "better": noise[::-1]}
+    runs = {
+        name: [Run(np.add(curve, shift), np.arange(40)) for shift in shifts[name]]
+        for name, curve in curves.items()
+    }
+    said = summary.verdict(runs, "random")
+    assert said.startswith("Over all rounds, better lowers the error most (10.0 points")
+
+
 def test_validation_images_judge_or_are_in_the_pool():
     images = load("digits")
     pool, judged = active_learning.split(images, "validation")

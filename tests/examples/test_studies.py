@@ -7,6 +7,7 @@ from dataclasses import replace
 import compare_regularizers
 import jax
 import jax.numpy as jnp
+import legible
 import numpy as np
 import pytest
 from reading import content_of, lines_of, rows_of
@@ -14,6 +15,7 @@ from reading import content_of, lines_of, rows_of
 from comparison import conduct, sizes, studies, study_figures, study_report, sweep
 from comparison.evaluation import evaluate
 from comparison.methods import ALL_METHODS
+from comparison.report import Outcome, Search
 from comparison.sizes import Rule
 from comparison.studies import Budget
 from comparison.training import TRAIN_SIZE, Program, train
@@ -263,6 +265,34 @@ def test_the_figure_of_sizes_shows_errors_and_gains():
     labels = figure.axes[0].get_legend_handles_labels()[1]
     assert [name for name in labels if "bar" not in name] == ["none", "dropout"]
     assert len(figure.axes[1].get_lines()) > 0
+    assert legible.faults(figure) == []
+
+
+def swept(name, error):
+    """An outcome whose validation error is least at the second strength."""
+    method = METHOD[name]
+    places = np.array([*method.grid.values()][0])
+    errors = np.full((len(places), 3), error + 0.1)
+    errors[1] = error + np.array([0.0, 0.01, -0.01])
+    search = Search({next(iter(method.grid)): places}, errors, errors, 1)
+    return Outcome(method, None, {}, 1.0, search)
+
+
+def test_figures_show_the_few_with_the_least_validation_error():
+    names = [key for key, method in METHOD.items() if len(method.grid) == 1]
+    found = [swept(name, 0.01 * rank) for rank, name in enumerate(names)]
+    none = found.pop()  # the first stays, however good it is
+    few = studies.best([none, *found[::-1]])
+    assert few == [none, *found[8::-1]] and len(found) > 9
+    assert studies.best([none, *found[:3]]) == [none, *found[:3]]
+
+
+def test_the_figure_of_strengths_is_legible():
+    names = ("dropout", "alpha-dropout-+-selu", "l2-penalty", "label-smoothing")
+    shown = [swept(name, 0.1) for name in names if name in METHOD]
+    figure = study_figures.strengths(shown, title="a title")
+    assert len(figure.axes) == len(shown) >= 3
+    assert legible.faults(figure) == []
 
 
 def run(monkeypatch, tmp_path, *arguments):

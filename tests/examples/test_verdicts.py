@@ -356,7 +356,7 @@ def test_reliability_is_that_of_the_mean_network():
     weight = np.asarray(bins.weight).mean(0)
     shown = weight > 0.004 * weight.sum()
     line = figure.axes[0].get_lines()[1]
-    accuracy = np.asarray(bins.correct).sum(0) / np.asarray(bins.weight).sum(0)
-    np.testing.assert_allclose(line.get_ydata(), accuracy[shown], atol=1e-6)
+    accuracy = np.asarray(bins.correct).mean(0)[shown] / weight[shown]
+    np.testing.assert_allclose(line.get_ydata(), accuracy, atol=1e-6)
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels == ["calibrated", *BOTH, "bar: 95 % interval (Wilson)"]
