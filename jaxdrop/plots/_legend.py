@@ -14,7 +14,7 @@ from jaxdrop.plots._canvas import figure_of
 _MOST_BELOW = 12  # names in a legend under the plot, which more would press flat
 _GAP = 5  # points between labels and legend
 _SIZES = ("small", "x-small")  # of letters; the smaller ones where a legend is high
-_HIGH = 0.22  # of the height of a row of axes: the most that a legend takes gladly
+_HIGH = 0.22  # of the height of a row of axes: above this, letters are smaller
 
 
 class _UnderLabels(BboxBase):
@@ -56,7 +56,7 @@ def _room(ax: Axes) -> float:
 
 
 def _high(ax: Axes) -> float:
-    """The height in pixels above which a legend presses the axes flat."""
+    """The height in pixels from which a legend leaves the axes too little room."""
     spec = ax.get_subplotspec()
     rows = 1 if spec is None else spec.get_gridspec().nrows / len(spec.rowspan)
     return _HIGH * ax.figure.bbox.height / rows

@@ -271,7 +271,7 @@ def test_the_figure_of_sizes_shows_errors_and_gains():
 def swept(name, error):
     """An outcome whose validation error is least at the second strength."""
     method = METHOD[name]
-    places = np.array([*method.grid.values()][0])
+    places = np.array(next(iter(method.grid.values())))
     errors = np.full((len(places), 3), error + 0.1)
     errors[1] = error + np.array([0.0, 0.01, -0.01])
     search = Search({next(iter(method.grid)): places}, errors, errors, 1)
