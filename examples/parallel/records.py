@@ -128,13 +128,13 @@ def _check_whole(folder: Path, found: dict[int, dict[str, np.ndarray]]) -> None:
         same = losses.shape == other["losses"].shape and count == other["processes"]
         if not same or not np.allclose(losses, other["losses"], equal_nan=True):
             raise RecordError(
-                f"The files in {folder} are of several runs; remove them, and start the "
-                "run again."
+                f"The files in {folder} are of several runs; remove them, and start "
+                "the run again."
             )
     if missing := set(range(count)) - set(found):
         raise RecordError(
-            f"Process {min(missing)} of {count} has left no file in {folder}; start the "
-            "run again."
+            f"Process {min(missing)} of {count} has left no file in {folder}; start "
+            "the run again."
         )
 
 
