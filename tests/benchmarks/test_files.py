@@ -13,6 +13,13 @@ FULL = Path("/dev/full")
 IN_PLACE = re.compile(r"json\.dump|write_text\(|\.savefig\((?!partial)")
 
 
+def test_a_file_is_there_at_once(tmp_path):
+    with files.replacing(tmp_path / "a.json") as partial:
+        partial.write_text("{}")
+        place = partial.stat().st_ino
+    assert (tmp_path / "a.json").stat().st_ino == place  # renamed, and not copied
+
+
 def test_an_error_keeps_what_was_written_before(tmp_path, monkeypatch):
     path = tmp_path / "new" / "a.json"
     files.write_json(path, {"a": (1, 0.5)})

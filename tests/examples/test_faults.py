@@ -29,7 +29,9 @@ def test_a_result_is_written_whole(tmp_path):
     for text in ("first", "second"):
         with replacing(path) as partial:
             partial.write_text(text)
+            place = partial.stat().st_ino
         assert path.read_text() == text
+        assert path.stat().st_ino == place  # renamed at once, and not copied
     assert list(path.parent.iterdir()) == [path]
 
 
