@@ -14,14 +14,18 @@ from typing import Any
 def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """Gives a path to write to; what is written replaces ``path`` at the end."""
     partial = path.with_name(f".{path.stem}.partial{path.suffix}")
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
         partial.replace(path)
+    except OSError as error:  # a full disk, or a folder without permission
+        kept = "is as it was before" if path.exists() else "was not written"
+        raise SystemExit(f"Could not write results: {error}. {path} {kept}.") from None
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def write_json(path: pathlib.Path, content: Mapping[str, Any]) -> None:

@@ -80,10 +80,35 @@ def _decorated(
         try:
             return function(*args, **kwargs)
         except _KINDS as error:
-            _decide(error, lambda: name_of(args))
+            if _does_not_fit(error):
+                _name_class(error, function.__qualname__, args)
+            else:
+                _decide(error, lambda: name_of(args))
             raise
 
     return cast(_Function, call)
+
+
+def _does_not_fit(error: Exception) -> bool:
+    """Whether it is Python's error for a call whose arguments do not fit.
+
+    Python raises it where the call stands: in a frame of this file.
+    """
+    last = _last_frame(error.__traceback__)
+    return isinstance(error, TypeError) and last == __name__
+
+
+def _name_class(error: Exception, qualified: str, args: tuple[Any, ...]) -> None:
+    """Names a method after the public class that inherits it, not after its base."""
+    base, _, method = qualified.rpartition(".")
+    if not args or not base or "<locals>" in base:
+        return
+    inherits = (
+        c for c in _class_of(args[0]).__mro__ if f"{c.__module__}.".startswith(_PACKAGE)
+    )
+    if known := next(inherits, None):
+        said = str(error).replace(f"{qualified}()", f"{known.__name__}.{method}()", 1)
+        error.args = (said,)
 
 
 def _decide(error: Exception, name: Callable[[], str]) -> None:
@@ -101,9 +126,12 @@ def _decide(error: Exception, name: Callable[[], str]) -> None:
 
 def _is_ours(traceback: TracebackType | None) -> bool:
     """Whether the last frame, after the decorator's own, is one of this package."""
-    last = traceback and traceback.tb_next
-    while last and last.tb_next:
-        last = last.tb_next
-    return last is not None and last.tb_frame.f_globals.get("__name__", "").startswith(
-        _PACKAGE
-    )
+    return _last_frame(traceback and traceback.tb_next).startswith(_PACKAGE)
+
+
+def _last_frame(traceback: TracebackType | None) -> str:
+    """The name of the module of the last frame, where the error was raised."""
+    while traceback and traceback.tb_next:
+        traceback = traceback.tb_next
+    module = traceback.tb_frame.f_globals.get("__name__", "") if traceback else ""
+    return str(module)

@@ -2,10 +2,12 @@
 
 import ast
 import copy
+import functools
 import inspect
 import pathlib
 import pickle
 import traceback
+import types
 import typing
 
 import host_arguments as table
@@ -20,6 +22,7 @@ from test_host_arguments import public_functions
 from test_public_api import IN_NAMESPACE
 
 import jaxdrop
+import specimens
 from jaxdrop import _errors, constraints, mc, schedules
 
 KEY, X = jax.random.key(0), jnp.ones((4, 3))
@@ -219,6 +222,55 @@ def test_methods_have_the_name_of_the_class_of_their_object():
     assert message_of(LinenNoise, p=0.5).startswith("LinenNoise: 'p' is not")
     stopping = jaxdrop.early_stopping.EarlyStopping(patience=1)
     assert message_of(stopping.update, "x").startswith("EarlyStopping: metric")
+
+
+@pytest.mark.parametrize("room", ["nnx", "linen"])
+def test_calls_that_do_not_fit_name_the_public_class(room):
+    """Not the private base that defines the method."""
+    for name, specimen in getattr(specimens, room.upper()).items():
+        given = {"rngs": nnx.Rngs(0)} if room == "nnx" else {}
+        module = specimen.make(**given)
+        cls = type(module).__name__
+        keys = {"params": KEY, "dropout": KEY}
+        call = module if room == "nnx" else functools.partial(module.init, keys)
+        message = message_of(call, unknown=1)
+        assert f"{cls}.__call__() got an unexpected" in message, name
+        assert cls in message_of(type(module), unknown=1), name
+
+
+MISFITS = {
+    "no input": lambda lib: lib.nnx(0.5)(),
+    "a mode by position": lambda lib: lib.nnx(0.5)(X, True),
+    "an unknown argument": lambda lib: lib.nnx(0.5)(X, unknown=1),
+    "no rate": lambda lib: lib.nnx(),
+    "axes by position": lambda lib: lib.nnx(0.5, (0,)),
+    "in a class of one's own": lambda lib: type("Own", (lib.nnx,), {})(0.5)(),
+    "no input of linen": lambda lib: lib.linen(0.5).apply({}),
+    "an unknown argument of linen": lambda lib: lib.linen(0.5).apply({}, X, unknown=1),
+    "five arguments of linen": lambda lib: lib.linen(0.5).apply({}, X, True, KEY, 1),
+    "an unknown field": lambda lib: lib.linen(0.5, unknown=1),
+    "no field": lambda lib: lib.linen(),
+}
+
+
+@pytest.mark.parametrize("name", MISFITS)
+def test_calls_that_do_not_fit_are_errors_in_the_words_of_flax(name):
+    def said_by(nnx_class, linen_class):
+        lib = types.SimpleNamespace(nnx=nnx_class, linen=linen_class)
+        with pytest.raises(TypeError) as caught:
+            MISFITS[name](lib)
+        return str(caught.value)
+
+    ours = said_by(jaxdrop.nnx.Dropout, jaxdrop.linen.Dropout)
+    assert ours == said_by(nnx.Dropout, nn.Dropout)
+
+
+def test_python_names_functions_whose_arguments_do_not_fit_by_itself():
+    assert message_of(jaxdrop.dropout).startswith("dropout() missing 2")
+    for function in (constraints.soft_threshold, jaxdrop.penalties.l1):
+        name = function.__name__
+        assert message_of(function).startswith(f"{name}() missing")
+    assert message_of(jaxdrop.nnx.Rate).startswith("Rate.__init__() missing 1")
 
 
 def test_flax_names_the_calls_of_decorated_modules_as_before():

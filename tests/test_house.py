@@ -267,6 +267,23 @@ def test_words_that_have_to_be_read_twice_are_not_used(path):
     assert found == []
 
 
+SAME_MASKS = re.compile(
+    r"\b(?:same masks|Flax's masks|masks are (?:Flax's|those that Flax)|mask equals)\b"
+)
+
+
+def test_where_masks_are_said_to_be_those_of_flax_x64_is_off():
+    """With x64 on, Flax and ``jax.random`` draw others."""
+    missing = []
+    for path in (*PROSE, *SOURCES):
+        for paragraph in re.split(r"\n\s*\n|\n(?=\s*[-|] )", path.read_text()):
+            words = " ".join(paragraph.split())
+            promises = SAME_MASKS.search(words) and re.search("[Ff]lax|jax.ran", words)
+            if promises and "x64" not in words:
+                missing.append(f"{path.relative_to(TOP)}: {words[:70]}")
+    assert not missing
+
+
 def test_what_is_rarely_a_noun():
     found = Counter(
         short(path)

@@ -65,6 +65,7 @@ def write(
       masks: by site, a global array; only what lies here is written.
     """
     arrays: dict[str, Any] = {"losses": losses, "error": np.float64(error)}
+    arrays["processes"] = np.int64(jax.process_count())
     for path, leaf in jax.tree.leaves_with_path(params):
         arrays[f"params/{jax.tree_util.keystr(path, simple=True, separator='/')}"] = (
             leaf
@@ -84,21 +85,16 @@ def read(folder: Path) -> Run:
     """Reads what all processes of a run have written.
 
     Raises:
-      RecordError: if there is none, or a file was cut short.
+      RecordError: if there is none, a file was cut short, a process has left none, or
+        files are of several runs.
     """
     run = Run(np.zeros(0), np.nan, {}, {})
     paths = sorted(folder.glob("process_*.npz"))
     if not paths:
         raise RecordError(f"No process has left a file in {folder}; start it again.")
-    for path in paths:
-        process = int(path.stem.removeprefix("process_"))
-        try:
-            with path.open("rb") as opened, np.load(opened) as file:
-                arrays = {name: file[name] for name in file.files}
-        except (EOFError, OSError, ValueError, zipfile.BadZipFile) as error:
-            raise RecordError(
-                f"{path} was cut short ({error}); remove it, and start the run again."
-            ) from None
+    found = {int(path.stem.removeprefix("process_")): _load(path) for path in paths}
+    _check_whole(folder, found)
+    for process, arrays in found.items():
         run = run._replace(losses=arrays["losses"], error=float(arrays["error"]))
         for name, array in arrays.items():
             kind, *rest = name.split("/")
@@ -112,6 +108,34 @@ def read(folder: Path) -> Run:
     for parts in run.parts.values():
         parts.sort(key=lambda part: part.device)
     return run
+
+
+def _load(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with path.open("rb") as opened, np.load(opened) as file:
+            return {name: file[name] for name in file.files}
+    except (EOFError, OSError, ValueError, zipfile.BadZipFile) as error:
+        raise RecordError(
+            f"{path} was cut short ({error}); remove it, and start the run again."
+        ) from None
+
+
+def _check_whole(folder: Path, found: dict[int, dict[str, np.ndarray]]) -> None:
+    """Fails unless the files are those of all processes of one run."""
+    first, *others = found.values()
+    count, losses = int(first["processes"]), first["losses"]
+    for other in others:
+        same = losses.shape == other["losses"].shape and count == other["processes"]
+        if not same or not np.allclose(losses, other["losses"], equal_nan=True):
+            raise RecordError(
+                f"The files in {folder} are of several runs; remove them, and start "
+                "the run again."
+            )
+    if missing := set(range(count)) - set(found):
+        raise RecordError(
+            f"Process {min(missing)} of {count} has left no file in {folder}; start "
+            "the run again."
+        )
 
 
 def difference(a: Run, b: Run) -> float:

@@ -349,7 +349,7 @@ def _classwise(
         return fill(bins, p, hit, kept).expected_error, kept.sum()
 
     errors, mass = jax.vmap(of_class, in_axes=(1, 1, 0))(table, places, classes)
-    present = (mass > 0).astype(errors.dtype)
+    present = (mass != 0).astype(errors.dtype)  # NaN is not absent
     return weighted_mean(errors, present)
 
 

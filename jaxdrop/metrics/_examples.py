@@ -80,7 +80,10 @@ def as_classified(
 def as_weights(
     weights: ArrayLike | None, shape: tuple[int, ...], dtype: np.dtype, /
 ) -> Array:
-    """Returns flat weights of a batch, ones if none are given; NaN for a negative."""
+    """Returns flat weights of a batch, ones if none are given.
+
+    A weight that is negative or infinite, also after rounding, becomes NaN.
+    """
     if weights is None:
         return jnp.ones(math.prod(shape), dtype)
     counts = as_float(weights, name="weights")
@@ -89,7 +92,8 @@ def as_weights(
             f"weights must hold one number per example, of shape {shape}, got "
             f"{counts.shape}."
         )
-    return poison(counts, counts >= 0).astype(dtype).ravel()
+    counts = counts.astype(dtype)
+    return poison(counts, (counts >= 0) & (counts < jnp.inf)).ravel()
 
 
 def in_units(weights: Array, /) -> Array:

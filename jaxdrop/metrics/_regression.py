@@ -236,7 +236,7 @@ class RegressionCalibration(NamedTuple):
         A bin without predicted variance makes it infinite, or adds 0 without errors.
         """
         predicted, seen = jnp.sqrt(self.variance), jnp.sqrt(self.squared_error)
-        filled = (self.weight > 0).astype(predicted.dtype)
+        filled = (self.weight != 0).astype(predicted.dtype)  # NaN is not empty
         right = (predicted == 0) & (seen == 0)
         share = jnp.abs(predicted - seen) / jnp.where(right, 1, predicted)
         return weighted_mean(share, filled)

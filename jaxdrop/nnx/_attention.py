@@ -29,9 +29,9 @@ def attention_fn(
     """:func:`jaxdrop.dot_product_attention` as ``nnx.MultiHeadAttention`` calls it.
 
     Give it as ``attention_fn=``. Dropping then costs memory linear in the length of the
-    sequences; the masks are those that Flax draws from the same key. Evaluation is
-    :func:`jax.nn.dot_product_attention`, which Flax itself uses only in modules whose
-    rate is 0.
+    sequences; with x64 off the masks are those that Flax draws from the same key.
+    Evaluation is :func:`jax.nn.dot_product_attention`, which Flax itself uses only in
+    modules whose rate is 0.
 
     Flax's modules share one mask over all examples and heads unless they are made with
     ``broadcast_dropout=False``.

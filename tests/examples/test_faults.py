@@ -3,6 +3,7 @@
 import contextlib
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import time
 from pathlib import Path
 
 import distributed
+import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
@@ -27,7 +29,9 @@ def test_a_result_is_written_whole(tmp_path):
     for text in ("first", "second"):
         with replacing(path) as partial:
             partial.write_text(text)
+            place = partial.stat().st_ino
         assert path.read_text() == text
+        assert path.stat().st_ino == place  # renamed at once, and not copied
     assert list(path.parent.iterdir()) == [path]
 
 
@@ -91,6 +95,30 @@ def test_a_record_cut_short_is_refused(tmp_path, share):
         records.read(tmp_path)
 
 
+def left_by(folder, monkeypatch, process, count, loss=1.0):
+    """Writes what a process of a run leaves."""
+    monkeypatch.setattr(jax, "process_index", lambda: process)
+    monkeypatch.setattr(jax, "process_count", lambda: count)
+    records.write(folder, np.full(3, loss), 0.25, {"kernel": np.ones(2)}, {})
+
+
+def test_a_run_of_which_a_process_left_nothing_is_refused(tmp_path, monkeypatch):
+    left_by(tmp_path, monkeypatch, 1, count=2)
+    with pytest.raises(records.RecordError, match=r"Process 0 of 2 .* start the run"):
+        records.read(tmp_path)
+    left_by(tmp_path, monkeypatch, 0, count=2)
+    assert records.read(tmp_path).error == 0.25
+
+
+@pytest.mark.parametrize("later", [{"count": 1}, {"count": 2, "loss": 2.0}], ids=str)
+def test_files_of_an_earlier_run_are_noticed(tmp_path, monkeypatch, later):
+    for process in range(2):
+        left_by(tmp_path, monkeypatch, process, count=2)
+    left_by(tmp_path, monkeypatch, 0, **later)
+    with pytest.raises(records.RecordError, match=r"are of several runs; remove them"):
+        records.read(tmp_path)
+
+
 def test_a_checkpoint_cut_short_is_refused(tmp_path):
     """Orbax does not restore parts of one: an older one has to be used."""
     state = {"kernel": jnp.arange(4096.0), "step": jnp.int32(5)}
@@ -108,17 +136,43 @@ def test_a_checkpoint_cut_short_is_refused(tmp_path):
     assert int(found["step"]) == 1
 
 
+def test_no_file_of_a_checkpoint_can_be_cut_without_notice(tmp_path):
+    """What is restored is what was saved, or nothing."""
+    state, cut = {"kernel": jnp.arange(4096.0)}, tmp_path / "cut"
+    refused = 0
+    with ocp.StandardCheckpointer() as saver:
+        saver.save(tmp_path / "whole", state)
+        saver.wait_until_finished()
+        files = [p for p in (tmp_path / "whole").rglob("*") if p.is_file()]
+        for path in files:
+            shutil.copytree(tmp_path / "whole", cut)
+            half = path.read_bytes()[: path.stat().st_size // 2]
+            (cut / path.relative_to(tmp_path / "whole")).write_bytes(half)
+            try:
+                found = saver.restore(cut, state)
+            except Exception:  # of whatever read the file
+                refused += 1
+            else:
+                np.testing.assert_array_equal(found["kernel"], state["kernel"])
+            shutil.rmtree(cut)
+    assert refused >= 3  # manifest, description of the tree, and data
+
+
 @contextlib.contextmanager
-def running(folder, steps):
-    """A run of one process of the example."""
+def running(folder, steps, log=subprocess.DEVNULL):
+    """A run of one process of the example, which logs what it compiles."""
     script = Path(distributed.__file__)
     path = os.pathsep.join([str(script.parents[1]), os.environ.get("PYTHONPATH", "")])
     flags = {"num-processes": 1, "devices": 8, "steps": steps, "output": folder}
     options = [part for name, value in flags.items() for part in (f"--{name}", value)]
     with subprocess.Popen(
         [sys.executable, str(script), *map(str, options)],
-        env={**os.environ, "PYTHONPATH": path, "JAX_PLATFORMS": "cpu"},
+        env={
+            **{**os.environ, "PYTHONPATH": path, "JAX_PLATFORMS": "cpu"},
+            "JAX_LOG_COMPILES": "1",
+        },
         stdout=subprocess.DEVNULL,
+        stderr=log,
     ) as process:
         try:
             yield process
@@ -131,8 +185,10 @@ def test_a_killed_run_leaves_nothing_and_ends_with_the_same_bits(tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     with running(whole, steps=20) as process:
         assert process.wait(timeout=250) == 0
-    with running(killed, steps=10**6) as process:
-        time.sleep(15)
+    with running(killed, steps=10**6, log=subprocess.PIPE) as process:
+        compiled = b"Finished XLA compilation of jit(train_step)"
+        assert any(compiled in line for line in process.stderr)
+        time.sleep(1)
         assert process.poll() is None  # in the middle of its steps
         process.kill()
         assert process.wait(timeout=60) == -signal.SIGKILL

@@ -288,3 +288,13 @@ def test_weights_have_the_shape_of_the_batch(name):
     for other in (weights[:, None], weights[None], weights[1:], np.float32(1)):
         with pytest.raises(ValueError, match=r"weights must .* shape .*\(24,\), got"):
             jax.eval_shape(partial(metric, weights=other), *data)
+
+
+@for_every_metric
+@pytest.mark.parametrize("wrong", [np.nan, -1.0, np.inf])
+def test_a_weight_that_is_not_valid_gives_nan_at_every_place(name, wrong):
+    _, metric, data, _ = row(name)
+    for place in (0, N // 2, N - 1):
+        weights = np.ones(N, np.float32)
+        weights[place] = wrong
+        assert np.isnan(metric(*data, weights=weights)).all(), place

@@ -1,5 +1,6 @@
 """The table of differences from Flax in the documentation, by running both."""
 
+import inspect
 import pathlib
 import re
 import types
@@ -59,7 +60,7 @@ def outcome(use, side):
         "nn": with_dropout(flax.linen, in_linen),
         "drop": in_nnx(0.5, rngs=flax.nnx.Rngs(0)),
         **{"flax": flax, "jax": jax, "jnp": jnp, "np": np, "key": KEY, "x": X},
-        **{"count": count, "same_in_x64": same_in_x64},
+        **{"count": count, "same_in_x64": same_in_x64, "inspect": inspect},
     }
     try:
         return repr(eval(use, names))
