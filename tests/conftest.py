@@ -32,7 +32,13 @@ QUICK_FLAGS = (
 TESTED_WHOLE = ("acquisition", "masks", "numbers", "plots")
 """Folders whose tables are small, or have no promise that stands for another."""
 
-MOST_PROGRAMS = 600
+ALSO_TABLES = (
+    *("test_constraints", "test_host_arguments", "test_host_numbers"),
+    *("test_loops", "test_strict_promotion"),
+)
+"""Files outside of folders whose large tables are tested in part, as in folders."""
+
+MOST_PROGRAMS = 1500
 """How many programs a process keeps, about 1.5 MB each: neighbours share them."""
 
 COMPILED: list[str] = []
@@ -41,8 +47,8 @@ COMPILED: list[str] = []
 FORGET: list[Callable[[], None]] = [jax.clear_caches]
 """What clears them."""
 
-LARGE = 4
-"""Tests with at least this number of cases are tables."""
+LARGE, LARGEST = 4, 32
+"""Tests with so many cases are tables: every fourth case is tested, or every eighth."""
 
 CELL = "a cell of a large table"
 """The reason of a slow mark that a cell was given here."""
@@ -70,7 +76,11 @@ def pytest_configure(config: pytest.Config) -> None:
         jax.config.update("jax_compilation_cache_dir", directory)
     share_context()
     jax.monitoring.register_event_duration_secs_listener(count_programs)
-    if not config.getoption("optimized") and not config.option.collectonly:
+    optimized = config.getoption("optimized")
+    jax.config.update(
+        "jax_disable_most_optimizations", not optimized
+    )  # while importing
+    if not optimized and not config.option.collectonly:
         compile_quickly()
 
 
@@ -118,7 +128,8 @@ def pytest_collection_modifyitems(
 
     Where every promise is tested on every row, ``pytest``, ``pytest tests`` and
     ``pytest .`` test each promise on every fourth row, and each row by every fourth
-    promise. A folder, a file or a test that is named is tested whole.
+    promise; of the largest tables, on every eighth. A folder, a file or a test that is
+    named is tested whole.
     """
     unstable = [item.nodeid for item in items if " at 0x" in item.nodeid]
     if unstable:  # processes would not agree on the names of tests
@@ -131,17 +142,28 @@ def pytest_collection_modifyitems(
     quick = [
         item
         for item in items
-        if item.path.parent != house
+        if (item.path.parent != house or item.path.stem in ALSO_TABLES)
         and item.path.relative_to(house).parts[0] not in TESTED_WHOLE
         and not item.get_closest_marker("slow")
     ]
     sizes, seen = Counter(map(name, quick)), Counter()
     for item in quick:
-        turn = zlib.crc32(name(item).encode()) + seen[name(item)]
+        place, size = seen[name(item)], sizes[name(item)]
         seen[name(item)] += 1
-        if sizes[name(item)] >= LARGE and turn % 4:
+        if size >= LARGE and not is_tested(name(item), place, size):
             item.add_marker(pytest.mark.slow(CELL))
             item.add_marker(pytest.mark.cell)
+
+
+def is_tested(name: str, place: int, size: int) -> bool:
+    """Whether a case of a table is tested, by its place among the others.
+
+    One of four or eight neighbours is, and not always the one at the same place among
+    them, so that of a table of four columns each is tested.
+    """
+    every = 8 if size >= LARGEST else 4
+    group, case = divmod(place, every)
+    return case == (zlib.crc32(name.encode()) + group) % every
 
 
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:
