@@ -69,4 +69,4 @@ def assert_uniform_counts(counts, *, p_value: float = UNLIKELY) -> None:
 def normal(*shape: int, seed: int = 0) -> jax.Array:
     """Fixed normal numbers as data; NumPy draws them, so that nothing compiles."""
     numbers = np.random.default_rng(seed).normal(size=shape)
-    return jnp.asarray(numbers, jnp.float32)
+    return jnp.asarray(numbers.astype(np.float32))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 import pytest
 from jax.interpreters import mlir
 
@@ -32,7 +33,13 @@ QUICK_FLAGS = (
 TESTED_WHOLE = ("acquisition", "masks", "numbers", "plots")
 """Folders whose tables are small, or have no promise that stands for another."""
 
-MOST_PROGRAMS = 600
+ALSO_TABLES = (
+    *("test_constraints", "test_host_arguments", "test_host_numbers"),
+    *("test_loops", "test_strict_promotion"),
+)
+"""Files outside of folders whose large tables are tested in part, as in folders."""
+
+MOST_PROGRAMS = 1500
 """How many programs a process keeps, about 1.5 MB each: neighbours share them."""
 
 COMPILED: list[str] = []
@@ -41,8 +48,8 @@ COMPILED: list[str] = []
 FORGET: list[Callable[[], None]] = [jax.clear_caches]
 """What clears them."""
 
-LARGE = 4
-"""Tests with at least this number of cases are tables."""
+LARGE, LARGEST = 4, 32
+"""Tests with so many cases are tables: every fourth case is tested, or every eighth."""
 
 CELL = "a cell of a large table"
 """The reason of a slow mark that a cell was given here."""
@@ -69,8 +76,13 @@ def pytest_configure(config: pytest.Config) -> None:
         directory = str(config.cache.mkdir("jax"))
         jax.config.update("jax_compilation_cache_dir", directory)
     share_context()
+    copy_without_programs()
     jax.monitoring.register_event_duration_secs_listener(count_programs)
-    if not config.getoption("optimized") and not config.option.collectonly:
+    optimized = config.getoption("optimized")
+    jax.config.update(
+        "jax_disable_most_optimizations", not optimized
+    )  # while importing
+    if not optimized and not config.option.collectonly:
         compile_quickly()
 
 
@@ -85,6 +97,34 @@ def share_context() -> None:
         cached = functools.cache(make)
         FORGET.append(cached.cache_clear)
         sys.modules[make.__module__].make_ir_context = cached
+
+
+def copy_without_programs() -> None:
+    """Copies arrays of NumPy to the device as they are.
+
+    ``jnp.asarray`` and ``jnp.array`` run programs that return their argument, where it
+    has the dtype, and are compiled for each shape: ``lax.stage``, where JAX has it, or
+    ``lax.convert_element_type``. On a mesh or under a guard of transfers they still do.
+    """
+    names = getattr(getattr(jax.lax, "stage", None), "__globals__", {})
+    for lift in (names.get("stage_p"), jax.lax.convert_element_type_p):
+        if lift is not None:
+            lift.def_impl(functools.partial(_copied, lift.impl))
+
+
+def _copied(otherwise: Callable[..., Any], x: Any, **params: Any) -> Any:
+    """What ``jnp.asarray`` gives outside of programs."""
+    is_same = (
+        isinstance(x, np.ndarray)
+        and not getattr(x, "weak_type", False)
+        and not params.get("weak_type")
+        and params.get("sharding") is None
+        and params.get("new_dtype", x.dtype) == x.dtype
+    )
+    on_mesh = not jax.sharding.get_abstract_mesh().empty
+    if not is_same or on_mesh or jax.config.jax_transfer_guard:
+        return otherwise(x, **params)
+    return jax.device_put(np.array(x))
 
 
 def count_programs(event: str, duration: float, **_: Any) -> None:
@@ -118,7 +158,8 @@ def pytest_collection_modifyitems(
 
     Where every promise is tested on every row, ``pytest``, ``pytest tests`` and
     ``pytest .`` test each promise on every fourth row, and each row by every fourth
-    promise. A folder, a file or a test that is named is tested whole.
+    promise; of the largest tables, on every eighth. A folder, a file or a test that is
+    named is tested whole.
     """
     unstable = [item.nodeid for item in items if " at 0x" in item.nodeid]
     if unstable:  # processes would not agree on the names of tests
@@ -131,17 +172,28 @@ def pytest_collection_modifyitems(
     quick = [
         item
         for item in items
-        if item.path.parent != house
+        if (item.path.parent != house or item.path.stem in ALSO_TABLES)
         and item.path.relative_to(house).parts[0] not in TESTED_WHOLE
         and not item.get_closest_marker("slow")
     ]
     sizes, seen = Counter(map(name, quick)), Counter()
     for item in quick:
-        turn = zlib.crc32(name(item).encode()) + seen[name(item)]
+        place, size = seen[name(item)], sizes[name(item)]
         seen[name(item)] += 1
-        if sizes[name(item)] >= LARGE and turn % 4:
+        if size >= LARGE and not is_tested(name(item), place, size):
             item.add_marker(pytest.mark.slow(CELL))
             item.add_marker(pytest.mark.cell)
+
+
+def is_tested(name: str, place: int, size: int) -> bool:
+    """Whether a case of a table is tested, by its place among the others.
+
+    One of four or eight neighbours is, and not always the one at the same place among
+    them, so that of a table of four columns each is tested.
+    """
+    every = 8 if size >= LARGEST else 4
+    group, case = divmod(place, every)
+    return case == (zlib.crc32(name.encode()) + group) % every
 
 
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:

@@ -5,7 +5,7 @@ from flax import nnx
 
 import jaxdrop
 
-CELL = nnx.GRUCell(2, 3, rngs=nnx.Rngs(0))
+CELL = nnx.eval_shape(lambda: nnx.GRUCell(2, 3, rngs=nnx.Rngs(0)))
 
 
 @pytest.mark.parametrize(

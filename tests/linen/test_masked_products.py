@@ -69,7 +69,7 @@ def run_linen(cell, seed=1, variables=None, **options):
     """Variables, the carry that starts and the outputs of steps, one by one."""
     start = cell.initialize_carry(jax.random.key(seed), (BATCH, INPUTS), **options)
     if variables is None:
-        variables = cell.init(jax.random.key(4), start, X[:, 0])
+        variables = jax.jit(cell.init)(jax.random.key(4), start, X[:, 0])
     params = {"params": variables["params"]}
     carry, outputs = start, []
     for t in range(TIME):
@@ -181,7 +181,8 @@ def test_linen_makes_a_table_of_a_cell_with_masked_products(deterministic):
             inner, **RATES, deterministic=deterministic
         )
         table = nn.RNN(cell).tabulate(keys, X, console_kwargs={"width": 300})
-        count = sum(map(jnp.size, jax.tree.leaves(nn.RNN(cell).init(keys, X))))
+        variables = jax.eval_shape(nn.RNN(cell).init, keys, X)
+        count = sum(leaf.size for leaf in jax.tree.leaves(variables))
         assert (
             f"{type(inner).__name__}" in table and f"Total Parameters: {count}" in table
         )

@@ -47,7 +47,7 @@ def test_gradients_of_a_shared_mask_sum_over_what_shares_it(key):
     with jax.enable_x64(True):
         x = jnp.asarray(np.random.default_rng(0).normal(size=(3, 4)))
         share = lambda x: jaxdrop.dropout(key, x, rate=0.3, broadcast_dims=(0,))
-        loss = lambda x: jnp.sin(share(x)).sum()
+        loss = jax.jit(lambda x: jnp.sin(share(x)).sum())
         check_grads(loss, (x,), order=3, atol=1e-6, rtol=1e-6)
 
 

@@ -84,10 +84,11 @@ def reduce(reducer, samples, *, chunks=1, parts=1, junk=0):
 
 
 def _with_junk(x):
-    """Samples, and one that must not count."""
-    x = jnp.asarray(x)
-    blank = jnp.nan if jnp.issubdtype(x.dtype, jnp.floating) else 0
-    return jnp.concatenate([x, jnp.full((1, *x.shape[1:]), blank, x.dtype)])
+    """Samples, and one that must not count; on the host, where nothing is compiled."""
+    x = np.asarray(x)
+    x = x.astype(jax.dtypes.canonicalize_dtype(x.dtype))
+    blank = np.nan if jnp.issubdtype(x.dtype, jnp.floating) else 0
+    return np.concatenate([x, np.full((1, *x.shape[1:]), blank, x.dtype)])
 
 
 @pytest.fixture(name="reduce")

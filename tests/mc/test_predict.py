@@ -44,9 +44,7 @@ def test_memory_does_not_grow_with_the_number_of_samples(reducers, net, key):
         compiled = jax.jit(predict).lower(key, net.params, x).compile()
         return compiled.memory_analysis().temp_size_in_bytes
 
-    few, some, many = temporary(8), temporary(64), temporary(512)
-    assert few == pytest.approx(some, rel=0.01)
-    assert some == pytest.approx(many, rel=0.01)
+    assert temporary(8) == pytest.approx(temporary(512), rel=0.01)
 
 
 def test_a_resumed_prediction_is_the_whole_one(net, key):
@@ -101,16 +99,15 @@ def test_every_statistic_of_a_resumed_prediction_is_that_of_the_whole(net, key):
 def test_states_may_be_merged_in_either_order(name):
     reducer, rng = REDUCERS[name], np.random.default_rng(0)
     start = reducer.init(jax.ShapeDtypeStruct((2, 3), jnp.float32))
-    fill = lambda n: reducer.update(
-        start, rng.normal(size=(n, 2, 3)).astype(np.float32), jnp.ones(n, bool)
-    )
+    samples = [rng.normal(size=(n, 2, 3)).astype(np.float32) for n in (48, 32)]
 
     @jax.jit
-    def results(a, b):
+    def results(*samples):
+        a, b = (reducer.update(start, x, jnp.ones(len(x), bool)) for x in samples)
         merged = reducer.merge(a, b), reducer.merge(b, a)
         return [reducer.finalize(state) for state in merged]
 
-    one, other = results(fill(48), fill(32))
+    one, other = results(*samples)
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 

@@ -88,8 +88,8 @@ def test_float64_stays_float64(reduce):
             mc.gaussian_mixture(noise=1.0, targets=samples[0]),
             mc.quantiles(capacity=4),
         ):
-            split = lambda x, r=reducer: reduce(r, x, chunks=3, parts=2)[0]
-            found = jax.eval_shape(split, samples)
+            split = lambda r=reducer: reduce(r, samples, chunks=3, parts=2)[0]
+            found = jax.eval_shape(split)
             expected = {"int32", "float32"} if "mode" in found else {"float64"}
             assert {str(x.dtype) for x in jax.tree.leaves(found)} == expected
         stats, _ = reduce(mc.moments(), samples, chunks=3)

@@ -94,7 +94,7 @@ def test_loops_and_vmap_over_keys_give_what_calls_give(framework, name):
     assert_close(lax.scan(lambda _, k: (None, run(params, k)), None, KEYS)[1], calls)
     empty = (0, jnp.zeros_like(calls))
     assert_close(lax.while_loop(lambda loop: loop[0] < STEPS, body, empty)[1], calls)
-    assert_close(jax.vmap(run, (None, 0))(params, KEYS), calls)
+    assert_close(jax.jit(jax.vmap(run, (None, 0)))(params, KEYS), calls)
 
 
 @every_module
@@ -139,6 +139,7 @@ def test_cells_in_a_scan_over_time_give_what_steps_give(framework, name):
     x = jnp.swapaxes(SPECIMENS[framework][name].data[0], 0, 1)
     scan = lambda k, x, step=step: lax.scan(step, start(k), x)[1]
 
+    @jax.jit
     def by_hand(k):
         carry, ys = start(k), []
         for inputs in x:
@@ -148,8 +149,8 @@ def test_cells_in_a_scan_over_time_give_what_steps_give(framework, name):
 
     expected = jnp.stack([by_hand(k) for k in KEYS])
     assert_close(jax.jit(scan)(KEYS[0], x), expected[0])
-    assert_close(jax.vmap(scan, (0, None))(KEYS, x), expected)
-    slope = jax.grad(lambda x: jnp.sum(scan(KEY, x) ** 2))(x)
+    assert_close(jax.jit(jax.vmap(scan, (0, None)))(KEYS, x), expected)
+    slope = jax.jit(jax.grad(lambda x: jnp.sum(scan(KEY, x) ** 2)))(x)
     rematerialized = partial(scan, KEY, step=jax.checkpoint(step))
     again = jax.jit(jax.grad(lambda x: jnp.sum(rematerialized(x) ** 2)))(x)
     assert slope.any()

@@ -99,6 +99,7 @@ def test_padding_changes_nothing(x, index):
             x, seq_lengths=lengths
         )
     (carry, outputs), (padded_carry, padded_outputs) = run(x), run(padded)
+    outputs, padded_outputs = map(np.asarray, (outputs, padded_outputs))
     for row, length in enumerate(lengths):
         np.testing.assert_allclose(
             padded_outputs[row, :length], outputs[row, :length], rtol=1e-5, atol=1e-6

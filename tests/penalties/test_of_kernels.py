@@ -68,10 +68,11 @@ def test_squaring_finds_the_spectral_norm_as_a_decomposition_does(dtype):
     kernels = [normal(30, 20), normal(40, 40), jnp.eye(4), jnp.zeros((3, 3))]
     kernels += [jnp.diag(jnp.array([1, 1 - gap, 0.3])) for gap in (1e-2, 1e-4, 1e-6)]
     for kernel in kernels:
-        kernel = kernel.astype(dtype) * (1 + 0.5j if dtype == jnp.complex64 else 1)
-        vector = square(kernel.conj().T @ kernel)
-        exact = np.linalg.norm(np.asarray(kernel), 2)
-        np.testing.assert_allclose(jnp.linalg.norm(kernel @ vector), exact, rtol=1e-6)
+        factor = 1 + 0.5j if dtype == jnp.complex64 else 1
+        kernel = np.asarray(kernel, dtype) * factor
+        vector = np.asarray(square(kernel.conj().T @ kernel))
+        exact = np.linalg.norm(kernel, 2)
+        np.testing.assert_allclose(np.linalg.norm(kernel @ vector), exact, rtol=1e-6)
     assert np.isnan(square(jnp.full((2, 2), jnp.nan))).all()
 
 

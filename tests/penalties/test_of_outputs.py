@@ -22,7 +22,7 @@ BATCH, CLASSES = 37, 53  # primes: a shape in a compiled program is no coinciden
 @pytest.fixture(scope="module")
 def logits():
     rng = np.random.default_rng(0)
-    return jnp.asarray(3 * rng.normal(size=(BATCH, CLASSES)), jnp.float32)
+    return jnp.asarray((3 * rng.normal(size=(BATCH, CLASSES))).astype(np.float32))
 
 
 @pytest.fixture(scope="module")
@@ -49,11 +49,12 @@ def test_smoothing_equals_the_one_hot_formula(logits, labels, alpha):
     traced = jax.jit(lambda a: loss(alpha=a))(jnp.float32(alpha))
     np.testing.assert_allclose(traced, expected.mean(), rtol=1e-6)
     each = jax.vmap(functools.partial(penalties.smoothed_cross_entropy, alpha=alpha))
-    np.testing.assert_allclose(each(logits, labels), expected, atol=1e-6)
+    np.testing.assert_allclose(jax.jit(each)(logits, labels), expected, atol=1e-6)
 
 
 def test_the_gradient_equals_that_of_the_one_hot_formula(logits, labels):
-    gradient = jax.grad(penalties.smoothed_cross_entropy)(logits, labels, alpha=0.1)
+    loss = functools.partial(penalties.smoothed_cross_entropy, alpha=0.1)
+    gradient = jax.jit(jax.grad(loss))(logits, labels)
     soft = 0.9 * np.eye(CLASSES)[np.asarray(labels)] + 0.1 / CLASSES
     expected = (softmax(np.asarray(logits, np.float64), axis=-1) - soft) / BATCH
     np.testing.assert_allclose(gradient, expected, atol=1e-8)
@@ -93,7 +94,7 @@ def test_weights_leave_padding_out_whatever_it_holds(logits, labels):
     loss = lambda z: penalties.smoothed_cross_entropy(
         z, ignored, alpha=0.1, weights=weights
     )
-    value, gradient = jax.value_and_grad(loss)(spoiled)
+    value, gradient = jax.jit(jax.value_and_grad(loss))(spoiled)
     np.testing.assert_allclose(value, expected, rtol=1e-6)
     chex.assert_tree_all_finite(gradient)
     assert (gradient[::3] == 0).all() and (gradient[1] != 0).any()
@@ -119,7 +120,7 @@ def test_half_precision_logits_are_summed_in_float32(labels):
 def test_impossible_classes_are_fine_without_smoothing():
     logits = jnp.array([[1.0, -jnp.inf, 0.5]])
     loss = lambda z: penalties.smoothed_cross_entropy(z, jnp.array([0]), alpha=0.0)
-    value, gradient = jax.value_and_grad(loss)(logits)
+    value, gradient = jax.jit(jax.value_and_grad(loss))(logits)
     np.testing.assert_allclose(value, np.log1p(np.exp(-0.5)), rtol=1e-6)
     chex.assert_tree_all_finite(gradient)
 
@@ -151,7 +152,7 @@ def test_confidence_is_the_mean_negative_entropy(logits):
 
 def test_confidence_is_finite_for_certain_and_impossible_classes():
     logits = jnp.array([[0.0, -jnp.inf, -jnp.inf], [1e4, -1e4, 0.0], [3.0, 3.0, 3.0]])
-    value, gradient = jax.value_and_grad(penalties.confidence)(logits)
+    value, gradient = jax.jit(jax.value_and_grad(penalties.confidence))(logits)
     np.testing.assert_allclose(value, -np.log(3) / 3, rtol=1e-6)
     chex.assert_tree_all_finite(gradient)
 
@@ -234,7 +235,8 @@ def network(x):
 
 def exact_jacobian_norm(x):
     one = lambda row: network(row[None])[0]
-    return np.asarray((jax.vmap(jax.jacobian(one))(x) ** 2).sum(axis=(1, 2)))
+    each = np.asarray(jax.jit(jax.vmap(jax.jacobian(one)))(x))
+    return (each**2).sum(axis=(1, 2))
 
 
 def test_the_exact_norm_is_jaxs():
@@ -261,7 +263,7 @@ def test_the_penalty_can_be_trained_on(key):
     def penalty(scale):
         return penalties.jacobian(key, lambda x: scale * network(x), x)
 
-    value, slope = jax.value_and_grad(penalty)(jnp.float32(2.0))
+    value, slope = jax.jit(jax.value_and_grad(penalty))(jnp.float32(2.0))
     np.testing.assert_allclose(slope, value, rtol=1e-5)  # d(s**2 c)/ds = 2 s c = s**2 c
 
 
