@@ -25,7 +25,7 @@ from study import files
 
 DOCS = HERE.parent
 PAGES = (DOCS / "results.md", DOCS / "index.md", DOCS.parent / "README.md")
-_BLOCK = re.compile(r"<!-- table: (\S+) -->\n(?:.*?\n)?<!-- /table -->", re.DOTALL)
+_BLOCK = re.compile(r"<!-- table: (\S+) -->\n(?:.*?\n)??<!-- /table -->", re.DOTALL)
 
 
 _FILES = {"answer": "gains"}  # where a block does not have the name of its file

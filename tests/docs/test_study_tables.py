@@ -33,6 +33,14 @@ def test_a_page_is_what_the_files_give(tables, name):
     )
 
 
+def test_an_empty_block_is_filled_and_nothing_beyond_it_is_lost(tables):
+    block = "<!-- table: studies/one_pass -->\n{}<!-- /table -->\n"
+    page = block.format("") + "Text between.\n" + block.format("old\n")
+    first, second = tables.written(page).split("Text between.\n")
+    assert first == second
+    assert len(first) > len(page)
+
+
 def test_every_file_is_on_the_page_once(tables):
     names = ["dropout", "gains", *(f"studies/{path.stem}" for path in FILES)]
     assert sorted(MARKED["results.md"]) == names
