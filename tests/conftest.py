@@ -100,30 +100,23 @@ def share_context() -> None:
 
 
 def copy_without_programs() -> None:
-    """Copies arrays of NumPy to the device as they are.
+    """Copies arrays of NumPy to the device as they are, where JAX has ``lax.stage``.
 
-    ``jnp.asarray`` and ``jnp.array`` run programs that return their argument, where it
-    has the dtype, and are compiled for each shape: ``lax.stage``, where JAX has it, or
-    ``lax.convert_element_type``. On a mesh or under a guard of transfers they still do.
+    ``jnp.asarray`` runs this program, which returns its argument and is compiled for
+    each shape. On a mesh and under a guard of transfers it still is.
     """
     names = getattr(getattr(jax.lax, "stage", None), "__globals__", {})
-    for lift in (names.get("stage_p"), jax.lax.convert_element_type_p):
-        if lift is not None:
-            lift.def_impl(functools.partial(_copied, lift.impl))
+    lift = names.get("stage_p")
+    if lift is not None:
+        lift.def_impl(functools.partial(_copied, lift.impl))
 
 
-def _copied(otherwise: Callable[..., Any], x: Any, **params: Any) -> Any:
+def _copied(otherwise: Callable[[Any], Any], x: Any) -> Any:
     """What ``jnp.asarray`` gives outside of programs."""
-    is_same = (
-        isinstance(x, np.ndarray)
-        and not getattr(x, "weak_type", False)
-        and not params.get("weak_type")
-        and params.get("sharding") is None
-        and params.get("new_dtype", x.dtype) == x.dtype
-    )
+    is_array = isinstance(x, np.ndarray) and not getattr(x, "weak_type", False)
     on_mesh = not jax.sharding.get_abstract_mesh().empty
-    if not is_same or on_mesh or jax.config.jax_transfer_guard:
-        return otherwise(x, **params)
+    if not is_array or on_mesh or jax.config.jax_transfer_guard:
+        return otherwise(x)
     return jax.device_put(np.array(x))
 
 
