@@ -9,7 +9,7 @@ strategies have the same first labels, weights, recipe and number of samples. Th
 says how many labels each needs to be as good as the network whose labels were drawn at
 random is in the end; the figures show accuracies by labels, and what was asked for
 first. The recipe was chosen with random labels on validation images, as with ``--judge
-validation --strategies random``. On two CPU cores digits take about five minutes.
+validation --strategies random``. Digits have taken five minutes of CPU.
 """
 
 import argparse

@@ -11,8 +11,8 @@ or at the end of a residual branch, after its last normalization. Rates follow d
 time where they were published so; all of them are data, and one program serves all
 strengths of a method. The table shows test errors with their standard error and seconds
 per epoch; the figures show learning curves and what the masks look like. Strengths were
-chosen by ``--tune`` on validation images of digits. These take about 9 minutes of CPU,
-by the pace of their first 300 epochs; ``--underfit`` has taken 2 minutes on two cores.
+chosen by ``--tune`` on validation images of digits. These have taken 8 minutes of CPU,
+and ``--underfit`` 2 minutes on two cores.
 
 ``--underfit`` trains a narrow network for a short time on more images, so that it fits
 not even these, and compares dropout and stochastic depth, at the least of the strengths
