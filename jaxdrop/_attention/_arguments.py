@@ -13,6 +13,7 @@ from jaxdrop._numbers import as_array, as_numbers, as_scalar
 from jaxdrop._typing import Array, Axes
 
 MOST_FEATURES = 256  # of a head, for which kernels apply
+_KERNELS = ("pallas", "mosaic_gpu")  # implementations that ask for kernels
 _LEAST_BLOCK = 16  # the smallest matrix product of tensor cores
 
 
@@ -52,6 +53,7 @@ class Options(NamedTuple):
       block: the numbers of queries and of keys of a block, None to choose.
       shared: for each axis of the weights, whether one draw is shared along it.
       in_kernels: whether kernels are requested.
+      mosaic_gpu: whether, for GPUs, those of Pallas' Mosaic GPU are requested.
       implementation: that of ``jax.nn``, where nothing is dropped.
     """
 
@@ -63,6 +65,7 @@ class Options(NamedTuple):
     block: tuple[int | None, int | None]
     shared: tuple[bool, ...]
     in_kernels: bool
+    mosaic_gpu: bool
     implementation: Any
 
 
@@ -85,8 +88,9 @@ def check_options(
     the weights, which have a batch axis if the query has one.
     """
     if implementation is not None:
-        check_choice(implementation, ("xla", "cudnn", "pallas"), name="implementation")
-    in_kernels = implementation == "pallas"
+        names = ("xla", "cudnn", *_KERNELS)
+        check_choice(implementation, names, name="implementation")
+    in_kernels = implementation in _KERNELS
     batch = arrays.weights[0]
     options = Options(
         scale=check_scale(scale, arrays.query.shape[-1]),
@@ -97,10 +101,11 @@ def check_options(
         block=check_block(block_size),
         shared=_shared(broadcast_dims, ndim),
         in_kernels=in_kernels,
+        mosaic_gpu=implementation == "mosaic_gpu",
         implementation=None if in_kernels else implementation,
     )
     if in_kernels:
-        check_kernel(arrays, options.block)
+        check_kernel(arrays, options.block, implementation)
     return options
 
 
@@ -256,7 +261,9 @@ def check_causal(is_causal: Any, /) -> bool:
     )
 
 
-def check_kernel(arrays: Arguments, block: tuple[int | None, int | None]) -> None:
+def check_kernel(
+    arrays: Arguments, block: tuple[int | None, int | None], implementation: str
+) -> None:
     """Raises if kernels are requested that exist on no platform for these arguments."""
     found = {
         "float64": arrays.query.dtype == jnp.float64,
@@ -268,14 +275,14 @@ def check_kernel(arrays: Arguments, block: tuple[int | None, int | None]) -> Non
     for name, given in found.items():
         if given:
             raise ValueError(
-                f'implementation="pallas" does not take {name}; use the '
+                f'implementation="{implementation}" does not take {name}; use the '
                 "default implementation."
             )
     for size in block:
         if size is not None and (size < _LEAST_BLOCK or size & (size - 1)):
             raise ValueError(
                 f'block_size must be powers of two with implementation="'
-                f'pallas", at least {_LEAST_BLOCK}; got {size}.'
+                f'{implementation}", at least {_LEAST_BLOCK}; got {size}.'
             )
 
 

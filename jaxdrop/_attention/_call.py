@@ -47,6 +47,7 @@ class Call:
       precision: the requested precision of products.
       devices: over how many devices the compiler may shard the arrays.
       in_kernels: whether the caller requested kernels.
+      mosaic_gpu: whether the caller requested, for GPUs, those of Pallas' Mosaic GPU.
     """
 
     is_causal: bool
@@ -57,6 +58,7 @@ class Call:
     precision: Any
     devices: int
     in_kernels: bool
+    mosaic_gpu: bool
 
     def weights(self, shapes: Shapes) -> tuple[int, int, int, int]:
         """The shape of the attention weights, from those of queries and keys."""

@@ -340,15 +340,15 @@ def _lowered(context: Any, *nodes: Any, platform: str | None, **how: Any) -> Any
             _own(arrays, names, levels).items(), arrays, strict=True
         )
     }
-    interpret = platform not in _KERNELS
-    kind = _KERNELS.get(platform or "", _INTERPRETED)
-    wanted = _flash.applies(call, own, kind) and part != "change"  # type: ignore[arg-type]
+    interpret = platform not in _flash.KINDS
+    kind: str | None = None
+    if part != "change" and (call.in_kernels or not interpret):
+        kind = _flash.kind_of(call, own, platform or "", _INTERPRETED)  # type: ignore[arg-type]
     spread, known = _spreading(context)
-    if not interpret:
-        wanted = wanted and _flash.available(kind) and (known or not spread)
-        if platform != "tpu" and not call.in_kernels and _is_exported(context):
-            wanted = False  # JAX does not export calls of Triton
-    if wanted and (call.in_kernels or not interpret):
+    elsewhere = platform != "tpu" and not call.in_kernels and _is_exported(context)
+    if not interpret and ((spread and not known) or elsewhere):
+        kind = None  # JAX does not export calls of Triton, and GPUs differ
+    if kind is not None:
         run = partial(
             _in_kernels,
             *(call, kind, names, levels, part),
@@ -384,7 +384,6 @@ def _is_exported(context: Any) -> bool:
     return bool(getattr(parameters, "for_export", False))
 
 
-_KERNELS = {"tpu": "tpu", "cuda": "gpu"}
 _INTERPRETED = "tpu"  # the kernels that other platforms interpret, if requested
 _KINDS = {"cpu": "cpu", "tpu": "tpu", "cuda": "gpu", "rocm": "gpu"}
 

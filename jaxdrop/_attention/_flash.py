@@ -19,14 +19,46 @@ from jaxdrop._typing import Array
 
 _MOST_KEPT = 32 << 20  # bytes of gradients of a head in the fast memory of a TPU
 _LEAST = 128  # the least number of queries and keys for which kernels are the default
-_DTYPES = {"tpu": ("float32", "bfloat16"), "gpu": ("float32", "bfloat16", "float16")}
-_BLOCKS = {"tpu": (512, 512), "gpu": (64, 64)}
-_LEAST_BLOCKS = {"tpu": (128, 128), "gpu": (16, 16)}
+_DTYPES = {
+    "tpu": ("float32", "bfloat16"),
+    "gpu": ("float32", "bfloat16", "float16"),
+    "hopper": ("bfloat16", "float16"),
+}
+_BLOCKS = {"tpu": (512, 512), "gpu": (64, 64), "hopper": (64, 64)}
+_LEAST_BLOCKS = {"tpu": (128, 128), "gpu": (16, 16), "hopper": (64, 64)}
+_FIXED_BLOCKS = ("hopper",)  # a warpgroup computes products of 64 rows
+_HOPPER_FEATURES = 128  # with more, sums of gradients do not fit into registers
+KINDS = {"tpu": ("tpu",), "cuda": ("gpu", "hopper")}
+"""The kernels of each platform of JAX.
+
+For GPUs ``"gpu"`` are those of Pallas' Triton backend, where JAX still has it, and
+``"hopper"`` those of Mosaic GPU, on request or where the former cannot be compiled.
+"""
+
+
+def kind_of(
+    call: Call, operands: Operands, platform: str, interpreted: str
+) -> str | None:
+    """The kernels that a call uses on a platform of JAX, or None if there are none.
+
+    Other platforms than those of :data:`KINDS` use those that are ``interpreted``.
+    """
+    if platform not in KINDS:
+        return interpreted if applies(call, operands, interpreted) else None
+    kinds = KINDS[platform]
+    for kind in reversed(kinds) if call.mosaic_gpu else kinds:
+        if applies(call, operands, kind) and available(kind, call.mosaic_gpu):
+            return kind
+    return None
 
 
 def can_compute(operands: Operands, platform: str) -> bool:
     """Whether the kernels of a platform can compute attention for these operands."""
     query = operands["query"]
+    if platform == "hopper" and (
+        query.shape[3] > _HOPPER_FEATURES or {"bias", "mask"} & operands.keys()
+    ):
+        return False
     symbolic = jax.export.is_symbolic_dim
     if any(symbolic(n) for x in operands.values() for n in x.shape):
         return False
@@ -36,9 +68,13 @@ def can_compute(operands: Operands, platform: str) -> bool:
     return platform != "tpu" or kept <= _MOST_KEPT
 
 
-def available(platform: str) -> bool:
+def available(platform: str, requested: bool = False) -> bool:
     """Whether the installed JAX can compile the kernels of a platform here."""
-    found: bool = _backend(platform).available()
+    try:
+        module = _backend(platform)
+    except ImportError:  # this JAX does not have the backend
+        return False
+    found: bool = module.available(requested)
     return found
 
 
@@ -63,7 +99,7 @@ def attend(
 
     Args:
       call: the static facts about the call.
-      platform: ``"tpu"`` or ``"gpu"``.
+      platform: ``"tpu"``, ``"gpu"`` or ``"hopper"``.
       own: the shapes of its arrays, by name.
       operands: its arrays. Those of several mapped calls have the examples of all calls
         along the batch axis, and a ``scale``, ``keep`` and ``words`` for each call.
@@ -96,7 +132,7 @@ def pull(
 
     Args:
       call: the static facts about the call.
-      platform: ``"tpu"`` or ``"gpu"``.
+      platform: ``"tpu"``, ``"gpu"`` or ``"hopper"``.
       own: the shapes of its arrays, by name.
       operands: its arrays, the results of :func:`attend`, and ``d_output`` and
         ``d_weights``.
@@ -131,7 +167,7 @@ def _kernel(call: Call, platform: str, own: Any) -> Kernel:
     blocks = [
         given or min(most, _power_of_two(length, least))
         for given, most, least, length in zip(
-            call.block,
+            (None, None) if platform in _FIXED_BLOCKS else call.block,
             _BLOCKS[platform],
             _LEAST_BLOCKS[platform],
             lengths,
@@ -347,6 +383,10 @@ def _backend(platform: str) -> Any:
         from jaxdrop._attention import _flash_tpu
 
         return _flash_tpu
+    if platform == "hopper":
+        from jaxdrop._attention import _flash_hopper
+
+        return _flash_hopper
     from jaxdrop._attention import _flash_gpu
 
     return _flash_gpu

@@ -185,7 +185,8 @@ def survives(kernel: Kernel, scalars: Scalars, at: Places) -> Array:
     The arithmetic is that of :func:`_tiles.counters_of`, in the orientation of ``at``.
     """
     queries, keys = kernel.drawn
-    row = jnp.broadcast_to(scalars.first_row, (1, 1))
+    whole = at.query.shape == at.key.shape  # see _flash_warpgroup.places
+    row = jnp.broadcast_to(scalars.first_row, at.query.shape if whole else (1, 1))
     if queries:
         row = row + at.query.astype(jnp.uint32)
     key = at.key.astype(jnp.uint32)

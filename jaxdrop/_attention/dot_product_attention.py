@@ -38,7 +38,7 @@ def dot_product_attention(
     local_window_size: int | tuple[int, int] | None = None,
     broadcast_dims: Axes = (),
     block_size: int | tuple[int, int] | None = None,
-    implementation: Literal["xla", "cudnn", "pallas"] | None = None,
+    implementation: Literal["xla", "cudnn", "pallas", "mosaic_gpu"] | None = None,
     deterministic: Flag = False,
 ) -> Array:
     """Attends with dropout on weights that are never held for all queries at once.
@@ -90,14 +90,15 @@ def dot_product_attention(
       implementation: ``"xla"`` or ``"cudnn"``, the implementation of
         :func:`jax.nn.dot_product_attention`, where nothing is dropped; or ``"pallas"``
         to use flash attention kernels, with the same mask, for short sequences and for
-        several devices too. By default kernels are used for sequences of 128 or more on
-        TPUs and NVIDIA GPUs, on one device or inside a ``jax.shard_map`` over all axes
-        of the mesh, and not in exports for GPUs. A program with ``"pallas"`` may name
-        only one mesh, and not an abstract one. Where kernels do not apply, as for
-        float16 on TPUs or in exports for several devices, the same values are computed
-        without them, even with ``"pallas"``. Kernels compute products in the dtype of
-        the arrays with float32 sums. On a CPU they are interpreted, which is slow.
-        Static.
+        several devices too; or ``"mosaic_gpu"``, which is the same except on Hopper
+        GPUs, whose kernels for Pallas' Mosaic GPU backend are then preferred to those
+        for Triton. By default kernels are used for sequences of 128 or more on TPUs and
+        NVIDIA GPUs, on one device or inside a ``jax.shard_map`` over all axes of the
+        mesh, and not in exports for GPUs. A program that requests kernels may name only
+        one mesh, and not an abstract one. Where kernels do not apply, as for float16 on
+        TPUs or in exports for several devices, the same values are computed without
+        them, even on request. Kernels compute products in the dtype of the arrays with
+        float32 sums. On a CPU they are interpreted, which is slow. Static.
       deterministic: drop nothing; may be traced.
 
     Returns:
@@ -200,6 +201,7 @@ def _call(arrays: _arguments.Arguments, options: _arguments.Options, key: Key) -
         precision=jax.config.jax_default_matmul_precision,  # type: ignore[attr-defined,unused-ignore]
         devices=_devices(),
         in_kernels=options.in_kernels,
+        mosaic_gpu=options.mosaic_gpu,
     )
 
 

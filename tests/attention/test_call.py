@@ -16,6 +16,7 @@ def call_of(**facts):
     given = {"is_causal": False, "window": None, "block": (None, None)}
     given |= {"shared": (False,) * 4, "hash": counter_hash(jax.random.key(0))}
     given |= {"precision": None, "devices": 1, "in_kernels": False}
+    given |= {"mosaic_gpu": False}
     return Call(**(given | facts))
 
 

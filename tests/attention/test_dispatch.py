@@ -150,8 +150,31 @@ def test_it_is_chosen_for_the_platform_that_a_program_is_lowered_for(
     assert exported.platforms == ("cpu", platform)
 
 
+def program_for_gpus(key, implementation=None, **options):
+    """Attention of 256 queries and keys, lowered where there is no GPU."""
+    x = jax.ShapeDtypeStruct((1, 256, 2, 64), jnp.bfloat16)
+    how = {"rate": 0.1, "implementation": implementation, **options}
+    traced = jax.jit(lambda key, *x: attention(key, *x, **how)).trace(key, x, x, x)
+    return traced.lower(lowering_platforms=("cuda",)).as_text()
+
+
+def test_without_triton_programs_still_lower_for_gpus(key, without_triton):
+    assert "mosaic_gpu" not in program_for_gpus(key)
+
+
+@pytest.mark.skipif(
+    not _flash.available("hopper", True),
+    reason="this JAX does not have the interpreter for Mosaic GPU",
+)
+def test_kernels_for_mosaic_gpu_are_used_on_request_alone(key):
+    assert program_for_gpus(key, "mosaic_gpu").count("@mosaic_gpu") == 1
+    for how in ({"implementation": "pallas"}, {}):
+        assert "@mosaic_gpu" not in program_for_gpus(key, **how)
+
+
 def test_importing_the_library_does_not_import_its_kernels():
-    names = ("jax.experimental.pallas.triton", "jax.experimental.pallas.tpu")
+    backends = ("triton", "tpu", "mosaic_gpu")
+    names = tuple(f"jax.experimental.pallas.{name}" for name in backends)
     code = f"import sys, jaxdrop; print([n for n in {names} if n in sys.modules])"
     found = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True

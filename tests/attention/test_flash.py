@@ -1,5 +1,7 @@
 """What kernels share, interpreted: traced rates and scales, and keys of any kind."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,8 @@ from attention.kernels import (
     attention,
     data,
 )
+
+from jaxdrop._attention import _flash
 
 
 def test_a_key_without_counters_gives_the_plain_paths_mask():
@@ -57,3 +61,56 @@ def test_where_nothing_is_dropped_it_is_jaxs_attention():
     ours = jax.make_jaxpr(lambda *x: attention(None, *x, rate=0))(*arrays)
     jaxs = jax.make_jaxpr(jax.nn.dot_product_attention)(*arrays)
     assert str(ours) == str(jaxs)
+
+
+def uses(**changes):
+    """The kernels of a call with 256 queries and keys on GPUs."""
+    how = {"dtype": jnp.bfloat16, "features": 64, "requested": False, "more": ()}
+    how |= changes
+    x = jax.ShapeDtypeStruct((1, 256, 2, how["features"]), how["dtype"])
+    operands = dict.fromkeys(("query", "key", "value", *how["more"]), x)
+    call = SimpleNamespace(in_kernels=False, mosaic_gpu=how["requested"])
+    return _flash.kind_of(call, operands, "cuda", "tpu")
+
+
+@pytest.fixture
+def hopper(monkeypatch):
+    """Pretends that there is a Hopper GPU."""
+    found = [SimpleNamespace(compute_capability="9.0")]
+    monkeypatch.setattr(jax, "devices", lambda platform: found)
+    return found[0]
+
+
+needs_mosaic = pytest.mark.skipif(
+    not _flash.available("hopper", True),
+    reason="this JAX does not have the interpreter for Mosaic GPU",
+)
+
+
+@needs_mosaic
+def test_which_kernels_a_gpu_uses(monkeypatch, hopper):
+    triton = pytest.importorskip("jaxdrop._attention._flash_gpu")
+    monkeypatch.setattr(triton, "available", lambda requested: True)
+    assert uses() == "gpu"
+    assert uses(requested=True) == "hopper"
+    for change in (
+        {"dtype": jnp.float32},
+        {"features": 256},
+        {"more": ("bias",)},
+        {"more": ("mask",)},
+    ):
+        assert uses(requested=True, **change) == "gpu"
+    hopper.compute_capability = "10.0"  # has no products of warpgroups
+    assert uses(requested=True) == "gpu"
+
+
+@needs_mosaic
+def test_which_kernels_a_gpu_uses_without_triton(hopper, without_triton):
+    assert uses() == uses(requested=True) == "hopper"
+    assert uses(dtype=jnp.float32) is None
+    hopper.compute_capability = "8.0"
+    assert uses() is None
+
+
+def test_without_a_gpu_no_kernels_of_mosaic_are_used_by_default(without_triton):
+    assert uses() is None

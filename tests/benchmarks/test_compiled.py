@@ -98,6 +98,15 @@ needs_libtpu = pytest.mark.skipif(
 )
 
 
+@pytest.fixture
+def h100():
+    """The target, where JAX has its plugin for CUDA and loads it."""
+    try:
+        return compiler.target("h100")
+    except (compiler.Unavailable, NotImplementedError) as error:
+        pytest.skip(f"{error}; without a GPU the plugin needs JAX_PLATFORMS=cpu")
+
+
 def test_kernels_bytes_cycles_and_hashes_are_counted():
     cost = compiler.count(TEXT)
     assert cost.kernels == 5  # two fusions, two in the loop, one custom call
@@ -313,3 +322,27 @@ def test_the_program_prints_and_writes_what_it_found(tmp_path, capsys):
     assert "not by a clock" in capsys.readouterr().out
     found = json.loads(path.read_text())["programs"]
     assert len(found) == 4 and all(entry["cost"] for entry in found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("generator", [programs.OURS, programs.LIGHT])
+@pytest.mark.parametrize("features", [64, 128])
+def test_attention_for_mosaic_gpu_compiles(features, generator, h100):
+    """Kernels forward, to queries, and to keys and values: nothing else is large."""
+    x = jax.ShapeDtypeStruct((1, 1024, 4, features), jnp.bfloat16)
+    keys = jax.ShapeDtypeStruct((1, 1000, 2, features), jnp.bfloat16)
+
+    def loss(query, key_, value, key):
+        key = jaxdrop.prng.light(key) if generator == programs.LIGHT else key
+        y = jaxdrop.dot_product_attention(
+            *(key, query, key_, value),
+            rate=0.1,
+            is_causal=True,
+            implementation="mosaic_gpu",
+        )
+        return jnp.sum(y.astype(jnp.float32) ** 2)
+
+    arrays = (x, keys, keys, jax.eval_shape(lambda: jax.random.key(0)))
+    cost, text = compiler.compile_for(h100, jax.grad(loss, (0, 1, 2)), arrays)
+    assert text.count('custom_call_target="mosaic_gpu') == 3
+    assert cost.temporary < 10 * x.size * x.dtype.itemsize  # not 4 * 1024 * 1000 * 4
