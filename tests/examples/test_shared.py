@@ -264,16 +264,7 @@ def test_columns_of_words_start_at_the_left():
     assert table.row_count == 2
 
 
-def test_rates_on_the_page_of_results_are_those_of_the_methods():
-    page = (EXAMPLES.parent / "docs" / "results.md").read_text()
-    head = "| none | naive | locked |"
-    names, _, _, rates = page[page.index(head) :].splitlines()[:4]
-    by_name = {
-        name.strip(): re.findall(r"0\.\d+", cell)
-        for name, cell in zip(names.split("|"), rates.split("|"), strict=True)
-    }
-    for method in METHODS:
-        expected = [method.rate, method.locked]
-        if method.name == "zoneout":
-            expected.append(method.rate / 10)
-        assert [float(n) for n in by_name[method.name]] == [n for n in expected if n]
+def test_rates_in_the_record_of_results_are_those_of_the_methods():
+    path = EXAMPLES.parent / "docs" / "measured" / "studies" / "lstm.json"
+    kept = {one["name"]: one["strength"] for one in content_of(path)["methods"]}
+    assert kept == {method.name: method.strength for method in METHODS}
