@@ -162,7 +162,9 @@ def verdict(runs: dict[str, list[Run]], reference: str) -> str:
     resampled.
     """
     errors = {name: 1 - accuracies(found).mean(1) for name, found in runs.items()}
-    subject = words.Subject(where="Over all rounds", baseline=reference)
+    subject = words.Subject(
+        where="Over all rounds", baseline=reference, flag="--strategies"
+    )
     return words.verdict(errors, subject)
 
 

@@ -154,6 +154,7 @@ class Subject:
       scale: a factor, such as 100 for percentage points.
       baseline: the name of the method that the others are compared with.
       level: the level of the intervals.
+      flag: the option of the example that names methods.
     """
 
     where: str
@@ -162,6 +163,7 @@ class Subject:
     scale: float = 100.0
     baseline: str = "none"
     level: float = 0.95
+    flag: str = "--methods"
 
 
 def conclusion(
@@ -224,7 +226,7 @@ def verdict(scores: Mapping[str, ArrayLike | Resampled], subject: Subject) -> st
       One or two sentences; none about chance with fewer than three seeds.
     """
     if len(scores) == 1:
-        return "There is nothing to compare: name another method with --methods."
+        return f"There is nothing to compare: name another one with {subject.flag}."
     found = gains.gains(scores, baseline=subject.baseline, level=subject.level)
     return conclusion(found, subject, best=gains.ties(scores, level=subject.level))
 

@@ -199,6 +199,8 @@ def test_the_headline_is_a_share_of_the_labels_or_says_that_there_is_none():
 def test_the_verdict_is_on_all_rounds_and_not_on_two_seeds():
     two = summary.verdict(made_up(), "random")
     assert two == "Over all rounds, two seeds or fewer are too few to compare methods."
+    alone = summary.verdict({"random": made_up()["random"]}, "random")
+    assert alone == "There is nothing to compare: name another one with --strategies."
     noise = np.array([0.0, 0.01, -0.01, 0.02, -0.02])
     curves = {"random": [0.5, 0.6, 0.6], "better": [0.5, 0.6, 0.9]}
     shifts = {"random": noise, "better": noise[::-1]}
