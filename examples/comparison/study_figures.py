@@ -64,7 +64,9 @@ def _sweep(axes: Axes, search: Search) -> None:
     axes.set_xlabel(name.replace("_", " "), fontsize="small")
     axes.get_legend().remove()
     if others:
-        axes.containers[-1].set_label("_bar")  # the figure says what bars are
+        for handle in axes.get_legend_handles_labels()[0]:
+            if handle.get_label() not in series:  # the figure says what bars are
+                handle.set_label("_bar")
         plots.add_legend(axes)
     if name != "rate":
         axes.set_xscale("log")

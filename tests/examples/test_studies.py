@@ -295,6 +295,17 @@ def test_the_figure_of_strengths_is_legible():
     assert legible.faults(figure) == []
 
 
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_every_line_of_two_strengths_is_named(seeds):
+    rates, penalties = np.repeat([0.2, 0.5], 3), np.tile([1e-4, 1e-3, 1e-2], 2)
+    errors = np.linspace(0.1, 0.2, 6)[:, None] + np.arange(seeds) / 100
+    search = Search({"rate": rates, "l2": penalties}, errors, errors, 0)
+    outcome = Outcome(METHOD["dropout"], None, {}, 1.0, search)
+    (axes,) = study_figures.strengths([outcome], title="a title").axes
+    shown = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert shown == ["rate 0.2", "rate 0.5"]
+
+
 def run(monkeypatch, tmp_path, *arguments):
     arguments = ["compare_regularizers.py", *arguments, "--output", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", arguments)
