@@ -79,9 +79,8 @@ def pytest_configure(config: pytest.Config) -> None:
     copy_without_programs()
     jax.monitoring.register_event_duration_secs_listener(count_programs)
     optimized = config.getoption("optimized")
-    jax.config.update(
-        "jax_disable_most_optimizations", not optimized
-    )  # while importing
+    # For what is compiled while tests are imported; later each test sets it.
+    jax.config.update("jax_disable_most_optimizations", not optimized)
     if not optimized and not config.option.collectonly:
         compile_quickly()
 

@@ -87,7 +87,7 @@ def main() -> None:
     keeping.add_argument("name", help="what it is called here")
     keeping.add_argument("sources", type=pathlib.Path, nargs="+")
     keeping.add_argument("--command", required=True, help="what has written it")
-    actions.add_parser("write", help="write the tables of docs/results.md")
+    actions.add_parser("write", help="write all pages")
     args = parser.parse_args()
     if args.action == "keep":
         keep(args.name, args.sources, args.command)
