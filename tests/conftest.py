@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
-import numpy as np
 import pytest
 from jax.interpreters import mlir
 
@@ -76,11 +75,9 @@ def pytest_configure(config: pytest.Config) -> None:
         directory = str(config.cache.mkdir("jax"))
         jax.config.update("jax_compilation_cache_dir", directory)
     share_context()
-    copy_without_programs()
     jax.monitoring.register_event_duration_secs_listener(count_programs)
     optimized = config.getoption("optimized")
-    # For what is compiled while tests are imported; later each test sets it.
-    jax.config.update("jax_disable_most_optimizations", not optimized)
+    jax.config.update("jax_disable_most_optimizations", not optimized)  # for imports
     if not optimized and not config.option.collectonly:
         compile_quickly()
 
@@ -96,27 +93,6 @@ def share_context() -> None:
         cached = functools.cache(make)
         FORGET.append(cached.cache_clear)
         sys.modules[make.__module__].make_ir_context = cached
-
-
-def copy_without_programs() -> None:
-    """Copies arrays of NumPy to the device as they are, where JAX has ``lax.stage``.
-
-    ``jnp.asarray`` runs this program, which returns its argument and is compiled for
-    each shape. On a mesh and under a guard of transfers it still is.
-    """
-    names = getattr(getattr(jax.lax, "stage", None), "__globals__", {})
-    lift = names.get("stage_p")
-    if lift is not None:
-        lift.def_impl(functools.partial(_copied, lift.impl))
-
-
-def _copied(otherwise: Callable[[Any], Any], x: Any) -> Any:
-    """What ``jnp.asarray`` gives outside of programs."""
-    is_array = isinstance(x, np.ndarray) and not getattr(x, "weak_type", False)
-    on_mesh = not jax.sharding.get_abstract_mesh().empty
-    if not is_array or on_mesh or jax.config.jax_transfer_guard:
-        return otherwise(x)
-    return jax.device_put(np.array(x))
 
 
 def count_programs(event: str, duration: float, **_: Any) -> None:

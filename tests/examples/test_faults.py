@@ -3,7 +3,6 @@
 import contextlib
 import os
 import resource
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,11 +11,10 @@ from pathlib import Path
 
 import distributed
 import jax
-import jax.numpy as jnp
 import numpy as np
-import orbax.checkpoint as ocp
 import pytest
 
+from new_process import call_in_new_process
 from parallel import records
 from study.files import WriteError, replacing
 
@@ -121,41 +119,11 @@ def test_files_of_an_earlier_run_are_noticed(tmp_path, monkeypatch, later):
 
 def test_a_checkpoint_cut_short_is_refused(tmp_path):
     """Orbax does not restore parts of one: an older one has to be used."""
-    state = {"kernel": jnp.arange(4096.0), "step": jnp.int32(5)}
-    with ocp.StandardCheckpointer() as saver:
-        for step in (1, 2):
-            saver.save(tmp_path / str(step), {**state, "step": jnp.int32(step)})
-        saver.wait_until_finished()
-        files = [p for p in (tmp_path / "2").rglob("*") if p.is_file()]
-        for path in files:
-            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-        with pytest.raises(Exception, match=r"."):
-            saver.restore(tmp_path / "2", state)
-        found = saver.restore(tmp_path / "1", state)
-    np.testing.assert_array_equal(found["kernel"], state["kernel"])
-    assert int(found["step"]) == 1
+    call_in_new_process("examples.checkpoints", "restore_an_older_one", tmp_path)
 
 
 def test_no_file_of_a_checkpoint_can_be_cut_without_notice(tmp_path):
-    """What is restored is what was saved, or nothing."""
-    state, cut = {"kernel": jnp.arange(4096.0)}, tmp_path / "cut"
-    refused = 0
-    with ocp.StandardCheckpointer() as saver:
-        saver.save(tmp_path / "whole", state)
-        saver.wait_until_finished()
-        files = [p for p in (tmp_path / "whole").rglob("*") if p.is_file()]
-        for path in files:
-            shutil.copytree(tmp_path / "whole", cut)
-            half = path.read_bytes()[: path.stat().st_size // 2]
-            (cut / path.relative_to(tmp_path / "whole")).write_bytes(half)
-            try:
-                found = saver.restore(cut, state)
-            except Exception:  # of whatever read the file
-                refused += 1
-            else:
-                np.testing.assert_array_equal(found["kernel"], state["kernel"])
-            shutil.rmtree(cut)
-    assert refused >= 3  # manifest, description of the tree, and data
+    call_in_new_process("examples.checkpoints", "cut_each_file", tmp_path)
 
 
 @contextlib.contextmanager
