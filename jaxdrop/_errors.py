@@ -81,7 +81,7 @@ def _decorated(
             return function(*args, **kwargs)
         except _KINDS as error:
             if _does_not_fit(error):
-                _name_class(error, function.__qualname__, args)
+                _name_class(error, getattr(function, "__qualname__", ""), args)
             else:
                 _decide(error, lambda: name_of(args))
             raise

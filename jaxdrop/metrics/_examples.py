@@ -82,7 +82,7 @@ def as_weights(
 ) -> Array:
     """Returns flat weights of a batch, ones if none are given.
 
-    A weight that is negative or infinite, also after rounding, becomes NaN.
+    A weight that is negative, or infinite after rounding, becomes NaN.
     """
     if weights is None:
         return jnp.ones(math.prod(shape), dtype)
@@ -92,8 +92,8 @@ def as_weights(
             f"weights must hold one number per example, of shape {shape}, got "
             f"{counts.shape}."
         )
-    counts = counts.astype(dtype)
-    return poison(counts, (counts >= 0) & (counts < jnp.inf)).ravel()
+    rounded = counts.astype(dtype)
+    return poison(rounded, (counts >= 0) & (rounded < jnp.inf)).ravel()
 
 
 def in_units(weights: Array, /) -> Array:

@@ -127,10 +127,12 @@ def _bins_of(
 ) -> metrics.CalibrationBins:
     """The bins of a model, which may be given."""
     if isinstance(values, metrics.CalibrationBins):
-        if labels is not None or options["weights"] is not None:
-            raise ValueError(
-                "labels and weights must be None for bins, which hold them."
-            )
+        for name, given in (("labels", labels), ("weights", options["weights"])):
+            if given is not None:
+                raise ValueError(
+                    f"{name} must be None for bins, which hold the counts, got an "
+                    f"array of shape {np.shape(given)}."
+                )
         return metrics.CalibrationBins(*map(jnp.asarray, values))
     if labels is None:
         raise ValueError("labels must be the right classes of probs, got None.")
