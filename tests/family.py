@@ -340,7 +340,9 @@ RELATIVES = {
         lambda key, x: jaxdrop.inputs.cutmix(key, x, _shares(x), per_example=True),
         IMAGES,
     ),
-    "mc.moments": Call(_sampled(jaxdrop.mc.moments()), (6, 5), folds=True),
+    "mc.moments": Call(
+        _sampled(jaxdrop.mc.moments()), (6, 5), folds=True, to_the_bit=False
+    ),
     "mc.categorical": Call(
         _sampled(jaxdrop.mc.categorical()), (6, 5), folds=True, to_the_bit=False
     ),
