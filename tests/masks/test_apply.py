@@ -36,3 +36,11 @@ def test_complex_entries_are_dropped_as_a_whole(key):
     np.testing.assert_array_equal(y.real == 0, y.imag == 0)
     kept = y != 0
     np.testing.assert_allclose(y[kept], 2 * x[kept], rtol=1e-6)
+
+
+def test_what_is_dropped_is_zero_whatever_it_was():
+    """One operation at a time: XLA makes a selection of a product with a mask."""
+    x, mask = jnp.array([jnp.inf, jnp.nan, 1.0]), jnp.array([False, False, True])
+    np.testing.assert_array_equal(masks.apply(x, mask, keep=0.5), [0, 0, 2])
+    _, pull = jax.vjp(lambda x: masks.apply(x, mask, keep=0.5), x)
+    np.testing.assert_array_equal(pull(x)[0], [0, 0, 2])
