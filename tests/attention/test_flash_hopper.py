@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(
     reason="this JAX does not have the interpreter for Mosaic GPU",
 )
 CALLS = {  # queries, keys, heads, key heads, features, options
-    "causal": (70, 133, 2, 1, 40, {"is_causal": True}),
+    "causal": (130, 133, 2, 1, 40, {"is_causal": True}),
     "plain": (130, 70, 2, 2, 128, {}),
     "window": (
         *(150, 100, 1, 1, 64),
