@@ -14,6 +14,7 @@ References:
   NeurIPS 2024.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -80,12 +81,6 @@ def _forward(kernel: Kernel, sizes: tuple[int, int], *references: Any) -> None:
     plgpu.copy_gmem_to_smem(query_at.at[example, queries, head], query_in, arrived)
     plgpu.barrier_wait(arrived)
 
-    def fetch(index: Array, slot: Array | int) -> None:
-        keys = pl.ds(index * np.int32(width), width)
-        for at, inside in ((key_at, key_in), (value_at, value_in)):
-            part = at.at[example, keys, key_head]
-            plgpu.copy_gmem_to_smem(part, inside.at[slot], filled.at[slot])
-
     def step(index: Array, slot: Array, sums: Any) -> Any:
         values, weights, top = sums
         firsts = first_query, index * np.int32(width)
@@ -107,6 +102,8 @@ def _forward(kernel: Kernel, sizes: tuple[int, int], *references: Any) -> None:
         jnp.full((size,), tile.LOWEST, jnp.float32),
     )
     first, last = tile.keys_seen(kernel, scalars, first_query)
+    pairs = (key_at, key_in), (value_at, value_in)
+    fetch = _fetch_of_keys(width, (example, key_head), pairs, filled)
     values, weights, top = unit.pipelined(first, last, fetch, filled, step, start)
     output = values * unit.spread(scalars.inverse / weights, values.shape, 0)
     query_in[...] = output.astype(query_in.dtype)
@@ -116,6 +113,28 @@ def _forward(kernel: Kernel, sizes: tuple[int, int], *references: Any) -> None:
         (query_in, output_at.at[example, queries, head]),
         *zip(rows_in, (weights_at.at[rows], top_at.at[rows]), strict=True),
     )
+
+
+def _fetch_of_keys(
+    width: int, place: tuple[Array, Array], pairs: Any, filled: Any
+) -> Callable[[Array, Any], None]:
+    """Starts the copies of a block of keys, and of their values, into a slot.
+
+    Args:
+      width: the number of keys of a block.
+      place: the example and the head of the keys.
+      pairs: arrays in main memory, each with its slots in shared memory.
+      filled: the barriers of the slots.
+    """
+    example, head = place
+
+    def fetch(index: Array, slot: Any) -> None:
+        keys = pl.ds(index * np.int32(width), width)
+        for at, inside in pairs:
+            part = at.at[example, keys, head]
+            plgpu.copy_gmem_to_smem(part, inside.at[slot], filled.at[slot])
+
+    return fetch
 
 
 def backward(
@@ -184,12 +203,6 @@ def _to_queries(kernel: Kernel, sizes: tuple[int, int], *references: Any) -> Non
     plgpu.barrier_wait(arrived)
     rows = [unit.loaded(at, 1) for at in rows_in]
 
-    def fetch(index: Array, slot: Array | int) -> None:
-        keys = pl.ds(index * np.int32(width), width)
-        for at, inside in ((key_at, key_in), (value_at, value_in)):
-            part = at.at[example, keys, key_head]
-            plgpu.copy_gmem_to_smem(part, inside.at[slot], filled.at[slot])
-
     def step(index: Array, slot: Array, gradient: Array) -> Array:
         firsts = first_query, index * np.int32(width)
         key = key_in.at[slot]
@@ -202,6 +215,8 @@ def _to_queries(kernel: Kernel, sizes: tuple[int, int], *references: Any) -> Non
 
     first, last = tile.keys_seen(kernel, scalars, first_query)
     start = jnp.full(query_in.shape, 0, jnp.float32)
+    pairs = (key_at, key_in), (value_at, value_in)
+    fetch = _fetch_of_keys(width, (example, key_head), pairs, filled)
     gradient = unit.pipelined(first, last, fetch, filled, step, start)
     query_in[...] = (gradient * scalars.factor).astype(query_in.dtype)
     unit.copied_back((query_in, of_query_at.at[example, queries, head]))
