@@ -27,6 +27,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from jaxdrop import (
+    _names,
     acquisition,
     constraints,
     diagnostics,
@@ -70,7 +71,6 @@ from jaxdrop._dropout.variational_dense import variational_dense
 from jaxdrop._dropout.variational_penalty import variational_penalty
 from jaxdrop._dropout.variational_sparsity import variational_sparsity
 from jaxdrop._dropout.zoneout import zoneout
-from jaxdrop._names import described, missing_name
 from jaxdrop.diagnostics._audit import frameworks
 
 if TYPE_CHECKING:
@@ -136,14 +136,16 @@ _ROOMS = {
     if isinstance(globals().get(name), ModuleType)
 }
 _FUNCTIONS = [name for name in __all__ if name not in (*_ROOMS, *_LOADED_ON_USE)]
-__doc__ = f"{__doc__}{described(sys.modules[__name__], _FUNCTIONS)}"
+__doc__ = f"{__doc__}{_names.described(sys.modules[__name__], _FUNCTIONS)}"
 
 
 def __getattr__(name: str) -> Any:
     if name in _LOADED_ON_USE:
         return importlib.import_module(f"jaxdrop.{name}")
     inner = [f"{room}.{inner}" for room, names in _ROOMS.items() for inner in names]
-    raise AttributeError(missing_name(name, package=__name__, offered=__all__ + inner))
+    raise AttributeError(
+        _names.missing_name(name, package=__name__, offered=__all__ + inner)
+    )
 
 
 def __dir__() -> list[str]:
