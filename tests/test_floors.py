@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+import re
 
 import pytest
 
@@ -36,6 +37,14 @@ ALLOWED_AT = {  # packages that only some rooms may import
     "chex": set(),
 }
 FILES = sorted(ROOT.rglob("*.py"))
+
+
+def test_the_page_of_the_design_lists_the_floors():
+    page = (ROOT.parent / "docs" / "design.md").read_text()
+    rows = re.findall(r"^\| (\d+) \| (`.*?`) \|", page, re.MULTILINE)
+    listed = {int(number): set(re.findall(r"`(\w+)`", names)) for number, names in rows}
+    *floors, _ = FLOORS  # the package itself is above all
+    assert listed == dict(enumerate(floors))
 
 
 def room_of(path: pathlib.Path) -> str:
