@@ -338,7 +338,7 @@ def check_precision(precision: Any, /) -> None:
     except (TypeError, ValueError):
         raise ValueError(
             "precision must be None, a jax.lax.Precision such as "
-            f"jax.lax.Precision.HIGHEST, or what else jnp.matmul takes, got "
+            f"jax.lax.Precision.HIGHEST, or another value that jnp.matmul takes, got "
             f"{precision!r}."
         ) from None
 
