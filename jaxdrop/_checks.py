@@ -63,10 +63,10 @@ def check_inexact(x: Any, /, *, name: str = "the input") -> Array:
             f"{name} must be an array, got {type(x).__name__}; use jnp.asarray first."
         )
     if not jnp.issubdtype(array.dtype, jnp.inexact):
-        raise TypeError(
-            f"{name} must be floating or complex, got {array.dtype}; cast it first, "
-            "for example with x.astype(jnp.float32)."
-        )
+        got = f"{array.dtype}; cast it first, for example with x.astype(jnp.float32)"
+        if _is_key(array):
+            got = "a PRNG key; the key is the first argument"
+        raise TypeError(f"{name} must be floating or complex, got {got}.")
     checked: Array = array
     return checked
 
@@ -104,19 +104,18 @@ def require_key(
         )
     if isinstance(key, np.ndarray) and key.dtype == np.uint32:
         key = jnp.asarray(key)
-    if not isinstance(key, jax.Array):
-        raise TypeError(
-            f"key must be a PRNG key such as jax.random.key(0), got {key!r} of type "
-            f"{type(key).__name__}."
-        )
-    if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+    if isinstance(key, jax.Array) and _is_key(key):
         typed, batch = key, key.shape
-    elif key.dtype == jnp.uint32 and key.ndim > 0:
+    elif isinstance(key, jax.Array) and key.dtype == jnp.uint32 and key.ndim > 0:
         typed, batch = _wrap(key), key.shape[:-1]
     else:
+        got = f"{key!r} of type" if is_number(key) else "an object of type"
+        got = f"{got} {type(key).__name__}"
+        if isinstance(key, np.ndarray | jax.Array):
+            got = f"an array of shape {key.shape} and dtype {key.dtype}"
         raise TypeError(
-            "key must be a PRNG key such as jax.random.key(0), got an array of shape "
-            f"{key.shape} and dtype {key.dtype}."
+            "key must be a PRNG key such as jax.random.key(0), or rngs.dropout() of "
+            f"nnx.Rngs, got {got}."
         )
     if batch:
         raise ValueError(
@@ -339,7 +338,7 @@ def check_precision(precision: Any, /) -> None:
     except (TypeError, ValueError):
         raise ValueError(
             "precision must be None, a jax.lax.Precision such as "
-            f"jax.lax.Precision.HIGHEST, or what else jnp.matmul takes, got "
+            f"jax.lax.Precision.HIGHEST, or another value that jnp.matmul takes, got "
             f"{precision!r}."
         ) from None
 

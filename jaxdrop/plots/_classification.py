@@ -49,8 +49,8 @@ def reliability_diagram(
 
     The bins are those of :func:`jaxdrop.metrics.expected_calibration_error`, whose
     value the legend repeats. Points on the diagonal are calibrated, points below it are
-    over-confident. Each has the Wilson interval of an accuracy of so many examples;
-    with weights, of the effective number, ``sum(w)**2 / sum(w**2)``.
+    over-confident. Each has the Wilson interval for the number of examples in its bin;
+    with weights, for their effective number, ``sum(w)**2 / sum(w**2)``.
 
     Args:
       probs: probabilities ``(*batch, classes)``, or those of several models by name.

@@ -93,6 +93,13 @@ def test_a_record_cut_short_is_refused(tmp_path, share):
         records.read(tmp_path)
 
 
+def test_a_record_of_an_older_version_is_refused(tmp_path):
+    np.savez(tmp_path / "process_0.npz", losses=np.ones(3), error=0.25)
+    message = r"process_0\.npz has no processes, .* start the run again"
+    with pytest.raises(records.RecordError, match=message):
+        records.read(tmp_path)
+
+
 def left_by(folder, monkeypatch, process, count, loss=1.0):
     """Writes what a process of a run leaves."""
     monkeypatch.setattr(jax, "process_index", lambda: process)
