@@ -6,7 +6,6 @@ read on the host. A check that concerns one function only lives with that functi
 
 import operator
 from collections.abc import Iterable, Sequence
-from functools import partial
 from numbers import Integral, Real
 from typing import Any, TypeGuard, TypeVar
 
@@ -120,8 +119,8 @@ def require_key(
         )
     if batch:
         raise ValueError(
-            f"key must be one key, got {batch} keys; use jax.vmap for one key per "
-            "example."
+            f"key must be one key, got an array of keys of shape {batch}; use jax.vmap "
+            "to call with each of them."
         )
     return typed
 
@@ -327,21 +326,6 @@ def check_sharding(sharding: Any, /) -> None:
             "out_sharding must be a NamedSharding, a PartitionSpec or None, got "
             f"{sharding!r} of type {type(sharding).__name__}."
         )
-
-
-def check_precision(precision: Any, /) -> None:
-    """Raises ``ValueError`` unless JAX takes ``precision`` for a product."""
-    if precision is None or isinstance(precision, jax.lax.Precision):
-        return
-    one = jax.ShapeDtypeStruct((1, 1), jnp.float32)
-    try:
-        jax.eval_shape(partial(jnp.matmul, precision=precision), one, one)
-    except (TypeError, ValueError):
-        raise ValueError(
-            "precision must be None, a jax.lax.Precision such as "
-            f"jax.lax.Precision.HIGHEST, or what else jnp.matmul takes, got "
-            f"{precision!r}."
-        ) from None
 
 
 def check_broadcast(

@@ -14,6 +14,9 @@ from jaxdrop._typing import Array, Key, Rate
 StateAt = Any
 """The place of the state in a carry: a key, a tuple of keys, a function; or None."""
 
+OutputIs = str | Callable[[Array], Array] | None
+"""What the output of a zoned cell is: a word, or a function of the state."""
+
 
 START = (
     "To start from a given state, such as that of an encoder, call initialize_carry in "
@@ -66,6 +69,16 @@ def check_cell(cell: Any, /) -> None:
         raise TypeError(
             "cell must be a recurrent cell of the same framework, such as "
             f"LSTMCell(...), with initialize_carry, got {described} {given.__name__}."
+        )
+
+
+def check_output(output: Any, /) -> None:
+    """Raises ``ValueError`` unless it says what the output of a zoned cell is."""
+    is_word = isinstance(output, str) and output in ("state", "cell")
+    if output is not None and not callable(output) and not is_word:
+        raise ValueError(
+            'output must be "state", "cell" or a function of the state, got '
+            f"{output!r}."
         )
 
 
