@@ -215,9 +215,7 @@ def undisturbed(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("processes", "victim"), [(1, 0), (2, 0), (2, 1)], ids="{}-{}".format
-)
+@pytest.mark.parametrize(("processes", "victim"), [(1, 0), (2, 0), (2, 1)])
 def test_a_run_of_which_a_process_is_killed_continues(
     processes, victim, tmp_path, undisturbed
 ):

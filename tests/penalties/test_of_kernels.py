@@ -92,3 +92,7 @@ def test_complex_kernels_are_orthonormal_by_their_adjoint():
     gram = drawn.conj().T @ drawn - np.eye(4)
     found = penalties.orthogonal({"kernel": jnp.asarray(kernel)})
     np.testing.assert_allclose(found, (np.abs(gram) ** 2).sum(), rtol=1e-5)
+
+
+def test_a_kernel_without_entries_has_no_norm():
+    assert penalties.spectral({"kernel": jnp.ones((0, 3))}) == 0
