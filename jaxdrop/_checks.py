@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
+from jaxdrop._errors import shown
 from jaxdrop._numbers import as_array, as_host
 from jaxdrop._typing import Array, Axes, Flag, Key, Rate
 
@@ -28,8 +29,8 @@ def check_rate(rate: Rate, /, *, scalar: bool = True, name: str = "rate") -> Non
         is_number(rate) or isinstance(rate, np.ndarray | jax.Array)
     ):
         raise TypeError(
-            f"{name} must be a number in [0, 1] or an array of such, got {rate!r} of "
-            f"type {type(rate).__name__}."
+            f"{name} must be a number in [0, 1] or an array of such, got {shown(rate)} "
+            f"of type {type(rate).__name__}."
         )
     if isinstance(rate, np.ndarray | jax.Array) and not _is_real(rate):
         raise TypeError(f"{name} must hold real numbers, got an array of {rate.dtype}.")
@@ -60,6 +61,11 @@ def check_inexact(x: Any, /, *, name: str = "the input") -> Array:
     else:
         raise TypeError(
             f"{name} must be an array, got {type(x).__name__}; use jnp.asarray first."
+        )
+    if _is_key(array):
+        raise TypeError(
+            f"{name} must be an array of numbers, got a PRNG key; a function that "
+            "draws takes its key as the first argument."
         )
     if not jnp.issubdtype(array.dtype, jnp.inexact):
         raise TypeError(
@@ -105,8 +111,8 @@ def require_key(
         key = jnp.asarray(key)
     if not isinstance(key, jax.Array):
         raise TypeError(
-            f"key must be a PRNG key such as jax.random.key(0), got {key!r} of type "
-            f"{type(key).__name__}."
+            f"key must be a PRNG key such as jax.random.key(0), got {shown(key)} of "
+            f"type {type(key).__name__}."
         )
     if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         typed, batch = key, key.shape
@@ -141,7 +147,7 @@ def check_flag(deterministic: Flag, /) -> bool | Array:
             )
         return deterministic.astype(bool)
     raise TypeError(
-        f"deterministic must be a bool, got {deterministic!r} of type "
+        f"deterministic must be a bool, got {shown(deterministic)} of type "
         f"{type(deterministic).__name__}."
     )
 
@@ -234,7 +240,7 @@ def check_axis(axis: int, ndim: int, /, *, name: str) -> int:
     try:
         index = as_index(axis)
     except TypeError:
-        raise TypeError(f"{name} must be an integer, got {axis!r}.") from None
+        raise TypeError(f"{name} must be an integer, got {shown(axis)}.") from None
     if not -ndim <= index < ndim:
         raise ValueError(f"{name}: axis {index} is out of bounds for rank {ndim}.")
     return index % ndim
@@ -280,7 +286,7 @@ def as_count(
     try:
         count = as_index(value)
     except TypeError:
-        raise TypeError(f"{name} must be an integer, got {value!r}.") from None
+        raise TypeError(f"{name} must be an integer, got {shown(value)}.") from None
     if least is not None and count < least:
         raise ValueError(f"{name} must be at least {least}, got {count}.")
     if most is not None and count > most:
@@ -306,7 +312,8 @@ def check_switch(value: Any, /, *, name: str) -> bool:
     ):
         return bool(value)
     raise TypeError(
-        f"{name} must be True or False, got {value!r} of type {type(value).__name__}."
+        f"{name} must be True or False, got {shown(value)} of type "
+        f"{type(value).__name__}."
     )
 
 
@@ -314,7 +321,7 @@ def check_callable(function: Any, /, *, name: str) -> None:
     """Raises ``TypeError`` naming the argument unless it can be called."""
     if not callable(function):
         raise TypeError(
-            f"{name} must be a function, got {function!r} of type "
+            f"{name} must be a function, got {shown(function)} of type "
             f"{type(function).__name__}."
         )
 
@@ -324,7 +331,7 @@ def check_sharding(sharding: Any, /) -> None:
     if not isinstance(sharding, NamedSharding | PartitionSpec | None):
         raise TypeError(
             "out_sharding must be a NamedSharding, a PartitionSpec or None, got "
-            f"{sharding!r} of type {type(sharding).__name__}."
+            f"{shown(sharding)} of type {type(sharding).__name__}."
         )
 
 
@@ -343,7 +350,7 @@ def check_broadcast(
 def check_choice(choice: Any, choices: Sequence[str], /, *, name: str) -> None:
     """Raises ``ValueError`` naming the argument unless ``choice`` is offered."""
     if not isinstance(choice, str) or choice not in choices:
-        raise ValueError(f"{name} must be one of {list(choices)}, got {choice!r}.")
+        raise ValueError(f"{name} must be one of {list(choices)}, got {shown(choice)}.")
 
 
 def _is_key(array: Array) -> bool:

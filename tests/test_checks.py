@@ -75,6 +75,8 @@ def test_what_is_no_axis_shape_switch_or_sharding_is_refused_by_name():
         ValueError, match=r"mask has shape \(2, 2\), which does not bro"
     ):
         masks.apply(x, x[:, :2] > 0, keep=0.5)
+    with pytest.raises(TypeError, match="got a PRNG key; a function that draws takes"):
+        jaxdrop.dropout(x, key, rate=0.5)
     with pytest.raises(TypeError, match="out_sharding must be a NamedSharding"):
         masks.bernoulli(key, (2,), rate=0.5, out_sharding="data")
     with pytest.raises(TypeError, match="broadcast_dims must be an integer"):

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from jaxdrop._checks import is_zero
 from jaxdrop._dropout._weights import is_inexact
+from jaxdrop._errors import shown
 from jaxdrop._typing import Array, Key, Rate
 
 StateAt = Any
@@ -78,7 +79,7 @@ def check_output(output: Any, /) -> None:
     if output is not None and not callable(output) and not is_word:
         raise ValueError(
             'output must be "state", "cell" or a function of the state, got '
-            f"{output!r}."
+            f"{shown(output)}."
         )
 
 

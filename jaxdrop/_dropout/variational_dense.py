@@ -15,7 +15,7 @@ from jaxdrop._checks import (
     select,
 )
 from jaxdrop._dropout._noisy_weights import THRESHOLD, draw_output, prune
-from jaxdrop._errors import named
+from jaxdrop._errors import named, shown
 from jaxdrop._numbers import as_scalar
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, Scalar
@@ -93,7 +93,7 @@ def variational_dense(
         raise ValueError(
             "precision must be None, a jax.lax.Precision such as "
             "jax.lax.Precision.HIGHEST, or what else jnp.matmul takes, got "
-            f"{precision!r}."
+            f"{shown(precision)}."
         )
     flag = check_flag(deterministic)
 

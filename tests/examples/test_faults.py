@@ -147,7 +147,7 @@ def test_no_file_of_a_checkpoint_can_be_cut_without_notice(tmp_path):
     call_in_new_process("examples.checkpoints", "cut_each_file", tmp_path)
 
 
-STEPS = 3000
+STEPS = 600
 HEARTBEAT = 10
 
 
@@ -205,7 +205,7 @@ def undisturbed(tmp_path_factory):
         if processes not in done:
             folder = tmp_path_factory.mktemp("undisturbed") / "run"
             with running(folder, processes) as alive:
-                assert [process.wait(timeout=280) for process in alive] == [
+                assert [process.wait(timeout=560) for process in alive] == [
                     0
                 ] * processes
             done[processes] = records.read(folder)
@@ -241,7 +241,7 @@ def test_a_run_of_which_a_process_is_killed_continues(
             file["losses"], whole.losses[: len(file["losses"])]
         )
     with running(folder, processes) as alive:
-        assert [process.wait(timeout=280) for process in alive] == [0] * processes
+        assert [process.wait(timeout=560) for process in alive] == [0] * processes
     run = records.read(folder)
     np.testing.assert_array_equal(run.losses, whole.losses)
     assert records.difference(run, whole) == 0
