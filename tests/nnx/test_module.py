@@ -73,3 +73,6 @@ def test_the_base_of_modules_computes_nothing():
     base = _module.DropoutModule(0.5, rngs=nnx.Rngs(0))
     with pytest.raises(NotImplementedError):
         base(jnp.ones(2))
+    base.deterministic = True
+    base.set_view()  # of nnx.view, with no mode to set
+    assert base.deterministic

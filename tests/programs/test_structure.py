@@ -260,3 +260,8 @@ def test_known_primitives_with_other_operands_are_unknown():
         equation = first(names, function, *args)
         other = equation.replace(invars=equation.invars[:-1])
         assert isinstance(structure_of(other), Unknown), names
+    scan, cond = first({"scan"}, scanned, X, 2.0), first({"cond"}, choose, X)
+    counts = {"num_consts": 0, "num_carry": 99}
+    hidden = {"branches": None, "others": cond.params["branches"]}
+    for equation, params in ((scan, {**scan.params, **counts}), (cond, hidden)):
+        assert isinstance(structure_of(equation.replace(params=params)), Unknown)
