@@ -25,6 +25,17 @@ _PACKAGE = f"{__name__.partition('.')[0]}."
 _DECIDED = "_jaxdrop_decided"
 _DUNDERS = ("__init__", "__post_init__", "__call__")
 
+_LONGEST = 300  # characters of a value in a message
+
+
+def shown(value: object, /) -> str:
+    """A value in a message: its ``repr`` in one line, cut off where it is long.
+
+    That of a model or of an array may have hundreds of lines.
+    """
+    text = " ".join(repr(value).split())
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
 
 def named(function: _Function, /) -> _Function:
     """Adds the name of a function in front of the errors that it raises."""

@@ -114,3 +114,15 @@ def test_which_kernels_a_gpu_uses_without_triton(hopper, without_triton):
 
 def test_without_a_gpu_no_kernels_of_mosaic_are_used_by_default(without_triton):
     assert uses() is None
+
+
+def test_what_no_kernel_of_a_platform_computes():
+    def operands(features, keys=16, **more):
+        kind = lambda n: jax.ShapeDtypeStruct((1, n, 1, features), jnp.bfloat16)
+        return {"query": kind(16), "key": kind(keys), "value": kind(keys), **more}
+
+    (some,) = jax.export.symbolic_shape("keys")
+    assert _flash.can_compute(operands(64), "hopper")
+    assert not _flash.can_compute(operands(256), "hopper")
+    assert not _flash.can_compute(operands(64, bias=jnp.ones((1, 1, 1, 1))), "hopper")
+    assert not _flash.can_compute(operands(64, keys=some), "gpu")

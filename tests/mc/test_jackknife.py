@@ -70,3 +70,8 @@ def test_the_group_of_a_sample_is_known_from_its_number():
     merged = merge_groups(dealt(0, 5), dealt(5, 11, first=5), jnp.int32(5))
     for other in (chunked, merged):
         jax.tree.map(np.testing.assert_array_equal, other, whole)
+
+
+def test_no_groups_are_merged_with_no_groups():
+    none = no_groups(0, {"x": jnp.zeros(())})
+    assert merge_groups(none, none, jnp.int32(0)) is none

@@ -121,3 +121,9 @@ def test_figures_can_be_copied_and_saved_in_every_format(kind):
     figure = pickle.loads(pickle.dumps(DRAWN["learning_curves"]()))
     figure.savefig(io.BytesIO(), format=kind, dpi=300, bbox_inches="tight")
     assert overlapping(figure) == []
+
+
+def test_axes_that_were_placed_by_hand_have_their_own_width():
+    ax = Figure(layout="constrained").add_axes((0.2, 0.2, 0.5, 0.5))
+    plots.reliability_diagram({"a": PROBS, "b": PROBS}, LABELS, ax=ax)
+    assert ax.get_legend() is not None
