@@ -27,8 +27,8 @@ from jax.experimental.pallas import mosaic_gpu as plgpu
 
 from jaxdrop._attention import _flash_tile as tile
 from jaxdrop._attention import _flash_warpgroup as unit
+from jaxdrop._attention._flash_hopper_bias import bias_gradient as bias_gradient
 from jaxdrop._attention._flash_hopper_pull import backward as backward
-from jaxdrop._attention._flash_hopper_pull import bias_gradient as bias_gradient
 from jaxdrop._attention._flash_tile import Kernel, Numbers
 from jaxdrop._typing import Array
 
@@ -74,11 +74,10 @@ def forward(
 def _forward(
     kernel: Kernel, sizes: tuple[int, int], names: tuple[str, ...], *references: Any
 ) -> None:
-    numbers, references = references[:4], references[4:]
-    query_at, key_at, value_at, *extra_at = references[: 3 + len(names)]
-    output_at, weights_at, top_at, *inside = references[3 + len(names) :]
+    numbers, inputs, extra, references = unit.parts_of(references, 3, names)
+    query_at, key_at, value_at = inputs
+    output_at, weights_at, top_at, *inside = references
     query_in, key_in, value_in, tile_in, *rows_in, arrived, filled = inside
-    extra = dict(zip(names, extra_at, strict=True))
     size, width = kernel.block
     example, head, block = unit.ids(*sizes)
     key_head = lax.div(head, np.int32(kernel.group))

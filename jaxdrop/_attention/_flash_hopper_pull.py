@@ -1,11 +1,10 @@
-"""The gradients of the kernels of Hopper GPUs, see :mod:`_flash_hopper`.
+"""Gradients of queries, keys and values on Hopper GPUs, see :mod:`_flash_hopper`.
 
 In the gradients of keys and values tiles are (keys, queries), so that the left operand
-of each product is in shared memory or is a tile in registers. The gradient of a bias has
-a program for each of its tiles.
+of each product is in shared memory or is a tile in registers.
 """
 
-import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -20,7 +19,7 @@ from jaxdrop._attention import _flash_warpgroup as unit
 from jaxdrop._attention._flash_tile import Kernel, Numbers, Scalars
 from jaxdrop._typing import Array
 
-_ROWS = 3  # numbers for each query, see _flash._rows
+ROWS = 3  # numbers for each query, see _flash._rows
 
 Extra = dict[str, Array]
 """``bias`` and ``mask``, if given; each of their four axes is whole or of length 1."""
@@ -64,11 +63,11 @@ def _of_queries(
         [*numbers, *arrays, *extra.values()],
         [query],
         [
-            *(memory.blocks(x, size) for x in (query, change)),
+            *(memory.blocks(x, size, 1) for x in (query, change)),
             *(memory.blocks(x, width, unit.SLOTS) for x in (key, value)),
             memory.matrix(size, width),
-            *(unit.row(size) for _ in range(_ROWS)),
-            plgpu.Barrier(num_arrivals=2 + _ROWS),
+            *(unit.row(size, 1) for _ in range(ROWS)),
+            plgpu.Barrier(num_arrivals=2 + ROWS, num_barriers=1),
             plgpu.Barrier(num_arrivals=2, num_barriers=unit.SLOTS),
         ],
         interpret,
@@ -80,21 +79,19 @@ def _of_queries(
 def _to_queries(
     kernel: Kernel, sizes: tuple[int, int], names: tuple[str, ...], *references: Any
 ) -> None:
-    numbers, inputs = references[:4], references[4 : 11 + len(names)]
-    of_query_at, *inside = references[11 + len(names) :]
-    query_at, key_at, value_at, change_at, *rows_at = inputs[:7]
-    query_in, change_in, key_in, value_in, tile_in, *rest = inside
+    numbers, inputs, extra, references = unit.parts_of(references, 4 + ROWS, names)
+    query_at, key_at, value_at, change_at, *rows_at = inputs
+    of_query_at, query_in, change_in, key_in, value_in, tile_in, *rest = references
     *rows_in, arrived, filled = rest
-    extra = dict(zip(names, inputs[7:], strict=True))
     size, width = kernel.block
     example, head, block = unit.ids(*sizes)
     key_head = lax.div(head, np.int32(kernel.group))
     scalars = tile.scalars_of(numbers, example, head)
     first_query = block * np.int32(size)
-    arrays = query_at, change_at, *rows_at
-    inside = [query_in, change_in, *rows_in]
-    _fetch_queries(arrays, inside, (example, head, block), arrived)
-    plgpu.barrier_wait(arrived)
+    arrays, inside = (query_at, change_at, *rows_at), (query_in, change_in, *rows_in)
+    queries_fetcher(arrays, inside, arrived)((example, head, block), 0)
+    plgpu.barrier_wait(arrived.at[0])
+    query_in, change_in, *rows_in = (x.at[0] for x in inside)
     rows = [unit.loaded(at, 1) for at in rows_in]
 
     def step(index: Array, slot: Array, gradient: Array) -> Array:
@@ -105,7 +102,7 @@ def _to_queries(
             unit.product(query_in, unit.transposed(key)),
             unit.product(change_in, unit.transposed(value_in.at[slot])),
         )
-        _, of_logits = _changes(kernel, scalars, firsts, products, rows, tiles, 1)
+        _, of_logits = changes(kernel, scalars, firsts, products, rows, tiles, 1)
         return gradient + unit.product(unit.staged(of_logits, tile_in), key)
 
     first, last = tile.keys_seen(kernel, scalars, first_query)
@@ -118,23 +115,30 @@ def _to_queries(
     unit.copied_back((query_in, of_query_at.at[example, queries, head]))
 
 
-def _fetch_queries(
-    arrays: tuple[Any, ...], inside: list[Any], place: tuple[Any, ...], barrier: Any
-) -> None:
-    """Starts the copies of queries, of gradients of outputs, and of their numbers.
+def queries_fetcher(
+    arrays: tuple[Any, ...], inside: tuple[Any, ...], filled: Any
+) -> Callable[[tuple[Any, ...], Any], None]:
+    """Starts the copies of a block of queries, of gradients, and of their numbers.
 
     Args:
-      arrays: these in main memory.
-      inside: these in shared memory, for one block.
-      place: the example, the head and the block.
-      barrier: where their arrivals are counted.
+      arrays: queries, gradients of outputs, and numbers of queries in main memory.
+      inside: slots for them in shared memory.
+      filled: the barriers of the slots.
+
+    Returns:
+      A function of the example, the head and the block, and of the slot.
     """
-    example, head, block = place
-    size = inside[0].shape[0]
-    queries = pl.ds(block * np.int32(size), size)
-    for number, (at, copied) in enumerate(zip(arrays, inside, strict=True)):
-        where = (example, queries, head) if number < 2 else (example, head, queries)
-        plgpu.copy_gmem_to_smem(at.at[where], copied, barrier)
+
+    def fetch(place: tuple[Any, ...], slot: Any) -> None:
+        example, head, block = place
+        size = inside[0].shape[1]
+        queries = pl.ds(block * np.int32(size), size)
+        for number, (at, slots) in enumerate(zip(arrays, inside, strict=True)):
+            middle = (queries, head) if number < 2 else (head, queries)
+            part = at.at[(example, *middle)]
+            plgpu.copy_gmem_to_smem(part, slots.at[slot], filled.at[slot])
+
+    return fetch
 
 
 def _of_keys(
@@ -162,9 +166,9 @@ def _of_keys(
             *(memory.blocks(x, width) for x in (key, value)),
             *(memory.blocks(x, size, unit.SLOTS) for x in (query, change)),
             *(memory.matrix(width, size) for _ in wanted),
-            *(unit.row(size, unit.SLOTS) for _ in range(_ROWS)),
+            *(unit.row(size, unit.SLOTS) for _ in range(ROWS)),
             plgpu.Barrier(num_arrivals=2),
-            plgpu.Barrier(num_arrivals=2 + _ROWS, num_barriers=unit.SLOTS),
+            plgpu.Barrier(num_arrivals=2 + ROWS, num_barriers=unit.SLOTS),
         ],
         interpret,
     )
@@ -178,49 +182,45 @@ def _to_keys(
     wanted: tuple[str, ...],
     *references: Any,
 ) -> None:
-    numbers, inputs = references[:4], references[4 : 11 + len(names)]
-    references = references[11 + len(names) :]
+    numbers, inputs, extra, references = unit.parts_of(references, 4 + ROWS, names)
+    query_at, key_at, value_at, change_at, *rows_at = inputs
     outputs = dict(zip(wanted, references, strict=False))
-    query_at, key_at, value_at, change_at, *rows_at = inputs[:7]
     key_in, value_in, query_in, change_in, *rest = references[len(wanted) :]
     tiles_in = dict(zip(wanted, rest, strict=False))
     *rows_in, arrived, filled = rest[len(wanted) :]
-    extra = dict(zip(names, inputs[7:], strict=True))
     size, width = kernel.block
     example, key_head, block = unit.ids(*sizes)
     first_head = key_head * np.int32(kernel.group)
     first_key = block * np.int32(width)
-    keys = pl.ds(first_key, width)
+    part = example, pl.ds(first_key, width), key_head
     for at, copied in ((key_at, key_in), (value_at, value_in)):
-        plgpu.copy_gmem_to_smem(at.at[example, keys, key_head], copied, arrived)
+        plgpu.copy_gmem_to_smem(at.at[part], copied, arrived)
     plgpu.barrier_wait(arrived)
     scalars = tile.scalars_of(numbers, example, first_head)
     first, last = tile.queries_seeing(kernel, scalars, first_key)
     count = jnp.maximum(last - first, np.int32(1))
 
-    def place(index: Array) -> tuple[Array, Array]:
-        """The head and the block of queries of a step."""
-        block = first + lax.rem(index, count)
-        return first_head + lax.div(index, count), block
+    def place(index: Array) -> tuple[Array, Array, Array]:
+        """The example, the head and the block of queries of a step."""
+        head = first_head + lax.div(index, count)
+        return example, head, first + lax.rem(index, count)
 
-    def fetch(index: Array, slot: Array | int) -> None:
-        arrays = query_at, change_at, *rows_at
-        inside = [x.at[slot] for x in (query_in, change_in, *rows_in)]
-        _fetch_queries(arrays, inside, (example, *place(index)), filled.at[slot])
+    arrays, inside = (query_at, change_at, *rows_at), (query_in, change_in, *rows_in)
+    copy = queries_fetcher(arrays, inside, filled)
+    fetch = lambda index, slot: copy(place(index), slot)
 
     def step(index: Array, slot: Array, sums: dict[str, Array]) -> dict[str, Array]:
-        head, block = place(index)
+        _, head, block = place(index)
         own = tile.scalars_of(numbers, example, head)
         firsts = block * np.int32(size), first_key
         tiles = unit.extra_of(extra, (example, head), firsts[::-1], (width, size))
         query, change = query_in.at[slot], change_in.at[slot]
         product = unit.product(key_in, unit.transposed(query))
-        of_weights = None
-        if "key" in wanted:
-            of_weights = unit.product(value_in, unit.transposed(change))
+        needs_both = "key" in wanted
+        other = unit.product(value_in, unit.transposed(change)) if needs_both else None
         rows = [unit.loaded(at.at[slot], 0) for at in rows_in]
-        products = product, of_weights
-        kept, of_logits = _changes(kernel, own, firsts, products, rows, tiles, 0)
+        products = product, other
+        kept, of_logits = changes(kernel, own, firsts, products, rows, tiles, 0)
         added = {"key": (of_logits, query), "value": (kept, change)}
         return {
             name: sums[name] + unit.product(unit.staged(left, tiles_in[name]), right)
@@ -231,126 +231,14 @@ def _to_keys(
     start = {name: jnp.full(key_in.shape, 0, jnp.float32) for name in wanted}
     steps = np.int32(kernel.group) * jnp.maximum(last - first, np.int32(0))
     sums = unit.pipelined(np.int32(0), steps, fetch, filled, step, start)
-    staged = {"key": (key_in, scalars.factor), "value": (value_in, scalars.inverse)}
+    results = {"key": (key_in, scalars.factor), "value": (value_in, scalars.inverse)}
     for name, total in sums.items():
-        inside, factor = staged[name]
-        inside[...] = (total * factor).astype(inside.dtype)
-    unit.copied_back(
-        *((staged[name][0], outputs[name].at[example, keys, key_head]) for name in sums)
-    )
+        result, factor = results[name]
+        result[...] = (total * factor).astype(result.dtype)
+    unit.copied_back(*((results[name][0], outputs[name].at[part]) for name in wanted))
 
 
-def bias_gradient(
-    kernel: Kernel,
-    numbers: Numbers,
-    arrays: tuple[Array, ...],
-    extra: Extra,
-    *,
-    interpret: bool,
-) -> Array:
-    """The gradient of the bias, summed over the axes along which it has length 1.
-
-    A program loops over all tiles of weights to which its tile of the bias is added:
-    the sum needs neither atomics nor a second pass.
-    """
-    query, key, value, change, *_ = arrays
-    kernel = unit.narrowed(kernel, query.shape[3], 1)
-    size, width = kernel.block
-    shape = extra["bias"].shape
-    sizes = query.shape[0], query.shape[2], *kernel.steps
-    # A number for all queries and keys is a sum of numbers of queries, added up below.
-    kept = [axis for axis in range(4) if shape[axis] > 1]
-    whole = [axis for axis in kept if axis >= 2] or [2]
-    axes = tuple(sorted({*kept, *whole}))
-    lead = [sizes[axis] if axis in axes else 1 for axis in (0, 1)]
-    rest = [sizes[axis] * kernel.block[axis - 2] for axis in whole]
-    memory, sums = (unit.Memory(kernel, x.dtype) for x in (query, numbers.real))
-    found: Array
-    (found,) = unit.call(
-        partial(_bias_gradient, kernel, tuple(extra), sizes, axes),
-        math.prod(sizes[axis] for axis in axes),
-        [*numbers, *arrays, *extra.values()],
-        [tile.like(extra["bias"], (*lead, *rest), jnp.float32)],
-        [
-            *(memory.blocks(x, size, unit.SLOTS) for x in (query, change)),
-            *(memory.blocks(x, width, unit.SLOTS) for x in (key, value)),
-            *(unit.row(size, unit.SLOTS) for _ in range(_ROWS)),
-            sums.matrix(size, width)
-            if len(whole) == 2
-            else unit.row(kernel.block[whole[0] - 2]),
-            plgpu.Barrier(num_arrivals=4 + _ROWS, num_barriers=unit.SLOTS),
-        ],
-        interpret,
-    )
-    if not {2, 3} & {*kept}:
-        found = found[..., : kernel.queries].sum(2, keepdims=True)
-    ends = [found.shape[-1] if axis in kept else 1 for axis in (2, 3)]
-    return found if len(whole) == 2 else found.reshape(*lead, *ends)
-
-
-def _bias_gradient(
-    kernel: Kernel,
-    names: tuple[str, ...],
-    sizes: tuple[int, ...],
-    axes: tuple[int, ...],
-    *references: Any,
-) -> None:
-    numbers, inputs = references[:4], references[4 : 11 + len(names)]
-    of_bias_at, *inside = references[11 + len(names) :]
-    query_at, key_at, value_at, change_at, *rows_at = inputs[:7]
-    query_in, change_in, key_in, value_in, *rest = inside
-    *rows_in, sum_in, filled = rest
-    extra = dict(zip(names, inputs[7:], strict=True))
-    summed = [axis for axis in range(4) if axis not in axes]
-    parts = unit.unravelled(unit.program(), tuple(sizes[axis] for axis in axes))
-    own = dict(zip(axes, parts, strict=True))
-
-    def place(index: Array) -> list[Array]:
-        """The example, the head and the blocks of a step."""
-        parts = unit.unravelled(index, tuple(sizes[axis] for axis in summed))
-        at = own | dict(zip(summed, parts, strict=True))
-        return [at[axis] for axis in range(4)]
-
-    def fetch(index: Array, slot: Any) -> None:
-        example, head, *blocks = place(index)
-        arrays = query_at, change_at, *rows_at
-        inside = [x.at[slot] for x in (query_in, change_in, *rows_in)]
-        _fetch_queries(arrays, inside, (example, head, blocks[0]), filled.at[slot])
-        key_head = lax.div(head, np.int32(kernel.group))
-        pairs = (key_at, key_in), (value_at, value_in)
-        unit.fetcher(kernel.block[1], (example, key_head), pairs, filled)(
-            blocks[1], slot
-        )
-
-    def step(index: Array, slot: Array, total: Array) -> Array:
-        example, head, *blocks = place(index)
-        scalars = tile.scalars_of(numbers, example, head)
-        firsts = (
-            blocks[0] * np.int32(kernel.block[0]),
-            blocks[1] * np.int32(kernel.block[1]),
-        )
-        tiles = unit.extra_of(extra, (example, head), firsts, kernel.block)
-        products = (
-            unit.product(query_in.at[slot], unit.transposed(key_in.at[slot])),
-            unit.product(change_in.at[slot], unit.transposed(value_in.at[slot])),
-        )
-        rows = [unit.loaded(at.at[slot], 1) for at in rows_in]
-        _, of_logits = _changes(kernel, scalars, firsts, products, rows, tiles, 1)
-        return total + of_logits * scalars.inverse
-
-    start = jnp.full(kernel.block, 0, jnp.float32)
-    steps = np.int32(math.prod(sizes[axis] for axis in summed))
-    total = unit.pipelined(np.int32(0), steps, fetch, filled, step, start)
-    whole = [axis for axis in axes if axis >= 2]
-    sum_in[...] = total if len(whole) == 2 else total.sum(3 - whole[0])
-    at = [own.get(axis, np.int32(0)) for axis in (0, 1)]
-    for axis in whole:
-        length = kernel.block[axis - 2]
-        at.append(pl.ds(own[axis] * np.int32(length), length))
-    unit.copied_back((sum_in, of_bias_at.at[tuple(at)]))
-
-
-def _changes(
+def changes(
     kernel: Kernel,
     scalars: Scalars,
     firsts: tuple[Array, Array],

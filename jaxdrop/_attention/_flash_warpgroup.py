@@ -99,6 +99,21 @@ def fetcher(
     return fetch
 
 
+def parts_of(
+    references: tuple[Any, ...], inputs: int, names: tuple[str, ...]
+) -> tuple[Any, Any, dict[str, Any], Any]:
+    """The scalars, the inputs, the bias and mask of given names, and all that follows.
+
+    Args:
+      references: the arguments of a kernel.
+      inputs: the number of inputs.
+      names: ``"bias"`` and ``"mask"``, if given.
+    """
+    numbers, references = references[:4], references[4:]
+    extra = dict(zip(names, references[inputs:], strict=False))
+    return numbers, references[:inputs], extra, references[inputs + len(names) :]
+
+
 def extra_of(
     extra: dict[str, Any],
     place: tuple[Any, Any],

@@ -1,5 +1,7 @@
 """Calls of the kernels of Hopper GPUs, interpreted, and what they are to give."""
 
+import threading
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -37,6 +39,10 @@ CALLS = {  # queries, keys, heads, key heads, features, options
     ),
     "bias of queries": (130, 133, 2, 2, 40, {"bias": BIAS[:1, ..., :1]}),
     "bias of heads": (70, 80, 2, 2, 40, {"bias": BIAS[:1, :, :1, :1]}),
+    "bias of few keys": (
+        *(20, 70, 2, 1, 40),
+        {"bias": BIAS[:, :1, :1, :70], "mask": MASK[:, :, :20, :1]},
+    ),
     "wide": (130, 101, 2, 1, 136, {"is_causal": True}),
     "widest": (
         *(130, 101, 2, 1, 256),
@@ -74,15 +80,15 @@ def calls(monkeypatch):
     return found
 
 
-def in_kernels(call, operands, part, *, spread=False):
+def in_kernels(call, operands, part):
     """Results of kernels by name, interpreted, inside ``jit``.
 
     The interpreter uses ordered callbacks, which JAX allows neither in lowering rules
-    nor in differentiated functions.
+    nor in differentiated functions; see :func:`on_the_host`.
     """
     found = _dispatch._in_kernels(
         *(call, "hopper", tuple(operands), (), part, *operands.values()),
-        spread=spread,
+        spread=False,
         interpret=mosaic_gpu.InterpretGPUParams(detect_races=True),
     )
     names = ("output", "weights", "top") if part == "attend" else part
@@ -112,12 +118,12 @@ def cotangent_of(query):
     return jnp.asarray(cotangent, query.dtype)
 
 
-def outputs_and_gradients(call, operands, cotangent, wanted, **how):
+def outputs_and_gradients(call, operands, cotangent, wanted):
     """The output of a call, and the gradients of its wanted operands."""
-    found = in_kernels(call, operands, "attend", **how)
+    found = in_kernels(call, operands, "attend")
     change = {"d_output": cotangent, "d_weights": jnp.zeros_like(found["weights"])}
     given = operands | found | change
-    return found["output"], in_kernels(call, given, wanted, **how)
+    return found["output"], in_kernels(call, given, wanted)
 
 
 def assert_formula(calls, key, name, dtype, batch=2):
@@ -138,3 +144,32 @@ def assert_close(got, key, floating, options, cotangent):
     wanted = kernels.expected(key, floating, options, cotangent)
     precision = 0.03 if got[0].dtype == jnp.bfloat16 else 0.004
     kernels.assert_close(got, wanted, {"rtol": precision, "atol": precision})
+
+
+@pytest.fixture
+def on_the_host(monkeypatch, interpreted):
+    """Interprets the kernels of calls on CPUs in callbacks, one after another.
+
+    JAX's interpreter uses ordered effects, which a partitioned kernel cannot have, and
+    has one state for all devices, which does not allow two to be at work.
+    """
+    interpreted("hopper")
+    unit = pytest.importorskip("jaxdrop._attention._flash_warpgroup")
+    call, taking_turns = unit.call, threading.Lock()
+    params = mosaic_gpu.InterpretGPUParams(detect_races=True)
+
+    def in_a_callback(body, programs, inputs, outputs, scratch, interpret):
+        assert interpret
+        shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in outputs]
+
+        @jax.jit
+        def kernel(*arrays):
+            return call(body, programs, list(arrays), shapes, scratch, params)
+
+        def run(*arrays):
+            with taking_turns, jax.default_device(jax.devices("cpu")[-1]):
+                return jax.block_until_ready(kernel(*map(np.asarray, arrays)))
+
+        return jax.pure_callback(run, shapes, *inputs)
+
+    monkeypatch.setattr(unit, "call", in_a_callback)

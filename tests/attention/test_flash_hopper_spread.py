@@ -1,0 +1,79 @@
+"""The kernels of Hopper GPUs on several devices, interpreted."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from attention import formula
+from attention.hopper import assert_close, cotangent_of, needs_interpreter
+from attention.hopper import on_the_host as on_the_host
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+import jaxdrop
+
+pytestmark = [needs_interpreter, pytest.mark.slow]
+OPTIONS = {"is_causal": True}
+
+
+def data(queries, keys, bias_examples=1):
+    """Two examples with four heads on two, and a bias."""
+    arrays = formula.inputs(2, queries, keys, 4, 2, 40)
+    shape = (bias_examples, 4, queries, keys)
+    arrays["bias"] = np.random.default_rng(2).normal(size=shape)
+    return {name: jnp.asarray(x, jnp.bfloat16) for name, x in arrays.items()}
+
+
+def both_passes(key, floating, cotangent):
+    def attend(floating):
+        return jaxdrop.dot_product_attention(
+            key,
+            **{"key_" if n == "key" else n: x for n, x in floating.items()},
+            rate=0.3,
+            implementation="mosaic_gpu",
+            **OPTIONS,
+        )
+
+    y, pull = jax.vjp(attend, floating)
+    return y, pull(cotangent)[0]
+
+
+def mesh_of(*sizes):
+    names = ("data", "model")[: len(sizes)]
+    return jax.make_mesh(sizes, names, axis_types=(AxisType.Auto,) * len(sizes))
+
+
+@pytest.mark.parametrize("queries, keys", [(70, 100), (301, 417)])
+def test_under_jit_each_device_computes_its_examples_and_heads(
+    on_the_host, key, queries, keys
+):
+    floating = data(queries, keys)
+    cotangent = cotangent_of(floating["query"])
+    mesh = mesh_of(2, 2)
+    heads = PartitionSpec("data", None, "model")
+    specs = dict.fromkeys(floating, heads) | {"bias": PartitionSpec(None, "model")}
+    place = lambda x, spec: jax.device_put(x, NamedSharding(mesh, spec))
+    spread = {name: place(x, specs[name]) for name, x in floating.items()}
+    run = jax.jit(lambda *x: both_passes(key, *x))
+    lowered = run.lower(spread, place(cotangent, heads))
+    assert lowered.as_text().count("CustomSPMDPartitioning") == 2
+    y, gradients = lowered.compile()(spread, place(cotangent, heads))
+    assert not y.sharding.is_fully_replicated
+    assert_close((y, gradients), key, floating, OPTIONS, cotangent)
+
+
+def test_within_shard_map_each_device_draws_with_its_key(on_the_host, key):
+    floating = data(301, 417, bias_examples=2)
+    cotangent = cotangent_of(floating["query"])
+    keys = jax.random.split(key, 2)
+    spec = PartitionSpec("data")
+    shards = jax.shard_map(
+        lambda keys, *x: both_passes(keys[0], *x),
+        **{"mesh": mesh_of(2), "in_specs": spec, "out_specs": spec},
+        check_vma=False,  # of callbacks JAX does not know over what they vary
+    )
+    y, gradients = jax.jit(shards)(keys, floating, cotangent)
+    for index in range(2):
+        part = slice(index, index + 1)
+        own = {name: x[part] for name, x in floating.items()}
+        got = y[part], {name: x[part] for name, x in gradients.items()}
+        assert_close(got, keys[index], own, OPTIONS, cotangent[part])
