@@ -116,7 +116,7 @@ def _bias_gradient(
     total = unit.pipelined(np.int32(0), steps, fetch, filled, step, start)
     whole = [axis for axis in axes if axis >= 2]
     sum_in[...] = total if len(whole) == 2 else total.sum(3 - whole[0])
-    at = [own.get(axis, np.int32(0)) for axis in (0, 1)]
+    at: list[Any] = [own.get(axis, np.int32(0)) for axis in (0, 1)]
     for axis in whole:
         length = kernel.block[axis - 2]
         at.append(pl.ds(own[axis] * np.int32(length), length))

@@ -246,8 +246,8 @@ def changes(
     rows: list[Array],
     extra: Extra,
     keys_axis: int,
-) -> tuple[Array, Array | None]:
-    """The weights of a tile that survive, and the gradient of its logits.
+) -> tuple[Array, Any]:
+    """The weights of a tile that survive, and the gradient of its logits, if wanted.
 
     Both lack the factor ``scalars.inverse``.
 

@@ -27,7 +27,7 @@ _PROGRAM = "jaxdrop attention program"
 
 def pipelined(
     first: Any,
-    last: Array,
+    last: Any,
     fetch: Callable[[Array, Any], None],
     filled: Any,
     step: Callable[[Array, Array, Any], Any],

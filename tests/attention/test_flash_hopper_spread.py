@@ -25,13 +25,10 @@ def data(queries, keys, bias_examples=1):
 
 def both_passes(key, floating, cotangent):
     def attend(floating):
-        return jaxdrop.dot_product_attention(
-            key,
-            **{"key_" if n == "key" else n: x for n, x in floating.items()},
-            rate=0.3,
-            implementation="mosaic_gpu",
-            **OPTIONS,
-        )
+        rest = dict(floating)
+        arrays = [rest.pop(name) for name in ("query", "key", "value")]
+        how = {"rate": 0.3, "implementation": "mosaic_gpu", **rest, **OPTIONS}
+        return jaxdrop.dot_product_attention(key, *arrays, **how)
 
     y, pull = jax.vjp(attend, floating)
     return y, pull(cotangent)[0]
@@ -56,7 +53,8 @@ def test_under_jit_each_device_computes_its_examples_and_heads(
     run = jax.jit(lambda *x: both_passes(key, *x))
     lowered = run.lower(spread, place(cotangent, heads))
     assert lowered.as_text().count("CustomSPMDPartitioning") == 2
-    y, gradients = lowered.compile()(spread, place(cotangent, heads))
+    found = lowered.compile()(spread, place(cotangent, heads))
+    y, gradients = jax.block_until_ready(found)  # JAX is at work in callbacks
     assert not y.sharding.is_fully_replicated
     assert_close((y, gradients), key, floating, OPTIONS, cotangent)
 
@@ -71,7 +69,8 @@ def test_within_shard_map_each_device_draws_with_its_key(on_the_host, key):
         **{"mesh": mesh_of(2), "in_specs": spec, "out_specs": spec},
         check_vma=False,  # of callbacks JAX does not know over what they vary
     )
-    y, gradients = jax.jit(shards)(keys, floating, cotangent)
+    found = jax.jit(shards)(keys, floating, cotangent)
+    y, gradients = jax.block_until_ready(found)  # JAX is at work in callbacks
     for index in range(2):
         part = slice(index, index + 1)
         own = {name: x[part] for name, x in floating.items()}
