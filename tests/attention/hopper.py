@@ -1,12 +1,14 @@
 """Calls of the kernels of Hopper GPUs, interpreted, and what they are to give."""
 
 import threading
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from attention import formula, kernels
+from jax.sharding import NamedSharding, PartitionSpec
 
 import jaxdrop
 from jaxdrop._attention import _dispatch, _flash
@@ -150,8 +152,8 @@ def assert_close(got, key, floating, options, cotangent):
 def on_the_host(monkeypatch, interpreted):
     """Interprets the kernels of calls on CPUs in callbacks, one after another.
 
-    JAX's interpreter uses ordered effects, which a partitioned kernel cannot have, and
-    has one state for all devices, which does not allow two to be at work.
+    JAX's interpreter uses ordered effects, which lowering rules do not allow, and has
+    one state for all devices, which does not allow two to be at work.
     """
     interpreted("hopper")
     unit = pytest.importorskip("jaxdrop._attention._flash_warpgroup")
@@ -173,3 +175,37 @@ def on_the_host(monkeypatch, interpreted):
         return jax.pure_callback(run, shapes, *inputs)
 
     monkeypatch.setattr(unit, "call", in_a_callback)
+
+
+class PartitionedByShardMap:
+    """A custom partitioning whose parts run in ``shard_map``.
+
+    JAX does not find callbacks inside the parts that its compiler asks for.
+
+    Args:
+      mesh: the devices.
+      spec: the sharding of the queries, the first array of four axes.
+      run: the function that is partitioned.
+    """
+
+    def __init__(self, mesh, spec, run):
+        self.mesh, self.spec = mesh, spec
+
+    def def_partition(self, partition, **how):
+        self.partition = partition
+
+    def __call__(self, *arrays):
+        queries = next(i for i, x in enumerate(arrays) if x.ndim == 4)
+        arguments = [
+            SimpleNamespace(
+                sharding=NamedSharding(
+                    self.mesh, self.spec if i == queries else PartitionSpec()
+                )
+            )
+            for i in range(len(arrays))
+        ]
+        _, part, outputs, inputs = self.partition(self.mesh, arguments, None)
+        specs = [tuple(x.spec for x in side) for side in (inputs, outputs)]
+        return jax.shard_map(
+            part, mesh=self.mesh, in_specs=specs[0], out_specs=specs[1], check_vma=False
+        )(*arrays)

@@ -1,15 +1,23 @@
 """The kernels of Hopper GPUs on several devices, interpreted."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from attention import formula
-from attention.hopper import assert_close, cotangent_of, needs_interpreter
+from attention.hopper import (
+    PartitionedByShardMap,
+    assert_close,
+    cotangent_of,
+    needs_interpreter,
+)
 from attention.hopper import on_the_host as on_the_host
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import jaxdrop
+from jaxdrop._attention import _flash_spread
 
 pytestmark = [needs_interpreter, pytest.mark.slow]
 OPTIONS = {"is_causal": True}
@@ -41,21 +49,23 @@ def mesh_of(*sizes):
 
 @pytest.mark.parametrize("queries, keys", [(70, 100), (301, 417)])
 def test_under_jit_each_device_computes_its_examples_and_heads(
-    on_the_host, key, queries, keys
+    on_the_host, key, monkeypatch, queries, keys
 ):
     floating = data(queries, keys)
     cotangent = cotangent_of(floating["query"])
-    mesh = mesh_of(2, 2)
-    heads = PartitionSpec("data", None, "model")
+    mesh, heads = mesh_of(2, 2), PartitionSpec("data", None, "model")
     specs = dict.fromkeys(floating, heads) | {"bias": PartitionSpec(None, "model")}
     place = lambda x, spec: jax.device_put(x, NamedSharding(mesh, spec))
     spread = {name: place(x, specs[name]) for name, x in floating.items()}
-    run = jax.jit(lambda *x: both_passes(key, *x))
-    lowered = run.lower(spread, place(cotangent, heads))
-    assert lowered.as_text().count("CustomSPMDPartitioning") == 2
-    found = lowered.compile()(spread, place(cotangent, heads))
+    lower = lambda: jax.jit(lambda *x: both_passes(key, *x)).lower(
+        spread, place(cotangent, heads)
+    )
+    assert lower().as_text().count("CustomSPMDPartitioning") == 2
+    by_hand = partial(PartitionedByShardMap, mesh, heads)
+    monkeypatch.setattr(_flash_spread, "custom_partitioning", by_hand)
+    found = lower().compile()(spread, place(cotangent, heads))
     y, gradients = jax.block_until_ready(found)  # JAX is at work in callbacks
-    assert not y.sharding.is_fully_replicated
+    assert y.sharding.spec == heads
     assert_close((y, gradients), key, floating, OPTIONS, cotangent)
 
 
