@@ -21,6 +21,7 @@ from jaxdrop._attention import _flash_spread
 
 pytestmark = [needs_interpreter, pytest.mark.slow]
 OPTIONS = {"is_causal": True}
+PRECISION = 0.05  # of sums over two examples, with outputs rounded to bfloat16
 
 
 def data(queries, keys, bias_examples=1):
@@ -66,7 +67,7 @@ def test_under_jit_each_device_computes_its_examples_and_heads(
     found = lower().compile()(spread, place(cotangent, heads))
     y, gradients = jax.block_until_ready(found)  # JAX is at work in callbacks
     assert y.sharding.spec == heads
-    assert_close((y, gradients), key, floating, OPTIONS, cotangent)
+    assert_close((y, gradients), key, floating, OPTIONS, cotangent, PRECISION)
 
 
 def test_within_shard_map_each_device_draws_with_its_key(on_the_host, key):
@@ -85,4 +86,4 @@ def test_within_shard_map_each_device_draws_with_its_key(on_the_host, key):
         part = slice(index, index + 1)
         own = {name: x[part] for name, x in floating.items()}
         got = y[part], {name: x[part] for name, x in gradients.items()}
-        assert_close(got, keys[index], own, OPTIONS, cotangent[part])
+        assert_close(got, keys[index], own, OPTIONS, cotangent[part], PRECISION)
