@@ -40,7 +40,6 @@ CALLS = {  # queries, keys, heads, key heads, features, options
         {"bias": BIAS[:, :1, :1], "mask": MASK[..., :1]},
     ),
     "bias of queries": (130, 133, 2, 2, 40, {"bias": BIAS[:1, ..., :1]}),
-    "bias of heads": (70, 80, 2, 2, 40, {"bias": BIAS[:1, :, :1, :1]}),
     "bias of few keys": (
         *(20, 70, 2, 1, 40),
         {"bias": BIAS[:, :1, :1, :70], "mask": MASK[:, :, :20, :1]},
