@@ -48,14 +48,16 @@ def mesh_of(*sizes):
     return jax.make_mesh(sizes, names, axis_types=(AxisType.Auto,) * len(sizes))
 
 
-@pytest.mark.parametrize("queries, keys", [(70, 100), (301, 417)])
+# A device that waits for others to add up a gradient ends the process after 40 s.
+@pytest.mark.parametrize("queries, keys, bias_examples", [(70, 100, 1), (301, 417, 2)])
 def test_under_jit_each_device_computes_its_examples_and_heads(
-    on_the_host, key, monkeypatch, queries, keys
+    on_the_host, key, monkeypatch, queries, keys, bias_examples
 ):
-    floating = data(queries, keys)
+    floating = data(queries, keys, bias_examples)
     cotangent = cotangent_of(floating["query"])
     mesh, heads = mesh_of(2, 2), PartitionSpec("data", None, "model")
-    specs = dict.fromkeys(floating, heads) | {"bias": PartitionSpec(None, "model")}
+    of_bias = PartitionSpec("data" if bias_examples > 1 else None, "model")
+    specs = dict.fromkeys(floating, heads) | {"bias": of_bias}
     place = lambda x, spec: jax.device_put(x, NamedSharding(mesh, spec))
     spread = {name: place(x, specs[name]) for name, x in floating.items()}
     lower = lambda: jax.jit(lambda *x: both_passes(key, *x)).lower(
