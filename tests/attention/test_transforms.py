@@ -136,6 +136,6 @@ def test_the_scale_may_be_learned(key, problem):
 
 
 def test_a_rate_gets_no_gradient(key):
-    arrays = [jnp.asarray(x) for x in formula.inputs(*SHAPE).values()]
+    arrays = [jax.device_put(x) for x in formula.inputs(*SHAPE).values()]
     loss = lambda rate: jaxdrop.dot_product_attention(key, *arrays, rate=rate).sum()
     assert jax.jit(jax.grad(loss))(jnp.float32(0.3)) == 0

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import jaxdrop
+from chance import normal
 
 
 def published_factor(logit_rate, uniform, temperature):
@@ -19,7 +20,7 @@ def published_factor(logit_rate, uniform, temperature):
 
 @pytest.mark.parametrize("logit_rate, temperature", [(-2.2, 0.1), (0.7, 2 / 3)])
 def test_it_computes_the_published_formula(key, logit_rate, temperature):
-    x = jax.random.normal(key, (40, 50))
+    x = normal(40, 50)
     y = jaxdrop.concrete_dropout(key, x, logit_rate, temperature=temperature)
     uniform = jaxdrop.prng.uniform(key, x.shape) + 2**-24
     assert (uniform > 0).all() and (uniform < 1).all()
@@ -28,7 +29,7 @@ def test_it_computes_the_published_formula(key, logit_rate, temperature):
 
 
 def test_at_a_low_temperature_it_is_dropout_with_the_same_key(key):
-    x = jax.random.normal(key, (40, 50))
+    x = normal(40, 50)
     logit_rate = np.log(0.3 / 0.7)
     cold = jaxdrop.concrete_dropout(key, x, logit_rate, temperature=1e-7)
     hard = jaxdrop.dropout(key, x, rate=0.3)
@@ -76,7 +77,7 @@ def test_half_precision_does_not_saturate_the_logits(key):
 
 
 def test_evaluation_is_the_identity_traced_or_not(key):
-    x = jax.random.normal(key, (4, 5))
+    x = normal(4, 5)
     assert jaxdrop.concrete_dropout(None, x, 0.0, deterministic=True) is x
     run = jax.jit(
         lambda flag: jaxdrop.concrete_dropout(key, x, 0.0, deterministic=flag)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 import jaxdrop
-from chance import assert_count
+from chance import assert_count, normal
 
 
 def test_it_is_dropout_of_the_rows_of_the_table(key):
-    table = jax.random.normal(key, (100, 6))
+    table = normal(100, 6)
     ids = jax.random.randint(jax.random.key(1), (20, 30), 0, 100)
     y = jaxdrop.embedding_dropout(key, table[ids], ids, rate=0.3)
     rows = jaxdrop.dropout(key, table, rate=0.3, broadcast_dims=(1,))

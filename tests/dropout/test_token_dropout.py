@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 import jaxdrop
-from chance import assert_uniform_counts
+from chance import assert_uniform_counts, normal
 
 
 def test_keeps_the_tokens_of_its_indices_in_order(key):
-    x = jax.random.normal(key, (5, 12, 3))
+    x = normal(5, 12, 3)
     tokens, indices = jaxdrop.token_dropout(key, x, rate=0.4)
     assert tokens.shape == (5, 7, 3) and indices.shape == (5, 7)
     assert indices.dtype == jnp.int32
@@ -51,7 +51,7 @@ def test_evaluation_returns_the_input_and_all_indices():
 
 
 def test_axes_before_the_tokens_draw_and_axes_after_are_features(key):
-    x = jax.random.normal(key, (6, 8, 2, 3))
+    x = normal(6, 8, 2, 3)
     tokens, indices = jaxdrop.token_dropout(key, x, rate=0.5, token_axis=1)
     assert tokens.shape == (6, 4, 2, 3) and indices.shape == (6, 4)
     expected = jnp.take_along_axis(x, indices[..., None, None], axis=1)
@@ -63,7 +63,7 @@ def test_axes_before_the_tokens_draw_and_axes_after_are_features(key):
 
 
 def test_kept_tokens_pass_gradients_whole_and_dropped_ones_none(key):
-    x = jax.random.normal(key, (2, 6, 3))
+    x = normal(2, 6, 3)
     _, indices = jaxdrop.token_dropout(key, x, rate=0.5)
     gradient = jax.grad(lambda x: jaxdrop.token_dropout(key, x, rate=0.5)[0].sum())(x)
     expected = np.zeros(x.shape, np.float32)
@@ -96,7 +96,7 @@ def test_rejects_what_cannot_be_static(key):
 def test_an_explicit_mesh_keeps_its_sharding_and_refuses_spread_tokens(key):
     explicit = (jax.sharding.AxisType.Explicit,)
     mesh = jax.make_mesh((4,), ("d",), axis_types=explicit)
-    x = jax.random.normal(key, (8, 6, 4))
+    x = normal(8, 6, 4)
     plain = jaxdrop.token_dropout(key, x, rate=0.5, num_prefix_tokens=1)
     with jax.set_mesh(mesh):
         spread = jax.device_put(x, jax.NamedSharding(mesh, jax.P("d")))

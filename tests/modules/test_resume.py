@@ -4,6 +4,7 @@ Three ways to train, one checkpoint. Whoever gives keys by address has nothing t
 but the step; streams of keys are part of the state of an NNX model.
 """
 
+import functools
 from pathlib import Path
 
 import jax
@@ -100,7 +101,8 @@ class Run:
             name: nnx.Optimizer(model, OPTIMIZER, wrt=nnx.Param)
             for name, model in self.models.items()
         }
-        params = Described().init(jax.random.key(seed), batch(0)[0], True)["params"]
+        init = jax.jit(functools.partial(Described().init, deterministic=True))
+        params = init(jax.random.key(seed), batch(0)[0])["params"]
         self.linen = params, OPTIMIZER.init(params)
 
     def train(self, steps):

@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 import jaxdrop
-from chance import assert_frequency
+from chance import assert_frequency, normal
 
 RATES = [round(0.05 * i, 2) for i in range(1, 20)]
 for_every_rate = pytest.mark.parametrize("rate", RATES)
@@ -26,7 +26,7 @@ def assert_like_flax(ours, theirs) -> None:
 @for_every_rate
 @for_every_dtype
 def test_nnx_draws_the_masks_of_flax(rate, dtype):
-    x = jax.random.normal(jax.random.key(0), (96, 64)).astype(dtype)
+    x = normal(96, 64).astype(dtype)
     ours = jaxdrop.nnx.Dropout(rate, rngs=nnx.Rngs(7))
     theirs = nnx.Dropout(rate, rngs=nnx.Rngs(7))
     for _ in range(2):
