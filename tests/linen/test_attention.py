@@ -22,8 +22,7 @@ def test_a_linen_module_trains_as_with_flaxs_function(key, shared):
         layer = linen.MultiHeadDotProductAttention(
             num_heads=4, dropout_rate=0.4, broadcast_dropout=shared, **attention
         )
-        init = jax.jit(functools.partial(layer.init, deterministic=True))
-        variables = init(jax.random.key(1), x_of())
+        variables = layer.init(jax.random.key(1), x_of(), deterministic=True)
 
         @jax.jit
         def run(variables, x):

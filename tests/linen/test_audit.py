@@ -55,7 +55,7 @@ def test_lifted_layers_of_linen():
             drop = jaxdrop.linen.Dropout(0.5, deterministic=False)
             return linen.Dense(8)(drop(x)), None
 
-    variables = jax.jit(Layers().init)(KEY, X)
+    variables = Layers().init(KEY, X)
     result = audit(Layers(), variables, X, rngs={"dropout": KEY})
     (site,) = result.sites
     assert (site.technique, site.steps) == ("dropout", 3)
@@ -85,7 +85,7 @@ class Reader(linen.Module):
 
 
 def test_cells_of_linen_are_on_in_training_and_off_in_evaluation():
-    variables = jax.jit(Reader(True).init)(KEY, TOKENS)
+    variables = Reader(True).init(KEY, TOKENS)
     training = audit(Reader(False), variables, TOKENS, rngs={"dropout": KEY})
     assert [(s.technique, s.mask_shape, s.steps) for s in training.sites] == [
         ("sequence_mask", (2, 8), 1),

@@ -84,7 +84,7 @@ def test_linen_switches_on_what_has_been_compiled_for_evaluation(drop, x, key):
 def test_linen_switches_on_every_module(name, key):
     specimen = LINEN[name]
     module = specimen.make(deterministic=True)
-    variables = jax.jit(module.init)(jax.random.key(0), *specimen.data)
+    variables = module.init(jax.random.key(0), *specimen.data)
     run = jax.jit(jaxdrop.linen.mc_apply(module))
     first, again, other = (
         jax.tree.leaves(run(k, variables, *specimen.data))

@@ -35,7 +35,7 @@ def test_linen_products_see_one_mask_at_all_steps(x, key, name, per_gate):
         build(), **RATES, per_gate=per_gate, deterministic=False
     )
     rnn = nn.RNN(cell, return_carry=True)
-    variables = jax.jit(rnn.init)({"params": key, "dropout": key}, x)
+    variables = rnn.init({"params": key, "dropout": key}, x)
     end, outputs = rnn.apply(variables, x, rngs={"dropout": key})
     weights = linen_weights(variables["params"]["cell"]["cell"], step, gates)
     masks_x = factors(end.inputs, 0.4, len(gates))
@@ -71,7 +71,7 @@ def test_linen_draws_from_its_collection_and_not_from_the_key_that_rnn_passes(x,
         nn.GRUCell(UNITS), **RATES, deterministic=False
     )
     rnn = nn.RNN(cell, return_carry=True)
-    variables = jax.jit(rnn.init)({"params": key, "dropout": key}, x)
+    variables = rnn.init({"params": key, "dropout": key}, x)
     apply = jax.jit(lambda key: rnn.apply(variables, x, rngs={"dropout": key}))
     states = [apply(jax.random.key(seed))[0].state for seed in (0, 0, 1)]
     np.testing.assert_array_equal(states[0], states[1])

@@ -249,12 +249,11 @@ def test_at_rates_of_0_and_1_no_key_is_needed_and_none_is_drawn(x, state_rate):
         cell = jaxdrop.linen.RecurrentDropoutLSTMCell(
             UNITS, 1.0, per_step=per_step, deterministic=False
         )
-        init = jax.jit(nn.RNN(cell).init_with_output)
-        y, _ = init({"params": jax.random.key(0)}, x)
-        assert not np.any(y)  # nothing is written into the memory
+        y, _ = nn.RNN(cell).init_with_output({"params": jax.random.key(0)}, x)
+        assert not y.any()  # nothing is written into the memory
     cell = jaxdrop.linen.VariationalCell(
         nn.GRUCell(UNITS), **rates, deterministic=False
     )
     rnn = nn.RNN(cell)
-    y, variables = jax.jit(rnn.init_with_output)({"params": jax.random.key(0)}, x)
-    np.testing.assert_array_equal(y, jax.jit(rnn.apply)(variables, np.negative(x)))
+    y, variables = rnn.init_with_output({"params": jax.random.key(0)}, x)
+    np.testing.assert_array_equal(y, rnn.apply(variables, -x))

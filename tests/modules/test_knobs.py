@@ -1,7 +1,5 @@
 """Knobs and names: every way to set them works, or the error says what does."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import ml_dtypes
@@ -97,8 +95,7 @@ def layers_in_float16():
 def test_gradients_of_noise_are_finite_in_float16(key):
     for name, layer, x in layers_in_float16():
         if isinstance(layer, nn.Module):
-            init = jax.jit(functools.partial(layer.init, deterministic=True))
-            variables = init({"params": key}, x)
+            variables = layer.init({"params": key}, x, deterministic=True)
             loss = lambda v, layer=layer, x=x: (
                 layer.apply(v, x, False, key).astype(jnp.float32).sum()
             )
@@ -122,8 +119,7 @@ def test_moments_in_float16_are_those_of_float32():
         ),
     }
     for build in make.values():
-        run = nnx.jit(lambda layer, x: layer(x))
-        expected, y = run(build(jnp.float32), x), run(build(jnp.float16), np.float16(x))
+        expected, y = build(jnp.float32)(x), build(jnp.float16)(np.float16(x))
         assert y.dtype == jnp.float16
         np.testing.assert_allclose(y.astype(jnp.float32), expected, rtol=1e-2)
     linen = {
@@ -133,7 +129,6 @@ def test_moments_in_float16_are_those_of_float32():
         ),
     }
     for build in linen.values():
-        init = jax.jit(build(jnp.float32).init_with_output)
-        expected, variables = init(jax.random.key(0), x)
-        y = jax.jit(build(jnp.float16).apply)(variables, np.float16(x))
+        expected, variables = build(jnp.float32).init_with_output(jax.random.key(0), x)
+        y = build(jnp.float16).apply(variables, np.float16(x))
         np.testing.assert_allclose(y.astype(jnp.float32), expected, rtol=1e-2)

@@ -4,7 +4,6 @@ Three ways to train, one checkpoint. Whoever gives keys by address has nothing t
 but the step; streams of keys are part of the state of an NNX model.
 """
 
-import functools
 from pathlib import Path
 
 import jax
@@ -101,8 +100,7 @@ class Run:
             name: nnx.Optimizer(model, OPTIMIZER, wrt=nnx.Param)
             for name, model in self.models.items()
         }
-        init = jax.jit(functools.partial(Described().init, deterministic=True))
-        params = init(jax.random.key(seed), batch(0)[0])["params"]
+        params = Described().init(jax.random.key(seed), batch(0)[0], True)["params"]
         self.linen = params, OPTIMIZER.init(params)
 
     def train(self, steps):

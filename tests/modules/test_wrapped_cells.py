@@ -175,7 +175,7 @@ def test_an_output_that_is_a_copy_shows_where_the_state_is(copied):
         cell = jaxdrop.linen.VariationalCell(
             nn.remat(linen)(UNITS), **RATES, deterministic=False
         )
-        of_linen = jax.jit(nn.RNN(cell).init_with_output)(keys, X)[0]
+        of_linen = nn.RNN(cell).init_with_output(keys, X)[0]
         cell = jaxdrop.nnx.VariationalCell(
             own(INPUTS, UNITS, rngs=nnx.Rngs(0)), **RATES, rngs=nnx.Rngs(1)
         )
