@@ -1,5 +1,6 @@
 """Calls of attention, their arguments, and what they are to give."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from attention import formula
@@ -56,7 +57,7 @@ def ours(key, arrays, masking, block):
     """The function of the floating arrays that is to be the formula, and those."""
     masking = MASKINGS[masking]
     floating = {
-        name: jnp.asarray(x)
+        name: jax.device_put(x)
         for name, x in arrays.items()
         if name in ("query", "key", "value", "bias")
     }

@@ -44,15 +44,15 @@ QUICK = {"tpu": "lengths", "gpu": "bias of all examples"}
 def data(call, dtype="float32"):
     *sizes, options = CALLS[call]
     arrays = formula.inputs(2, *sizes)
-    floating = {name: jnp.asarray(x, dtype) for name, x in arrays.items()}
+    floating = {name: jax.device_put(x.astype(dtype)) for name, x in arrays.items()}
     options = dict(options)
     if "bias" in options:
-        floating["bias"] = jnp.asarray(options.pop("bias"), dtype)
+        floating["bias"] = jax.device_put(options.pop("bias").astype(dtype))
     return floating, options
 
 
-def run(key, floating, options, cotangent=None):
-    """The output, and its product with a cotangent differentiated."""
+def both_passes(key, options):
+    """A program for the output, and its product with a cotangent differentiated."""
 
     def attend(floating):
         rest = dict(floating)
@@ -64,10 +64,14 @@ def run(key, floating, options, cotangent=None):
         y, pull = jax.vjp(attend, floating)
         return y, pull(cotangent.astype(y.dtype))[0]
 
-    if cotangent is None:
-        shape = floating["query"].shape
-        cotangent = np.random.default_rng(1).normal(size=shape).astype("float32")
-    return both(floating, jnp.asarray(cotangent)), cotangent
+    return both
+
+
+def run(key, floating, options):
+    """What it gives, and a cotangent."""
+    shape = floating["query"].shape
+    cotangent = np.random.default_rng(1).normal(size=shape).astype("float32")
+    return both_passes(key, options)(floating, cotangent), cotangent
 
 
 def expected(key, floating, options, cotangent, rate=0.3):
@@ -123,7 +127,9 @@ def assert_outputs_and_gradients_are_the_formulas(key, call):
 
 def assert_heads_in_bfloat16_are_the_formulas(key, features):
     arrays = formula.inputs(1, 20, 36, 2, 1, features)
-    floating = {name: jnp.asarray(x, "bfloat16") for name, x in arrays.items()}
+    floating = {
+        name: jax.device_put(x.astype(jnp.bfloat16)) for name, x in arrays.items()
+    }
     got, cotangent = run(key, floating, {"is_causal": True})
     assert got[0].dtype == jnp.bfloat16
     wanted = expected(key, floating, {"is_causal": True}, cotangent)
@@ -153,10 +159,14 @@ def assert_mask_is_the_exported_one(key, broadcast_dims, light):
 def assert_a_large_bias_does_not_overflow(key):
     """Queries that fill up the last block have the largest logit of all."""
     arrays = formula.inputs(1, 20, 36, 2, 1, 16)
-    floating = {name: jnp.asarray(x, "float32") for name, x in arrays.items()}
-    floating["bias"] = jnp.full((1, 1, 1, 36), 200.0)
-    (_, found), cotangent = run(key, floating, {})
-    floating["bias"] = jnp.zeros((1, 1, 1, 36))
-    (_, plain), _ = run(key, floating, {}, cotangent)
+    cotangent = np.random.default_rng(1).normal(size=arrays["query"].shape)
+    both = both_passes(key, {})
+    found, plain = (
+        both(
+            arrays | {"bias": np.full((1, 1, 1, 36), bias, "float32")},
+            cotangent.astype("float32"),
+        )[1]
+        for bias in (200, 0)
+    )
     for name, gradient in plain.items():
         np.testing.assert_allclose(found[name], gradient, atol=1e-3, err_msg=name)

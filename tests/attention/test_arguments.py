@@ -17,7 +17,7 @@ LENGTHS = (24, 24)
 def data(features=4, dtype=jnp.float32):
     """Queries, keys and values of two examples with four heads on two key heads."""
     arrays = formula.inputs(2, *LENGTHS, 4, 2, features)
-    return [jnp.asarray(x, dtype) for x in arrays.values()]
+    return [jax.device_put(x.astype(dtype)) for x in arrays.values()]
 
 
 def wrong(**changes):

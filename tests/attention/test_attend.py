@@ -1,5 +1,7 @@
 """Queries that may attend to nothing attend to everything alike, as in ``jax.nn``."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +12,7 @@ import jaxdrop
 
 RATE = 0.3
 LENGTH = 41  # whole in no number of blocks
+BLOCK = 32  # so that queries of the first block see a part of the keys alone
 
 
 def causes():
@@ -31,8 +34,8 @@ def expected(key, arrays, options):
     eye = np.broadcast_to(
         np.eye(LENGTH, dtype=np.float32)[None, :, None], (2, LENGTH, 4, LENGTH)
     )
-    weights = jax.nn.dot_product_attention(
-        np.pad(query, width), np.pad(key_, width), eye, scale=0.5, **options
+    weights = jax.jit(functools.partial(jax.nn.dot_product_attention, **options))(
+        np.pad(query, width), np.pad(key_, width), eye, scale=0.5
     )
     kept = jaxdrop.masks.bernoulli(key, (2, 4, LENGTH, LENGTH), rate=RATE)
     dropped = np.where(kept, np.moveaxis(weights, 1, 2) / (1 - RATE), 0)
@@ -53,7 +56,7 @@ def test_gives_what_jax_gives_with_the_same_weights_dropped(key, cause, view):
     arrays = list(formula.inputs(2, LENGTH, LENGTH, 4, 4, 4).values())
     options = {**view, **causes()[cause]}
     got = jaxdrop.dot_product_attention(
-        key, *arrays, rate=RATE, scale=0.5, block_size=8, **options
+        key, *arrays, rate=RATE, scale=0.5, block_size=BLOCK, **options
     )
     np.testing.assert_allclose(
         got, expected(key, arrays, options), rtol=1e-5, atol=1e-6
@@ -71,12 +74,12 @@ def test_the_value_alone_gets_its_gradient(key, cause):
 
     def loss(query, key_, value):
         y = jaxdrop.dot_product_attention(
-            key, query, key_, value, rate=RATE, scale=0.5, block_size=8, **options
+            key, query, key_, value, rate=RATE, scale=0.5, block_size=BLOCK, **options
         )
         return jnp.where(lost[None, :, None, None], y, 0).sum()
 
     of_query, of_key, of_value = jax.jit(jax.grad(loss, (0, 1, 2)))(*arrays)
-    assert not of_query.any() and not of_key.any()
+    assert not np.any(of_query) and not np.any(of_key)
     one = np.zeros_like(arrays[2])
     one[1, 30, 2] = 1  # the loss is linear in the values
     with_one, without = (
@@ -89,12 +92,13 @@ def test_the_value_alone_gets_its_gradient(key, cause):
 def test_nothing_is_nan_in_half_precision(key):
     """Logits beyond the range of float16, and masks that leave nothing."""
     arrays = [
-        jnp.asarray(150 * x, jnp.float16)
+        np.float16(150 * x)
         for x in formula.inputs(2, LENGTH, LENGTH, 4, 2, 16).values()
     ]
-    assert jnp.isinf(
-        jnp.einsum("btnh,bsnh->bnts", arrays[0][:, :, :2], arrays[1])
-    ).any()
+    logits = np.einsum(
+        "btnh,bsnh->bnts", *map(np.float32, (arrays[0][:, :, :2], arrays[1]))
+    )
+    assert np.abs(logits).max() > np.finfo(np.float16).max
 
     def loss(*arrays):
         y = jaxdrop.dot_product_attention(
@@ -102,7 +106,7 @@ def test_nothing_is_nan_in_half_precision(key):
             *arrays,
             rate=0.5,
             is_causal=True,
-            block_size=8,
+            block_size=BLOCK,
             mask=causes()["mask"]["mask"],
             key_value_seq_lengths=np.int32([0, 30]),
         )
@@ -110,5 +114,5 @@ def test_nothing_is_nan_in_half_precision(key):
 
     run = jax.jit(jax.value_and_grad(loss, (0, 1, 2), has_aux=True))
     (_, y), gradients = run(*arrays)
-    assert y.dtype == jnp.float16 and jnp.isfinite(y).all()
-    assert all(jnp.isfinite(gradient).all() for gradient in gradients)
+    assert y.dtype == jnp.float16 and np.isfinite(y).all()
+    assert all(np.isfinite(gradient).all() for gradient in gradients)

@@ -8,11 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from attention import formula
+from attention.kernels import SLOW
 from attention.kernels import attention as in_kernels
 from attention.kernels import data as data_of
 from jax import export
 
 import jaxdrop
+from chance import normal
 from jaxdrop._attention import _flash
 
 attention = jaxdrop.dot_product_attention
@@ -22,7 +24,7 @@ LENGTHS = (24, 24)
 def data(features=4, dtype=jnp.float32):
     """Queries, keys and values of two examples with four heads on two key heads."""
     arrays = formula.inputs(2, *LENGTHS, 4, 2, features)
-    return [jnp.asarray(x, dtype) for x in arrays.values()]
+    return [jax.device_put(x.astype(dtype)) for x in arrays.values()]
 
 
 def test_the_technique_and_its_bits_stand_in_the_program(key):
@@ -31,10 +33,14 @@ def test_the_technique_and_its_bits_stand_in_the_program(key):
     assert "jaxdrop_attention" in jaxpr and "draws=(2, 4, " in jaxpr
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize(
+    "dtype",
+    # The others are lowered for one platform at a time below and in test_flash_spread.
+    [jnp.float16, *(pytest.param(d, marks=SLOW) for d in (jnp.float32, jnp.bfloat16))],
+)
 def test_training_lowers_for_every_platform(dtype):
     def loss(key, *arrays):
-        y = attention(key, *arrays, rate=0.1, is_causal=True, block_size=8)
+        y = attention(key, *arrays, rate=0.1, is_causal=True)
         return y.astype(jnp.float32).sum()
 
     key = jax.eval_shape(jax.random.key, 0)
@@ -46,7 +52,7 @@ def test_training_lowers_for_every_platform(dtype):
 
 def test_under_vmap_each_row_has_the_mask_of_its_own_call(key):
     floating, options = data_of("causal")
-    rows = [jnp.stack([x, 2 * x]) for x in floating.values()]
+    rows = [np.stack([x, 2 * x]) for x in map(np.asarray, floating.values())]
     keys = jax.random.split(key, 2)
 
     def loss(key, rate, *arrays):
@@ -54,11 +60,12 @@ def test_under_vmap_each_row_has_the_mask_of_its_own_call(key):
 
     gradient = jax.value_and_grad(loss, (2, 3, 4))
     axes = (0, 0, 0, None, 0)
-    rates, key_ = jnp.array([0.3, 0.6]), rows[1][0]
+    rates, key_ = np.float32([0.3, 0.6]), rows[1][0]
     got = jax.jit(jax.vmap(gradient, axes))(keys, rates, rows[0], key_, rows[2])
+    alone = jax.jit(gradient)
     for row in range(2):
-        alone = gradient(keys[row], rates[row], rows[0][row], key_, rows[2][row])
-        for a, b in zip(*map(jax.tree.leaves, (got, alone)), strict=True):
+        own = alone(keys[row], rates[row], rows[0][row], key_, rows[2][row])
+        for a, b in zip(*map(jax.tree.leaves, (got, own)), strict=True):
             np.testing.assert_allclose(a[row], b, rtol=1e-5, atol=1e-5)
 
 
@@ -73,15 +80,15 @@ MAPPED = {  # the bias, the scale and the mask: whether each is mapped, and its 
 
 @pytest.mark.parametrize(
     "name",
-    ["shared bias", *(pytest.param(n, marks=pytest.mark.slow) for n in [*MAPPED][1:])],
+    ["shared bias", *(pytest.param(n, marks=SLOW) for n in [*MAPPED][1:])],
 )
 def test_under_vmap_each_call_has_gradients_of_its_own(key, name):
     axes, bias, mask = MAPPED[name]
-    draw = lambda i, shape: jax.random.normal(jax.random.key(i), shape)
-    arrays = [jnp.stack([x, 2 * x, -x]) for x in data()]
+    draw = lambda i, shape: np.asarray(normal(*shape, seed=i))
+    arrays = [np.stack([x, 2 * x, -x]) for x in map(np.asarray, data())]
     arrays += [
         draw(1, bias),
-        jnp.float32([0.1, 0.2, 0.3])[: 3 if axes[1] == 0 else 1].squeeze(),
+        np.float32([0.1, 0.2, 0.3])[: 3 if axes[1] == 0 else 1].squeeze(),
         None if mask is None else draw(2, mask) > -1,
     ]
 
@@ -102,7 +109,7 @@ def test_under_vmap_each_call_has_gradients_of_its_own(key, name):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.slow
+@SLOW
 def test_higher_derivatives_and_those_forward_are_the_plain_paths(key):
     arrays = list(data_of("plain")[0].values())
 

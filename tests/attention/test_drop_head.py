@@ -42,12 +42,12 @@ def test_a_head_survives_in_every_example(key):
 
 def test_at_rate_one_nothing_is_left(key):
     drop = lambda x: jaxdrop.drop_head(key, x, rate=1.0)
-    y, pull = jax.vjp(drop, jnp.asarray(X))
+    y, pull = jax.vjp(drop, jax.device_put(X))
     assert not y.any() and not pull(jnp.ones_like(y))[0].any()
 
 
 def test_nothing_is_drawn_where_nothing_is_dropped():
-    x = jnp.asarray(X)
+    x = jax.device_put(X)
     assert jaxdrop.drop_head(None, x, rate=0) is x
     assert jaxdrop.drop_head(None, x, rate=0.5, deterministic=True) is x
 

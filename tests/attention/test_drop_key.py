@@ -53,7 +53,7 @@ def test_what_is_kept_at_a_rate_is_kept_at_every_lower_rate(key):
 
 
 def test_nothing_is_drawn_where_nothing_is_dropped():
-    allowed = jnp.asarray(np.broadcast_to(CAUSAL, SHAPE))
+    allowed = jax.device_put(np.broadcast_to(CAUSAL, SHAPE))
     for off in ({"rate": 0}, {"rate": 0.5, "deterministic": True}):
         kept = jaxdrop.drop_key(None, SHAPE, mask=allowed, **off)
         np.testing.assert_array_equal(kept, allowed)

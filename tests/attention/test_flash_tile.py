@@ -1,5 +1,7 @@
 """One tile inside a kernel: its part of the mask, its logits, and which are skipped."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -91,12 +93,18 @@ def test_a_tile_draws_its_part_of_the_mask(drawn, wide, keys_axis, key):
     shape = tuple(n if d else 1 for n, d in zip((QUERIES, KEYS), drawn, strict=True))
     mask = jaxdrop.masks.bernoulli(key, (2, 3, *shape), rate=0.3)
     row = (1 * 3 + 2) * shape[0]  # of the third head of the second example
-    places = tile.places(jnp.int32(16), jnp.int32(24), (16, 8), keys_axis=keys_axis)
-    found = np.asarray(tile.survives(kernel, scalars_of(key, row), places))
-    shape = jnp.broadcast_shapes(*(x.shape for x in places))
-    whole = tile.Places(*(jnp.broadcast_to(x, shape) for x in places))
-    of_whole = tile.survives(kernel, scalars_of(key, row), whole)
-    np.testing.assert_array_equal(of_whole, np.broadcast_to(found, shape))
+
+    @jax.jit
+    def survives(key):
+        places = tile.places(jnp.int32(16), jnp.int32(24), (16, 8), keys_axis=keys_axis)
+        scalars = scalars_of(key, row)
+        shape = jnp.broadcast_shapes(*(x.shape for x in places))
+        whole = tile.Places(*(jnp.broadcast_to(x, shape) for x in places))
+        found = tile.survives(kernel, scalars, places)
+        return found, tile.survives(kernel, scalars, whole)
+
+    found, of_whole = map(np.asarray, survives(key))
+    np.testing.assert_array_equal(of_whole, np.broadcast_to(found, of_whole.shape))
     found = found if keys_axis else found.T
     part = [slice(16, 32) if drawn[0] else slice(1), slice(24, 32)]
     part[1] = part[1] if drawn[1] else slice(1)
@@ -110,7 +118,8 @@ def test_logits_of_a_tile_within_the_keys_and_at_their_end(view, first_key, key)
     rng = np.random.default_rng(0)
     product, bias = rng.normal(size=(2, 16, 8)).astype(np.float32)
     at = tile.places(jnp.int32(16), jnp.int32(first_key), (16, 8), keys_axis=1)
-    logits, attended = tile.logits_of(kernel, scalars, at, product, {"bias": bias})
+    logits_of = jax.jit(functools.partial(tile.logits_of, kernel))
+    logits, attended = logits_of(scalars, at, product, {"bias": bias})
     seen = seen_in(VIEWS[view])[16:32, first_key : first_key + 8]
     expected, some = 0.5 * product + bias, seen.shape[1]
     expected[:, :some][~seen] = MASKED
@@ -119,7 +128,7 @@ def test_logits_of_a_tile_within_the_keys_and_at_their_end(view, first_key, key)
     assert (attended is None) == (view == "all")
     mask = rng.random((16, 8)) < 0.5
     extra = {"bias": bias, "mask": mask.astype(np.int8)}
-    logits, attended = tile.logits_of(kernel, scalars, at, product, extra)
+    logits, attended = logits_of(scalars, at, product, extra)
     np.testing.assert_array_equal(attended[:, :some], seen & mask[:, :some])
     is_masked = np.asarray(logits == np.float32(MASKED))
     np.testing.assert_array_equal(is_masked[:, :some], ~attended[:, :some])

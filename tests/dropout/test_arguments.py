@@ -104,7 +104,7 @@ def test_where_everything_is_dropped_no_key_is_needed(name):
 @pytest.mark.parametrize("integer", [np.int64, np.array, jnp.int32])
 def test_integers_of_any_library_are_integers(integer, key):
     equal = np.testing.assert_array_equal
-    images = jnp.ones((2, 6, 6, 4))
+    images = np.ones((2, 6, 6, 4), np.float32)
     for drop in (jaxdrop.spatial_dropout, jaxdrop.drop_block, jaxdrop.inputs.cutout):
         knobs = {"size": 3} if drop is jaxdrop.inputs.cutout else {"rate": 0.5}
         run = lambda dims, d=drop, k=knobs: d(key, images, num_spatial_dims=dims, **k)
@@ -113,7 +113,7 @@ def test_integers_of_any_library_are_integers(integer, key):
             run(integer(4))
     cut = lambda size: jaxdrop.inputs.cutout(key, images, size=size)
     equal(cut(np.array([3, 2])), cut((3, 2)))
-    heads = jnp.ones((1, 6, 2, 4))
+    heads = np.ones((1, 6, 2, 4), np.float32)
     attend = lambda **knobs: jaxdrop.dot_product_attention(
         key, heads, heads, heads, rate=0.5, **knobs
     )

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import jaxdrop
+from chance import normal
 
 COEFFICIENTS = {"weight_regularizer": 1e-3, "dropout_regularizer": 2e-2}
 
@@ -19,7 +20,7 @@ def published_penalty(rate, kernel, *, num_inputs):
 
 @pytest.mark.parametrize("rate", [0.001, 0.1, 0.5, 0.9])
 def test_it_computes_the_published_formula(key, rate):
-    kernel = jax.random.normal(key, (20, 7))
+    kernel = normal(20, 7)
     logit = np.log(rate / (1 - rate))
     penalty = jaxdrop.concrete_penalty(logit, kernel, **COEFFICIENTS)
     expected = published_penalty(rate, kernel, num_inputs=20)
@@ -27,7 +28,7 @@ def test_it_computes_the_published_formula(key, rate):
 
 
 def test_of_a_tree_only_kernels_count(key):
-    kernel = jax.random.normal(key, (3, 3, 8, 4))
+    kernel = normal(3, 3, 8, 4)
     params = {"kernel": kernel, "bias": jnp.ones(4), "steps": jnp.ones((2, 2), int)}
     penalty = jaxdrop.concrete_penalty(-1.0, params, **COEFFICIENTS)
     alone = jaxdrop.concrete_penalty(-1.0, kernel, **COEFFICIENTS, num_inputs=8)

@@ -12,7 +12,7 @@ from jax import lax
 from jax.ad_checkpoint import print_saved_residuals
 
 import jaxdrop
-from chance import assert_mean
+from chance import assert_mean, normal
 from family import OTHER_RELATIVES, RELATIVES, ROWS, Row, for_the_family
 
 
@@ -23,7 +23,7 @@ def compiled(row: Row):
 
 
 def inputs(row: Row, dtype=jnp.float32) -> jax.Array:
-    return jax.random.normal(jax.random.key(7), row.shape).astype(dtype)
+    return jax.device_put(np.asarray(normal(*row.shape)).astype(dtype))
 
 
 TREES = (jaxdrop.drop_connect, jaxdrop.mixout)
@@ -77,8 +77,9 @@ def test_evaluation_is_the_identity_and_needs_no_key(row, flag):
 @for_the_family
 def test_a_rate_of_zero_is_the_identity_bit_for_bit(row, key):
     tiny = np.float32(1e-40)  # a denormal
-    x = inputs(row).at[0].set(jnp.float32(jnp.inf)).at[1].set(tiny)
-    x = x.at[2].set(-0.0)
+    x = np.array(inputs(row))
+    x[0], x[1], x[2] = np.inf, tiny, -0.0
+    x = jax.device_put(x)
     for zero in (0, 0.0, np.float64(0), np.float32(0)):
         assert row(None, x, zero) is x
     assert same_bits(compiled(row)(key, x, 0.0), x)
@@ -100,7 +101,7 @@ def test_a_rate_of_one_is_zero_with_zero_gradients(row, key):
     with jax.debug_nans(True), jax.debug_infs(True):
         for one in (1, 1.0, jnp.float32(1)):
             np.testing.assert_array_equal(row(key, x, one), 0)
-            slope = jax.grad(lambda x, one=one: row(key, x, one).sum())(x)
+            slope = jax.jit(jax.grad(lambda x, one=one: row(key, x, one).sum()))(x)
             np.testing.assert_array_equal(slope, 0)
 
 
@@ -141,17 +142,18 @@ def test_jit_changes_nothing(row, key):
 @for_the_family
 def test_vmap_is_a_loop_over_keys_rates_and_modes(row, key):
     keys = jax.random.split(key, 4)
-    rates = jnp.array([0.0, 0.2, 0.5, 0.9])
-    modes = jnp.array([False, False, True, False])
-    xs = jnp.stack([inputs(row) * (i + 1) for i in range(4)])
+    rates = np.float32([0.0, 0.2, 0.5, 0.9])
+    modes = np.array([False, False, True, False])
+    xs = np.stack([np.asarray(inputs(row)) * (i + 1) for i in range(4)])
     mapped = jax.jit(jax.vmap(row, in_axes=(0, -1, 0, 0), out_axes=1))(
-        keys, jnp.moveaxis(xs, 0, -1), rates, modes
+        keys, np.moveaxis(xs, 0, -1), rates, modes
     )
+    mapped = np.asarray(mapped)
     for i in range(4):
         one = compiled(row)(keys[i], xs[i], rates[i], modes[i])
         assert_same_draw(mapped[:, i], one)
     shared = jax.jit(jax.vmap(row, in_axes=(None, 0, None)))(key, xs, rates[2])
-    assert_same_draw(shared[1], compiled(row)(key, xs[1], rates[2]))
+    assert_same_draw(np.asarray(shared)[1], compiled(row)(key, xs[1], rates[2]))
 
 
 @for_the_family
@@ -159,13 +161,13 @@ def test_one_example_under_vmap_is_dropped_as_in_a_batch(row, key):
     """What is constant along an axis in a batch is so in an unbatched call."""
     x = jnp.ones(row.shape)
     batched = np.asarray(row(key, x, 0.5))
-    single = jax.vmap(
-        lambda k, x: row.draw(k, x, rate=0.5, **{**row.knobs, **row.unbatched})
-    )(jax.random.split(key, row.shape[0]), x)
+    of_one = lambda k, x: row.draw(k, x, rate=0.5, **{**row.knobs, **row.unbatched})
+    single = jax.jit(jax.vmap(of_one))(jax.random.split(key, row.shape[0]), x)
+    single = np.asarray(single)
     for axis in range(1, len(row.shape)):
         constant = (batched == batched.take([0], axis)).all()
         if constant:
-            assert (single == single.take(jnp.array([0]), axis)).all(), axis
+            assert (single == single.take([0], axis)).all(), axis
 
 
 @for_the_family
@@ -262,21 +264,31 @@ def test_gradients_are_the_draw_itself(row, key):
     if row.shakes:
         pytest.skip("draws anew backward, on purpose: see the tests of its own file")
     drop = lambda x: row(key, x, jnp.float32(0.3))
-    x, v = inputs(row), jnp.cos(inputs(row))
-    offset = drop(jnp.zeros_like(x))
-    y, tangent = jax.jvp(drop, (x,), (v,))
-    _, pull = jax.vjp(drop, x)
-    np.testing.assert_array_equal(y, drop(x))
-    np.testing.assert_allclose(tangent, drop(v) - offset, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(pull(v)[0], tangent, rtol=1e-6, atol=1e-7)
-    transpose = jax.linear_transpose(lambda v: jax.jvp(drop, (x,), (v,))[1], x)
-    np.testing.assert_allclose(transpose(v)[0], tangent, rtol=1e-6, atol=1e-7)
     bent = lambda x: jnp.sin(drop(x)).sum()
-    push = jax.jvp(jax.grad(bent), (x,), (v,))[1]
-    slope = drop(jnp.ones_like(x)) - offset
-    np.testing.assert_allclose(
-        push, -jnp.sin(drop(x)) * slope**2 * v, rtol=1e-4, atol=1e-5
+
+    @jax.jit
+    def derivatives(x, v):
+        tangent_of = lambda v: jax.jvp(drop, (x,), (v,))
+        return (
+            *tangent_of(v),
+            jax.vjp(drop, x)[1](v)[0],
+            jax.linear_transpose(lambda v: tangent_of(v)[1], x)(v)[0],
+            jax.jvp(jax.grad(bent), (x,), (v,))[1],
+        )
+
+    x, v = np.asarray(inputs(row)), np.cos(inputs(row))
+    y, tangent, pulled, transposed, push = derivatives(x, v)
+    of_x, of_v, of_ones, offset = (
+        np.asarray(row(key, a, np.float32(0.3)))
+        for a in jax.device_put((x, v, np.ones_like(x), np.zeros_like(x)))
     )
+    np.testing.assert_array_equal(y, of_x)
+    np.testing.assert_allclose(tangent, of_v - offset, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(pulled, tangent, rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(transposed, tangent, rtol=1e-6, atol=1e-7)
+    slope = of_ones - offset
+    expected = -np.sin(of_x) * slope**2 * v
+    np.testing.assert_allclose(push, expected, rtol=1e-4, atol=1e-5)
 
 
 @for_the_family
@@ -285,10 +297,11 @@ def test_what_is_dropped_has_no_gradient_even_if_it_is_not_finite(row, key):
         pytest.skip("drops nothing to exactly zero")
     dropped = np.asarray(row(key, jnp.ones(row.shape), 0.5) == 0)
     assert dropped.any()
+    slope_of = jax.jit(jax.grad(lambda x: row(key, x, 0.5).sum()))
     for bad in (jnp.inf, jnp.nan):
-        x = jnp.where(dropped, bad, inputs(row))
+        x = jax.device_put(np.where(dropped, np.float32(bad), inputs(row)))
         assert np.isfinite(row(key, x, 0.5)).all()
-        slope = jax.grad(lambda x: row(key, x, 0.5).sum())(x)
+        slope = slope_of(x)
         np.testing.assert_array_equal(slope, np.where(dropped, 0, 2.0))
 
 
@@ -301,20 +314,27 @@ def test_no_gradient_flows_into_the_rate(row, key):
 @for_the_family
 def test_control_flow_and_rematerialisation_change_nothing(row, key):
     x = inputs(row)
-    keys = jax.random.split(key, 3)
-    loop = [compiled(row)(k, x, jnp.float32(0.4)) for k in keys]
-    draw = lambda k: row(k, x, jnp.float32(0.4))
-    scanned = lax.scan(lambda _, k: (None, draw(k)), None, keys)[1]
-    assert_same_draw(scanned, jnp.stack(loop))
-    flag = jnp.bool_(True)
-    chosen = lax.cond(flag, draw, lambda k: x, keys[0])
+    keys, rate = jax.random.split(key, 3), np.float32(0.4)
+    loop = [compiled(row)(k, x, rate) for k in keys]
+
+    @jax.jit
+    def controlled(keys, x, rate, flag):
+        draw = lambda k: row(k, x, rate)
+        scanned = lax.scan(lambda _, k: (None, draw(k)), None, keys)[1]
+        chosen = lax.cond(flag, draw, lambda k: x, keys[0])
+        return (
+            scanned,
+            chosen,
+            lax.fori_loop(0, 2, lambda t, y: row(keys[t], y, rate), x),
+        )
+
+    scanned, chosen, twice = controlled(keys, x, rate, np.True_)
+    assert_same_draw(scanned, np.stack(loop))
     assert_same_draw(chosen, loop[0])
-    twice = lax.fori_loop(0, 2, lambda t, y: row(keys[t], y, jnp.float32(0.4)), x)
-    assert_same_draw(twice, compiled(row)(keys[1], loop[0], jnp.float32(0.4)))
+    assert_same_draw(twice, compiled(row)(keys[1], loop[0], rate))
     square = lambda x: (row(key, x, jnp.float32(0.4)) ** 2).sum()
-    np.testing.assert_array_equal(
-        jax.grad(jax.checkpoint(square))(x), jax.grad(square)(x)
-    )
+    slope, again = (jax.jit(jax.grad(f))(x) for f in (square, jax.checkpoint(square)))
+    np.testing.assert_array_equal(again, slope)
 
 
 @for_the_family

@@ -8,7 +8,7 @@ import pytest
 from flax import linen, nnx
 
 import jaxdrop
-from chance import assert_frequency, assert_uncorrelated
+from chance import assert_frequency, assert_uncorrelated, normal
 
 kernels = lambda path, leaf: path.endswith("kernel")
 
@@ -20,7 +20,7 @@ def params():
 
 
 def test_an_array_is_dropped_as_by_dropout(key):
-    weights = jax.random.normal(key, (30, 40))
+    weights = normal(30, 40)
     np.testing.assert_array_equal(
         jaxdrop.drop_connect(key, weights, rate=0.3),
         jaxdrop.dropout(key, weights, rate=0.3),

@@ -36,10 +36,11 @@ def test_kernels_of_their_own_for_examples_spread_over_a_mesh(shape):
             8, 4, sides, 0.5, per_example=True, rngs=nnx.Rngs(0)
         ),
     ):
-        key = jax.random.key(3)
-        alone = layer(jnp.ones(shape), rngs=key)
+        run = jax.jit(lambda key, x, layer=layer: layer(x, rngs=key))
+        key, x = jax.random.key(3), np.ones(shape, np.float32)
+        alone = run(key, x)
         with jax.set_mesh(mesh):
-            y = layer(jax.device_put(jnp.ones(shape), spread), rngs=key)
+            y = run(key, jax.device_put(x, spread))
         np.testing.assert_allclose(y, alone, rtol=1e-5, atol=1e-6)
 
 

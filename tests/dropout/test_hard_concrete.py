@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxdrop
-from chance import assert_distribution, assert_frequency, assert_mean
+from chance import assert_distribution, assert_frequency, assert_mean, normal
 
 
 def stretched(uniform, log_alpha):
@@ -17,7 +17,7 @@ def stretched(uniform, log_alpha):
 
 
 def test_it_computes_the_published_formula(key):
-    log_alpha = jax.random.normal(key, (40, 50))
+    log_alpha = normal(40, 50)
     gates = jaxdrop.hard_concrete(key, log_alpha)
     uniform = jaxdrop.prng.uniform(key, (40, 50)) + 2**-24
     expected = np.clip(stretched(uniform, np.asarray(log_alpha, np.float64)), 0, 1)

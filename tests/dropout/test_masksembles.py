@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 import jaxdrop
+from chance import normal
 
 
 def test_each_part_of_the_batch_gets_its_mask_and_nothing_is_rescaled():
-    x = jax.random.normal(jax.random.key(0), (6, 5, 8))
+    x = normal(6, 5, 8)
     masks = jaxdrop.masks.masksembles(0, 8, 3, 2.0)
     y = jaxdrop.masksembles(x, masks)
     expected = np.where(np.repeat(masks, 2, axis=0)[:, None], x, 0)
@@ -20,7 +21,7 @@ def test_each_part_of_the_batch_gets_its_mask_and_nothing_is_rescaled():
 
 def test_a_repeated_batch_gives_every_sub_network():
     masks = jaxdrop.masks.masksembles(0, 8, 4, 2.0)
-    x = jax.random.normal(jax.random.key(0), (3, 8))
+    x = normal(3, 8)
     members = jaxdrop.masksembles(jnp.tile(x, (4, 1)), masks).reshape(4, 3, 8)
     for mask, member in zip(masks, members, strict=True):
         np.testing.assert_array_equal(member, np.where(mask, x, 0))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxdrop
-from chance import assert_frequency, assert_mean
+from chance import assert_frequency, assert_mean, normal
 
 
 def published_formula(weights, reference, kept, rate):
@@ -16,7 +16,7 @@ def published_formula(weights, reference, kept, rate):
 
 
 def test_it_computes_the_published_formula(key):
-    weights, reference = jax.random.normal(key, (2, 50, 40))
+    weights, reference = normal(2, 50, 40)
     mixed = jaxdrop.mixout(key, weights, reference, rate=0.7)
     kept = np.asarray(jaxdrop.masks.bernoulli(key, weights.shape, rate=0.7))
     expected = published_formula(weights, reference, kept, 0.7)
@@ -26,20 +26,20 @@ def test_it_computes_the_published_formula(key):
 
 
 def test_the_mean_over_keys_is_the_weights_themselves(key):
-    weights, reference = jax.random.normal(key, (2, 30))
+    weights, reference = normal(2, 30)
     mix = lambda key: jaxdrop.mixout(key, weights, reference, rate=0.7)
     assert_mean(jax.vmap(mix)(jax.random.split(key, 4096)), weights)
 
 
 def test_the_gradient_of_a_weight_that_stays_is_scaled(key):
-    weights, reference = jax.random.normal(key, (2, 200))
+    weights, reference = normal(2, 200)
     loss = lambda weights: jaxdrop.mixout(key, weights, reference, rate=0.75).sum()
     kept = jaxdrop.masks.bernoulli(key, (200,), rate=0.75)
     np.testing.assert_array_equal(jax.grad(loss)(weights), jnp.where(kept, 4.0, 0.0))
 
 
 def test_the_limits_are_the_weights_and_the_reference(key):
-    weights, reference = jax.random.normal(key, (2, 50))
+    weights, reference = normal(2, 50)
     mix = jax.jit(lambda rate: jaxdrop.mixout(key, weights, reference, rate=rate))
     np.testing.assert_array_equal(mix(0.0), weights)
     np.testing.assert_array_equal(mix(1.0), reference)

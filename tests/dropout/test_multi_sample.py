@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 import jaxdrop
+from chance import normal
 
 
 def test_sample_t_is_the_head_under_the_key_folded_with_t(key):
-    x = jax.random.normal(key, (4, 16))
+    x = normal(4, 16)
     head = lambda key: {"logits": jaxdrop.dropout(key, x, rate=0.5)}
     stacked = jaxdrop.multi_sample(key, head, num_samples=5)["logits"]
     alone = [head(jax.random.fold_in(key, t))["logits"] for t in range(5)]

@@ -12,6 +12,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 import jaxdrop
+from chance import normal
 
 SIZES = (64, 300, 100, 10)
 TOTAL = sum(a * b for a, b in itertools.pairwise(SIZES))
@@ -65,7 +66,7 @@ def start(**extra):
     keys = jax.random.split(jax.random.key(0), 3)
     return [
         {
-            "kernel": jax.random.normal(key, (a, b)) * np.sqrt(2 / a),
+            "kernel": normal(a, b) * np.sqrt(2 / a),
             "bias": jnp.zeros((1, b)),
             **{name: make(a, b) for name, make in extra.items()},
         }

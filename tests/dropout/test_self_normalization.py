@@ -4,8 +4,9 @@ import jax
 import numpy as np
 
 import jaxdrop
+from chance import normal
 
-LAYERS, WIDTH, BATCH = 16, 512, 1024
+LAYERS, WIDTH, BATCH = 16, 256, 256
 
 
 def moments(key, drop):
@@ -17,7 +18,7 @@ def moments(key, drop):
         h = drop(noise, jax.nn.selu(h @ kernel), rate=0.1)
         return h, (h.mean(), h.var())
 
-    x = jax.random.normal(key, (BATCH, WIDTH))
+    x = normal(BATCH, WIDTH)
     return jax.jit(lambda x: jax.lax.scan(layer, x, jax.random.split(key, LAYERS))[1])(
         x
     )

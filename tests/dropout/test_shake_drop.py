@@ -11,6 +11,7 @@ from chance import (
     assert_frequency,
     assert_mean,
     assert_uncorrelated,
+    normal,
 )
 
 
@@ -34,7 +35,7 @@ def test_shaken_branches_have_uniform_factors_and_the_others_none(key):
 
 
 def test_evaluation_is_the_expectation_over_keys(key):
-    x = jax.random.normal(key, (4, 5))
+    x = normal(4, 5)
     expected = jaxdrop.shake_drop(None, x, rate=0.3, deterministic=True)
     np.testing.assert_allclose(expected, 0.7 * x, rtol=1e-6)
     draw = jax.vmap(lambda key: jaxdrop.shake_drop(key, x, rate=0.3))

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 import jaxdrop
-from chance import assert_distribution, assert_uncorrelated
+from chance import assert_distribution, assert_uncorrelated, normal
 
 
 def weights(key, shape=(4000, 3), **knobs):
@@ -30,7 +30,7 @@ def test_each_example_mixes_uniformly_and_its_gradient_independently(key):
 
 
 def test_the_output_is_the_mixture_of_both_branches(key):
-    a, b = jax.random.normal(key, (2, 5, 7))
+    a, b = normal(2, 5, 7)
     weight = weights(key, (5, 7))[0]
     expected = weight * a + (1 - weight) * b
     np.testing.assert_allclose(
@@ -50,7 +50,7 @@ def weights_of_one(key):
 
 
 def test_forward_mode_follows_the_backward_weights(key):
-    a, b = jax.random.normal(key, (2, 5, 7))
+    a, b = normal(2, 5, 7)
     mix = lambda a, b: jaxdrop.shake_shake(key, a, b)
     _, along = jax.jvp(mix, (a, b), (jnp.ones_like(a), jnp.zeros_like(b)))
     _, pull = jax.vjp(mix, a, b)
@@ -58,7 +58,7 @@ def test_forward_mode_follows_the_backward_weights(key):
 
 
 def test_evaluation_is_the_mean_of_the_branches(key):
-    a, b = jax.random.normal(key, (2, 5, 7))
+    a, b = normal(2, 5, 7)
     run = lambda flag: jaxdrop.shake_shake(key, a, b, deterministic=flag)
     np.testing.assert_allclose(run(True), (a + b) / 2, rtol=1e-6)
     np.testing.assert_allclose(jax.jit(run)(True), (a + b) / 2, rtol=1e-6)

@@ -11,6 +11,7 @@ from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 import jaxdrop
+from chance import normal
 from family import RELATIVES, ROWS, for_the_family
 from jaxdrop._sites import traits_of
 
@@ -30,17 +31,21 @@ def over():
 
 
 def inputs(row):
-    return jax.random.normal(jax.random.key(7), (SHARDS, *row.shape))
+    return normal(SHARDS, *row.shape)
 
 
 @for_the_family
 def test_keys_rates_and_modes_may_differ_between_shards(row, over, key):
     keys = jax.random.split(key, SHARDS)
-    rates, modes = jnp.array([0.3, 0.6]), jnp.array([False, True])
+    rates, modes = np.float32([0.3, 0.6]), np.array([False, True])
     local = lambda k, x, r, d: row(k[0], x[0], r[0], d[0])[None]
-    y = over(local, *[P("data")] * 4)(keys, inputs(row), rates, modes)
+    x = np.asarray(inputs(row))
+    y, run = (
+        np.asarray(over(local, *[P("data")] * 4)(keys, x, rates, modes)),
+        jax.jit(row),
+    )
     for i in range(SHARDS):
-        alone = jax.jit(row)(keys[i], inputs(row)[i], rates[i], modes[i])
+        alone = np.asarray(run(keys[i], x[i], rates[i], modes[i]))
         np.testing.assert_array_equal(y[i] == 0, alone == 0)
         np.testing.assert_allclose(y[i], alone, rtol=1e-6, atol=1e-6)
 
@@ -52,7 +57,7 @@ def test_one_of_them_may_differ_and_gradients_flow(row, varies, over, key):
     spread, whole = P("data"), P()
     specs = [spread if varies == "key" else whole, spread]
     specs.append(spread if varies == "rate" else whole)
-    keys, rates = jax.random.split(key, SHARDS), jnp.array([0.3, 0.6])
+    keys, rates = jax.random.split(key, SHARDS), np.float32([0.3, 0.6])
 
     def local(k, x, r):
         drop = lambda x: jnp.sum(row(k[0], x, r[0]) ** 2)
@@ -68,10 +73,10 @@ def test_relatives_take_the_key_of_a_shard(name, over, key):
     call = RELATIVES[name]
     if name.startswith("mc."):
         pytest.skip("maps over samples itself")
-    x = jax.random.normal(jax.random.key(7), call.shape)
+    x = normal(*call.shape)
     local = lambda k, x: jax.tree.leaves(call.function(k[0], x[0]))[0][None]
     keys = jax.random.split(key, SHARDS)
-    y = over(local, P("data"), P("data"))(keys, jnp.stack([x] * SHARDS))
+    y = over(local, P("data"), P("data"))(keys, np.stack([x] * SHARDS))
     assert y.shape[0] == SHARDS
 
 
@@ -85,7 +90,7 @@ def test_one_key_draws_for_the_ids_of_each_shard(over, key):
 
 @for_the_family
 def test_checkify_takes_a_batch_of_keys(row, key):
-    x = jnp.ones(row.shape)
+    x = np.ones(row.shape, np.float32)
     drop = jax.vmap(lambda k: row(k, x, 0.5))
     checked = checkify.checkify(drop, errors=checkify.user_checks)
     error, y = jax.jit(checked)(jax.random.split(key, 2))

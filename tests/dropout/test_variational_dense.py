@@ -7,12 +7,12 @@ import pytest
 from scipy import stats
 
 import jaxdrop
-from chance import assert_distribution, assert_mean, assert_uncorrelated
+from chance import assert_distribution, assert_mean, assert_uncorrelated, normal
 
 
 @pytest.fixture
 def layer(key):
-    x, mean = jax.random.normal(key, (6, 10)), jax.random.normal(key, (10, 3))
+    x, mean = normal(6, 10), normal(10, 3, seed=2)
     log_variance = jax.random.uniform(key, (10, 3), minval=-4.0, maxval=2.0)
     return x, mean, log_variance
 

@@ -15,17 +15,18 @@ drop = functools.partial(jaxdrop.dropout, rate=0.4)
 
 def test_vmaps_within_vmaps_are_loops(key):
     keys = jax.random.split(key, (2, 3, 4))
-    x = jnp.cos(jnp.arange(2 * 3 * 4 * 5.0)).reshape(4, 2, 5, 3)
-    rates = jnp.linspace(0.1, 0.9, 3)
+    x = np.cos(np.arange(2 * 3 * 4 * 5, dtype=np.float32)).reshape(4, 2, 5, 3)
+    rates = np.linspace(0.1, 0.9, 3, dtype=np.float32)
     one = lambda key, x, rate: jaxdrop.dropout(key, x, rate=rate)
+    run = jax.jit(one)
     inner = jax.vmap(one, in_axes=(0, 0, None))  # over the last axis of keys
     middle = jax.vmap(inner, in_axes=(0, -1, 0), out_axes=1)
     outer = jax.jit(jax.vmap(middle, in_axes=(0, 1, None), out_axes=-1))
-    found = outer(keys, x, rates)
+    found = np.asarray(outer(keys, x, rates))
     for i in range(2):
         for j in range(3):
             for k in range(4):
-                expected = one(keys[i, j, k], x[k, i, :, j], rates[j])
+                expected = run(keys[i, j, k], x[k, i, :, j], rates[j])
                 np.testing.assert_array_equal(found[k, j, :, i], expected)
 
 
@@ -46,12 +47,11 @@ def test_a_while_loop_and_a_switch_draw_as_outside(key):
 )
 def test_every_policy_of_rematerialisation_gives_one_mask(policy, key):
     chosen = policy and getattr(jax.checkpoint_policies, policy)
-    kernel, x = jnp.full((20, 20), 0.1), jnp.cos(jnp.arange(20.0))
+    kernel, x = np.full((20, 20), 0.1, np.float32), np.cos(np.arange(20, dtype="f4"))
     block = lambda x: jnp.tanh(drop(key, x @ kernel) @ kernel).sum()
     again = jax.checkpoint(block, policy=chosen)
-    for plain, kept in zip(
-        jax.value_and_grad(block)(x), jax.value_and_grad(again)(x), strict=True
-    ):
+    both = (jax.jit(jax.value_and_grad(f))(x) for f in (block, again))
+    for plain, kept in zip(*both, strict=True):
         np.testing.assert_allclose(kept, plain, rtol=1e-6, atol=1e-7)
 
 
@@ -130,14 +130,14 @@ def test_another_default_generator_serves_whole(row):
     """Raw keys are then of that generator; evaluation and limits stay as they are."""
     with jax.default_prng_impl("rbg"):
         raw = jax.random.PRNGKey(3)
-        x = jnp.cos(jnp.arange(np.prod(row.shape), dtype=jnp.float32))
-        x = x.reshape(row.shape)
+        x = np.cos(np.arange(np.prod(row.shape), dtype=np.float32))
+        x = jax.device_put(x.reshape(row.shape))
         y = row(raw, x, 0.5)
         typed = row(jax.random.key(3), x, 0.5)
         assert (y.shape, y.dtype) == (x.shape, x.dtype)
         np.testing.assert_array_equal(y, typed)
         np.testing.assert_array_equal(row(raw, x, jnp.float32(0)), x)
-        slope = jax.grad(lambda x: row(raw, x, 0.5).sum())(x)
+        slope = jax.jit(jax.grad(lambda x: row(raw, x, 0.5).sum()))(x)
         assert np.isfinite(slope).all()
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 import jaxdrop
-from chance import assert_frequency, assert_mean
+from chance import assert_frequency, assert_mean, normal
 
 
 def test_units_keep_their_old_state_at_the_rate(key):
-    old, new = jax.random.normal(key, (2, 200, 50))
+    old, new = normal(2, 200, 50)
     state = jaxdrop.zoneout(key, new, old, rate=0.3)
     is_old = np.asarray(state == old)
     np.testing.assert_array_equal(state, np.where(is_old, old, new))
@@ -18,7 +18,7 @@ def test_units_keep_their_old_state_at_the_rate(key):
 
 
 def test_evaluation_is_the_expectation_of_training(key):
-    old, new = jax.random.normal(key, (2, 4, 5))
+    old, new = normal(2, 4, 5)
     expected = jaxdrop.zoneout(None, new, old, rate=0.3, deterministic=True)
     np.testing.assert_allclose(expected, 0.3 * old + 0.7 * new, rtol=1e-6)
     keys = jax.random.split(key, 4096)
@@ -46,7 +46,7 @@ def test_the_gradient_reaches_either_state_whole(key):
 
 
 def test_half_precision_is_averaged_in_single(key):
-    new, old = jax.random.normal(key, (2, 1000)).astype(jnp.bfloat16)
+    new, old = normal(2, 1000).astype(jnp.bfloat16)
     mean = jaxdrop.zoneout(None, new, old, rate=0.1, deterministic=True)
     exact = 0.1 * np.asarray(old, np.float64) + 0.9 * np.asarray(new, np.float64)
     assert mean.dtype == jnp.bfloat16

@@ -1,6 +1,5 @@
 """What tests of boxes and of mixtures share: erased pixels, and shares of labels."""
 
-import jax.numpy as jnp
 import numpy as np
 
 MANY = 4000
@@ -8,7 +7,7 @@ MANY = 4000
 
 def holes(y):
     """Which pixels of the images are erased; asserts that all channels agree."""
-    erased = np.asarray(y == 0)
+    erased = np.asarray(y) == 0
     assert (erased == erased[..., :1]).all()
     return erased[..., 0]
 
@@ -23,7 +22,7 @@ def extents(erased):
 
 
 N = 8
-OWN = jnp.arange(float(N))
+OWN = np.arange(N, dtype=np.float32)
 
 
 def parts(labels):

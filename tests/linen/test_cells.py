@@ -10,11 +10,12 @@ from flax import linen as nn
 from modules.nnx_cells import BATCH, INPUTS, RATES, TIME, UNITS
 
 import jaxdrop
+from chance import normal
 
 
 @pytest.fixture
-def x(key):
-    return jax.random.normal(key, (BATCH, TIME, INPUTS))
+def x():
+    return normal(BATCH, TIME, INPUTS)
 
 
 @pytest.mark.slow

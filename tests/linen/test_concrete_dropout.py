@@ -9,11 +9,12 @@ from flax import nnx
 from modules.layers import REGULARIZERS
 
 import jaxdrop
+from chance import normal
 
 
 @pytest.fixture
-def x(key):
-    return jax.random.normal(key, (6, 8))
+def x():
+    return normal(6, 8)
 
 
 def test_linen_concrete_dropout_sows_its_penalty(x, key):

@@ -1,6 +1,5 @@
 """Noisy convolutions of Linen, and of NNX beside them: every option of Flax's."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -8,11 +7,12 @@ from flax import linen as nn
 from flax import nnx
 
 import jaxdrop
+from chance import normal
 
 
 @pytest.fixture
-def images(key):
-    return jax.random.normal(key, (3, 9, 7, 4))
+def images():
+    return normal(3, 9, 7, 4)
 
 
 DILATED = {"kernel_dilation": 2, "padding": "VALID"}

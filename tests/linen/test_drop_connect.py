@@ -1,17 +1,17 @@
 """DropConnect layers of Linen: those of NNX, with Flax's parameters."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from modules.layers import drop_connect
 
 import jaxdrop
+from chance import normal
 
 
 @pytest.fixture
-def x(key):
-    return jax.random.normal(key, (6, 8))
+def x():
+    return normal(6, 8)
 
 
 def test_linen_and_nnx_drop_connect_agree(key, x):

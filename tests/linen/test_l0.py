@@ -7,11 +7,12 @@ import pytest
 from flax import nnx
 
 import jaxdrop
+from chance import normal
 
 
 @pytest.fixture
-def x(key):
-    return jax.random.normal(key, (6, 8))
+def x():
+    return normal(6, 8)
 
 
 @pytest.mark.parametrize("per_example", [False, True])

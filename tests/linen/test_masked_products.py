@@ -65,17 +65,18 @@ LINEN = {
 }
 
 
-def run_linen(cell, seed=1, variables=None, **options):
+def run_linen(cell, seed=1, variables=None, *, compiled=False, **options):
     """Variables, the carry that starts and the outputs of steps, one by one."""
     start = cell.initialize_carry(jax.random.key(seed), (BATCH, INPUTS), **options)
     if variables is None:
         variables = jax.jit(cell.init)(jax.random.key(4), start, X[:, 0])
     params = {"params": variables["params"]}
-    carry, outputs = start, []
+    carry, outputs, x = start, [], np.asarray(X)
+    step = jax.jit(cell.apply) if compiled else cell.apply
     for t in range(TIME):
-        carry, y = cell.apply(params, carry, X[:, t])
+        carry, y = step(params, carry, x[:, t])
         outputs.append(y)
-    return variables, start, jnp.stack(outputs, axis=1)
+    return variables, start, np.stack(outputs, axis=1)
 
 
 @pytest.mark.parametrize("name", LINEN)
@@ -116,9 +117,9 @@ class Preparation(nn.Module):
 
 def test_linen_layers_of_the_same_name_elsewhere_are_not_masked():
     cell = jaxdrop.linen.VariationalCell(Prepared(UNITS), **RATES, deterministic=False)
-    variables, start, outputs = run_linen(cell)
+    variables, start, outputs = run_linen(cell, compiled=True)
     params = variables["params"]["cell"]
-    prepared = Preparation().apply({"params": params["prepare"]}, X)
+    prepared = jax.jit(Preparation().apply)({"params": params["prepare"]}, X)
     weights = linen_weights(params, gru, "rzn")
     masks = factors(start.inputs, 0.4, 3), factors(start.state, 0.5, 3)
     expected = unrolled(gru, weights, start.cell, prepared, *masks)

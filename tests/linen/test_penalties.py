@@ -6,11 +6,12 @@ import pytest
 from flax import linen as nn
 
 import jaxdrop
+from chance import normal
 
 
 @pytest.fixture
-def x(key):
-    return jax.random.normal(key, (6, 8))
+def x():
+    return normal(6, 8)
 
 
 def test_a_layer_that_is_called_twice_has_one_price(x, key):

@@ -9,6 +9,7 @@ from flax import linen as nn
 from modules.relatives import assert_same, for_each
 
 import jaxdrop
+from chance import normal
 
 
 @for_each
@@ -32,7 +33,7 @@ def test_linen_computes_the_function_and_follows_the_mode(case, key):
 
 def test_a_linen_branch_has_its_parameters_within(key):
     block = jaxdrop.linen.SubsetStochasticDepth(nn.Dense(3), 0.5)
-    x = jax.random.normal(key, (8, 3))
+    x = normal(8, 3)
     variables = block.init(key, x, deterministic=True)
     assert jax.tree.map(jnp.shape, variables["params"]) == {
         "branch": {"bias": (3,), "kernel": (3, 3)}

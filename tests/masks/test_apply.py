@@ -5,11 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxdrop
+from chance import normal
 from jaxdrop import masks
 
 
 def test_kept_entries_are_divided_once_and_rounded_once(key):
-    x = jax.random.normal(key, (500,))
+    x = normal(500)
     mask = jnp.ones((500,), bool)
     np.testing.assert_array_equal(
         masks.apply(x, mask, keep=0.7), x / jnp.float32(np.float32(0.7))

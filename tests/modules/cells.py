@@ -1,11 +1,12 @@
 """Cells that are not those of Flax, and data for cells."""
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from chance import normal
+
 BATCH, TIME, INPUTS, UNITS = 3, 3, 4, 6
-X = jax.random.normal(jax.random.key(0), (BATCH, TIME, INPUTS))
+X = normal(BATCH, TIME, INPUTS)
 
 
 class StateFirst(nnx.RNNCellBase):

@@ -1,11 +1,11 @@
 """Cells of NNX with their dropout, and sources of keys for them."""
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from modules.steps import split
 
 import jaxdrop
+from chance import normal
 
 BATCH, TIME, INPUTS, UNITS = 3, 5, 4, 6
 RATES = {"input_rate": 0.4, "state_rate": 0.5}
@@ -13,14 +13,14 @@ RATES = {"input_rate": 0.4, "state_rate": 0.5}
 
 def nnx_optimized():
     cell = nnx.OptimizedLSTMCell(INPUTS, UNITS, rngs=nnx.Rngs(1))
-    cell.dense_h.bias[...] = jax.random.normal(jax.random.key(2), (4 * UNITS,))
+    cell.dense_h.bias[...] = normal(4 * UNITS, seed=2)
     arrays = cell.dense_i.kernel[...], cell.dense_h.kernel[...], cell.dense_h.bias[...]
     return cell, list(zip(*(split(array, 4) for array in arrays), strict=True))
 
 
 def nnx_gru():
     cell = nnx.GRUCell(INPUTS, UNITS, rngs=nnx.Rngs(1))
-    cell.dense_i.bias[...] = jax.random.normal(jax.random.key(2), (3 * UNITS,))
+    cell.dense_i.bias[...] = normal(3 * UNITS, seed=2)
     arrays = cell.dense_i.kernel[...], cell.dense_h.kernel[...], cell.dense_i.bias[...]
     zeros = jnp.zeros((3 * UNITS,))
     return cell, list(zip(*(split(a, 3) for a in (*arrays, zeros)), strict=True))

@@ -7,6 +7,7 @@ import pytest
 from flax import nnx
 
 import jaxdrop
+from chance import normal
 
 
 def next_key(seed=0):
@@ -28,7 +29,7 @@ def embedding():
 
 
 def tokens():
-    x = jax.random.normal(jax.random.key(1), (2, 9, 3))
+    x = normal(2, 9, 3, seed=1)
     function = lambda key, **knobs: jaxdrop.token_dropout(
         key, x, rate=0.5, num_prefix_tokens=1, **knobs
     )

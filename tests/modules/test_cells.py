@@ -20,12 +20,12 @@ from modules.nnx_cells import (
 )
 
 import jaxdrop
-from chance import assert_frequency, assert_uncorrelated
+from chance import assert_frequency, assert_uncorrelated, normal
 
 
 @pytest.fixture
-def x(key):
-    return jax.random.normal(key, (BATCH, TIME, INPUTS))
+def x():
+    return normal(BATCH, TIME, INPUTS)
 
 
 def test_masks_of_inputs_and_state_are_independent(key):
@@ -78,7 +78,7 @@ def test_recurrent_dropout_drops_updates_and_keeps_the_memory(key, framework, pe
     """C' is f * c + i * g / keep, or exactly f * c."""
     cell, carry = recurrent_dropout(framework, 0.3, per_step=per_step)
     plain, no_masks = recurrent_dropout(framework, 0.0, per_step=per_step)
-    x = jax.random.normal(key, (400, INPUTS))
+    x = normal(400, INPUTS)
     dropped = []
     for _ in range(2):
         c, h = carry.cell
@@ -115,7 +115,7 @@ def zoneout_cell(framework, **rates):
 @pytest.mark.parametrize("framework", ["nnx", "linen"])
 def test_zoneout_keeps_old_values_afresh_at_every_step(key, framework):
     cell, plain, carry = zoneout_cell(framework, state_rate=0.1, memory_rate=0.5)
-    x = jax.random.normal(key, (400, INPUTS))
+    x = normal(400, INPUTS)
     kept = []
     for _ in range(2):
         old = carry.cell
@@ -139,7 +139,7 @@ def test_zoneout_keeps_old_values_afresh_at_every_step(key, framework):
 def test_zones_of_memory_and_state_are_independent(key, framework):
     """Also at one rate, where one key would keep the same units of both."""
     cell, plain, carry = zoneout_cell(framework, state_rate=0.5, memory_rate=0.5)
-    x = jax.random.normal(key, (400, INPUTS))
+    x = normal(400, INPUTS)
     new, _ = plain(carry.cell, x)
     following, _ = cell(carry, x)
     memory, state = (
@@ -156,7 +156,7 @@ def test_zoneout_evaluates_to_the_expectation_of_a_step(key, framework):
         evaluation = nnx.view(cell, deterministic=True)
     else:
         evaluation = cell.clone(deterministic=True).bind(cell.variables)
-    x = jax.random.normal(key, (400, INPUTS))
+    x = normal(400, INPUTS)
     carry, _ = cell(carry, x)
     (c, h), y = evaluation(carry, x)[0].cell, evaluation(carry, x)[1]
     (new_c, new_h), _ = plain(carry.cell, x)
@@ -231,10 +231,10 @@ def test_errors_say_what_is_wrong(x, key):
 
 @pytest.mark.parametrize("state_rate", [0.0, 1.0])
 def test_at_rates_of_0_and_1_no_key_is_needed_and_none_is_drawn(x, state_rate):
-    first, h = x[:, 0], jnp.ones((BATCH, UNITS))
+    first, h = np.asarray(x)[:, 0], np.ones((BATCH, UNITS), np.float32)
     rates = {"input_rate": 1.0, "state_rate": state_rate}
     lstm, rngs = nnx.LSTMCell(INPUTS, UNITS, rngs=nnx.Rngs(1)), nnx.Rngs(0)
-    expected = lstm((h, h * (1 - state_rate)), 0 * first)[1]
+    expected = lstm((h, h * np.float32(1 - state_rate)), 0 * first)[1]
     for given in ({}, {"rngs": rngs}):
         cell = jaxdrop.nnx.VariationalCell(lstm, **rates, **given)
         y = cell(cell.initialize_carry(first.shape, carry=(h, h)), first)[1]

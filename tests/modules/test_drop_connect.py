@@ -7,12 +7,12 @@ import pytest
 from flax import linen, nnx
 
 import jaxdrop
-from chance import assert_mean
+from chance import assert_mean, normal
 
 
 @pytest.fixture
-def x(key):
-    return jax.random.normal(key, (3, 6))
+def x():
+    return normal(3, 6)
 
 
 def make(framework: str, **kwargs):

@@ -9,6 +9,7 @@ from flax import linen as nn
 from flax import nnx
 
 import jaxdrop
+from chance import normal
 
 X = jnp.ones((4, 6))
 PRICES = {"weight_regularizer": 1e-3, "dropout_regularizer": 1e-2}
@@ -68,7 +69,7 @@ def test_static_knobs_may_be_lists_and_integer_arrays():
 
 
 def test_tokens_alone_go_through_a_sequence_of_layers(key):
-    x = jax.random.normal(key, (2, 6, 3))
+    x = normal(2, 6, 3)
     drop = jaxdrop.nnx.TokenDropout(0.5, return_indices=False)
     tokens, _ = jaxdrop.token_dropout(key, x, rate=0.5)
     np.testing.assert_array_equal(drop(x, rngs=key), tokens)
@@ -84,7 +85,7 @@ def test_tokens_alone_go_through_a_sequence_of_layers(key):
 def layers_in_float16():
     """Layers whose second moments or slopes leave float16, in both frameworks."""
     half, rngs = {"dtype": jnp.float16}, nnx.Rngs(0)
-    image = jnp.zeros((2, 6, 3), jnp.float16)
+    image = np.zeros((2, 6, 3), np.float16)
     yield "linear", jaxdrop.nnx.VariationalLinear(3, 4, **half, rngs=rngs), image
     yield "conv", jaxdrop.nnx.VariationalConv(3, 4, (3,), **half, rngs=rngs), image
     yield "dense", jaxdrop.linen.VariationalDense(4, **half), image
@@ -98,18 +99,17 @@ def test_gradients_of_noise_are_finite_in_float16(key):
             loss = lambda v, layer=layer, x=x: (
                 layer.apply(v, x, False, key).astype(jnp.float32).sum()
             )
-            slopes = jax.grad(loss)({"params": variables["params"]})
+            slopes = jax.jit(jax.grad(loss))({"params": variables["params"]})
         else:
-            slopes = nnx.grad(lambda m, x=x: m(x, rngs=key).astype(jnp.float32).sum())(
-                layer
-            )
+            loss = lambda m, x=x: m(x, rngs=key).astype(jnp.float32).sum()
+            slopes = nnx.jit(nnx.grad(loss))(layer)
         assert all(np.isfinite(g).all() for g in jax.tree.leaves(slopes)), name
 
 
 def test_moments_in_float16_are_those_of_float32():
     """A second moment of 8 * 400**2 / 4 overflows float16."""
     options = {"activation": nnx.relu, "evaluation": "moments", "deterministic": True}
-    x = jnp.full((2, 5, 8), 400.0)
+    x = np.full((2, 5, 8), 400, np.float32)
     make = {
         "linear": lambda d: jaxdrop.nnx.DropConnectLinear(
             8, 4, 0.5, dtype=d, **options, rngs=nnx.Rngs(0)
@@ -119,8 +119,7 @@ def test_moments_in_float16_are_those_of_float32():
         ),
     }
     for build in make.values():
-        expected = build(jnp.float32)(x)
-        y = build(jnp.float16)(x.astype(jnp.float16))
+        expected, y = build(jnp.float32)(x), build(jnp.float16)(np.float16(x))
         assert y.dtype == jnp.float16
         np.testing.assert_allclose(y.astype(jnp.float32), expected, rtol=1e-2)
     linen = {
@@ -131,5 +130,5 @@ def test_moments_in_float16_are_those_of_float32():
     }
     for build in linen.values():
         expected, variables = build(jnp.float32).init_with_output(jax.random.key(0), x)
-        y = build(jnp.float16).apply(variables, x.astype(jnp.float16))
+        y = build(jnp.float16).apply(variables, np.float16(x))
         np.testing.assert_allclose(y.astype(jnp.float32), expected, rtol=1e-2)

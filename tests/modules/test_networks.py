@@ -13,6 +13,7 @@ from flax import linen as nn
 from flax import nnx
 
 import jaxdrop
+from chance import normal
 
 KEY = jax.random.key(11)
 NNX_PAIR = (jaxdrop.nnx.Dropout, nnx.Dropout)
@@ -20,11 +21,11 @@ LINEN_PAIR = (jaxdrop.linen.Dropout, nn.Dropout)
 
 
 def numbers(*shape):
-    return jax.random.normal(jax.random.key(len(shape)), shape)
+    return normal(*shape, seed=len(shape))
 
 
 IMAGES, TOKENS = numbers(4, 8, 8, 3), numbers(2, 6, 8)
-GRAPH = (numbers(5, 4), (jnp.abs(numbers(5, 5)) > 0.7).astype(jnp.float32))
+GRAPH = (numbers(5, 4), jax.device_put(np.float32(np.abs(numbers(5, 5)) > 0.7)))
 
 
 class Perceptron(nnx.Module):

@@ -1,17 +1,17 @@
 """Layers with noisy weights: what their errors say."""
 
-import jax
 import jax.numpy as jnp
 import pytest
 from flax import nnx
 from modules.layers import REGULARIZERS, concrete, drop_connect
 
 import jaxdrop
+from chance import normal
 
 
 @pytest.fixture
-def x(key):
-    return jax.random.normal(key, (6, 8))
+def x():
+    return normal(6, 8)
 
 
 def test_errors_say_what_is_wrong(x, key):

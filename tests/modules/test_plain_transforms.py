@@ -18,7 +18,7 @@ import jaxdrop
 from specimens import LINEN, NNX
 
 STEPS, SIZE = 3, 4
-X = jnp.ones((2, 3, SIZE))
+X = np.ones((2, 3, SIZE), np.float32)
 KEY = jax.random.key(7)
 KEYS = jax.random.split(KEY, STEPS)
 SPECIMENS = {"nnx": NNX, "linen": LINEN}
@@ -83,7 +83,7 @@ def assert_close(a, b):
 def test_loops_and_vmap_over_keys_give_what_calls_give(framework, name):
     run, params = block(framework, name)
     one = jax.jit(run)
-    calls = jnp.stack([one(params, k) for k in KEYS])
+    calls = np.stack([one(params, k) for k in KEYS])
     draws = SPECIMENS[framework][name].draws
     assert (calls[0] != calls[1]).any() == draws
 
@@ -91,10 +91,14 @@ def test_loops_and_vmap_over_keys_give_what_calls_give(framework, name):
         i, ys = loop
         return i + 1, ys.at[i].set(run(params, KEYS[i]))
 
-    assert_close(lax.scan(lambda _, k: (None, run(params, k)), None, KEYS)[1], calls)
-    empty = (0, jnp.zeros_like(calls))
-    assert_close(lax.while_loop(lambda loop: loop[0] < STEPS, body, empty)[1], calls)
-    assert_close(jax.jit(jax.vmap(run, (None, 0)))(params, KEYS), calls)
+    empty = (0, np.zeros_like(calls))
+    ways = {
+        "scan": lambda p: lax.scan(lambda _, k: (None, run(p, k)), None, KEYS)[1],
+        "while": lambda p: lax.while_loop(lambda loop: loop[0] < STEPS, body, empty)[1],
+        "vmap": lambda p: jax.vmap(run, (None, 0))(p, KEYS),
+    }
+    together = jax.jit(lambda p: {name: way(p) for name, way in ways.items()})
+    assert_close(together(params), dict.fromkeys(ways, calls))
 
 
 @every_module
@@ -102,7 +106,8 @@ def test_gradients_through_checkpoints_and_stacked_layers(framework, name):
     run, params = block(framework, name)
     loss = lambda p, k: jnp.sum(jnp.tanh(run(p, k)))
     one = jax.jit(jax.grad(loss))
-    layers = jax.tree.map(lambda p: jnp.stack([p, 0.5 * p, 2 * p]), params)
+    layers = jax.tree.map(lambda p: np.multiply.outer([1, 0.5, 2], p), params)
+    layers = jax.tree.map(np.float32, layers)
     slopes = [
         one(jax.tree.map(lambda p, i=i: p[i], layers), k) for i, k in enumerate(KEYS)
     ]
@@ -114,9 +119,12 @@ def test_gradients_through_checkpoints_and_stacked_layers(framework, name):
         layer = lambda total, at: (total + jax.checkpoint(loss)(*at), None)
         return lax.scan(layer, jnp.float32(0), (layers, KEYS))[0]
 
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *slopes)
-    assert_close(jax.jit(jax.grad(of_layers))(layers), stacked)
-    assert_close(jax.jit(jax.vmap(jax.grad(loss)))(layers, KEYS), stacked)
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *slopes)
+    ways = lambda layers: (
+        jax.grad(of_layers)(layers),
+        jax.vmap(jax.grad(loss))(layers, KEYS),
+    )
+    assert_close(jax.jit(ways)(layers), (stacked, stacked))
 
 
 def cell_of(framework, name):
@@ -136,30 +144,35 @@ def cell_of(framework, name):
 @pytest.mark.parametrize("framework", SPECIMENS)
 def test_cells_in_a_scan_over_time_give_what_steps_give(framework, name):
     start, step = cell_of(framework, name)
-    x = jnp.swapaxes(SPECIMENS[framework][name].data[0], 0, 1)
+    x = np.swapaxes(SPECIMENS[framework][name].data[0], 0, 1)
     scan = lambda k, x, step=step: lax.scan(step, start(k), x)[1]
 
-    @jax.jit
-    def by_hand(k):
-        carry, ys = start(k), []
+    begin, once = jax.jit(start), jax.jit(step)
+    expected = []
+    for k in KEYS:
+        carry, ys = begin(k), []
         for inputs in x:
-            carry, y = step(carry, inputs)
+            carry, y = once(carry, inputs)
             ys.append(y)
-        return jnp.stack(ys)
+        expected.append(np.stack(ys))
+    remat = partial(scan, step=jax.checkpoint(step))
 
-    expected = jnp.stack([by_hand(k) for k in KEYS])
-    assert_close(jax.jit(scan)(KEYS[0], x), expected[0])
-    assert_close(jax.jit(jax.vmap(scan, (0, None)))(KEYS, x), expected)
-    slope = jax.jit(jax.grad(lambda x: jnp.sum(scan(KEY, x) ** 2)))(x)
-    rematerialized = partial(scan, KEY, step=jax.checkpoint(step))
-    again = jax.jit(jax.grad(lambda x: jnp.sum(rematerialized(x) ** 2)))(x)
-    assert slope.any()
-    assert_close(again, slope)
+    def slope(scan, k, x):
+        return jax.value_and_grad(lambda x: jnp.sum(scan(k, x) ** 2))(x)[1]
+
+    ys, slopes, again = jax.jit(
+        lambda k, x: (
+            jax.vmap(scan, (0, None))(k, x),
+            slope(scan, k[0], x),
+            slope(remat, k[0], x),
+        )
+    )(KEYS, x)
+    assert_close(ys, np.stack(expected))
+    assert np.any(slopes)
+    assert_close(again, slopes)
     if framework == "nnx":
         rnn = NNX[name].make(rngs=nnx.Rngs(0))
-        assert_close(
-            jnp.swapaxes(rnn(*NNX[name].data, rngs=KEYS[0]), 0, 1), expected[0]
-        )
+        assert_close(np.swapaxes(rnn(*NNX[name].data, rngs=KEYS[0]), 0, 1), expected[0])
 
 
 @pytest.mark.parametrize("name", [name for name in NNX if name not in CELLS])
@@ -167,10 +180,11 @@ def test_a_model_may_be_closed_over(name):
     """Except by ``nnx.RNN``, which writes its cell back."""
     model, data = NNXBlock(NNX[name]), NNX[name].data
     run = lambda k: jax.tree.leaves(model(*data, key=k))[0]
-    expected = [run(k) for k in KEYS]
-    assert_close(jax.jit(run)(KEYS[0]), expected[0])
-    scanned = lax.scan(lambda _, k: (None, run(k)), None, KEYS)[1]
-    assert_close(scanned, jnp.stack(expected))
+    expected = np.stack([run(k) for k in KEYS])
+    jitted = jax.jit(run)
+    assert_close(np.stack([jitted(k) for k in KEYS]), expected)
+    scanned = jax.jit(lambda: lax.scan(lambda _, k: (None, run(k)), None, KEYS)[1])()
+    assert_close(scanned, expected)
 
 
 class Block(nnx.Module):

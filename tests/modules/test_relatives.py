@@ -9,6 +9,7 @@ from flax import nnx
 from modules.relatives import assert_same, next_key
 
 import jaxdrop
+from chance import normal
 
 
 @pytest.mark.parametrize("room", ["nnx", "linen"])
@@ -43,7 +44,7 @@ def test_shake_shake_follows_the_mode(key):
 def test_droppers_follow_the_mode_and_take_rates(name, key):
     knobs = {"DropBlock": {"block_size": 2}, "ShakeDrop": {}}[name]
     function = {"DropBlock": jaxdrop.drop_block, "ShakeDrop": jaxdrop.shake_drop}[name]
-    x = jax.random.normal(key, (4, 5, 5, 2))
+    x = normal(4, 5, 5, 2)
     module = getattr(jaxdrop.nnx, name)(0.4, **knobs, rngs=nnx.Rngs(0))
     assert_same(module(x), function(next_key(), x, rate=0.4, **knobs))
     evaluated = function(None, x, rate=0.4, deterministic=True, **knobs)

@@ -9,6 +9,7 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import jaxdrop
+from chance import normal
 
 SHAPE, SHARED = (16, 6), [(), (0,), (1,), (0, 1)]
 
@@ -50,7 +51,7 @@ def test_a_model_trains_on_explicit_axes_as_on_one_device(explicit, key):
     def slope_of(model, x):
         return nnx.grad(lambda model: (model(x) ** 2).mean())(model)
 
-    x = jax.random.normal(key, SHAPE)
+    x = normal(*SHAPE)
     expected = slope_of(Model(nnx.Rngs(0)), x)
     with jax.set_mesh(explicit):
         slope = slope_of(

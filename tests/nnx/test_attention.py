@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from chance import normal
 from jaxdrop.nnx._attention import attention_fn as nnx_fn
 
 
-def x_of(key):
-    return jax.random.normal(key, (2, 16, 16))
+def x_of():
+    return normal(2, 16, 16)
 
 
 @pytest.mark.slow
@@ -27,8 +28,8 @@ def test_an_nnx_module_trains_as_with_flaxs_function(key, shared):
             rngs=nnx.Rngs(0),
             **attention,
         )
-        training = layer(x_of(key), deterministic=False, is_causal=True)
-        return training, layer(x_of(key), deterministic=True, is_causal=True)
+        training = layer(x_of(), deterministic=False, is_causal=True)
+        return training, layer(x_of(), deterministic=True, is_causal=True)
 
     ours, flaxs = outputs(attention_fn=nnx_fn), outputs()
     for a, b in zip(ours, flaxs, strict=True):
@@ -46,6 +47,6 @@ def test_weights_are_recorded_where_nnx_asks_for_them(key):
         rngs=nnx.Rngs(0),
     )
     _, recorded = nnx.capture(layer, nnx.Intermediate)(
-        x_of(key), deterministic=True, sow_weights=True
+        x_of(), deterministic=True, sow_weights=True
     )
     assert jax.tree.leaves(recorded)[0].shape == (2, 4, 16, 16)

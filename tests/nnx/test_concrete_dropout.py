@@ -10,11 +10,12 @@ from flax import nnx
 from modules.layers import REGULARIZERS, concrete
 
 import jaxdrop
+from chance import normal
 
 
 @pytest.fixture
-def x(key):
-    return jax.random.normal(key, (6, 8))
+def x():
+    return normal(6, 8)
 
 
 def test_concrete_dropout_drops_the_input_and_prices_the_layer(x):

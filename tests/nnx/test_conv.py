@@ -9,12 +9,12 @@ from flax import nnx
 from modules.layers import CONVOLUTION
 
 import jaxdrop
-from chance import assert_mean
+from chance import assert_mean, normal
 
 
 @pytest.fixture
-def images(key):
-    return jax.random.normal(key, (3, 9, 7, 4))
+def images():
+    return normal(3, 9, 7, 4)
 
 
 def test_drop_connect_convolutions_agree_with_flax_and_each_other(images, key):
@@ -48,12 +48,12 @@ def test_convolutions_draw_for_each_example_and_match_moments(images, key):
         evaluation="moments",
         rngs=nnx.Rngs(1),
     )
-    alike = jnp.tile(images[:1], (3, 1, 1, 1))
-    y = layer(alike, rngs=key)
+    one = np.asarray(images)[:1]
+    y = np.asarray(jax.jit(lambda x: layer(x, rngs=key))(np.tile(one, (3, 1, 1, 1))))
     assert (y[0] != y[1]).any() and (y[1] != y[2]).any()
-    draw = jax.jit(jax.vmap(lambda key: layer(images[:1], rngs=key)))
+    draw = jax.jit(jax.vmap(lambda key: layer(one, rngs=key)))
     draws = draw(jax.random.split(key, 4096))
-    assert_mean(draws, layer(images[:1], deterministic=True))
+    assert_mean(draws, jax.jit(lambda x: layer(x, deterministic=True))(one))
 
 
 def test_variational_convolutions_have_the_moments_of_their_weights(images, key):
@@ -68,14 +68,16 @@ def test_variational_convolutions_have_the_moments_of_their_weights(images, key)
     )
     mean, log_variance = layer.kernel[...], layer.kernel_log_variance[...]
     plain = nn.Conv(6, (3, 2), use_bias=False, **CONVOLUTION)
-    convolve = lambda x, kernel: plain.apply({"params": {"kernel": kernel}}, x)
-    draws = jax.vmap(lambda key: layer(images, rngs=key))(jax.random.split(key, 2048))
+    convolve = jax.jit(lambda x, kernel: plain.apply({"params": {"kernel": kernel}}, x))
+    draw = jax.jit(jax.vmap(lambda key: layer(images, rngs=key)))
+    draws = draw(jax.random.split(key, 2048))
     center = convolve(images, mean)
     assert_mean(draws, center)
     squares = (np.asarray(draws) - np.asarray(center)) ** 2
-    assert_mean(squares, convolve(images**2, jnp.exp(log_variance)), sigmas=6)
-    alpha = log_variance - 2 * jnp.log(jnp.abs(mean))
-    pruned = convolve(images, jnp.where(alpha < 0.5, mean, 0))
+    variance = convolve(np.square(images), np.exp(log_variance))
+    assert_mean(squares, variance, sigmas=6)
+    alpha = np.asarray(log_variance) - 2 * np.log(np.abs(mean))
+    pruned = convolve(images, np.where(alpha < 0.5, mean, np.float32(0)))
     evaluated = layer(images, deterministic=True)
     np.testing.assert_allclose(evaluated, pruned, rtol=1e-4, atol=1e-5)
     assert float(layer.sparsity()) == pytest.approx(float((alpha >= 0.5).mean()))
@@ -85,6 +87,7 @@ def test_variational_convolutions_have_the_moments_of_their_weights(images, key)
         "bias": layer.bias[...],
     }
     dense = jaxdrop.linen.VariationalConv(6, (3, 2), threshold=0.5, **CONVOLUTION)
-    y, sown = dense.apply({"params": params}, images, False, key, mutable="penalties")
+    apply = jax.jit(lambda v: dense.apply(v, images, False, key, mutable="penalties"))
+    y, sown = apply({"params": params})
     np.testing.assert_allclose(y, layer(images, rngs=key), rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(jax.tree.leaves(sown)[0], layer.penalty())

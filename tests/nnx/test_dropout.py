@@ -13,13 +13,13 @@ from modules.like_flax import (
 )
 
 import jaxdrop
-from chance import assert_frequency
+from chance import assert_frequency, normal
 
 
 @for_every_rate
 @for_every_dtype
 def test_nnx_draws_the_masks_of_flax(rate, dtype):
-    x = jax.random.normal(jax.random.key(0), (96, 64)).astype(dtype)
+    x = normal(96, 64).astype(dtype)
     ours = jaxdrop.nnx.Dropout(rate, rngs=nnx.Rngs(7))
     theirs = nnx.Dropout(rate, rngs=nnx.Rngs(7))
     for _ in range(2):

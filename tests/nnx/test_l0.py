@@ -1,17 +1,17 @@
 """L0 layers of NNX: inputs that close for good."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
 
 import jaxdrop
+from chance import normal
 
 
 @pytest.fixture
-def x(key):
-    return jax.random.normal(key, (6, 8))
+def x():
+    return normal(6, 8)
 
 
 def test_closed_inputs_are_left_out_in_evaluation(x):

@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 import jaxdrop
-from chance import assert_uncorrelated
+from chance import assert_uncorrelated, normal
 from specimens import NNX
 
 
@@ -31,7 +31,7 @@ class Net(nnx.Module):
 
 @pytest.fixture
 def x():
-    return jax.random.normal(jax.random.key(1), (3, 4, 6))
+    return normal(3, 4, 6, seed=1)
 
 
 def raw(model) -> list:

@@ -11,6 +11,7 @@ from modules.layers import concrete, drop_connect
 
 import jaxdrop
 import specimens
+from chance import normal
 from jaxdrop.nnx import _module
 
 X = jnp.ones((4, 6))
@@ -47,8 +48,8 @@ def test_a_subclass_may_have_any_keyword():
 
 
 @pytest.fixture
-def x(key):
-    return jax.random.normal(key, (6, 8))
+def x():
+    return normal(6, 8)
 
 
 def test_nnx_layers_follow_the_mode_of_their_model(x):

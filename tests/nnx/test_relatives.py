@@ -10,6 +10,7 @@ from flax import nnx
 from modules.relatives import assert_same, embedding, for_each, next_key
 
 import jaxdrop
+from chance import normal
 
 
 @for_each
@@ -47,7 +48,7 @@ def test_a_branch_is_a_module_that_trains_with_the_rest(key):
     block = jaxdrop.nnx.SubsetStochasticDepth(
         nnx.Linear(3, 3, rngs=rngs), 0.5, rngs=rngs
     )
-    x = jax.random.normal(key, (8, 3))
+    x = normal(8, 3)
     y = block(x)
     kept = np.asarray((y != 0).any(axis=1))
     assert kept.sum() == 4

@@ -1,16 +1,16 @@
 """Variational layers of NNX: penalties of a model."""
 
-import jax
 import numpy as np
 import pytest
 from flax import nnx
 
 import jaxdrop
+from chance import normal
 
 
 @pytest.fixture
-def x(key):
-    return jax.random.normal(key, (6, 8))
+def x():
+    return normal(6, 8)
 
 
 def test_penalties_of_a_model_are_summed_over_its_modules(x):

@@ -11,12 +11,12 @@ from modules.nnx_cells import BATCH, INPUTS, RATES, TIME, UNITS, nnx_gru, nnx_op
 from modules.steps import factors, gru, lstm, simple, unrolled
 
 import jaxdrop
-from chance import assert_frequency, assert_mean, assert_uncorrelated
+from chance import assert_frequency, assert_mean, assert_uncorrelated, normal
 
 
 @pytest.fixture
-def x(key):
-    return jax.random.normal(key, (BATCH, TIME, INPUTS))
+def x():
+    return normal(BATCH, TIME, INPUTS)
 
 
 def nnx_lstm():
@@ -164,7 +164,7 @@ def test_the_mean_over_masks_of_a_linear_step_is_the_plain_step(key):
     )
     cell = jaxdrop.nnx.VariationalCell(plain, **RATES, rngs=nnx.Rngs(0))
     shape = (4096, INPUTS)
-    row = lambda width: jax.random.normal(key, (1, width))
+    row = lambda width: normal(1, width)
     tile = lambda row: jnp.tile(row, (4096, 1))
     carry = cell.initialize_carry(shape, nnx.Rngs(0))._replace(cell=tile(row(UNITS)))
     _, outputs = cell(carry, tile(row(INPUTS)))

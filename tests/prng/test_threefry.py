@@ -23,7 +23,7 @@ KNOWN = [
 
 
 def words(*values) -> jax.Array:
-    return jnp.asarray(np.array(values, np.uint32))
+    return jax.device_put(np.array(values, np.uint32))
 
 
 @pytest.mark.parametrize("counter, key, expected", KNOWN)
@@ -36,9 +36,11 @@ def test_it_is_the_hash_of_jax_for_both_words_of_the_counter():
     rng = np.random.default_rng(0)
     high, low = rng.integers(0, 2**32, (2, 1000), dtype=np.uint32)
     key = words(123, 2**31 + 7)
-    ours = _threefry.threefry2x32(key, jnp.asarray(high), jnp.asarray(low))
+    ours = _threefry.threefry2x32(key, jax.device_put(high), jax.device_put(low))
     k0, k1 = (jnp.broadcast_to(word, (1000,)) for word in key)
-    theirs = jex_random.threefry2x32_p.bind(k0, k1, jnp.asarray(high), jnp.asarray(low))
+    theirs = jex_random.threefry2x32_p.bind(
+        k0, k1, jax.device_put(high), jax.device_put(low)
+    )
     np.testing.assert_array_equal(jnp.stack(ours), jnp.stack(theirs))
 
 
@@ -47,7 +49,7 @@ def test_wide_products_are_those_of_integers(stride):
     rng = np.random.default_rng(1)
     index, high, low = rng.integers(0, 2**32, (3, 10_000), dtype=np.uint32)
     got_high, got_low = _threefry.add_product(
-        jnp.asarray(high), jnp.asarray(low), jnp.asarray(index), stride
+        jax.device_put(high), jax.device_put(low), jax.device_put(index), stride
     )
     for values in zip(high, low, index, got_high, got_low, strict=True):
         h, l, i, gh, gl = map(int, values)

@@ -10,11 +10,12 @@ from flax import linen, nnx
 from jax import lax
 
 import jaxdrop
+from chance import normal
 from jaxdrop import diagnostics, mc
 
 KEY = jax.random.key(0)
-X = jax.random.normal(jax.random.key(1), (2, 4, 6))
-W = jax.random.normal(jax.random.key(2), (6, 6)) / 3
+X = normal(2, 4, 6, seed=1)
+W = np.asarray(normal(6, 6, seed=2)) / 3
 drop = functools.partial(jaxdrop.dropout, rate=0.5)
 
 
@@ -71,10 +72,10 @@ FUNCTIONS = {  # and how often each draws in a pass
 def test_functions_are_predicted_and_audited(name):
     function, times = FUNCTIONS[name]
     run = jax.jit(lambda k, x: mc.samples(function, k, x, num_samples=2, chunk_size=2))
-    drawn = run(KEY, X)
+    drawn = np.asarray(run(KEY, X))
     one = jax.jit(function)
     expected = [one(jax.random.fold_in(KEY, t), X) for t in range(2)]
-    np.testing.assert_allclose(drawn, jnp.stack(expected), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(drawn, np.stack(expected), rtol=1e-5, atol=1e-6)
     assert (drawn[0] != drawn[1]).any()
     found = diagnostics.audit(function, KEY, X)
     assert [(s.technique, s.rate, s.steps) for s in found.active] == [
@@ -123,10 +124,11 @@ def variational_lstm():
 def test_models_of_nnx_are_predicted_and_audited(make):
     model = make()
     run = jaxdrop.nnx.mc_apply
-    drawn = mc.samples(run, KEY, model, X, num_samples=2)
+    drawn = np.asarray(mc.samples(run, KEY, model, X, num_samples=2))
+    one = jax.jit(lambda key: run(key, model, X))
     for t in range(2):
-        one = run(jax.random.fold_in(KEY, t), model, X)
-        np.testing.assert_allclose(drawn[t], one, rtol=1e-4, atol=1e-5)
+        own = one(jax.random.fold_in(KEY, t))
+        np.testing.assert_allclose(drawn[t], own, rtol=1e-4, atol=1e-5)
     assert (drawn[0] != drawn[1]).any()
     found = diagnostics.audit(model, X)
     assert found.active and {site.rate for site in found.active} == {0.5}
@@ -158,12 +160,13 @@ class Stack(linen.Module):
 
 def test_models_of_linen_are_predicted_and_audited():
     model = Stack()
-    variables = model.init({"params": KEY, "dropout": KEY}, X)
+    variables = jax.jit(model.init)({"params": KEY, "dropout": KEY}, X)
     run = jaxdrop.linen.mc_apply(model)
-    drawn = mc.samples(run, KEY, variables, X, num_samples=2)
+    drawn = np.asarray(mc.samples(run, KEY, variables, X, num_samples=2))
+    one = jax.jit(run)
     for t in range(2):
-        one = run(jax.random.fold_in(KEY, t), variables, X)
-        np.testing.assert_allclose(drawn[t], one, rtol=1e-4, atol=1e-5)
+        own = one(jax.random.fold_in(KEY, t), variables, X)
+        np.testing.assert_allclose(drawn[t], own, rtol=1e-4, atol=1e-5)
     assert (drawn[0] != drawn[1]).any()
     (site,) = diagnostics.audit(model, variables, X, rngs={"dropout": KEY}).active
     assert (site.rate, site.steps) == (0.5, 3)

@@ -54,7 +54,7 @@ def filled(shape, dtype, fill, room):
         values = np.full(shape, fill)
     with np.errstate(all="ignore"):
         array = np.asarray(values, np.complex128).real.astype(dtype)
-    return jnp.asarray(array) if room == "jax" else array
+    return jax.device_put(array) if room == "jax" else array
 
 
 arrays = st.builds(
