@@ -30,6 +30,8 @@ REASONS: dict[str, dict[str, str]] = {
         "that is the gradient of the rate",
         "drop_block": _SEEDS,
         "drop_key": "a first pass over the mask looks whether a query keeps a key",
+        "inputs.cutmix": "the gradient is scattered to partners",
+        "inputs.mixup": "the gradient is scattered to partners",
         "multi_sample": "XLA writes and reads the four masks, a byte an entry",
         "subset_stochastic_depth": "rows are gathered, and scattered into zeros",
         "token_dropout": "the gradient is scattered into zeros",
