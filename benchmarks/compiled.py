@@ -21,6 +21,7 @@ import dataclasses
 import datetime
 import os
 import pathlib
+import shlex
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -60,11 +61,16 @@ def programs(size: int, lengths: list[int], dtype: Any) -> dict[str, Program]:
 
 
 def chosen(rows: dict[str, Program], only: list[str]) -> dict[str, Program]:
-    """Those whose name has one of the words."""
+    """Those that one of the words names, or, if it names none, that have it in them."""
+    words = {word.lower() for word in only}
+    names = {name: name.lower() for name in rows}
+    parts = words - set(names.values())
     found = {
         name: program
         for name, program in rows.items()
-        if not only or any(word.lower() in name.lower() for word in only)
+        if not only
+        or names[name] in words
+        or any(part in names[name] for part in parts)
     }
     if not found:
         raise SystemExit(f"--only {' '.join(only)}: no row has such a name.")
@@ -120,6 +126,7 @@ def table(title: str, entries: list[Entry]) -> Table:
         "x least",
         "MB temporary",
         "Mcycles",
+        "of them hashing",
         "hashes (in products)",
         "compile s",
     ):
@@ -139,8 +146,10 @@ def cells(entry: Entry) -> list[str]:
     """The figures of a program as they are printed."""
     cost = entry.cost
     if cost is None:
-        return [entry.failure, *[""] * 6]
-    cycles = "-" if cost.cycles is None else f"{cost.cycles / 1e6:.3f}"
+        return [entry.failure, *[""] * 7]
+    cycles, hashing = "-", "-"
+    if cost.cycles is not None:
+        cycles, hashing = (f"{n / 1e6:.3f}" for n in (cost.cycles, cost.hash_cycles))
     if cost.unestimated:
         cycles += f" + {cost.unestimated}"
     return [
@@ -149,6 +158,7 @@ def cells(entry: Entry) -> list[str]:
         f"{cost.moved / entry.least:.2f}",
         f"{cost.temporary / 1e6:.1f}",
         cycles,
+        hashing,
         f"{cost.hashes} ({cost.hashes_in_products})",
         f"{cost.seconds:.1f}",
     ]
@@ -163,7 +173,7 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16")
     lengths = "numbers of keys that attention is compiled for"
     parser.add_argument("--lengths", type=int, nargs="+", help=lengths)
-    only = "rows whose name has one of these words"
+    only = "rows of these names, or whose name has one of these words"
     parser.add_argument("--only", nargs="+", default=[], help=only)
     skip = f"contenders that are left out, such as flax.nnx or '{FLOOR}'"
     parser.add_argument("--skip", nargs="+", default=[], help=skip)
@@ -188,7 +198,11 @@ def main(arguments: list[str] | None = None) -> None:
     dtype = jnp.dtype(options.dtype)
     rows = programs(options.size, options.lengths, dtype)
     rows = chosen(rows, options.only)
+    given = sys.argv[1:] if arguments is None else arguments
     about = {
+        "command": shlex.join(
+            ["python", "benchmarks/compiled.py", *without_json(given)]
+        ),
         "target": options.target,
         "device": device.device_kind,
         "jax": jax.__version__,
@@ -196,7 +210,7 @@ def main(arguments: list[str] | None = None) -> None:
         "size": options.size,
         "dtype": options.dtype,
     }
-    print(", ".join(f"{name} {value}" for name, value in about.items()))
+    print(", ".join(f"{name}: {value}" for name, value in about.items()))
     entries = []
     for entry in measured(device, rows, pending(rows, options.skip)):
         entries.append(entry)
@@ -206,6 +220,16 @@ def main(arguments: list[str] | None = None) -> None:
     Console(width=160).print(table(title, entries))
     if options.json:
         print(f"wrote {options.json}")
+
+
+def without_json(arguments: list[str]) -> list[str]:
+    """The arguments without the name of a file, which is that of one machine."""
+    before = ["", *arguments]
+    return [
+        argument
+        for last, argument in zip(before, arguments, strict=False)
+        if last != "--json" and argument.split("=")[0] != "--json"
+    ]
 
 
 def write(path: pathlib.Path, about: dict[str, Any], entries: list[Entry]) -> None:

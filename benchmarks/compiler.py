@@ -112,16 +112,18 @@ class Cost:
         once a kernel, times the iterations of its loop.
       temporary: bytes that the program holds besides its arguments and results.
       cycles: what the compiler expects, or None where it does not say.
+      hash_cycles: those of ``cycles`` that kernels with hashes take.
       unestimated: kernels that are not in ``cycles``: those of Pallas.
       hashes: how many fusions compute hashes of large arrays.
       hashes_in_products: how many of these hold a matrix product or a convolution.
-      seconds: how long compiling took, on a machine that did other work as well.
+      seconds: of processors, over all threads, for compiling.
     """
 
     kernels: int = 0
     moved: int = 0
     temporary: int = 0
     cycles: int | None = None
+    hash_cycles: int = 0
     unestimated: int = 0
     hashes: int = 0
     hashes_in_products: int = 0
@@ -187,9 +189,9 @@ def compile_for(
         lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding),
         tuple(arrays),
     )
-    start = time.perf_counter()
+    start = time.process_time()
     compiled = jax.jit(function).lower(*placed).compile()
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     text = compiled.as_text()
     memory = compiled.memory_analysis()
     cost = count(text)
@@ -220,6 +222,7 @@ def _plus(a: Cost, b: Cost, times: int = 1) -> Cost:
         kernels=a.kernels + b.kernels,
         moved=a.moved + b.moved * times,
         cycles=cycles,
+        hash_cycles=a.hash_cycles + b.hash_cycles * times,
         unestimated=a.unestimated + b.unestimated,
         hashes=a.hashes + b.hashes,
         hashes_in_products=a.hashes_in_products + b.hashes_in_products,
@@ -242,20 +245,23 @@ def _of_instruction(module: Module, within: str, this: Instruction) -> Cost:
         )
     if opcode == "async-start":
         return _of_computation(module, this.called("calls")[0])
-    cycles = _CYCLES.search(this.attributes)
     hidden = opcode.endswith("-start")  # runs beside kernels
+    estimate = None if hidden else _CYCLES.search(this.attributes)
+    cycles = int(estimate[1]) if estimate else None
     shifts, has_product = _hash(module, this)
+    hashes = shifts >= _MIN_SHIFTS
     if '"ConcatBitcast"' in this.attributes:  # names slices as one array
         return Cost()
     return Cost(
         kernels=int(not hidden and "S(6)" not in this.shape),  # of scalars
         moved=_traffic(module, within, this),
-        cycles=int(cycles[1]) if cycles and not hidden else None,
+        cycles=cycles,
+        hash_cycles=(cycles or 0) if hashes else 0,
         unestimated=int(
             opcode == "custom-call" and "tpu_custom_call" in this.attributes
         ),
-        hashes=int(shifts >= _MIN_SHIFTS),
-        hashes_in_products=int(shifts >= _MIN_SHIFTS and has_product),
+        hashes=int(hashes),
+        hashes_in_products=int(hashes and has_product),
     )
 
 

@@ -1,6 +1,7 @@
 """Training steps, attention and Monte-Carlo prediction, as programs to compare."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -94,6 +95,57 @@ def steps(size: int, dtype: Any) -> dict[str, Program]:
     return found
 
 
+def transformed(size: int, dtype: Any) -> dict[str, Program]:
+    """Steps under the transformations of JAX that copy or move what is drawn.
+
+    Args:
+      size: as in :func:`steps`.
+      dtype: of parameters and data.
+    """
+
+    def again(drop: Function) -> Function:
+        """An MLP whose layers are computed again in the backward pass."""
+
+        def loss(params: Any, x: Array, key: Array) -> Array:
+            return _mlp(params, x, key, drop)
+
+        return _gradient(jax.checkpoint(loss))
+
+    def scanned_again(drop: Function) -> Function:
+        """A scan of such layers."""
+        return _gradient(partial(_scanned, wrap=jax.checkpoint), drop)
+
+    def mapped(loss: Function) -> Callable[[Function], Function]:
+        """A step of four batches, each with a key of its own."""
+
+        def of_all(params: Any, xs: Array, key: Array, drop: Function) -> Array:
+            of_one = lambda x, key: loss(params, x, key, drop)
+            return jnp.mean(jax.vmap(of_one)(xs, jax.random.split(key, 4)))
+
+        return lambda drop: _gradient(of_all, drop)
+
+    made = steps(size, dtype)
+    ways: dict[str, tuple[Callable[[Function], Function], str, tuple[int, ...]]] = {
+        "MLP step, computed again": (again, "MLP step", ()),
+        "scanned step, computed again": (scanned_again, "scanned step", ()),
+        "MLP step, four at once": (mapped(_mlp), "MLP step", (4,)),
+        "convolution step, four at once": (
+            mapped(_convolutions),
+            "convolution step",
+            (4,),
+        ),
+        "scanned step, four at once": (mapped(_scanned), "scanned step", (4,)),
+    }
+    found = {}
+    for name, (make, row, batches) in ways.items():
+        params, x = made[row].arrays
+        xs = jax.ShapeDtypeStruct((*batches, *x.shape), x.dtype)
+        found[name] = _compared(
+            lambda contender, make=make: make(DROPPERS[contender]), params, xs
+        )
+    return found
+
+
 def _gradient(loss: Function, *parts: Function) -> Function:
     """Value and gradient by the parameters, which come first."""
 
@@ -123,7 +175,10 @@ def _convolutions(params: Any, x: Array, key: Array, drop: Function) -> Array:
     return _mean_square(x)
 
 
-def _scanned(params: Any, x: Array, key: Array, drop: Function) -> Array:
+def _scanned(
+    params: Any, x: Array, key: Array, drop: Function, wrap: Function = lambda f: f
+) -> Array:
+    @wrap
     def layer(carry: tuple[Array, Array], kernel: Array) -> Any:
         x, index = carry
         x = drop(jax.random.fold_in(key, index), jax.nn.gelu(x @ kernel))

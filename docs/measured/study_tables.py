@@ -4,6 +4,7 @@ r"""The tables and sentences of pages that come from the files in this folder.
         --command "python examples/compare_regularizers.py --study size --dataset mnist"
     python docs/measured/study_tables.py write
 
+The files in ``compiled`` are what ``benchmarks/compiled.py --json`` writes.
 ``keep`` copies a results file to ``docs/measured/studies``, with the command that it
 comes from; several files become a list. They name the versions and the machine that
 they were measured with. ``write`` writes each table and the sentences below it, which
@@ -18,6 +19,7 @@ import pathlib
 import re
 from collections.abc import Callable
 
+import compiler_tables
 import image_tables
 import other_tables
 from pieces import HERE, Content
@@ -25,7 +27,12 @@ from pieces import HERE, Content
 from study import files
 
 DOCS = HERE.parent
-PAGES = (DOCS / "results.md", DOCS / "index.md", DOCS.parent / "README.md")
+PAGES = (
+    DOCS / "results.md",
+    DOCS / "guides" / "accelerators.md",
+    DOCS / "index.md",
+    DOCS.parent / "README.md",
+)
 _BLOCK = re.compile(r"<!-- table: (\S+) -->\n(?:.*?\n)??<!-- /table -->", re.DOTALL)
 
 
@@ -42,6 +49,8 @@ TABLES: dict[str, Callable[[Content], str]] = {
     "answer": image_tables.conclusion,
     "gains": image_tables.comparison,
     "dropout": other_tables.dropout,
+    "compiled/techniques_h100": compiler_tables.techniques,
+    "compiled/techniques_v5e": compiler_tables.techniques,
     "studies/rate": image_tables.by_rate,
     "studies/size": image_tables.size,
     "studies/table_9": image_tables.table_9,

@@ -116,6 +116,9 @@ def test_kernels_bytes_cycles_and_hashes_are_counted():
     scalars = 8 * 2 * 4  # of the loop's counter
     assert cost.moved == copied + product + hashed + kernel + in_loop + scalars
     assert cost.cycles == 750 and cost.unestimated == 1
+    assert cost.hash_cycles == 750  # all that estimate any
+    without = compiler.count(TEXT.replace("shift-right-logical", "xor"))
+    assert without.cycles == 750 and without.hash_cycles == 0
     assert (cost.hashes, cost.hashes_in_products) == (2, 1)
 
 
@@ -169,6 +172,21 @@ def test_every_other_public_function_is_compiled_or_named():
     of_family = {name for name in FAMILY if name.endswith(("penalty", "sparsity"))}
     assert names | of_family == set(OTHERS) | set(ELSEWHERE)
     assert not set(OTHERS) & set(ELSEWHERE)
+
+
+def test_words_choose_rows_by_their_names_or_parts_of_them():
+    rows = compiled.programs(256, [256], jnp.bfloat16)
+    assert list(compiled.chosen(rows, ["dropout"])) == ["dropout"]
+    assert set(compiled.chosen(rows, ["mlp", "Zoneout"])) == {"MLP step", "zoneout"}
+    assert compiled.chosen(rows, []) == rows
+    with pytest.raises(SystemExit, match="nothing: no row"):
+        compiled.chosen(rows, ["nothing"])
+
+
+def test_the_command_is_kept_without_the_name_of_a_file():
+    given = ["--only", "MLP step", "--json", "/tmp/a.json", "--size", "128"]
+    assert compiled.without_json(given) == ["--only", "MLP step", "--size", "128"]
+    assert compiled.without_json(["--json=a.json", "--quick"]) == ["--quick"]
 
 
 def test_both_passes_give_every_gradient():
@@ -242,18 +260,35 @@ def test_other_public_functions_compile_for_a_tpu(name, tpu):
         compiler.compile_for(tpu, jax.grad(loss), arrays)
 
 
+STEPS = steps.everything(1024, [1024], jnp.bfloat16)
+STEPS |= steps.transformed(1024, jnp.bfloat16)
+
+
 @pytest.mark.slow
 @needs_libtpu
 @pytest.mark.parametrize("generator", [programs.OURS, programs.LIGHT])
-@pytest.mark.parametrize("row", steps.everything(1024, [1024], jnp.bfloat16))
+@pytest.mark.parametrize("row", STEPS)
 def test_no_step_hashes_in_a_product(row, generator, tpu):
-    program = steps.everything(1024, [1024], jnp.bfloat16)[row]
+    assert all(
+        not cost.hashes_in_products for cost in costs(STEPS[row], generator, tpu)
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("generator", [programs.OURS, programs.LIGHT])
+@pytest.mark.parametrize("row", STEPS)
+def test_no_step_for_a_gpu_hashes_in_a_product(row, generator, h100):
+    found = costs(STEPS[row], generator, h100)
+    assert all(not cost.hashes_in_products for cost in found)
+
+
+def costs(program, generator, device):
+    """Of every pass of a program."""
     key = jax.eval_shape(lambda: jax.random.key(0))
     for passing in program.passes:
         contender = program.contenders[generator]
         function, arrays = programs.in_pass(passing, contender, program.arrays)
-        cost, _ = compiler.compile_for(tpu, function, (key, *arrays))
-        assert not cost.hashes_in_products
+        yield compiler.compile_for(device, function, (key, *arrays))[0]
 
 
 def between_products(program):
@@ -320,7 +355,9 @@ def test_the_program_prints_and_writes_what_it_found(tmp_path, capsys):
     arguments = ["--target", "v5e", "--size", "128", "--only", "mixout"]
     compiled.main([*arguments, "--json", str(path)])
     assert "not by a clock" in capsys.readouterr().out
-    found = json.loads(path.read_text())["programs"]
+    written = json.loads(path.read_text())
+    assert written["command"] == f"python benchmarks/compiled.py {' '.join(arguments)}"
+    found = written["programs"]
     assert len(found) == 4 and all(entry["cost"] for entry in found)
 
 

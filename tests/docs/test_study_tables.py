@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 DOCS = pathlib.Path(__file__).parents[2] / "docs"
-NAMES = ("results.md", "index.md", "../README.md")
+NAMES = ("results.md", "guides/accelerators.md", "index.md", "../README.md")
 PAGES = {name: (DOCS / name).read_text() for name in NAMES}
 MARKED = {
     name: re.findall(r"<!-- table: (\S+) -->", text) for name, text in PAGES.items()
 }
 FILES = sorted((DOCS / "measured" / "studies").glob("*.json"))
+COMPILED = sorted((DOCS / "measured" / "compiled").glob("*.json"))
 
 
 @pytest.fixture
@@ -44,10 +45,12 @@ def test_an_empty_block_is_filled_and_nothing_beyond_it_is_lost(tables):
 def test_every_file_is_on_the_page_once(tables):
     names = ["dropout", "gains", *(f"studies/{path.stem}" for path in FILES)]
     assert sorted(MARKED["results.md"]) == names
-    assert set(names) <= set(tables.TABLES)
+    compiled = [f"compiled/{path.stem}" for path in COMPILED]
+    assert sorted(MARKED["guides/accelerators.md"]) == compiled
+    assert {*names, *compiled} <= set(tables.TABLES)
 
 
-@pytest.mark.parametrize("name", NAMES[1:])
+@pytest.mark.parametrize("name", NAMES[2:])
 def test_the_first_pages_answer_above_the_picture(name):
     text = PAGES[name]
     assert MARKED[name] == ["answer"]
@@ -64,6 +67,37 @@ def test_a_file_says_how_it_was_measured_and_names_no_machine(path):
     assert "CPU cores" in found["machine"] and "JAX " in found["versions"]
     for said in ("command", "machine", "versions"):
         assert " /" not in found[said], f"{said} holds a path of one machine"
+
+
+@pytest.mark.parametrize("path", COMPILED, ids=lambda path: path.stem)
+def test_compiled_programs_have_a_command_and_all_have_compiled(path):
+    run = json.loads(path.read_text())
+    assert run["command"].startswith(
+        f"python benchmarks/compiled.py --target {run['target']}"
+    )
+    assert " /" not in run["command"]
+    assert all(one["cost"] and not one["failure"] for one in run["programs"])
+
+
+def test_a_technique_that_moves_more_than_the_least_has_a_reason_and_no_other(tables):
+    from compiler_tables import REASONS, above, kind, rows_of, techniques
+
+    names = [name for name in tables.TABLES if tables.TABLES[name] is techniques]
+    assert names
+    for run in map(tables.read, names):
+        found = {row for row in rows_of(run) if above(run, row)}
+        assert found == set(REASONS[kind(run)])
+
+
+@pytest.mark.parametrize("name", MARKED["guides/accelerators.md"])
+def test_each_changed_number_changes_the_table_of_a_compiler(tables, name):
+    run, table = tables.read(name), tables.TABLES[name]
+    before = table(run)
+    for one in run["programs"]:
+        if one["contender"] == "jaxdrop":
+            one["cost"]["moved"] //= 2
+            before, last = table(run), before
+            assert before != last
 
 
 @pytest.mark.parametrize("name", MARKED["results.md"])
