@@ -131,7 +131,7 @@ def test_agreement_ignorance_and_disagreement(reduce):
 
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
 def test_logits_far_apart_stay_finite(dtype, reduce):
-    logits = jnp.array([[1e4, 0.0, -1e4], [9.0, 10.0, 8.0]], dtype)[None].repeat(3, 0)
+    logits = jnp.array([[[1e4, 0.0, -1e4], [9.0, 10.0, 8.0]]] * 3, dtype)
     stats = finalized(reduce, mc.categorical(), logits)
     expected = reference(np.asarray(logits, np.float64))
     assert stats["log_mean"].dtype == jnp.float32
@@ -144,9 +144,9 @@ def test_one_sample_has_no_information_and_no_variance(reduce):
     reducer = mc.categorical()
     stats, errors = reduce(reducer, logits)
     np.testing.assert_allclose(stats["mutual_information"], 0, atol=1e-6)
-    assert jnp.isnan(stats["var"]).all()
+    assert np.isnan(stats["var"]).all()
     for error in errors.values():
-        assert jnp.isnan(error).all()
+        assert np.isnan(error).all()
 
 
 def test_debiasing_finds_the_information_that_few_samples_miss(reduce):
@@ -243,7 +243,7 @@ def test_a_tie_goes_to_the_lowest_class(reduce):
     logits = np.float32([[[0.0, 1.0, 0.0]], [[1.0, 0.0, 0.0]]])
     stats = finalized(reduce, mc.votes(), logits)
     assert stats["mode"] == 0 and stats["variation_ratio"] == 0.5
-    assert jnp.isnan(finalized(reduce, mc.votes(), logits[:1])["disagreement"])
+    assert np.isnan(finalized(reduce, mc.votes(), logits[:1])["disagreement"])
 
 
 def test_logits_need_classes(reduce):
