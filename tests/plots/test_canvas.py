@@ -1,5 +1,7 @@
 """Figures: their width, and what is said where matplotlib is missing."""
 
+import sys
+
 import pytest
 from plots.cases import X
 
