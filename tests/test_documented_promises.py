@@ -14,6 +14,7 @@ import optax
 import pytest
 from scipy import special, stats
 
+from at_once import at_once
 from jaxdrop import constraints, mc, metrics, penalties
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
@@ -87,7 +88,7 @@ def test_soft_threshold_is_the_soft_shrinkage_of_pytorch():
 def test_penalties_of_weights_are_the_regularizers_of_keras(layer):
     kernel, _ = weights(layer)
     sums = np.abs(kernel).sum(), np.square(kernel).sum()
-    found = jax.jit(
+    found = at_once(
         lambda: [
             penalties.l1(kernel, coefficient=0.01),
             penalties.l2(kernel, coefficient=0.02),
@@ -100,7 +101,7 @@ def test_penalties_of_weights_are_the_regularizers_of_keras(layer):
 
 def test_penalties_of_activities_are_divided_by_the_batch_as_in_keras():
     x = np.random.default_rng(0).normal(size=(4, 3, 5)).astype(np.float32)
-    found = jax.jit(lambda: (penalties.activity_l1(x), penalties.activity_l2(x)))()
+    found = at_once(lambda: (penalties.activity_l1(x), penalties.activity_l2(x)))()
     expected = np.abs(x).sum() / 4, np.square(x).sum() / 4
     np.testing.assert_allclose(found, expected, **CLOSE)
 
@@ -118,7 +119,7 @@ def test_label_smoothing_is_that_of_pytorch_and_keras(alpha):
     soft = np.eye(4)[labels] * (1 - alpha) + alpha / 4
     losses = -(soft * special.log_softmax(np.float64(logits), -1)).sum(-1)
     loss = functools.partial(penalties.smoothed_cross_entropy, logits, labels)
-    found = jax.jit(lambda: [loss(alpha=alpha, weights=w) for w in (None, share)])()
+    found = at_once(lambda: [loss(alpha=alpha, weights=w) for w in (None, share)])()
     expected = losses.mean(), np.average(losses, weights=share)
     np.testing.assert_allclose(found, expected, **CLOSE)
 

@@ -19,7 +19,7 @@ def mesh():
 
 
 def assert_like_one_device(result, net, key, count):
-    single = jax.jit(
+    single = at_once(
         lambda: mc.predict(
             net.apply, key, net.params, net.x, num_samples=count, reducers=REDUCERS
         )
@@ -85,7 +85,7 @@ def test_resuming_and_stopping_work_on_a_mesh(mesh, net, key):
         **kw,
     )
 
-    @jax.jit
+    @at_once
     def resumed():
         return run(6, state=run(5).state, keep_samples=True)
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from at_once import at_once
 from jaxdrop.mc._jackknife import (
     Groups,
     deal,
@@ -65,7 +66,7 @@ def test_the_group_of_a_sample_is_known_from_its_number():
         x, valid = powers[start:stop], everything[start:stop]
         return deal(empty, jnp.int32(start - first), x, valid)
 
-    @jax.jit
+    @at_once
     def in_three_ways():
         chunked = deal(dealt(0, 5), jnp.int32(5), powers[5:], everything[5:])
         merged = merge_groups(dealt(0, 5), dealt(5, 11, first=5), jnp.int32(5))

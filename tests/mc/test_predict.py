@@ -54,7 +54,7 @@ def test_a_resumed_prediction_is_the_whole_one(net, key):
         net.apply, key, net.params, net.x, num_samples=n, **kw
     )
 
-    @jax.jit
+    @at_once
     def both():
         first = run(10)
         return run(6, state=first.state, chunk_size=3, **KEPT), run(16)
@@ -159,7 +159,7 @@ def test_variance_of_a_linear_model_is_the_closed_form(key):
         keep = jax.random.bernoulli(key, 1 - rate, x.shape)
         return (jnp.where(keep, x / (1 - rate), 0) * weights).sum()
 
-    result = jax.jit(
+    result = at_once(
         lambda: mc.predict(
             apply, key, weights, x, num_samples=4096, chunk_size=512, **KEPT
         )
@@ -196,7 +196,7 @@ def test_outputs_keep_their_tree(net, key):
     run = lambda reducers: mc.predict(
         apply, key, net.params, net.x, num_samples=4, reducers=reducers
     )
-    mean, stats = jax.jit(lambda: (run("auto").stats["mean"], run(several).stats))()
+    mean, stats = at_once(lambda: (run("auto").stats["mean"], run(several).stats))()
     samples = net.samples(key, 4)
     np.testing.assert_allclose(mean["logits"], samples.mean(0), atol=1e-6)
     np.testing.assert_allclose(mean["pair"][1], (samples[:, 0] > 0).mean(0))
@@ -315,7 +315,7 @@ def test_a_converged_state_draws_no_more(net, key):
         net.apply, key, net.params, net.x, num_samples=50, tol=1.0, **kw
     )
 
-    @jax.jit
+    @at_once
     def both():
         first = run()
         return first, run(state=first.state)
@@ -373,7 +373,7 @@ def test_what_is_known_raises_no_alarm_about_nan(net, key):
         "quantiles": mc.quantiles(capacity=8),
     }
     with jax.debug_nans(True):
-        result = jax.jit(
+        result = at_once(
             lambda: mc.predict(
                 net.apply, key, net.params, net.x, num_samples=5, reducers=reducers
             )

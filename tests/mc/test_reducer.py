@@ -19,7 +19,7 @@ def test_states_of_other_keys_are_merged_by_the_reducer(net, key):
     )
     other = jax.random.fold_in(key, 10**6)
 
-    @jax.jit
+    @at_once
     def in_either_order():
         a, b = predict(key, 9).state.sums, predict(other, 4).state.sums
         merged = reducer.merge(a, b), reducer.merge(b, a)

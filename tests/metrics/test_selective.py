@@ -155,13 +155,13 @@ def test_accuracy_at_a_share_that_is_rejected():
 def test_the_ends_of_a_curve_are_exact(number):
     random = np.random.default_rng(number)
     confidence, losses, weights = random.uniform(size=(3, number)).astype(np.float32)
-    both = at_once(
-        lambda weights: (
-            metrics.accuracy_rejection(confidence, losses, weights=weights),
-            metrics.risk_coverage(confidence, losses, weights=weights),
+    both = jax.jit(
+        lambda *data, weights: (
+            metrics.accuracy_rejection(*data, weights=weights),
+            metrics.risk_coverage(*data, weights=weights),
         )
     )
     for of_weights in (None, weights):
-        rejection, curve = jax.device_get(both(of_weights))
+        rejection, curve = jax.device_get(both(confidence, losses, weights=of_weights))
         assert rejection.rejected[0] == 0 and (np.diff(rejection.rejected) >= 0).all()
         assert curve.coverage[-1] == 1 and (np.diff(curve.coverage) >= 0).all()

@@ -338,7 +338,7 @@ def test_what_is_traced_and_out_of_range_gives_nan():
 
 def test_the_confidence_of_diverged_logits_is_nan():
     logits = jnp.array([[jnp.nan, 0.0], [1.0, 2.0]])
-    value, weighted = jax.jit(
+    value, weighted = at_once(
         lambda: [confidence(logits, weights=w) for w in (None, jnp.array([0.0, 1.0]))]
     )()
     assert np.isnan(value) and np.isfinite(weighted)
@@ -371,7 +371,7 @@ def test_a_label_that_int32_does_not_hold_is_not_another_class(label):
     logits = jnp.zeros((2, 3))
     for labels in ([0, label], np.array([0, label])):
         loss = functools.partial(penalties.smoothed_cross_entropy, logits, labels)
-        counted, ignored = jax.jit(
+        counted, ignored = at_once(
             lambda loss=loss: (loss(alpha=0.1), loss(alpha=0.1, weights=[1, 0]))
         )()
         assert np.isnan(counted)

@@ -16,6 +16,7 @@ import pytest
 from flax import nnx
 from flax.core import freeze
 
+from at_once import at_once
 from chance import normal
 from jaxdrop import penalties
 from jaxdrop._paths import map_with_name
@@ -187,7 +188,7 @@ def test_a_coefficient_scales_and_may_be_traced(penalty, formula, flat):
         np.testing.assert_allclose(
             scheduled(coefficient), coefficient * formula(flat), rtol=1e-6
         )
-    half = jax.jit(lambda: penalty(nested(flat), coefficient=jnp.bfloat16(0.5)))()
+    half = at_once(lambda: penalty(nested(flat), coefficient=jnp.bfloat16(0.5)))()
     assert half.dtype == jnp.float32
     np.testing.assert_allclose(half, 0.5 * formula(flat), rtol=1e-6)
 
@@ -208,7 +209,7 @@ def test_where_sees_path_and_leaf(penalty, formula, flat):
         return path == "dense/kernel" and leaf.ndim == 2
 
     one = {"dense/kernel": flat["dense/kernel"]}
-    value, alone = jax.jit(
+    value, alone = at_once(
         lambda: (penalty(nested(flat), where=where), penalty(nested(one)))
     )()
     assert seen == SHAPES

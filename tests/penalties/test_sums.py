@@ -43,7 +43,7 @@ def test_a_large_leaf_is_summed_to_float32_accuracy():
 def test_large_coefficients_are_right_or_refused_by_name():
     params = {"kernel": jnp.full((1, 1), 1e-20)}
     numbers = (2**31, 2**40, 10**20, np.int64(2**62), np.uint64(2**63), 1e38)
-    values = jax.jit(lambda: [penalties.l1(params, coefficient=n) for n in numbers])()
+    values = at_once(lambda: [penalties.l1(params, coefficient=n) for n in numbers])()
     np.testing.assert_allclose(values, np.float64(numbers) * 1e-20, rtol=1e-6)
     for number in (10**40, 10**400, 1e300, np.float64(1e39)):
         for penalize in (
@@ -121,7 +121,7 @@ def test_weights_of_the_host_do_not_wrap_and_are_checked():
 def test_where_nothing_weighs_the_penalty_is_zero():
     logits, labels = jnp.full((3, 4), jnp.nan), jnp.full(3, -1)
     none = jnp.zeros(3)
-    values = jax.jit(
+    values = at_once(
         lambda: (
             penalties.smoothed_cross_entropy(logits, labels, alpha=0.1, weights=none),
             penalties.confidence(logits, weights=none),
