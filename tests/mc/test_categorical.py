@@ -85,9 +85,14 @@ def test_what_diverged_is_not_certain(reduce):
     logits = np.random.default_rng(0).normal(size=(8, 3, 4)).astype(np.float32)
     logits[5, 1, 0] = np.nan
     diverged = np.arange(3) == 1
-    for reducer in (mc.categorical(), mc.categorical(debias="analytic"), mc.votes()):
-        for found in reduce(reducer, logits, chunks=2):
-            for name, value in found.items():
+    analytic = mc.categorical(debias="analytic")  # whose errors are those of the other
+    for reducer, errors in (
+        (mc.categorical(), True),
+        (analytic, False),
+        (mc.votes(), True),
+    ):
+        for found in reduce(reducer, logits, chunks=2, errors=errors):
+            for name, value in (found or {}).items():
                 if name != "mode":
                     axes = tuple(range(1, value.ndim))
                     np.testing.assert_array_equal(np.isnan(value).any(axes), diverged)

@@ -56,7 +56,7 @@ def test_a_mesh_changes_no_sample(count, chunk_size, mesh, net, key):
     assert_like_one_device(result, net, key, count)
 
 
-@pytest.mark.parametrize("count", [16, 13])
+@pytest.mark.parametrize("count", [pytest.param(16, marks=pytest.mark.slow), 13])
 def test_eight_devices_draw_what_one_does(count, net, key):
     eight = jax.make_mesh((8,), ("samples",), axis_types=(AxisType.Auto,))
     result = mc.predict(
