@@ -24,7 +24,9 @@ def test_samples_are_only_kept_on_request(net, key):
     "reducers",
     [
         *("auto", pytest.param("classification", marks=pytest.mark.slow)),
-        {"votes": mc.votes(), "quantiles": mc.quantiles()},
+        pytest.param(
+            {"votes": mc.votes(), "quantiles": mc.quantiles()}, marks=pytest.mark.slow
+        ),
     ],
     ids=["moments", "entropies", "counts"],
 )
@@ -75,6 +77,7 @@ REDUCERS = {
 }
 
 
+@pytest.mark.slow
 def test_every_statistic_of_a_resumed_prediction_is_that_of_the_whole(net, key):
     """40 samples and 24 more are the 64 samples; and merging has no order."""
 
@@ -103,6 +106,7 @@ def test_every_statistic_of_a_resumed_prediction_is_that_of_the_whole(net, key):
 
 @pytest.mark.parametrize("name", REDUCERS)
 def test_states_may_be_merged_in_either_order(name):
+    """And are then those of a state that goes on with the other's samples."""
     reducer, rng = REDUCERS[name], np.random.default_rng(0)
     start = reducer.init(jax.ShapeDtypeStruct((2, 3), jnp.float32))
     samples = [rng.normal(size=(n, 2, 3)).astype(np.float32) for n in (48, 32)]
@@ -110,12 +114,15 @@ def test_states_may_be_merged_in_either_order(name):
     @jax.jit
     def results(*samples):
         a, b = (reducer.update(start, x, jnp.ones(len(x), bool)) for x in samples)
-        merged = reducer.merge(a, b), reducer.merge(b, a)
-        return [reducer.finalize(state) for state in merged]
+        resumed = reducer.update(a, samples[1], jnp.ones(len(samples[1]), bool))
+        states = reducer.merge(a, b), reducer.merge(b, a), resumed
+        return [reducer.finalize(state) for state in states]
 
-    one, other = results(*samples)
-    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    one, *others = results(*samples)
+    for other in others:
+        pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
+        for a, b in pairs:
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
 def test_a_state_of_something_else_is_refused(net, key):
