@@ -26,7 +26,7 @@ from labelling.learner import PoolRecipe
 from labelling.rounds import Protocol, Run, run
 from labelling.strategies import STRATEGIES
 from study.arguments import add_data, add_names, add_training, count, parser_of
-from study.files import save, write_csv, write_json
+from study.files import save, write_csv, write_results
 
 RECIPES = {
     "digits": PoolRecipe(
@@ -63,7 +63,7 @@ def main() -> None:
     write(args.output / "active_learning.csv", protocol, runs)
     about = {"title": title, "judged_images": len(judged.y)}
     record = about | summary.record(protocol, runs, REFERENCE)
-    write_json(args.output / "active_learning.json", record)
+    write_results(args.output / "active_learning.json", record)
     figure = figures.label_efficiency(protocol.counts, runs, REFERENCE, title=title)
     save(figure, args.output / "label_efficiency.png")
     first = int(protocol.counts[0])

@@ -22,9 +22,12 @@ variables JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID:
 
 The address is that of process 0, with any free port.
 
-All three runs take about a minute and keep no checkpoints. If a process is ended, the
-others are ended as well, and nothing half-written is left; start the run again with the
-same ``--seed``: its masks follow from seed and step, so it ends with the same bits.
+All three runs take about a minute. If a process of a run is ended, JAX ends the others:
+a step fails as soon as the connection breaks, and a process of which nothing is heard
+any more is given up after ``--heartbeat`` seconds. Every ``--save-every`` steps a run
+writes a checkpoint into ``--output``, a folder that all its processes see. Started
+again with the same options it continues from there, and ends with the same bits as
+without the interruption: its batches and masks follow from seed and step.
 """
 
 import argparse
@@ -40,7 +43,7 @@ from rich.console import Console
 from tqdm import tqdm
 
 from data import load
-from parallel import figures, network, records, tables
+from parallel import checkpoints, figures, network, records, tables
 from parallel.launching import LaunchError, free_port, launch
 from study.arguments import add_training, count, parser_of
 from study.files import save
@@ -53,8 +56,20 @@ def main() -> None:
             join(args)
         else:
             compare(args)
-    except (LaunchError, network.LayoutError, records.RecordError) as error:
+    except (
+        LaunchError,
+        checkpoints.CheckpointError,
+        network.LayoutError,
+        records.RecordError,
+    ) as error:
         sys.exit(f"{error}")
+    except jax.errors.JaxRuntimeError as error:
+        if jax.process_count() == 1:
+            raise
+        sys.exit(
+            f"A step failed, probably since another process has ended ({error}). Start "
+            "all processes again: they continue from the last checkpoint."
+        )
 
 
 def join(args: argparse.Namespace) -> None:
@@ -63,17 +78,21 @@ def join(args: argparse.Namespace) -> None:
         jax.config.update("jax_num_cpu_devices", args.devices)
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     if args.cluster:
-        jax.distributed.initialize()
+        jax.distributed.initialize(heartbeat_timeout_seconds=args.heartbeat)
     elif args.num_processes > 1:
         jax.distributed.initialize(
             args.coordinator,
             args.num_processes,
             args.process_id,
             initialization_timeout=args.timeout,
+            heartbeat_timeout_seconds=args.heartbeat,
         )
     mesh = network.make_mesh(args.model_shards)
     images = load("digits")
-    params, losses = network.train(mesh, images, seed=args.seed, steps=args.steps)
+    saving = checkpoints.Saving(args.output / "checkpoint.npz", args.save_every)
+    params, losses = network.train(
+        mesh, images, seed=args.seed, steps=args.steps, saving=saving
+    )
     error = network.error_of(mesh, params, images)
     masks = network.drawn_masks(mesh, seed=args.seed, step=args.steps - 1)
     whole = network.gathered(mesh, params)
@@ -122,6 +141,8 @@ def run_here(
         "steps": args.steps,
         "seed": args.seed,
         "timeout": args.timeout,
+        "heartbeat": args.heartbeat,
+        "save-every": args.save_every,
         "output": folder,
     }
     flags = [
@@ -148,6 +169,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add_training(parser, "seed")
     add("--model-shards", type=count, default=2, help="devices that share the units")
     add("--timeout", type=count, default=600, help="seconds that a run may take")
+    add("--heartbeat", type=count, default=30, help="seconds without a sign of life")
+    add("--save-every", type=count, default=20, help="steps between checkpoints")
     one = parser.add_argument_group("one process of a run that somebody else starts")
     add = one.add_argument
     add("--cluster", action="store_true", help="JAX knows the launcher")

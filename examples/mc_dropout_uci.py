@@ -28,7 +28,7 @@ from rich.table import Table
 
 from data import DataError, load_regression
 from study.arguments import add_data, add_training, count, parser_of, positive, rate
-from study.files import save, write_json
+from study.files import save, write_results
 from study.tables import new_table
 from study.words import standard_error
 from uci import records
@@ -82,7 +82,7 @@ def main() -> None:
         published=published,
         seconds=seconds,
     )
-    write_json(args.output / f"{name}.json", content)
+    write_results(args.output / f"{name}.json", content)
     console.print(f"Wrote {name}.png and {name}.json to {args.output}.")
 
 

@@ -6,7 +6,6 @@ read on the host. A check that concerns one function only lives with that functi
 
 import operator
 from collections.abc import Iterable, Sequence
-from functools import partial
 from numbers import Integral, Real
 from typing import Any, TypeGuard, TypeVar
 
@@ -15,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
+from jaxdrop._errors import shown
 from jaxdrop._numbers import as_array, as_host
 from jaxdrop._typing import Array, Axes, Flag, Key, Rate
 
@@ -29,8 +29,8 @@ def check_rate(rate: Rate, /, *, scalar: bool = True, name: str = "rate") -> Non
         is_number(rate) or isinstance(rate, np.ndarray | jax.Array)
     ):
         raise TypeError(
-            f"{name} must be a number in [0, 1] or an array of such, got {rate!r} of "
-            f"type {type(rate).__name__}."
+            f"{name} must be a number in [0, 1] or an array of such, got {shown(rate)} "
+            f"of type {type(rate).__name__}."
         )
     if isinstance(rate, np.ndarray | jax.Array) and not _is_real(rate):
         raise TypeError(f"{name} must hold real numbers, got an array of {rate.dtype}.")
@@ -61,6 +61,11 @@ def check_inexact(x: Any, /, *, name: str = "the input") -> Array:
     else:
         raise TypeError(
             f"{name} must be an array, got {type(x).__name__}; use jnp.asarray first."
+        )
+    if _is_key(array):
+        raise TypeError(
+            f"{name} must be an array of numbers, got a PRNG key; a function that "
+            "draws takes its key as the first argument."
         )
     if not jnp.issubdtype(array.dtype, jnp.inexact):
         raise TypeError(
@@ -104,24 +109,22 @@ def require_key(
         )
     if isinstance(key, np.ndarray) and key.dtype == np.uint32:
         key = jnp.asarray(key)
-    if not isinstance(key, jax.Array):
-        raise TypeError(
-            f"key must be a PRNG key such as jax.random.key(0), got {key!r} of type "
-            f"{type(key).__name__}."
-        )
-    if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+    if isinstance(key, jax.Array) and _is_key(key):
         typed, batch = key, key.shape
-    elif key.dtype == jnp.uint32 and key.ndim > 0:
+    elif isinstance(key, jax.Array) and key.dtype == jnp.uint32 and key.ndim > 0:
         typed, batch = _wrap(key), key.shape[:-1]
     else:
+        got = f"{shown(key)} of type {type(key).__name__}"
+        if isinstance(key, np.ndarray | jax.Array):
+            got = f"an array of shape {key.shape} and dtype {key.dtype}"
         raise TypeError(
-            "key must be a PRNG key such as jax.random.key(0), got an array of shape "
-            f"{key.shape} and dtype {key.dtype}."
+            "key must be a PRNG key such as jax.random.key(0), or rngs.dropout() of "
+            f"nnx.Rngs, got {got}."
         )
     if batch:
         raise ValueError(
-            f"key must be one key, got {batch} keys; use jax.vmap for one key per "
-            "example."
+            f"key must be one key, got an array of keys of shape {batch}; use jax.vmap "
+            "to call with each of them."
         )
     return typed
 
@@ -142,7 +145,7 @@ def check_flag(deterministic: Flag, /) -> bool | Array:
             )
         return deterministic.astype(bool)
     raise TypeError(
-        f"deterministic must be a bool, got {deterministic!r} of type "
+        f"deterministic must be a bool, got {shown(deterministic)} of type "
         f"{type(deterministic).__name__}."
     )
 
@@ -235,7 +238,7 @@ def check_axis(axis: int, ndim: int, /, *, name: str) -> int:
     try:
         index = as_index(axis)
     except TypeError:
-        raise TypeError(f"{name} must be an integer, got {axis!r}.") from None
+        raise TypeError(f"{name} must be an integer, got {shown(axis)}.") from None
     if not -ndim <= index < ndim:
         raise ValueError(f"{name}: axis {index} is out of bounds for rank {ndim}.")
     return index % ndim
@@ -281,7 +284,7 @@ def as_count(
     try:
         count = as_index(value)
     except TypeError:
-        raise TypeError(f"{name} must be an integer, got {value!r}.") from None
+        raise TypeError(f"{name} must be an integer, got {shown(value)}.") from None
     if least is not None and count < least:
         raise ValueError(f"{name} must be at least {least}, got {count}.")
     if most is not None and count > most:
@@ -307,7 +310,8 @@ def check_switch(value: Any, /, *, name: str) -> bool:
     ):
         return bool(value)
     raise TypeError(
-        f"{name} must be True or False, got {value!r} of type {type(value).__name__}."
+        f"{name} must be True or False, got {shown(value)} of type "
+        f"{type(value).__name__}."
     )
 
 
@@ -315,7 +319,7 @@ def check_callable(function: Any, /, *, name: str) -> None:
     """Raises ``TypeError`` naming the argument unless it can be called."""
     if not callable(function):
         raise TypeError(
-            f"{name} must be a function, got {function!r} of type "
+            f"{name} must be a function, got {shown(function)} of type "
             f"{type(function).__name__}."
         )
 
@@ -325,23 +329,8 @@ def check_sharding(sharding: Any, /) -> None:
     if not isinstance(sharding, NamedSharding | PartitionSpec | None):
         raise TypeError(
             "out_sharding must be a NamedSharding, a PartitionSpec or None, got "
-            f"{sharding!r} of type {type(sharding).__name__}."
+            f"{shown(sharding)} of type {type(sharding).__name__}."
         )
-
-
-def check_precision(precision: Any, /) -> None:
-    """Raises ``ValueError`` unless JAX takes ``precision`` for a product."""
-    if precision is None or isinstance(precision, jax.lax.Precision):
-        return
-    one = jax.ShapeDtypeStruct((1, 1), jnp.float32)
-    try:
-        jax.eval_shape(partial(jnp.matmul, precision=precision), one, one)
-    except (TypeError, ValueError):
-        raise ValueError(
-            "precision must be None, a jax.lax.Precision such as "
-            f"jax.lax.Precision.HIGHEST, or what else jnp.matmul takes, got "
-            f"{precision!r}."
-        ) from None
 
 
 def check_broadcast(
@@ -359,7 +348,7 @@ def check_broadcast(
 def check_choice(choice: Any, choices: Sequence[str], /, *, name: str) -> None:
     """Raises ``ValueError`` naming the argument unless ``choice`` is offered."""
     if not isinstance(choice, str) or choice not in choices:
-        raise ValueError(f"{name} must be one of {list(choices)}, got {choice!r}.")
+        raise ValueError(f"{name} must be one of {list(choices)}, got {shown(choice)}.")
 
 
 def _is_key(array: Array) -> bool:

@@ -5,14 +5,17 @@ called, or the class whose method it was, adds its own name in front. Where publ
 functions call each other it is the innermost one, which knows the argument.
 
 Errors of user code and of JAX pass unchanged: an error is the library's if the frame
-that raised it is.
+that raised it is. Python's own error for arguments that do not fit keeps its words, and
+a note says which arguments would fit.
 """
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, TypeVar, cast
+
+from jaxdrop._names import keyword_hint
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _Class = TypeVar("_Class", bound=type)
@@ -21,6 +24,17 @@ _KINDS = (AssertionError, ImportError, TypeError, ValueError)
 _PACKAGE = f"{__name__.partition('.')[0]}."
 _DECIDED = "_jaxdrop_decided"
 _DUNDERS = ("__init__", "__post_init__", "__call__")
+
+_LONGEST = 300  # characters of a value in a message
+
+
+def shown(value: object, /) -> str:
+    """A value in a message: its ``repr`` in one line, cut off where it is long.
+
+    That of a model or of an array may have hundreds of lines.
+    """
+    text = " ".join(repr(value).split())
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def named(function: _Function, /) -> _Function:
@@ -80,8 +94,11 @@ def _decorated(
         try:
             return function(*args, **kwargs)
         except _KINDS as error:
-            if _does_not_fit(error):
+            if _does_not_fit(error, function, args, kwargs):
                 _name_class(error, getattr(function, "__qualname__", ""), args)
+                if f"{function.__name__}()" not in str(error):  # as of a signature
+                    error.args = (f"{name_of(args)}: {error}",)
+                error.add_note(_which_fit(function, name_of(args), args, kwargs))
             else:
                 _decide(error, lambda: name_of(args))
             raise
@@ -89,13 +106,58 @@ def _decorated(
     return cast(_Function, call)
 
 
-def _does_not_fit(error: Exception) -> bool:
+def _does_not_fit(
+    error: Exception,
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> bool:
     """Whether it is Python's error for a call whose arguments do not fit.
 
-    Python raises it where the call stands: in a frame of this file.
+    Python raises it where the call stands: in a frame of this file, or where a wrapper
+    binds the arguments.
     """
-    last = _last_frame(error.__traceback__)
-    return isinstance(error, TypeError) and last == __name__
+    raised_in = _last_frame(error.__traceback__)
+    if not isinstance(error, TypeError) or raised_in not in (__name__, "inspect"):
+        return False
+    try:
+        inspect.signature(function).bind(*args, **kwargs)
+    except TypeError:
+        return True
+    return False
+
+
+def _which_fit(
+    function: Callable[..., Any],
+    name: str,
+    args: tuple[Any, ...],
+    given: Iterable[str],
+) -> str:
+    """A sentence about a keyword of another library, or the arguments of a function."""
+    method = function.__name__
+    of_class = method == "__init__"
+    signature = inspect.signature(type(args[0]) if of_class else function)
+    if hint := keyword_hint(given, signature.parameters):
+        return hint
+    shown = [
+        parameter.replace(annotation=parameter.empty, default=_shown(parameter.default))
+        for parameter in signature.parameters.values()
+        if parameter.name != "self"
+    ]
+    called = f"{name}.{method}" if "self" in signature.parameters else name
+    return f"It is called as {called}{inspect.Signature(shown)}."
+
+
+class _Omitted:
+    """A default that is too long to be shown."""
+
+    def __repr__(self) -> str:
+        return "..."
+
+
+def _shown(default: Any) -> Any:
+    is_short = isinstance(default, bool | int | float | str | tuple | None)
+    return default if is_short or default is inspect.Parameter.empty else _Omitted()
 
 
 def _name_class(error: Exception, qualified: str, args: tuple[Any, ...]) -> None:

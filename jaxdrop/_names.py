@@ -1,9 +1,11 @@
 """What other libraries call the things that are here, for errors that help."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from types import ModuleType
 
 _BY_OTHERS = {  # lower case, without underscores: (function, module of NNX and Linen)
+    "activityregularization": ("penalties.activity_l2", ""),
+    "brier": ("metrics.brier_score", ""),
     "channeldropout": ("spatial_dropout", "SpatialDropout"),
     "cutmix": ("inputs.cutmix", ""),
     "cutout": ("inputs.cutout", ""),
@@ -16,6 +18,7 @@ _BY_OTHERS = {  # lower case, without underscores: (function, module of NNX and 
     "dropout2d": ("spatial_dropout with num_spatial_dims=2", "SpatialDropout"),
     "dropout3d": ("spatial_dropout with num_spatial_dims=3", "SpatialDropout"),
     "earlystopping": ("early_stopping.EarlyStopping", ""),
+    "ece": ("metrics.expected_calibration_error", ""),
     "featuredropout": ("spatial_dropout", "SpatialDropout"),
     "gaussiannoise": ("inputs.gaussian_noise", ""),
     "hardconcrete": ("hard_concrete", "L0Linear"),
@@ -28,11 +31,14 @@ _BY_OTHERS = {  # lower case, without underscores: (function, module of NNX and 
     "mixup": ("inputs.mixup", ""),
     "montecarlodropout": ("mc.predict", "mc_apply"),
     "neftune": ("inputs.embedding_noise", ""),
+    "multiheadattention": ("dot_product_attention", "attention_fn"),
+    "nll": ("metrics.negative_log_likelihood", ""),
     "patchdropout": ("token_dropout", "TokenDropout"),
     "randomerasing": ("inputs.random_erasing", ""),
     "rdrop": ("penalties.consistency", ""),
     "recurrentdropout": ("zoneout", "RecurrentDropoutLSTMCell"),
     "rnndropout": ("locked_dropout", "VariationalCell"),
+    "scaleddotproductattention": ("dot_product_attention", "attention_fn"),
     "sparsevariationaldropout": ("variational_dense", "VariationalLinear"),
     "spatialdropout1d": ("spatial_dropout with num_spatial_dims=1", "SpatialDropout"),
     "spatialdropout2d": ("spatial_dropout with num_spatial_dims=2", "SpatialDropout"),
@@ -52,20 +58,33 @@ _IN_LINEN = {
 }
 """Modules that are named by the noun of their framework."""
 
-_KEYWORDS = {
-    "drop_prob": "the probability of dropping is rate=",
-    "drop_rate": "the probability of dropping is rate=",
-    "dropout_rate": "the probability of dropping is rate=",
-    "inference": "pass deterministic=, which is True in evaluation",
-    "inplace": "arrays are never changed in place, leave it out",
-    "keep_prob": "pass rate=, the probability of dropping, which is 1 - keep_prob",
-    "keep_rate": "pass rate=, the probability of dropping, which is 1 - keep_rate",
-    "noise_shape": "pass broadcast_dims=, the axes along which one draw is shared",
-    "p": "the probability of dropping is rate=",
-    "prob": "the probability of dropping is rate=",
-    "scale_by_keep": "pass scale=, of StochasticDepth, which is True by default",
-    "train": "pass deterministic=, which is False in training",
-    "training": "pass deterministic=, which is False in training",
+_RATE = "the probability of dropping is rate="
+_KEYWORDS = {  # of others: (ours, or "" where none is needed, and a sentence)
+    "drop_prob": ("rate", _RATE),
+    "drop_rate": ("rate", _RATE),
+    "dropout_rate": ("rate", _RATE),
+    "inference": ("deterministic", "pass deterministic=, True in evaluation"),
+    "inplace": ("", "arrays are never changed in place, leave it out"),
+    "keep_prob": ("rate", f"{_RATE}, which is 1 - keep_prob"),
+    "keep_rate": ("rate", f"{_RATE}, which is 1 - keep_rate"),
+    "mode": ("batch_axis", "pass batch_axis=, None for one draw for the whole batch"),
+    "n_bins": ("num_bins", "pass num_bins="),
+    "n_samples": ("num_samples", "pass num_samples="),
+    "noise_shape": (
+        "broadcast_dims",
+        "pass broadcast_dims=, the axes along which one draw is shared",
+    ),
+    "p": ("rate", _RATE),
+    "prob": ("rate", _RATE),
+    "rng": ("key", "a key is the first argument, without a name"),
+    "sample_weight": ("weights", "pass weights="),
+    "scale_by_keep": (
+        "scale",
+        "pass scale=, of StochasticDepth, which is True by default",
+    ),
+    "seed": ("key", "a key is the first argument, without a name"),
+    "train": ("deterministic", "pass deterministic=, False in training"),
+    "training": ("deterministic", "pass deterministic=, False in training"),
 }
 
 
@@ -75,7 +94,8 @@ def missing_name(name: str, /, *, package: str, offered: Iterable[str]) -> str:
     Args:
       name: the name that was looked up.
       package: ``"jaxdrop"``, ``"jaxdrop.nnx"`` or ``"jaxdrop.linen"``.
-      offered: the names that it has.
+      offered: the names that it has, and those of its namespaces with their own in
+        front.
 
     Returns:
       A sentence, and another one if the name is known from elsewhere.
@@ -87,8 +107,8 @@ def missing_name(name: str, /, *, package: str, offered: Iterable[str]) -> str:
 
 def _find(name: str, package: str, offered: Iterable[str]) -> str:
     plain = _plain(name)
-    public = (other for other in offered if not other.startswith("_"))
-    alike = next((other for other in public if _plain(other) == plain), None)
+    inner = (other for other in offered if _plain(other.rpartition(".")[2]) == plain)
+    alike = next(inner, "")
     function, module = _BY_OTHERS.get(plain, ("", ""))
     modules = {**_IN_LINEN, **dict.fromkeys(_IN_LINEN.values(), "")}
     if package == "jaxdrop.linen":
@@ -96,9 +116,11 @@ def _find(name: str, package: str, offered: Iterable[str]) -> str:
     elif package == "jaxdrop.nnx" and name in _IN_LINEN.values():
         module = next(ours for ours, theirs in _IN_LINEN.items() if theirs == name)
     if package == "jaxdrop":
-        found = f"jaxdrop.{alike or function}" if alike or function else ""
+        found = function or alike
+        has_modules = bool(module) if function else bool(alike) and "." not in alike
         modules_too = ", and modules are in jaxdrop.nnx and jaxdrop.linen"
-        return found + modules_too if found and name != name.lower() else found
+        is_class = has_modules and name != name.lower()
+        return f"jaxdrop.{found}{modules_too * is_class}" if found else ""
     if alike or module:
         return f"{package}.{alike or module}"
     return f"jaxdrop.{function}" if function else ""
@@ -108,23 +130,35 @@ def _plain(name: str) -> str:
     return name.replace("_", "").lower()
 
 
-def described(room: ModuleType, /) -> str:
-    """A list of the classes that a file exports, each with its first line."""
+def described(room: ModuleType, names: Iterable[str] = (), /) -> str:
+    """A list of names that a file exports, by default all, with their first lines."""
     lines = [
         f"- ``{name}``: {getattr(room, name).__doc__.splitlines()[0]}"
-        for name in room.__all__
+        for name in names or room.__all__
     ]
     return "\n".join(line.replace(" as a module:", ",") for line in lines) + "\n"
 
 
-def check_keywords(given: Iterable[str], known: Iterable[str], /) -> None:
+def check_keywords(given: Iterable[str], known: Collection[str], /) -> None:
     """Raises ``TypeError`` for a keyword of another library, and names ours.
 
     Args:
       given: the keywords of a call.
       known: those of the module's constructor.
     """
-    known = set(known)
+    if hint := keyword_hint(given, known):
+        raise TypeError(hint)
+
+
+def keyword_hint(given: Iterable[str], known: Collection[str], /) -> str:
+    """A sentence about the first keyword of another library, or an empty string.
+
+    Args:
+      given: the keywords of a call.
+      known: the names of the arguments, one of which takes the place of that keyword.
+    """
     for name in given:
-        if name in _KEYWORDS and name not in known:
-            raise TypeError(f"{name!r} is not an argument: {_KEYWORDS[name]}.")
+        ours, sentence = _KEYWORDS.get(name, ("", ""))
+        if sentence and name not in known and (not ours or ours in known):
+            return f"{name!r} is not an argument: {sentence}."
+    return ""

@@ -15,6 +15,7 @@ import numpy as np
 from jax.tree_util import DictKey
 
 from jaxdrop._checks import check_axes, check_switch
+from jaxdrop._errors import shown
 from jaxdrop._paths import map_with_name, path_name
 from jaxdrop._typing import Array, Axes, PyTree, Where
 
@@ -123,7 +124,7 @@ def selection(
     if not callable(where):
         raise TypeError(
             "where must be a function of path and leaf, for example "
-            f'lambda path, leaf: path.endswith("kernel"); got {where!r}.'
+            f'lambda path, leaf: path.endswith("kernel"); got {shown(where)}.'
         )
     return map_with_name(
         lambda name, leaf: is_inexact(leaf) and bool(where(name, leaf)), tree

@@ -19,7 +19,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from jaxdrop._checks import require_key
-from jaxdrop._errors import named
+from jaxdrop._errors import named, shown
 from jaxdrop._numbers import as_ids, as_numbers
 from jaxdrop._paths import path_hash
 from jaxdrop._typing import Array, Key
@@ -66,7 +66,7 @@ def site(
       ...     y = jaxdrop.dropout(k, x, rate=0.5)
     """
     if not isinstance(name, str):
-        raise TypeError(f"name must be a string, got {name!r}.")
+        raise TypeError(f"name must be a string, got {shown(name)}.")
     if not name:
         raise ValueError("name must not be empty; it identifies the site.")
     base = require_key(key, instead="")
@@ -157,7 +157,8 @@ def shard(key: Key, axis_names: str | Sequence[str], /) -> Key:
     names = (axis_names,) if isinstance(axis_names, str) else axis_names
     if not isinstance(names, Sequence) or not all(isinstance(n, str) for n in names):
         raise TypeError(
-            f"axis_names must be the name of a mesh axis, or several, got {names!r}."
+            "axis_names must be the name of a mesh axis, or several, got "
+            f"{shown(names)}."
         )
     names = tuple(names)
     if len(set(names)) != len(names):

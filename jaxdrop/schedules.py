@@ -277,8 +277,8 @@ def _as_step(step: ArrayLike) -> Any:
     A step from the host is returned as a NumPy array in its own precision.
     """
     counted: Any = as_numbers(step, "step")
-    if counted.dtype == object:  # integers of any size, rounded to float64
-        counted = np.where(counted > 2**1000, 2**1000, counted).astype(np.float64)
+    if counted.dtype == object:  # integers of any size; float32 holds 2**100
+        counted = np.where(counted > 2**100, 2**100, counted).astype(np.float64)
     if not jnp.issubdtype(counted.dtype, jnp.number) or jnp.iscomplexobj(counted):
         raise TypeError(f"step must be a real number, got an array of {counted.dtype}.")
     if counted.dtype.itemsize < 4:

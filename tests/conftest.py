@@ -143,6 +143,7 @@ def pytest_collection_modifyitems(
         if (item.path.parent != house or item.path.stem in ALSO_TABLES)
         and item.path.relative_to(house).parts[0] not in TESTED_WHOLE
         and not item.get_closest_marker("slow")
+        and not item.get_closest_marker("whole")
     ]
     sizes, seen = Counter(map(name, quick)), Counter()
     for item in quick:

@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jaxdrop
+from jaxdrop import masks
 from jaxdrop._checks import (
     as_axes,
     as_count,
@@ -64,7 +66,23 @@ def test_counts_have_limits(limits, inside, below, above):
 def test_only_a_number_that_is_0_is_known_to_be_0():
     narrow = np.zeros((), jnp.bfloat16)[()]
     assert is_zero(0) and is_zero(np.float32(0)) and is_zero(narrow)
-    assert not is_zero(0.1) and not is_zero(jnp.zeros(()))
+    assert not is_zero(0.1) and not is_zero(jnp.zeros(())) and not is_zero(10**400)
+
+
+def test_what_is_no_axis_shape_switch_or_sharding_is_refused_by_name():
+    key, x = jax.random.key(0), jnp.ones((2, 3))
+    with pytest.raises(
+        ValueError, match=r"mask has shape \(2, 2\), which does not bro"
+    ):
+        masks.apply(x, x[:, :2] > 0, keep=0.5)
+    with pytest.raises(TypeError, match="got a PRNG key; a function that draws takes"):
+        jaxdrop.dropout(x, key, rate=0.5)
+    with pytest.raises(TypeError, match="out_sharding must be a NamedSharding"):
+        masks.bernoulli(key, (2,), rate=0.5, out_sharding="data")
+    with pytest.raises(TypeError, match="broadcast_dims must be an integer"):
+        jaxdrop.dropout(key, x, rate=0.5, broadcast_dims=["batch"])
+    kept = masks.apply(x, x > 0, keep=0.5, scale=np.array(False))
+    np.testing.assert_array_equal(kept, x)
 
 
 def test_axes_and_knobs_become_static():

@@ -6,6 +6,7 @@ import functools
 import inspect
 import pathlib
 import pickle
+import re
 import traceback
 import types
 import typing
@@ -265,6 +266,86 @@ def test_calls_that_do_not_fit_are_errors_in_the_words_of_flax(name):
     assert ours == said_by(nnx.Dropout, nn.Dropout)
 
 
+MISCALLED = {
+    "no key": lambda: jaxdrop.dropout(X, 0.5),
+    "a rate by position": lambda: jaxdrop.dropout(KEY, X, 0.5),
+    "a key by name": lambda: jaxdrop.dropout(key=KEY, x=X, rate=0.5),
+    "a misspelt option": lambda: jaxdrop.dropout(KEY, X, rate=0.5, axis=0),
+    "no rate": lambda: jaxdrop.dropout(KEY, X),
+}
+
+
+@pytest.mark.parametrize("call", MISCALLED.values(), ids=MISCALLED)
+def test_a_note_says_how_a_function_is_called(call):
+    with pytest.raises(TypeError, match=r"^dropout\(\)") as caught:
+        call()
+    assert caught.value.__notes__ == [
+        "It is called as dropout(key, x, /, *, rate, broadcast_dims=(), "
+        "deterministic=False)."
+    ]
+
+
+@pytest.mark.parametrize(
+    "call, note",
+    [
+        (lambda: jaxdrop.dropout(KEY, X, p=0.5), "'p' is not .* rate="),
+        (lambda: jaxdrop.dropout(KEY, X, keep_prob=0.5), "rate=, which is 1 - keep"),
+        (lambda: jaxdrop.dropout(KEY, X, rate=0.5, training=True), "deterministic="),
+        (lambda: jaxdrop.dropout(X, rate=0.5, rng=KEY), "first argument"),
+        (lambda: jaxdrop.nnx.Dropout(0.5)(X, train=True), "deterministic="),
+        (lambda: jaxdrop.linen.Dropout(0.5).apply({}, X, train=True), "deterministic="),
+        (lambda: jaxdrop.nnx.Dropout(), r"as Dropout\(rate, \*, .*, rngs=None\)\.$"),
+        (lambda: jaxdrop.nnx.Dropout(0.5)(), r"as Dropout\.__call__\(inputs, \*, "),
+        (lambda: jaxdrop.penalties.l2({}, p=0.5), r"as l2\(params, /, \*, coeff"),
+        (lambda: jaxdrop.metrics.aurc(X, X, n_bins=3), r"as aurc\(confidence"),
+        (
+            lambda: jaxdrop.metrics.calibration_bins(X, X, n_bins=3),
+            r"'n_bins' is not an argument: pass num_bins=\.$",
+        ),
+    ],
+)
+def test_keywords_of_other_libraries_are_noted_where_ours_is_an_argument(call, note):
+    with pytest.raises(TypeError) as caught:
+        call()
+    assert re.search(note, caught.value.__notes__[0]), caught.value.__notes__
+    assert "()" in str(caught.value) or ": " in str(caught.value)
+
+
+def test_arguments_that_are_bound_in_a_wrapper_are_named_too():
+    message = message_of(jaxdrop.metrics.calibration_bins, X, X, nonsense=3)
+    assert message == "calibration_bins: got an unexpected keyword argument 'nonsense'"
+
+
+def test_an_error_of_a_function_that_is_passed_is_not_explained():
+    """Also where it binds arguments itself."""
+
+    def bind(key, x):
+        return inspect.signature(lambda: None).bind(x)
+
+    with pytest.raises(TypeError) as caught:
+        jaxdrop.mc.predict(bind, KEY, X, num_samples=2)
+    assert not any("called as" in n for n in getattr(caught.value, "__notes__", []))
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: jaxdrop.dropout(X, KEY, rate=0.5), "its key as the first argument"),
+        (
+            lambda: jaxdrop.dropout(nnx.Rngs(0), X, rate=0.5),
+            r"rngs\.dropout\(\) of nnx\.Rngs, got .* of type Rngs\.$",
+        ),
+        (
+            lambda: jaxdrop.embedding_dropout(KEY, jnp.arange(4), X, rate=0.5),
+            "ids must be integers",
+        ),
+    ],
+)
+def test_arguments_in_another_order_are_named(call, message):
+    with pytest.raises(TypeError, match=message):
+        call()
+
+
 def test_python_names_functions_whose_arguments_do_not_fit_by_itself():
     assert message_of(jaxdrop.dropout).startswith("dropout() missing 2")
     for function in (constraints.soft_threshold, jaxdrop.penalties.l1):
@@ -303,3 +384,19 @@ def test_a_decorated_function_looks_like_itself(name):
     assert pickle.loads(pickle.dumps(function)) is function
     assert copy.deepcopy(function) is function
     assert {function: name}[function] == name
+
+
+def test_a_message_has_one_line_whatever_was_given():
+    model = nnx.Sequential(*(nnx.Linear(2, 2, rngs=nnx.Rngs(0)) for _ in range(9)))
+    wrong = (
+        lambda: jaxdrop.dropout(model, jnp.ones(2), rate=0.5),
+        lambda: jaxdrop.dropout(None, jnp.ones(2), rate=model),
+        lambda: jaxdrop.dropout(None, jnp.ones(2), rate=0.5, deterministic=model),
+        lambda: jaxdrop.keys.site(jax.random.key(0), model),
+        lambda: jaxdrop.masks.exact(jax.random.key(0), (2,), num_dropped=model),
+        lambda: jaxdrop.prng.light([model]),
+    )
+    for call in wrong:
+        with pytest.raises(TypeError) as caught:
+            call()
+        assert "\n" not in str(caught.value) and len(str(caught.value)) < 500

@@ -274,3 +274,8 @@ def test_names_with_one_hash_are_found_by_an_audit(key):
 
     assert words(keys.site(key, "plumless")) == words(keys.site(key, "buckeroo"))
     assert jaxdrop.diagnostics.audit(model, key, x).kinds == {"same key"}
+
+
+def test_names_of_axes_are_text():
+    with pytest.raises(TypeError, match="axis_names must be the name of a mesh axis"):
+        keys.shard(jax.random.key(0), 3)

@@ -1,5 +1,7 @@
 """What other libraries call the things that are here."""
 
+import inspect
+
 import pytest
 from flax import nnx
 
@@ -36,6 +38,11 @@ def test_keywords_of_other_libraries_are_answered(make, message):
     [
         (jaxdrop, "DropPath", "jaxdrop.stochastic_depth"),
         (jaxdrop, "Dropout", "jaxdrop.dropout, and modules are in jaxdrop.nnx"),
+        (jaxdrop, "EarlyStopping", r"jaxdrop.early_stopping.EarlyStopping\.$"),
+        (jaxdrop, "Cutout", r"jaxdrop.inputs.cutout\.$"),
+        (jaxdrop, "bald", r"jaxdrop.acquisition.bald\.$"),
+        (jaxdrop, "max_norm", r"jaxdrop.constraints.max_norm\.$"),
+        (jaxdrop, "ECE", r"jaxdrop.metrics.expected_calibration_error\.$"),
         (jaxdrop, "label_smoothing", "jaxdrop.penalties.smoothed_cross_entropy"),
         (jaxdrop.nnx, "DropPath", "jaxdrop.nnx.StochasticDepth"),
         (jaxdrop.nnx, "Dropout2d", "jaxdrop.nnx.SpatialDropout"),
@@ -65,7 +72,23 @@ def test_every_answer_is_a_name_that_exists():
         jaxdrop.nnx.unheard_of  # noqa: B018
 
 
+def test_every_keyword_of_ours_is_an_argument():
+    from jaxdrop import _names
+
+    offered = [getattr(jaxdrop, name) for name in jaxdrop.__all__]
+    inner = [getattr(room, n) for room in offered for n in getattr(room, "__all__", ())]
+    known = {
+        name
+        for value in offered + inner
+        if callable(value)
+        for name in inspect.signature(value).parameters
+    }
+    for ours, sentence in _names._KEYWORDS.values():
+        assert not ours or ours in known
+        assert not ours or ours in sentence
+
+
 def test_packages_list_what_they_export():
-    for package in (jaxdrop.nnx, jaxdrop.linen):
+    for package in (jaxdrop, jaxdrop.nnx, jaxdrop.linen):
         assert len(set(package.__all__)) == len(package.__all__)
-        assert all(f"``{name}``: " in package.__doc__ for name in package.__all__)
+        assert all(f"``{name}``" in package.__doc__ for name in package.__all__)

@@ -18,6 +18,7 @@ import jaxdrop
 from chance import assert_count, assert_uncorrelated
 from family import ROWS
 from jaxdrop import keys, masks, prng
+from jaxdrop._sites import traits_of
 
 RATE, WRONG = 0.5, 0.4995
 LEVEL, POWER = 1e-6, 0.99
@@ -34,27 +35,16 @@ GENERATORS = {
 }
 of_generators = pytest.mark.parametrize("generator", GENERATORS)
 
-UNITS = {
-    "dropout": (PER_KEY,),
-    "drop_connect": (PER_KEY,),
-    "mixout": (PER_KEY,),
-    "zoneout": (PER_KEY,),
-    "spatial_dropout": (PER_KEY, 1, 1, 1),
-    "stochastic_depth": (PER_KEY, 1),
-    "locked_dropout": (PER_KEY, 1, 1),
-    "alpha_dropout": (PER_KEY,),
-    "feature_alpha_dropout": (PER_KEY, 1, 1),
-    "drop_block": (PER_KEY, 1, 1, 1),
-    "embedding_dropout": (1, PER_KEY, 1),
-    "shake_drop": (PER_KEY, 1),
-}
-"""Shapes of inputs in which every entry has a draw of its own."""
-
 NOT_COUNTED = {
-    "gaussian_dropout": "noise, not a mask: its variance is tested",
     "drop_head": "one head is always kept, so that its rate is another one",
 }
 BY_FUNCTION = {row.function.__name__: row for row in reversed(ROWS.values())}
+MASKED = [
+    name
+    for name in BY_FUNCTION
+    if traits_of(f"jaxdrop.{name}").draws == "mask" and name not in NOT_COUNTED
+]
+"""Techniques that compare bits with a probability; of noise the variance is tested."""
 
 
 def least_number_of_draws():
@@ -98,19 +88,14 @@ def test_the_rate_of_every_generator(key, generator):
 
 def of_technique(name):
     """Which entries a technique drops."""
-    row, shape = BY_FUNCTION[name], UNITS[name]
-    x = jnp.full(shape, 2.0)
-    knobs = {
-        "spatial_dropout": {"num_spatial_dims": 2},
-        "drop_block": {"block_size": 1, "num_spatial_dims": 2},
-        "feature_alpha_dropout": {"num_spatial_dims": 1},
-    }.get(name, {})
-    function = row.function
+    row = BY_FUNCTION[name]
+    x = jnp.full((PER_KEY, *(1,) * (len(row.shape) - 1)), 2.0)  # a draw for each entry
+    knobs = {"block_size": 1} if name == "drop_block" else row.knobs
+    function = row.draw
     if name == "embedding_dropout":
+        x = jnp.reshape(x, (1, PER_KEY, 1))
         ids = jnp.arange(PER_KEY, dtype=jnp.int32)[None]
         function = lambda key, x, **rate: jaxdrop.embedding_dropout(key, x, ids, **rate)
-    elif row.call is not None:
-        function = row.call
 
     def draw(key, rate):
         y = function(key, x, rate=rate, **knobs)
@@ -123,13 +108,21 @@ def of_technique(name):
     return draw
 
 
-def test_every_technique_of_masks_is_counted():
-    assert {*UNITS, *NOT_COUNTED} == {*BY_FUNCTION}
+def test_masks_are_counted_and_noise_is_not():
+    assert {"dropout", "drop_block", "zoneout"} <= {*MASKED}
+    assert {*BY_FUNCTION} - {*MASKED} == {"gaussian_dropout", *NOT_COUNTED}
+
+
+@pytest.mark.parametrize("name", MASKED)
+def test_entries_are_dropped_as_by_draws_of_their_own(key, name):
+    """Otherwise the power would be computed from more draws than there are."""
+    share = np.asarray(of_technique(name)(key, jnp.float32(RATE))).mean()
+    assert abs(share - RATE) < 6 * (RATE * (1 - RATE) / PER_KEY) ** 0.5
 
 
 @pytest.mark.slow
 @pytest.mark.cell
-@pytest.mark.parametrize("name", UNITS)
+@pytest.mark.parametrize("name", MASKED)
 def test_the_rate_of_every_technique(key, name):
     assert_power(of_technique(name), key)
 

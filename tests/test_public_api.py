@@ -1,5 +1,6 @@
 """The list of public names: a name comes and goes on purpose, or not at all."""
 
+import pydoc
 import subprocess
 import sys
 
@@ -132,7 +133,14 @@ IN_NAMESPACE = {
 
 def test_the_package_exports_the_family_and_the_namespaces():
     offered = {name for name in dir(jaxdrop) if not name.startswith("_")}
-    assert offered == FAMILY | NAMESPACES
+    assert offered == FAMILY | NAMESPACES == set(jaxdrop.__all__)
+
+
+def test_help_describes_every_name_of_the_package():
+    text = pydoc.render_doc(jaxdrop, renderer=pydoc.plaintext)
+    description = text[: text.index("PACKAGE CONTENTS")]
+    for name in jaxdrop.__all__:
+        assert f"``{name}``" in description, name
 
 
 def test_every_namespace_has_a_list():

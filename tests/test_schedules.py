@@ -300,3 +300,8 @@ def test_depth_rates_are_known_numbers_while_tracing():
         return x * sum(rates)
 
     assert total(2.0) == 1.5
+
+
+def test_a_step_may_be_an_integer_of_any_size():
+    rate = schedules.early(0.5, cutoff=100)
+    assert rate(10**400) == 0 and rate(0) == 0.5

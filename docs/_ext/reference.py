@@ -48,8 +48,7 @@ def write(app: object) -> None:
     """Writes the pages where they have changed, so that builds stay incremental."""
     folder = pathlib.Path(app.srcdir) / "api"
     folder.mkdir(exist_ok=True)
-    family = [n for n, v in vars(jaxdrop).items() if inspect.isfunction(v)]
-    family = [name for name in family if not name.startswith("_")]
+    family = [n for n in jaxdrop.__all__ if inspect.isfunction(getattr(jaxdrop, n))]
     pages = {"jaxdrop": page(jaxdrop, sorted(family))}
     for namespace in NAMESPACES:
         module = getattr(jaxdrop, namespace)

@@ -11,11 +11,8 @@ files.
 """
 
 import argparse
-import importlib.metadata
 import json
-import os
 import pathlib
-import platform
 import sys
 
 HERE = pathlib.Path(__file__).parent
@@ -30,22 +27,12 @@ COMMANDS = {
 }
 
 
-def machine() -> str:
-    """The class of this machine, without names of its own."""
-    return f"{os.cpu_count()} CPU cores, {platform.system()} {platform.machine()}"
-
-
-def versions() -> str:
-    """What the numbers depend on."""
-    names = {"JAX": "jax", "Flax": "flax"}
-    found = [f"{name} {importlib.metadata.version(names[name])}" for name in names]
-    return ", ".join([f"Python {platform.python_version()}", *found])
-
-
 def keep(name: str, source: pathlib.Path, command: str) -> None:
     """Writes a result beside this file."""
     content = json.loads(source.read_text())
-    content |= {"command": command, "machine": machine(), "versions": versions()}
+    if "versions" not in content:  # of a benchmark
+        content |= files.surroundings()
+    content |= {"command": command}
     files.write_json(HERE / f"{name}.json", content)
 
 

@@ -4,11 +4,12 @@ r"""The tables and sentences of pages that come from the files in this folder.
         --command "python examples/compare_regularizers.py --study size --dataset mnist"
     python docs/measured/study_tables.py write
 
-``keep`` copies a results file to ``docs/measured/studies``, with the command and the
-versions that it comes from; several files become a list. ``write`` writes each table
-and the sentences below it, which compare methods, between its two comments in the page
-of results, and the answer of the comparison in the README and on the first page of the
-site. A test fails if a page holds anything else.
+``keep`` copies a results file to ``docs/measured/studies``, with the command that it
+comes from; several files become a list. They name the versions and the machine that
+they were measured with. ``write`` writes each table and the sentences below it, which
+compare methods, between its two comments in the page of results, and the answer of the
+comparison in the README and on the first page of the site. A test fails if a page holds
+anything else.
 """
 
 import argparse
@@ -28,6 +29,7 @@ PAGES = (DOCS / "results.md", DOCS / "index.md", DOCS.parent / "README.md")
 _BLOCK = re.compile(r"<!-- table: (\S+) -->\n(?:.*?\n)??<!-- /table -->", re.DOTALL)
 
 
+_SURROUNDINGS = ("machine", "versions")
 _FILES = {"answer": "gains"}  # where a block does not have the name of its file
 
 
@@ -69,12 +71,27 @@ def written(page: str) -> str:
 
 def keep(name: str, sources: list[pathlib.Path], command: str) -> None:
     """Copies results here, with how they were measured."""
-    from keep import machine, versions
-
     found = [json.loads(source.read_text()) for source in sources]
-    content = found[0] if len(found) == 1 else {"runs": found}
-    content |= {"command": command, "machine": machine(), "versions": versions()}
+    content = found[0] if len(found) == 1 else {"runs": found} | surroundings(found)
+    content |= {"command": command}
+    if missing := [name for name in _SURROUNDINGS if not content.get(name)]:
+        raise SystemExit(
+            f"The results do not name their {' and '.join(missing)}, as those of older "
+            "versions of the examples; run the command again."
+        )
     files.write_json(HERE / "studies" / f"{name}.json", content)
+
+
+def surroundings(runs: list[Content]) -> Content:
+    """Where several runs were measured; the runs say nothing of it then.
+
+    Raises:
+      SystemExit: if they were measured by other versions, or on other machines.
+    """
+    found = [{name: run.pop(name, None) for name in _SURROUNDINGS} for run in runs]
+    if any(one != found[0] for one in found):
+        raise SystemExit(f"The files were not measured alike: {found}.")
+    return found[0]
 
 
 def main() -> None:

@@ -15,7 +15,6 @@ from study import words
 
 _GREY = plots.styles(["none"])["none"]["color"]
 _RING = plots.styles(["error", "ring"])["ring"]["color"]
-_BARS = "± standard error over seeds"
 
 
 def strengths(outcomes: list[Outcome], *, title: str) -> Figure:
@@ -41,9 +40,10 @@ def strengths(outcomes: list[Outcome], *, title: str) -> Figure:
     grid.flat[0].set_ylim(max(0, lowest - 0.5), top + 0.5)
     figure.suptitle(title, fontsize=10)
     figure.supylabel("validation error in percent", fontsize="medium")
-    note = f"ring: the chosen strength; bar: {_BARS}"
+    note = "ring: the chosen strength"
     if fixed:
         note = f"dashed: {fixed[0].method.name}; {note}"
+    note = _with_bars(note, len(outcomes[0].search.error[0]))
     figure.supxlabel(note, fontsize="small")
     return figure
 
@@ -89,6 +89,11 @@ def _apart(xs: np.ndarray, scale: Transform) -> list[str]:
     return labels
 
 
+def _with_bars(note: str, seeds: int) -> str:
+    """A note that says what bars are, where there are seeds enough for them."""
+    return f"{note}; bar: ± standard error over seeds" if seeds > 1 else note
+
+
 def representations(outcomes: list[Outcome], *, title: str) -> Figure:
     """Four numbers from inside the networks, a row for each method."""
     figure = plots.new_figure(2, height=0.24 * len(outcomes) + 1.4)
@@ -112,7 +117,8 @@ def representations(outcomes: list[Outcome], *, title: str) -> Figure:
         axes.xaxis.label.set_fontsize("small")
         axes.tick_params(labelsize="small")
     figure.suptitle(title, fontsize=10)
-    figure.supxlabel(f"line: {names[0]}; bar: {_BARS}", fontsize="small")
+    note = _with_bars(f"line: {names[0]}", len(outcomes[0].representation.dead))
+    figure.supxlabel(note, fontsize="small")
     return figure
 
 

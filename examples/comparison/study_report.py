@@ -190,7 +190,7 @@ def write_measured(path: Path, measured: Measured) -> None:
 
 def write_json(path: Path, about: dict[str, Any], results: Any) -> None:
     """Writes everything, with what it is about."""
-    files.write_json(path, {**about, "results": results})
+    files.write_results(path, {**about, "results": results})
 
 
 def as_record(outcome: Outcome) -> dict[str, Any]:

@@ -149,7 +149,7 @@ def write_json(
         "methods": [_method(outcome, verdicts) for outcome in outcomes],
         "uncertainty": [_uncertainty(row) for row in rows],
     }
-    files.write_json(path, content)
+    files.write_results(path, content)
 
 
 def _method(outcome: Outcome, verdicts: Verdicts) -> dict[str, Any]:

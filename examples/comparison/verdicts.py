@@ -11,7 +11,7 @@ from study import gains, words
 from study.calibration import resampled_ece
 from study.gains import Gain, Resampled
 
-LEVEL = 0.95
+LEVEL = gains.LEVEL
 SCORES = {  # the unit of a gain times its factor
     "error": ("points", 100.0),
     "NLL": ("nats", 1.0),

@@ -8,6 +8,8 @@ from jaxdrop import plots
 from labelling.rounds import Run
 from labelling.summary import accuracies
 
+_WIDTH = 7.0  # inches: two printed columns
+
 
 def label_efficiency(
     counts: np.ndarray, runs: dict[str, list[Run]], reference: str, *, title: str
@@ -54,15 +56,17 @@ def first_asked(
     Returns:
       The figure: a row for each strategy.
     """
-    figure = Figure(figsize=(0.75 * number + 1.2, 1.02 * len(runs) + 0.5))
+    figure = Figure(figsize=(_WIDTH, 0.8 * len(runs) + 0.5))
     grid = figure.subplots(len(runs), number, squeeze=False)
     for places, (name, of_strategy) in zip(grid, runs.items(), strict=True):
         rows = of_strategy[0].rows[first : first + number]
         for axes, row in zip(places, rows, strict=True):
             axes.imshow(pool.x[row].reshape(shape), cmap="gray_r")
             axes.set(xticks=[], yticks=[])
-            axes.set_title(f"{pool.y[row]}", fontsize=9, pad=2)
-        places[0].set_ylabel(name, rotation=0, ha="right", va="center", labelpad=6)
+            axes.set_title(f"{pool.y[row]}", fontsize=8, pad=2)
+        places[0].set_ylabel(
+            name, rotation=0, ha="right", va="center", labelpad=4, fontsize=8
+        )
     figure.suptitle(f"{title}; above each its class", fontsize=11)
     figure.subplots_adjust(0.14, 0.02, 0.99, 0.86, wspace=0.08, hspace=0.3)
     return figure

@@ -120,7 +120,7 @@ def table(
 def record(
     protocol: Protocol, runs: dict[str, list[Run]], reference: str
 ) -> dict[str, Any]:
-    """Everything that a table needs, for :func:`study.files.write_json`."""
+    """Everything that a table needs, for :func:`study.files.write_results`."""
     counts, final = protocol.counts, accuracies(runs[reference])
     strategies = [
         {"name": name, "accuracy": curve}

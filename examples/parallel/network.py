@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 import jaxdrop
 from data import Images
+from parallel.checkpoints import Saving, load, save
 
 PIXELS, UNITS, CLASSES = 64, 256, 10
 RATES = {"input": 0.2, "hidden": 0.5}
@@ -126,7 +127,12 @@ def train_step(
 
 
 def train(
-    mesh: Mesh, images: Images, *, seed: int, steps: int
+    mesh: Mesh,
+    images: Images,
+    *,
+    seed: int,
+    steps: int,
+    saving: Saving | None = None,
 ) -> tuple[Params, np.ndarray]:
     """Trains on a mesh; every process calls this with the same arguments.
 
@@ -135,19 +141,29 @@ def train(
       images: the data; each process reads the rows that its devices hold.
       seed: of parameters, batches and masks.
       steps: how many.
+      saving: where checkpoints are written, and how often. The run continues from the
+        one that is there, and ends with the bits of a run that was never interrupted:
+        batches and masks follow from seed and step.
 
     Returns:
       The parameters, spread over the mesh, and ``(steps,)`` losses.
     """
     params, key = initialize(mesh, seed), jax.random.key(seed)
-    state = OPTIMIZER.init(params)
-    draw, losses = np.random.default_rng(seed), []
-    quiet = True if jax.process_index() else None
-    for step in tqdm(range(steps), desc="training", disable=quiet):
+    state, losses = OPTIMIZER.init(params), []
+    if saving:
+        (params, state), losses = load(
+            saving.path, (params, state), seed=seed, steps=steps
+        )
+    quiet, first = True if jax.process_index() else None, len(losses)
+    bar = {"desc": "training", "initial": first, "total": steps, "disable": quiet}
+    for step in tqdm(range(first, steps), **bar):
+        draw = np.random.default_rng((seed, step))
         x, y = images.train.take(draw.choice(len(images.train.y), size=BATCH_SIZE))
         batch = place(mesh, x, BATCH), place(mesh, y, BATCH)
         params, state, loss = train_step(params, state, *batch, key, jnp.uint32(step))
         losses.append(float(loss))  # waits, so that no process runs ahead
+        if saving and (step + 1) % saving.every == 0:
+            save(saving.path, gathered(mesh, (params, state)), losses, seed)
     return params, np.array(losses)
 
 

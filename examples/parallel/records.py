@@ -10,6 +10,8 @@ from jax import Array
 
 from study.files import replacing
 
+_ALWAYS = ("losses", "error", "processes")  # arrays that every file has
+
 
 class RecordError(RuntimeError):
     """What a run should have left is not there, or not whole."""
@@ -113,11 +115,17 @@ def read(folder: Path) -> Run:
 def _load(path: Path) -> dict[str, np.ndarray]:
     try:
         with path.open("rb") as opened, np.load(opened) as file:
-            return {name: file[name] for name in file.files}
+            arrays = {name: file[name] for name in file.files}
     except (EOFError, OSError, ValueError, zipfile.BadZipFile) as error:
         raise RecordError(
             f"{path} was cut short ({error}); remove it, and start the run again."
         ) from None
+    if missing := [name for name in _ALWAYS if name not in arrays]:
+        raise RecordError(
+            f"{path} has no {' and no '.join(missing)}, as files of older versions of "
+            "this example; remove it, and start the run again."
+        )
+    return arrays
 
 
 def _check_whole(folder: Path, found: dict[int, dict[str, np.ndarray]]) -> None:

@@ -15,6 +15,7 @@ from jaxdrop import inputs, plots
 from residual.report import Outcome
 
 _SHOWN = 4  # masks of a technique
+_WIDTH = 7.0  # inches: two printed columns
 _DROPPED = plots.styles(["kept", "dropped"])["dropped"]["color"]
 
 
@@ -86,7 +87,7 @@ def masks(key: Array, maps: Array, images: Array, *, title: str) -> Figure:
     pictures = dict.fromkeys(kept, np.moveaxis(np.asarray(maps), -1, 0))
     pictures["cutout"] = np.asarray(images)
 
-    figure = Figure(figsize=(2.1 * _SHOWN + 1.4, 1.25 * len(kept) + 0.5))
+    figure = Figure(figsize=(_WIDTH, 0.95 * len(kept) + 0.6))
     grid = figure.subplots(len(kept), 2 * _SHOWN, squeeze=False)
     for places, (name, kept_of_all) in zip(grid, kept.items(), strict=True):
         for number in range(_SHOWN):
@@ -94,9 +95,10 @@ def masks(key: Array, maps: Array, images: Array, *, title: str) -> Figure:
             plots.mask(here, ax=places[number])
             key = places[number].get_legend()
             key.remove()
-            places[number].title.set_fontsize("small")
+            places[number].title.set_fontsize(6)
             _picture(places[_SHOWN + number], pictures[name][number], here)
-        places[0].set_ylabel(name, rotation=0, ha="right", va="center", labelpad=8)
+        places[0].set_ylabel(name, rotation=0, ha="right", va="center", labelpad=4)
+        places[0].yaxis.label.set_fontsize(8)
     figure.suptitle(title, fontsize=11)
     left_out = Patch(color=_DROPPED, label="dropped, in pictures")
     figure.legend(

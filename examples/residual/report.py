@@ -145,7 +145,7 @@ def write_json(
     ]
     num_images = outcomes[0].test.wrong.shape[1]
     about = {"title": title, "recipe": recipe, "test_images": num_images}
-    files.write_json(path, about | {"methods": methods})
+    files.write_results(path, about | {"methods": methods})
 
 
 def write_csv(path: Path, outcomes: list[Outcome]) -> None:

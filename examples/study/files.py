@@ -5,8 +5,10 @@ import csv
 import json
 import math
 import os
+import platform
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -68,12 +70,28 @@ def plain(value: Any) -> Any:
     return value
 
 
+def surroundings() -> dict[str, str]:
+    """What results that are measured now depend on: versions, the kind of machine."""
+    packages = {"JAX": "jax", "Flax": "flax"}
+    found = [f"{name} {metadata.version(of)}" for name, of in packages.items()]
+    return {
+        "machine": f"{os.cpu_count()} CPU cores, {platform.system()} "
+        f"{platform.machine()}",
+        "versions": ", ".join([f"Python {platform.python_version()}", *found]),
+    }
+
+
 def write_json(path: Path, content: Any) -> None:
     """Writes numbers, arrays, dicts and lists, as :func:`plain` makes them."""
     text = json.dumps(plain(content), indent=1, allow_nan=False)
     text = _STRING_OR_LIST.sub(_on_one_line, text)
     with replacing(path) as partial:
         partial.write_text(text + "\n")
+
+
+def write_results(path: Path, content: dict[str, Any]) -> None:
+    """Writes what was measured as JSON, with the versions and the machine."""
+    write_json(path, content | surroundings())
 
 
 def _on_one_line(found: re.Match[str]) -> str:

@@ -18,7 +18,8 @@ from scipy import stats
 MIN_SEEDS = 3
 """With fewer there is neither an interval nor a verdict."""
 
-_LEVEL = 0.05  # of p-values that are tested together
+LEVEL = 0.95
+"""Of intervals; p-values are tested at ``1 - LEVEL``."""
 
 BETTER, WORSE = "better", "worse"
 NOT_DISTINGUISHABLE = "not distinguishable"
@@ -64,7 +65,7 @@ def gains(
     scores: Mapping[str, ArrayLike | Resampled],
     *,
     baseline: str | None = None,
-    level: float = 0.95,
+    level: float = LEVEL,
 ) -> list[Gain]:
     """Compares every method with the baseline, in the order of ``scores``.
 
@@ -100,7 +101,7 @@ def gains(
 
 
 def ties(
-    scores: Mapping[str, ArrayLike | Resampled], *, level: float = 0.95
+    scores: Mapping[str, ArrayLike | Resampled], *, level: float = LEVEL
 ) -> tuple[str, ...]:
     """The method with the least mean loss, and those not distinguishable from it.
 
@@ -133,15 +134,15 @@ def together(found: Sequence[Gain]) -> list[Gain]:
       found: gains of separate comparisons, such as of one method in several scores.
 
     Returns:
-      The same with p-values and verdicts at the level of 0.05 for all of them, by
-      Holm's procedure; intervals stay those of each by itself.
+      The same with p-values and verdicts at ``1 - LEVEL`` for all of them, by Holm's
+      procedure; intervals stay those of each by itself.
     """
     corrected = holm([gain.p for gain in found]).tolist()
     tested = zip(found, corrected, strict=True)
     return [
         gain
         if np.isnan(p)
-        else gain._replace(p=p, verdict=_direction(gain.estimate, p < _LEVEL))
+        else gain._replace(p=p, verdict=_direction(gain.estimate, p < 1 - LEVEL))
         for gain, p in tested
     ]
 

@@ -78,9 +78,15 @@ def with_errors(
         mean = "–" if array is None else number(array.mean(), places)
         if np.isfinite(error):
             factor = 1 if level is None else _quantile(level, len(array))
-            mean += f"±{factor * error:.{places}f}"
+            mean += f"±{_positive(factor * error, places)}"
         cells.append(mean)
     return cells
+
+
+def _positive(error: float, places: int) -> str:
+    """A number with some decimals, or a bound on one that they would show as 0."""
+    shown = f"{error:.{places}f}"
+    return f"<{10**-places:.{places}f}" if error > 0 and not float(shown) else shown
 
 
 def with_error(values: ArrayLike, *, digits: int, scale: float = 1.0) -> str:
@@ -91,7 +97,7 @@ def with_error(values: ArrayLike, *, digits: int, scale: float = 1.0) -> str:
     return number(values.mean(), digits) + noise
 
 
-def interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:
+def interval(values: ArrayLike, level: float = gains.LEVEL) -> tuple[float, float]:
     """Student's interval of a mean over seeds; NaN of a single one."""
     values = np.asarray(values, float)
     half = _quantile(level, len(values)) * standard_error(values)
@@ -162,7 +168,7 @@ class Subject:
     unit: str = "points"
     scale: float = 100.0
     baseline: str = "none"
-    level: float = 0.95
+    level: float = gains.LEVEL
     flag: str = "--methods"
 
 

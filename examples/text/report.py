@@ -111,7 +111,7 @@ def write_json(
         for outcome in outcomes
     ]
     content = {"title": title, "recipe": recipe, "methods": methods}
-    files.write_json(path, content)
+    files.write_results(path, content)
 
 
 def write_csv(path: Path, outcomes: list[Outcome]) -> None:

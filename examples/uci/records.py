@@ -41,7 +41,7 @@ def record(
     published: tuple[str, ...],
     seconds: float,
 ) -> dict[str, Any]:
-    """Everything that a table needs, for :func:`study.files.write_json`.
+    """Everything that a table needs, for :func:`study.files.write_results`.
 
     Args:
       dataset: the name of the data set.

@@ -329,7 +329,7 @@ def _transposed(cotangents: Any, *arrays: Any, **how: Any) -> Any:
     return results
 
 
-def _lowered(context: Any, *nodes: Any, platform: str | None, **how: Any) -> Any:
+def _lowered(context: Any, *nodes: Any, platform: str, **how: Any) -> Any:
     """Lowers to kernels or to loops, depending on the platform and the call."""
     arrays = context.avals_in
     order = ("call", "names", "levels", "part")
@@ -343,7 +343,7 @@ def _lowered(context: Any, *nodes: Any, platform: str | None, **how: Any) -> Any
     interpret = platform not in _flash.KINDS
     kind: str | None = None
     if part != "change" and (call.in_kernels or not interpret):
-        kind = _flash.kind_of(call, own, platform or "", _INTERPRETED)  # type: ignore[arg-type]
+        kind = _flash.kind_of(call, own, platform, _INTERPRETED)  # type: ignore[arg-type]
     spread, known = _spreading(context)
     elsewhere = platform != "tpu" and not call.in_kernels and _is_exported(context)
     if not interpret and ((spread and not known) or elsewhere):
@@ -356,7 +356,7 @@ def _lowered(context: Any, *nodes: Any, platform: str | None, **how: Any) -> Any
             interpret=interpret,
         )
     else:
-        run = partial(_in_loops, call, _KINDS.get(platform or ""), names, levels, part)
+        run = partial(_in_loops, call, _KINDS.get(platform), names, levels, part)
     with warnings.catch_warnings():  # JAX warns of the removal of Triton at each use
         warnings.filterwarnings("ignore", "The Pallas Triton backend")
         return mlir.lower_fun(run, multiple_results=True)(context, *nodes)
@@ -393,7 +393,7 @@ batching.primitive_batchers[_attention] = _batched
 ad.primitive_jvps[_attention] = _differentiated
 ad.primitive_transposes[_attention] = _transposed
 # Other platforms compute loops, with the plan of a CPU.
-mlir.register_lowering(_attention, partial(_lowered, platform=None))
+mlir.register_lowering(_attention, partial(_lowered, platform="other"))
 for _platform in _KINDS:
     _rule = partial(_lowered, platform=_platform)
     mlir.register_lowering(_attention, _rule, platform=_platform)

@@ -27,7 +27,6 @@ _DTYPES = {
 _BLOCKS = {"tpu": (512, 512), "gpu": (64, 64), "hopper": (64, 64)}
 _LEAST_BLOCKS = {"tpu": (128, 128), "gpu": (16, 16), "hopper": (64, 64)}
 _FIXED_BLOCKS = ("hopper",)  # a warpgroup computes products of 64 rows
-_HOPPER_FEATURES = 128  # with more, sums of gradients do not fit into registers
 KINDS = {"tpu": ("tpu",), "cuda": ("gpu", "hopper")}
 """The kernels of each platform of JAX.
 
@@ -47,18 +46,16 @@ def kind_of(
         return interpreted if applies(call, operands, interpreted) else None
     kinds = KINDS[platform]
     for kind in reversed(kinds) if call.mosaic_gpu else kinds:
-        if applies(call, operands, kind) and available(kind, call.mosaic_gpu):
-            return kind
+        if applies(call, operands, kind):
+            here = available(kind)
+            if here or (here is None and call.mosaic_gpu):
+                return kind
     return None
 
 
 def can_compute(operands: Operands, platform: str) -> bool:
     """Whether the kernels of a platform can compute attention for these operands."""
     query = operands["query"]
-    if platform == "hopper" and (
-        query.shape[3] > _HOPPER_FEATURES or {"bias", "mask"} & operands.keys()
-    ):
-        return False
     symbolic = jax.export.is_symbolic_dim
     if any(symbolic(n) for x in operands.values() for n in x.shape):
         return False
@@ -68,13 +65,16 @@ def can_compute(operands: Operands, platform: str) -> bool:
     return platform != "tpu" or kept <= _MOST_KEPT
 
 
-def available(platform: str, requested: bool = False) -> bool:
-    """Whether the installed JAX can compile the kernels of a platform here."""
+def available(platform: str) -> bool | None:
+    """Whether the installed JAX can compile the kernels of a platform here.
+
+    None where that depends on the device, which is not known; the caller may know it.
+    """
     try:
         module = _backend(platform)
     except ImportError:  # this JAX does not have the backend
         return False
-    found: bool = module.available(requested)
+    found: bool | None = module.available()
     return found
 
 

@@ -326,13 +326,12 @@ def _bias_gradient(
     of_bias[...] = lax.fori_loop(np.int32(0), count, step, start)
 
 
-def available(requested: bool = False) -> bool:
+def available() -> bool:
     """Whether kernels can be compiled here.
 
     Newer versions of JAX need to know the GPU, which is that of this machine or of the
     abstract mesh in use.
     """
-    del requested
     describe = getattr(triton, "get_gpu_info", None)
     if describe is None:
         return True

@@ -112,7 +112,11 @@ class Scalars(NamedTuple):
 
 
 class Places(NamedTuple):
-    """The positions of a tile's queries and keys, uint32, along one axis each."""
+    """The positions of a tile's queries and keys, int32.
+
+    Both have two axes. Along the axis of the other one they have length 1, or the
+    whole length where registers hold no other arrays (:mod:`_flash_warpgroup`).
+    """
 
     query: Array
     key: Array
@@ -185,8 +189,8 @@ def survives(kernel: Kernel, scalars: Scalars, at: Places) -> Array:
     The arithmetic is that of :func:`_tiles.counters_of`, in the orientation of ``at``.
     """
     queries, keys = kernel.drawn
-    whole = at.query.shape == at.key.shape  # see _flash_warpgroup.places
-    row = jnp.broadcast_to(scalars.first_row, at.query.shape if whole else (1, 1))
+    shared = tuple(map(min, at.query.shape, at.key.shape))  # by queries and by keys
+    row = jnp.broadcast_to(scalars.first_row, shared)
     if queries:
         row = row + at.query.astype(jnp.uint32)
     key = at.key.astype(jnp.uint32)

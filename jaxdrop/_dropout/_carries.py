@@ -9,10 +9,14 @@ import jax.numpy as jnp
 
 from jaxdrop._checks import is_zero
 from jaxdrop._dropout._weights import is_inexact
+from jaxdrop._errors import shown
 from jaxdrop._typing import Array, Key, Rate
 
 StateAt = Any
 """The place of the state in a carry: a key, a tuple of keys, a function; or None."""
+
+OutputIs = str | Callable[[Array], Array] | None
+"""What the output of a zoned cell is: a word, or a function of the state."""
 
 
 START = (
@@ -66,6 +70,16 @@ def check_cell(cell: Any, /) -> None:
         raise TypeError(
             "cell must be a recurrent cell of the same framework, such as "
             f"LSTMCell(...), with initialize_carry, got {described} {given.__name__}."
+        )
+
+
+def check_output(output: Any, /) -> None:
+    """Raises ``ValueError`` unless it says what the output of a zoned cell is."""
+    is_word = isinstance(output, str) and output in ("state", "cell")
+    if output is not None and not callable(output) and not is_word:
+        raise ValueError(
+            'output must be "state", "cell" or a function of the state, got '
+            f"{shown(output)}."
         )
 
 

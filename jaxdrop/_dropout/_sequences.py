@@ -18,7 +18,13 @@ import numpy as np
 
 from jaxdrop import _masks
 from jaxdrop._checks import is_number, is_one, is_zero, require_key
-from jaxdrop._dropout._carries import START, KeyedCarry, MaskedCarry, require_state
+from jaxdrop._dropout._carries import (
+    START,
+    KeyedCarry,
+    MaskedCarry,
+    OutputIs,
+    require_state,
+)
 from jaxdrop._dropout._weights import is_inexact
 from jaxdrop._dropout.dropout import dropout
 from jaxdrop._dropout.zoneout import zoneout
@@ -195,7 +201,7 @@ def zone_step(
     state_rate: Rate,
     flag: bool | Array,
     at: int | None,
-    source: str,
+    source: OutputIs,
 ) -> tuple[KeyedCarry, Any]:
     """Applies zoneout to the arrays of a new carry: units keep their old values.
 
@@ -210,7 +216,7 @@ def zone_step(
       source: how the output is treated. ``"state"``: it is a copy of the state.
         ``"checked"``: it is expected to equal the state, and becomes NaN where it does
         not. ``"unknown"``: it must be the array of the state itself. ``"cell"``: it is
-        returned as it is.
+        returned as it is. A function: it is the function of the state that results.
 
     Returns:
       The next carry, and the output.
@@ -231,16 +237,19 @@ def zone_step(
     return advance(carry, jax.tree.unflatten(jax.tree.structure(new), mixed)), output
 
 
-def _zone_output(output: Any, new: Array, mixed: Array, source: str) -> Any:
+def _zone_output(output: Any, new: Array, mixed: Array, source: OutputIs) -> Any:
     if source == "cell":
         return output
+    if callable(source):
+        return source(mixed)
     if output is new:
         return mixed
     if source == "unknown" or not is_inexact(output) or output.shape != new.shape:
         raise ValueError(
             "the output of the cell is not the array of its state, so it is "
             'not known whether it should be zoned. Pass output="state" if it is a copy '
-            'of the state, or output="cell" to keep the output as it is.'
+            "of the state, output= with a function of the state, or "
+            'output="cell" to keep the output as it is.'
         )
     zoned = mixed.astype(output.dtype)
     if source == "state":

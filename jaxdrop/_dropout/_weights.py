@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdrop._errors import shown
 from jaxdrop._numbers import as_array
 from jaxdrop._paths import map_with_name, path_hash
 from jaxdrop._typing import Array, Key, PyTree, Where
@@ -23,7 +24,7 @@ def check_where(where: Any, /) -> None:
     if where is not None and not callable(where):
         raise TypeError(
             "where must be a function of a path and a leaf, for example "
-            f'lambda path, leaf: path.endswith("kernel"), got {where!r}.'
+            f'lambda path, leaf: path.endswith("kernel"), got {shown(where)}.'
         )
 
 

@@ -69,8 +69,8 @@ def embedding_dropout(
     check_rate(rate)
     if is_identity(rate, deterministic):
         return embedded
+    ids = as_ids(ids, name="ids")  # first, where the two are given the other way round
     embedded = check_inexact(embedded, name="embedded")
-    ids = as_ids(ids, name="ids")
     if embedded.shape[: ids.ndim] != ids.shape:
         raise ValueError(
             f"embedded must have the shape of ids and more, got {embedded.shape} for "

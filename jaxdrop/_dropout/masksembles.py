@@ -56,13 +56,15 @@ def masksembles(x: Array, masks: ArrayLike, /, *, axis: int = -1) -> Array:
         raise TypeError(f"masks must be boolean, got {table.dtype}.")
     along = check_axis(axis, x.ndim, name="axis")
     if along == 0:
-        raise ValueError("axis 0 is the batch; features need another.")
+        raise ValueError(
+            f"axis must be the axis of the features, got {axis}, that of the batch."
+        )
     if table.ndim != 2 or table.shape[1] != x.shape[along]:
         raise ValueError(
             f"masks must have shape (num_masks, {x.shape[along]}), got {table.shape}."
         )
     if not table.shape[0]:
-        raise ValueError("masks has shape (0, features): no masks.")
+        raise ValueError(f"masks must hold at least one mask, got {table.shape}.")
     if x.shape[0] % table.shape[0]:
         raise ValueError(
             f"{table.shape[0]} masks do not divide a batch of {x.shape[0]}; drop or "

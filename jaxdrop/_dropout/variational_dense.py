@@ -1,20 +1,21 @@
 """Sparse variational dropout: a dense product with noisy weights (Molchanov, 2017)."""
 
-from functools import partial
+from functools import lru_cache, partial
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax.lax import PrecisionLike
 
 from jaxdrop import _masks
 from jaxdrop._checks import (
     check_flag,
-    check_precision,
     check_real,
     require_key,
     select,
 )
 from jaxdrop._dropout._noisy_weights import THRESHOLD, draw_output, prune
-from jaxdrop._errors import named
+from jaxdrop._errors import named, shown
 from jaxdrop._numbers import as_scalar
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, Scalar
@@ -88,7 +89,12 @@ def variational_dense(
     if not x.ndim or x.shape[-1] != mean.shape[0]:
         raise ValueError(f"x must have shape (*batch, {mean.shape[0]}), got {x.shape}.")
     threshold = as_scalar(threshold, name="threshold")
-    check_precision(precision)
+    if not _is_precision(precision):
+        raise ValueError(
+            "precision must be None, a jax.lax.Precision such as "
+            "jax.lax.Precision.HIGHEST, or what else jnp.matmul takes, got "
+            f"{shown(precision)}."
+        )
     flag = check_flag(deterministic)
 
     def evaluated() -> Array:
@@ -100,6 +106,25 @@ def variational_dense(
     key = require_key(key, instead="deterministic=True")
     drawn = _variational_dense(key, x, mean, log_variance, precision=precision)
     return drawn if flag is False else select(flag, evaluated(), drawn)
+
+
+def _is_precision(precision: Any) -> bool:
+    """Whether JAX takes it for a product, and so hashes it."""
+    try:
+        return _is_taken(precision)
+    except TypeError:
+        return False
+
+
+@lru_cache
+def _is_taken(precision: Any) -> bool:
+    """Traces a small product, once for every precision."""
+    one = jax.ShapeDtypeStruct((1, 1), jnp.float32)
+    try:
+        jax.eval_shape(partial(jnp.matmul, precision=precision), one, one)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 @site(

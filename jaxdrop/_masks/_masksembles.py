@@ -63,7 +63,7 @@ def masksembles(
     if spanned > max(largest, 1):
         raise ValueError(
             f"scale must be at most {largest:g} for {num_masks} masks of {features} "
-            f"features, got {scale}: they are disjoint long before."
+            f"features, got {scale}; they are disjoint at smaller ones."
         )
     if seed < 0:
         raise ValueError(f"seed must not be negative, got {seed}.")
@@ -84,8 +84,8 @@ def _drawn(seed: int, features: int, num_masks: int, scale: float) -> NDArray[np
             masks.flags.writeable = False
             return masks
     raise ValueError(
-        f"no {num_masks} masks at scale {scale} cover exactly {features} features; use "
-        "another scale, or more features."
+        f"{num_masks} masks of scale {scale} that cover exactly {features} features "
+        "were not found; use another scale, or more features."
     )
 
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdrop._errors import shown
 from jaxdrop._typing import Array
 
 
@@ -249,7 +250,7 @@ def as_jax_dtype(array: np.ndarray, name: str) -> np.ndarray:
 
 
 def _not_numbers(name: str, value: Any) -> TypeError:
-    return TypeError(f"{name} must be an array of numbers, got {value!r}.")
+    return TypeError(f"{name} must be an array of numbers, got {shown(value)}.")
 
 
 def default_float() -> np.dtype:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdrop._errors import shown
 from jaxdrop._numbers._host import (
     are_finite,
     as_float64,
@@ -66,7 +67,7 @@ def as_known(value: Any, /, *, name: str) -> float:
     scalar = as_scalar(value, name=name)
     if isinstance(scalar, jax.core.Tracer):
         raise TypeError(
-            f"{name} is static, and must be known before tracing, got {value!r}."
+            f"{name} is static, and must be known before tracing, got {shown(value)}."
         )
     return float(scalar)
 
@@ -122,13 +123,13 @@ def as_ids(value: Any, /, *, name: str) -> Array:
     if isinstance(ids, np.ndarray) and is_object(ids):
         whole = all(getattr(v, "denominator", 0) == 1 for v in ids.flat)
     if not whole:
-        raise TypeError(f"{name} must be integers, got {value!r}.")
+        raise TypeError(f"{name} must be integers, got {shown(value)}.")
     if isinstance(ids, jax.Array):
         return ids
     if (ids >= 2**32).any():
-        raise ValueError(f"{name} must be below 2**32, got {value!r}.")
+        raise ValueError(f"{name} must be below 2**32, got {shown(value)}.")
     if (ids < _INT32.min).any():
-        raise ValueError(f"{name} must be at least -2**31, got {value!r}.")
+        raise ValueError(f"{name} must be at least -2**31, got {shown(value)}.")
     return jnp.asarray(ids.astype(np.int64).astype(np.uint32))
 
 
@@ -145,10 +146,10 @@ def as_scalar(value: Any, /, *, name: str, remedy: str = "") -> Array | float:
       ValueError: if it is an array with axes, or too large for a float.
     """
     if isinstance(value, bool | np.bool_ | str | bytes):
-        raise TypeError(f"{name} must be a number, got {value!r}.")
+        raise TypeError(f"{name} must be a number, got {shown(value)}.")
     scalar = as_numbers(value, name)
     if scalar.dtype == bool or jnp.issubdtype(scalar.dtype, jnp.complexfloating):
-        raise TypeError(f"{name} must be a real number, got {value!r}.")
+        raise TypeError(f"{name} must be a real number, got {shown(value)}.")
     if scalar.ndim:
         raise ValueError(
             f"{name} must be a scalar, got an array of shape {scalar.shape}{remedy}."

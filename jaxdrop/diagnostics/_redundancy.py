@@ -49,6 +49,9 @@ def co_adaptation(activities: Array, /, *, axis: int = -1) -> Array:
     """
     matrix = _examples_by_units(activities, axis, centered=True)
     known = jnp.isfinite(matrix).all()
+    largest = jnp.max(jnp.abs(matrix), axis=0, keepdims=True, initial=0)
+    unit = power_of_two(largest).astype(matrix.dtype)
+    matrix = matrix / unit  # exact, and no difference overflows
     matrix = matrix - matrix[:1]  # constant units are exactly 0 from here on
     matrix = matrix - jnp.mean(matrix, axis=0, keepdims=True)
     unit, length = split_norms(matrix, (0,))
@@ -122,8 +125,10 @@ def _examples_by_units(
     if isinstance(given, np.ndarray) and given.dtype.kind == "f" and given.ndim:
         given = np.moveaxis(given, check_axis(axis, given.ndim, name="axis"), -1)
         given = given.reshape(-1, given.shape[-1]) if given.size else given
-        if centered and given.size and np.isfinite(given[0]).all():
-            given = given - given[:1]
+        if centered and given.size and np.isfinite(given).all():
+            with np.errstate(over="ignore"):
+                shifted = given - given[:1]
+            given = shifted if np.isfinite(shifted).all() else given
         axis = -1
     given = check_inexact(as_array(given, name="activities"), name="activities")
     units = check_axis(axis, given.ndim, name="axis")

@@ -8,13 +8,15 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxdrop._checks import check_choice, check_rate
+from jaxdrop._checks import check_rate
 from jaxdrop._dropout._carries import (
     KeyedCarry,
     MaskedCarry,
+    OutputIs,
     StateAt,
     check_assumed,
     check_cell,
+    check_output,
     check_start,
     comes_from_flax,
     find_state,
@@ -235,10 +237,10 @@ class ZoneoutCell(RecurrentModule):
         a tuple of keys, or a function that takes the carry and returns the state. By
         default it is what it is in Flax's cells, the only floating point array, or the
         array that the cell returns as its output as well.
-      output: what the output is: ``"state"``, the state that results, or ``"cell"``,
-        what the cell returned, before zoneout. By default it is the state for Flax's
-        cells, transformed or not; a subclass that returns something else as its output
-        gives NaN there, and any other cell an error.
+      output: what the output is: ``"state"``, the state that results; a function of it,
+        such as ``lambda h: h.clip(-1, 1)``; or ``"cell"``, what the cell returned,
+        before zoneout. By default it is the state for Flax's cells, transformed or not;
+        a subclass that returns something else gives NaN there, any other cell an error.
 
     References:
       Krueger, Maharaj, Kramár, Pezeshki, Ballas, Ke, Goyal, Bengio, Courville, Pal,
@@ -261,13 +263,12 @@ class ZoneoutCell(RecurrentModule):
     state_rate: Rate
     memory_rate: Rate = 0.0
     state: StateAt = None
-    output: str | None = None
+    output: OutputIs = None
 
     def __post_init__(self) -> None:
         tidy(self)
         check_cell(self.cell)
-        if self.output is not None:
-            check_choice(self.output, ("state", "cell"), name="output")
+        check_output(self.output)
         for name in ("state_rate", "memory_rate"):
             check_rate(getattr(self, name), name=name)
         super().__post_init__()
@@ -335,7 +336,7 @@ class ZoneoutCell(RecurrentModule):
         return find_state(carry, where, is_known=known)
 
     @nn.nowrap
-    def _source_of_output(self) -> str:
+    def _source_of_output(self) -> OutputIs:
         if self.output is not None:
             return self.output
         if not knows_carry(self.cell):

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdrop._errors import shown
 from jaxdrop._typing import Array, PyTree
 
 Stats: TypeAlias = dict[str, Any]
@@ -95,7 +96,7 @@ def combined(reducers: Mapping[str, Reducer], /) -> Reducer:
         if not isinstance(reducer, Reducer):
             raise TypeError(
                 f"reducers[{name!r}] must be a Reducer such as mc.moments(), got "
-                f"{reducer!r}."
+                f"{shown(reducer)}."
             )
 
     def each(apply: Callable[..., Any], *states: PyTree) -> dict[str, Any]:

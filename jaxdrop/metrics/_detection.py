@@ -154,13 +154,6 @@ def _sides(
 
     A label that is neither 0 nor 1, or a score that is NaN, makes a weight NaN.
     """
-    if not jnp.issubdtype(jnp.asarray(labels).dtype, jnp.integer) and (
-        jnp.asarray(labels).dtype != jnp.bool_
-    ):
-        raise TypeError(
-            "labels must be bools or the integers 0 and 1, got an array of "
-            f"{jnp.asarray(labels).dtype}."
-        )
     of_class = jnp.asarray(labels)
     if of_class.dtype == jnp.bool_:
         of_class = of_class.astype(jnp.int32)

@@ -7,13 +7,15 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxdrop._checks import check_choice, check_rate, require_key
+from jaxdrop._checks import check_rate, require_key
 from jaxdrop._dropout._carries import (
     KeyedCarry,
     MaskedCarry,
+    OutputIs,
     StateAt,
     check_assumed,
     check_cell,
+    check_output,
     check_start,
     comes_from_flax,
     find_state,
@@ -276,10 +278,10 @@ class ZoneoutCell(RecurrentModule):
         a tuple of keys, or a function that takes the carry and returns the state. By
         default it is what it is in Flax's cells, the only floating point array, or the
         array that the cell returns as its output as well.
-      output: what the output is: ``"state"``, the state that results, or ``"cell"``,
-        what the cell returned, before zoneout. By default it is the state for Flax's
-        cells, transformed or not; a subclass that returns something else as its output
-        gives NaN there, and any other cell an error.
+      output: what the output is: ``"state"``, the state that results; a function of it,
+        such as ``lambda h: h.clip(-1, 1)``; or ``"cell"``, what the cell returned,
+        before zoneout. By default it is the state for Flax's cells, transformed or not;
+        a subclass that returns something else gives NaN there, any other cell an error.
       **mode: see :class:`StochasticModule`.
 
     References:
@@ -306,12 +308,11 @@ class ZoneoutCell(RecurrentModule):
         state_rate: RateLike | Rate,
         memory_rate: RateLike | Rate = 0.0,
         state: StateAt = None,
-        output: str | None = None,
+        output: OutputIs = None,
         **mode: Unpack[Mode],
     ) -> None:
         super().__init__(**mode)
-        if output is not None:
-            check_choice(output, ("state", "cell"), name="output")
+        check_output(output)
         check_cell(cell)
         self.cell = cell
         self.state_rate = self._hold_rate(state_rate, "state_rate")
@@ -383,7 +384,7 @@ class ZoneoutCell(RecurrentModule):
         where, known = self._given_state(), knows_carry(self.cell)
         return find_state(carry, where, is_known=known)
 
-    def _source_of_output(self) -> str:
+    def _source_of_output(self) -> OutputIs:
         if self.output is not None:
             return self.output
         if not knows_carry(self.cell):

@@ -113,7 +113,7 @@ def temporal(
     """Penalizes recurrent states that are large or change fast (AR and TAR).
 
     ``alpha * mean(dropped**2) + beta * mean((h[t + 1] - h[t])**2)``, with means over
-    all entries: the size is that after dropout, the change that before dropout.
+    all entries: the size of states after dropout, and their change before it.
 
     Args:
       hidden: states before dropout, ``(*batch, time, features)``.

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.sharding import AxisType, PartitionSpec
 
 from jaxdrop._checks import as_count
 from jaxdrop._errors import named
@@ -216,4 +217,7 @@ def _over_trace(gram: Array) -> Array:
 
 
 def _product(a: Array, b: Array) -> Array:
-    return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)
+    """A product; on an explicit mesh every device has the whole of it."""
+    explicit = AxisType.Explicit in jax.sharding.get_abstract_mesh().axis_types
+    where = PartitionSpec() if explicit else None
+    return jnp.matmul(a, b, precision=lax.Precision.HIGHEST, out_sharding=where)

@@ -69,16 +69,19 @@ def sized_figure(width: float = 5.0, height: float = 3.6, /) -> Figure:
     return Figure(figsize=(width, height), dpi=120, layout="constrained")
 
 
-def new_axes() -> Axes:
-    """The axes of a new figure that has one panel."""
-    return sized_figure().subplots()
+def given_or_new(ax: Axes | None, /, *size: float) -> Axes:
+    """The axes that were given, or those of a new figure that has one panel."""
+    if ax is None:
+        return sized_figure(*size).subplots()
+    figure_of(ax)
+    return ax
 
 
 def figure_of(ax: Axes, /) -> Figure:
     """The whole figure that axes belong to."""
     figure = ax.get_figure(root=True)
     if figure is None:
-        raise ValueError("ax belongs to no figure.")
+        raise ValueError("ax belongs to no figure; it was removed from one.")
     return figure
 
 

@@ -17,8 +17,9 @@ from jaxdrop.plots._canvas import (
     add_legend,
     by_name,
     check_some,
+    figure_of,
     finite,
-    new_axes,
+    given_or_new,
     plain,
     series_name,
     sized_figure,
@@ -49,8 +50,8 @@ def reliability_diagram(
 
     The bins are those of :func:`jaxdrop.metrics.expected_calibration_error`, whose
     value the legend repeats. Points on the diagonal are calibrated, points below it are
-    over-confident. Each has the Wilson interval of an accuracy of so many examples;
-    with weights, of the effective number, ``sum(w)**2 / sum(w**2)``.
+    over-confident. Each has the Wilson interval for the number of examples in its bin;
+    with weights, for their effective number, ``sum(w)**2 / sum(w**2)``.
 
     Args:
       probs: probabilities ``(*batch, classes)``, or those of several models by name.
@@ -95,7 +96,9 @@ def reliability_diagram(
     }
     num_bins = _common_number(binned)
     counts = None
-    if ax is None:
+    if ax is not None:
+        figure_of(ax)
+    else:
         figure = sized_figure(4.4, 5.6)
         ax, counts = figure.subplots(
             2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 1]}
@@ -228,7 +231,7 @@ def rejection_curve(
       >>> figure.axes[0].get_xlabel()
       'share of examples rejected'
     """
-    ax = ax or new_axes()
+    ax = given_or_new(ax)
     if fewest is not None:
         fewest = as_count(fewest, name="fewest")
     drawn = [_bounds(ax, correct, weights)]
@@ -329,7 +332,7 @@ def uncertainty_histogram(
       >>> figure.axes[0].get_ylabel()
       'share of the group'
     """
-    ax = ax or new_axes()
+    ax = given_or_new(ax)
     series = by_name(groups, argument="groups")
     if not series:
         raise ValueError("groups must hold at least one group, got {}.")

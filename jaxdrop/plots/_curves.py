@@ -18,7 +18,7 @@ from jaxdrop.plots._canvas import (
     check_some,
     drawable,
     finite,
-    new_axes,
+    given_or_new,
     series_name,
     set_ticks,
     styled,
@@ -71,7 +71,7 @@ def predictive_band(
       >>> len(figure.axes[0].collections)  # the band and the points
       2
     """
-    ax = ax or new_axes()
+    ax = given_or_new(ax)
     width = finite(width, name="width")
     places = _places(x)
     order = np.argsort(places.ravel())
@@ -148,7 +148,7 @@ def learning_curves(
     """
     check_choice(band, ("range", "standard error"), name="band")
     log = check_switch(log, name="log")
-    ax = ax or new_axes()
+    ax = given_or_new(ax)
     counts = set()
     numbered = () if steps is None else _series(steps, name="steps")
     for name, values, style in styled(history, argument="history"):
@@ -208,7 +208,7 @@ def rate_sweep(
       >>> figure.axes[0].get_xlabel()
       'dropout rate'
     """
-    ax = ax or new_axes()
+    ax = given_or_new(ax)
     places = _series(rates, name="rates")
     order = np.argsort(places)
     counts = set()

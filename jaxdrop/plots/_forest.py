@@ -9,7 +9,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jaxdrop._errors import named
-from jaxdrop.plots._canvas import add_legend, drawable, finite, set_ticks, sized_figure
+from jaxdrop.plots._canvas import add_legend, drawable, finite, given_or_new, set_ticks
 from jaxdrop.plots._styles import BASELINE, GREY, as_list, styles
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def forest(
     found = {
         label: _checked(label, parts, len(rows)) for label, parts in series.items()
     }
-    ax = ax or sized_figure(5.0, _FRAME + _ROW * len(rows)).subplots()
+    ax = given_or_new(ax, 5.0, _FRAME + _ROW * len(rows))
     places = np.arange(len(rows))
     shifts = (np.arange(len(found)) + 0.5) / len(found) - 0.5
     for (label, values), shift in zip(found.items(), _SPREAD * shifts, strict=True):

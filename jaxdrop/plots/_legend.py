@@ -50,16 +50,19 @@ def _room(ax: Axes) -> float:
     spec = ax.get_subplotspec()
     if spec is None:
         return right - left
-    columns = spec.get_gridspec().ncols
-    cell = ax.figure.bbox.width * len(spec.colspan) / columns
+    ratios = np.asarray(spec.get_gridspec().get_width_ratios(), float)
+    cell = ax.figure.bbox.width * ratios[list(spec.colspan)].sum() / ratios.sum()
     return min(right - left, cell - 0.15 * ax.figure.dpi)
 
 
 def _high(ax: Axes) -> float:
     """The height in pixels from which a legend leaves the axes too little room."""
     spec = ax.get_subplotspec()
-    rows = 1 if spec is None else spec.get_gridspec().nrows / len(spec.rowspan)
-    return _HIGH * ax.figure.bbox.height / rows
+    share = 1.0
+    if spec is not None:
+        ratios = np.asarray(spec.get_gridspec().get_height_ratios(), float)
+        share = ratios[list(spec.rowspan)].sum() / ratios.sum()
+    return float(_HIGH * ax.figure.bbox.height * share)
 
 
 def add(ax: Axes, handles: list[Artist] | None = None, /) -> None:

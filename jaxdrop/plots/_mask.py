@@ -11,7 +11,7 @@ from jaxdrop._checks import check_switch
 from jaxdrop._errors import named
 from jaxdrop._numbers import as_floats
 from jaxdrop.plots import _styles
-from jaxdrop.plots._canvas import check_some, figure_of, panels
+from jaxdrop.plots._canvas import check_some, figure_of, given_or_new, panels
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -58,7 +58,7 @@ def mask(kept: ArrayLike, /, *, key: bool = True, ax: Axes | None = None) -> Fig
     cells = cells.reshape((1,) * (3 - cells.ndim) + cells.shape)
     if ax is not None and len(cells) > 1:
         raise ValueError(f"{len(cells)} panels do not fit one ax; leave ax out.")
-    axes = [ax] if ax is not None else panels(len(cells), cells.shape[1:])
+    axes = panels(len(cells), cells.shape[1:]) if ax is None else [given_or_new(ax)]
     for panel, place in zip(cells, axes, strict=True):
         _draw(place, panel)
         dropped = 100 * (1 - np.nanmean(panel))

@@ -86,8 +86,8 @@ def bits_at(
     """Draws the bits of chosen positions only, without drawing the rest.
 
     ``bits_at(key, i)`` is ``random_bits(key, shape).ravel()[i]`` for any shape with
-    more than ``i`` entries. With it a tile of an attention matrix, the token ids of a
-    batch or one shard of a mask draw their part by themselves.
+    more than ``i`` entries. So a tile of an attention matrix, the token ids of a batch
+    or one shard of a mask can be drawn without the rest.
 
     Args:
       key: one PRNG key. For a generator without counters (rbg, for example), a

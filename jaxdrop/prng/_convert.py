@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdrop._errors import named
+from jaxdrop._errors import named, shown
 from jaxdrop._typing import Array, Key
 from jaxdrop.prng._fused import fused_threefry
 from jaxdrop.prng._light import light_hash
@@ -170,7 +170,8 @@ def _checked(keys: Any) -> Key:
     if not isinstance(keys, jax.Array):
         raise TypeError(
             "keys must be PRNG keys such as jax.random.key(0), a dict of them, "
-            f"nnx.Rngs or an NNX module, got {keys!r} of type {type(keys).__name__}."
+            f"nnx.Rngs or an NNX module, got {shown(keys)} of type "
+            f"{type(keys).__name__}."
         )
     if jnp.issubdtype(keys.dtype, jax.dtypes.prng_key):
         return keys

@@ -26,6 +26,7 @@ def wrong(**changes):
     return [call.pop(name) for name in ("query", "key_", "value")], call
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     "changes, error, message",
     [

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from attention.flax_functions import FUNCTIONS, for_both, transparent
 
+from jaxdrop._attention import batches
+
 
 @for_both
 def test_any_number_of_batch_axes_is_one(key, framework):
@@ -31,3 +33,11 @@ def test_a_precision_reaches_the_products(key, framework, off):
     options["precision"] = jax.lax.Precision.HIGHEST
     program = jax.jit(lambda *x: ours(*x, **options)).lower(*transparent())
     assert "precision = [HIGHEST, HIGHEST]" in program.as_text()
+
+
+def test_a_precision_has_the_forms_that_flax_takes():
+    high = jax.lax.Precision.HIGH
+    for precision in (high, (high, high), "high"):
+        with batches._precision(precision):
+            assert jax.config.jax_default_matmul_precision == "high"
+    assert batches._one_batch(jnp.ones((1, 1, 2, 3, 4)), (2, 3)).shape == (1, 2, 3, 4)

@@ -163,7 +163,7 @@ def test_without_triton_programs_still_lower_for_gpus(key, without_triton):
 
 
 @pytest.mark.skipif(
-    not _flash.available("hopper", True),
+    _flash.available("hopper") is False,
     reason="this JAX does not have the interpreter for Mosaic GPU",
 )
 def test_kernels_for_mosaic_gpu_are_used_on_request_alone(key):

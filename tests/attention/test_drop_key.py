@@ -81,6 +81,7 @@ def test_a_key_a_row_under_vmap_is_each_rows_own_draw(key):
     np.testing.assert_array_equal(jax.vmap(draw)(keys), rows)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     "call, error, message",
     [

@@ -82,7 +82,7 @@ def hopper(monkeypatch):
 
 
 needs_mosaic = pytest.mark.skipif(
-    not _flash.available("hopper", True),
+    _flash.available("hopper") is False,
     reason="this JAX does not have the interpreter for Mosaic GPU",
 )
 
@@ -90,27 +90,67 @@ needs_mosaic = pytest.mark.skipif(
 @needs_mosaic
 def test_which_kernels_a_gpu_uses(monkeypatch, hopper):
     triton = pytest.importorskip("jaxdrop._attention._flash_gpu")
-    monkeypatch.setattr(triton, "available", lambda requested: True)
+    monkeypatch.setattr(triton, "available", lambda: True)
     assert uses() == "gpu"
     assert uses(requested=True) == "hopper"
-    for change in (
-        {"dtype": jnp.float32},
-        {"features": 256},
-        {"more": ("bias",)},
-        {"more": ("mask",)},
-    ):
-        assert uses(requested=True, **change) == "gpu"
-    hopper.compute_capability = "10.0"  # has no products of warpgroups
-    assert uses(requested=True) == "gpu"
+    for change in ({"features": 256}, {"more": ("bias", "mask")}):
+        assert uses(requested=True, **change) == "hopper"
+    assert uses(requested=True, dtype=jnp.float32) == "gpu"
 
 
 @needs_mosaic
 def test_which_kernels_a_gpu_uses_without_triton(hopper, without_triton):
     assert uses() == uses(requested=True) == "hopper"
     assert uses(dtype=jnp.float32) is None
-    hopper.compute_capability = "8.0"
-    assert uses() is None
+
+
+WITHOUT_WARPGROUPS = ["8.0", "8.9", "10.0", "10.3", "12.0"]  # Blackwell from 10 on
+
+
+@needs_mosaic
+@pytest.mark.parametrize("capability", WITHOUT_WARPGROUPS)
+def test_other_gpus_than_hopper_never_use_its_kernels(monkeypatch, hopper, capability):
+    triton = pytest.importorskip("jaxdrop._attention._flash_gpu")
+    monkeypatch.setattr(triton, "available", lambda: True)
+    hopper.compute_capability = capability
+    assert uses() == uses(requested=True) == "gpu"
+
+
+@needs_mosaic
+@pytest.mark.parametrize("capability", WITHOUT_WARPGROUPS)
+def test_other_gpus_than_hopper_use_loops_without_triton(
+    hopper, capability, without_triton
+):
+    hopper.compute_capability = capability
+    assert uses() is uses(requested=True) is None
+
+
+@needs_mosaic
+@pytest.mark.parametrize(
+    "name, kernels",
+    [
+        *(("NVIDIA H100 80GB HBM3", "hopper"), ("NVIDIA GH200 480GB", "hopper")),
+        *(("NVIDIA B200", None), ("NVIDIA GB200", None), ("NVIDIA L4", None)),
+    ],
+)
+def test_the_gpu_that_is_compiled_for_decides(name, kernels, without_triton):
+    device = jax.sharding.AbstractDevice(name, num_cores=None, platform="gpu")
+    mesh = jax.sharding.AbstractMesh((1,), ("data",), abstract_device=device)
+    with jax.sharding.use_abstract_mesh(mesh):
+        assert uses() == uses(requested=True) == kernels
 
 
 def test_without_a_gpu_no_kernels_of_mosaic_are_used_by_default(without_triton):
     assert uses() is None
+
+
+def test_what_no_kernel_of_a_platform_computes():
+    def operands(features, keys=16, **more):
+        kind = lambda n: jax.ShapeDtypeStruct((1, n, 1, features), jnp.bfloat16)
+        return {"query": kind(16), "key": kind(keys), "value": kind(keys), **more}
+
+    (some,) = jax.export.symbolic_shape("keys")
+    assert _flash.can_compute(operands(64), "hopper")
+    assert not _flash.can_compute(operands(256), "hopper")
+    assert not _flash.can_compute(operands(64, bias=jnp.ones((1, 1, 1, 1))), "hopper")
+    assert not _flash.can_compute(operands(64, keys=some), "gpu")

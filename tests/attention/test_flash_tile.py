@@ -93,6 +93,10 @@ def test_a_tile_draws_its_part_of_the_mask(drawn, wide, keys_axis, key):
     row = (1 * 3 + 2) * shape[0]  # of the third head of the second example
     places = tile.places(jnp.int32(16), jnp.int32(24), (16, 8), keys_axis=keys_axis)
     found = np.asarray(tile.survives(kernel, scalars_of(key, row), places))
+    shape = jnp.broadcast_shapes(*(x.shape for x in places))
+    whole = tile.Places(*(jnp.broadcast_to(x, shape) for x in places))
+    of_whole = tile.survives(kernel, scalars_of(key, row), whole)
+    np.testing.assert_array_equal(of_whole, np.broadcast_to(found, shape))
     found = found if keys_axis else found.T
     part = [slice(16, 32) if drawn[0] else slice(1), slice(24, 32)]
     part[1] = part[1] if drawn[1] else slice(1)

@@ -346,3 +346,22 @@ def test_attention_for_mosaic_gpu_compiles(features, generator, h100):
     cost, text = compiler.compile_for(h100, jax.grad(loss, (0, 1, 2)), arrays)
     assert text.count('custom_call_target="mosaic_gpu') == 3
     assert cost.temporary < 10 * x.size * x.dtype.itemsize  # not 4 * 1024 * 1000 * 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("features, kernels", [(64, 4), (192, 5), (256, 5)])
+def test_attention_with_a_bias_for_mosaic_gpu_compiles(features, kernels, h100):
+    """Those of wide heads have one kernel for keys and one for values."""
+    x = jax.ShapeDtypeStruct((1, 256, 4, features), jnp.bfloat16)
+    bias = jax.ShapeDtypeStruct((1, 4, 256, 256), jnp.float32)
+
+    def loss(query, key_, value, bias, key):
+        y = jaxdrop.dot_product_attention(
+            *(key, query, key_, value),
+            **{"bias": bias, "rate": 0.1, "implementation": "mosaic_gpu"},
+        )
+        return jnp.sum(y.astype(jnp.float32) ** 2)
+
+    arrays = (x, x, x, bias, jax.eval_shape(lambda: jax.random.key(0)))
+    _, text = compiler.compile_for(h100, jax.grad(loss, (0, 1, 2, 3)), arrays)
+    assert text.count('custom_call_target="mosaic_gpu') == kernels

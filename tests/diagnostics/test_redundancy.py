@@ -47,6 +47,15 @@ def test_co_adaptation_of_half_precision_is_computed_in_float32():
     np.testing.assert_allclose(value, numpy_co_adaptation(x), rtol=1e-4)
 
 
+@pytest.mark.parametrize("scale", [1e-30, 3e38])
+@pytest.mark.parametrize("place", [jnp.asarray, np.float32, np.float64])
+def test_co_adaptation_has_no_scale(scale, place):
+    x = np.asarray(normal(200, 3) @ normal(3, 3, seed=1))
+    x = x / np.abs(x).max()
+    value = diagnostics.co_adaptation(place(np.float32(scale) * x))
+    np.testing.assert_allclose(value, numpy_co_adaptation(x), rtol=1e-5)
+
+
 @pytest.mark.parametrize("rank", [1, 3, 8])
 def test_equal_directions_count_in_full(rank):
     q, _ = np.linalg.qr(normal(20, 8))

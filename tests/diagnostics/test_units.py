@@ -135,3 +135,12 @@ def test_a_threshold_may_be_a_scalar_of_bfloat16():
     threshold = jnp.bfloat16(0.5).dtype.type(0.5)
     dead = dead_units(jnp.array([[0.25, 1.0]]), threshold=threshold)
     assert dead.tolist() == [True, False]
+
+
+def test_integers_bools_and_a_fill_of_another_shape():
+    whole = jnp.array([[0, 2], [0, -3]])
+    share = diagnostics.activation_sparsity(whole, threshold=jnp.float32(2), axis=-1)
+    np.testing.assert_array_equal(share, [1, 0.5])
+    np.testing.assert_array_equal(diagnostics.dead_units(whole == 2), [True, False])
+    with pytest.raises(ValueError, match=r"fill must be a scalar or of shape \(2,\)"):
+        diagnostics.unit_importance(jnp.sum, jnp.ones((3, 2)), fill=jnp.ones(3))

@@ -159,6 +159,29 @@ def test_strategies_are_compared_by_the_labels_that_they_need(tables):
     assert "against random, corrected" in block and "better: good; worse: bad." in block
 
 
+def test_kept_results_name_the_versions_that_measured_them(
+    tables, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(tables, "HERE", tmp_path)
+    measured = {"versions": "Python 1", "machine": "a machine", "results": [1]}
+    paths = [tmp_path / name for name in ("a.json", "b.json")]
+
+    def kept(*contents):
+        for path, content in zip(paths, contents, strict=False):
+            path.write_text(json.dumps(content))
+        tables.keep("kept", paths[: len(contents)], "a command")
+        return json.loads((tmp_path / "studies" / "kept.json").read_text())
+
+    assert kept(measured) == measured | {"command": "a command"}
+    both = kept(measured, measured)
+    assert both["versions"] == "Python 1"
+    assert both["runs"] == [{"results": [1]}] * 2
+    with pytest.raises(SystemExit, match="not measured alike"):
+        kept(measured, measured | {"versions": "Python 2"})
+    with pytest.raises(SystemExit, match="name their machine and versions"):
+        kept({"results": [1]})
+
+
 def test_a_rate_is_tied_with_the_best_or_not(tables):
     errors = [0.05 + NOISE / 10, 0.03 + NOISE[::-1] / 10, 0.03 + NOISE / 9]
     results = {"strengths": {"rate": [0.0, 0.2, 0.4]}, "errors": {"test": errors}}

@@ -112,3 +112,8 @@ def test_methods_of_flax_are_known_under_their_transformations():
     assert _carries.calls_another(Own.__call__)
     assert not _carries.calls_another(Own.other)
     assert not _carries.calls_another(functools.partial(print))
+
+
+def test_an_output_of_another_shape_is_no_copy_of_an_array():
+    output = jnp.ones(3)
+    assert _carries.checked_by_value((jnp.ones(2), jnp.ones(2)), output, 1) is output

@@ -110,3 +110,9 @@ def test_infinite_logits_are_rates_of_0_and_1(key):
     bad = jnp.array([[jnp.inf, jnp.nan]])
     value, slopes = jax.value_and_grad(lambda x: run(x, jnp.inf).sum())(bad)
     assert value == 0 and not slopes.any()
+
+
+def test_a_temperature_may_be_an_integer_array(key):
+    x, temperature = jnp.ones((8, 4)), jnp.int32(1)
+    drop = lambda t: jaxdrop.concrete_dropout(key, x, 0.0, temperature=t)
+    np.testing.assert_array_equal(drop(temperature), drop(1.0))

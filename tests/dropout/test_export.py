@@ -86,6 +86,7 @@ UNKNOWN = [
 ]
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("function, message", UNKNOWN, ids=[m for _, m in UNKNOWN])
 def test_what_has_to_be_known_is_named(function, message, key):
     """With what can be done about it, before JAX says that it is inconclusive."""

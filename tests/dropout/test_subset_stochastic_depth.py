@@ -169,3 +169,9 @@ def test_an_automatic_mesh_gathers_a_spread_batch(key):
     np.testing.assert_array_equal(run(batch), run(x))
     program = run.lower(batch).compile().as_text()
     assert "all-reduce" in program or "all-gather" in program
+
+
+def test_a_rate_that_drops_less_than_one_example_drops_none():
+    x = jnp.ones((4, 3))
+    y = jaxdrop.subset_stochastic_depth(None, lambda x: 2 * x, x, rate=0.1)
+    np.testing.assert_array_equal(y, 2 * x)

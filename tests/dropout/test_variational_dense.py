@@ -128,7 +128,14 @@ def test_a_precision_that_jax_does_not_know_is_refused_by_name(key, precision):
     x = jnp.ones((2, 2))
     with pytest.raises(ValueError, match="variational_dense: precision must be None"):
         jaxdrop.variational_dense(key, x, x, x, precision=precision)
-    jaxdrop.variational_dense(key, x, x, x, precision="highest")
+
+
+def test_a_precision_is_tried_once(key, monkeypatch):
+    x, precision = jnp.ones((2, 2)), "highest"
+    expected = jaxdrop.variational_dense(key, x, x, x, precision=precision)
+    monkeypatch.setattr(jax, "eval_shape", None)
+    y = jaxdrop.variational_dense(key, x, x, x, precision=precision)
+    np.testing.assert_array_equal(y, expected)
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, np.float16, np.int32])

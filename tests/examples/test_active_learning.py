@@ -5,6 +5,7 @@ from dataclasses import replace
 import active_learning
 import jax
 import jax.numpy as jnp
+import legible
 import numpy as np
 import pytest
 from flax import nnx
@@ -234,6 +235,7 @@ def test_figures_have_a_line_and_a_row_for_each_strategy(pool):
         made_up(), pool, (8, 8), first=20, number=4, title="a title"
     )
     assert len(asked.axes) == 12
+    assert asked.get_figwidth() == 7.0 and legible.faults(asked) == []
     assert asked.axes[0].get_title() == str(pool.y[20])
 
 

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from new_process import call_in_new_process
-from parallel import records
+from parallel import checkpoints, records
+from parallel.launching import free_port
 from study.files import WriteError, replacing
 
 FULL = Path("/dev/full")
@@ -93,6 +94,33 @@ def test_a_record_cut_short_is_refused(tmp_path, share):
         records.read(tmp_path)
 
 
+def test_a_record_of_an_older_version_is_refused(tmp_path):
+    np.savez(tmp_path / "process_0.npz", losses=np.ones(3), error=0.25)
+    message = r"process_0\.npz has no processes, .* start the run again"
+    with pytest.raises(records.RecordError, match=message):
+        records.read(tmp_path)
+
+
+def test_a_checkpoint_of_another_run_or_cut_short_is_refused(tmp_path):
+    path, tree = tmp_path / "checkpoint.npz", {"kernel": jax.numpy.arange(4.0)}
+    load = lambda **kwargs: checkpoints.load(path, tree, **{**expected, **kwargs})
+    expected = {"seed": 1, "steps": 3}
+    assert load() == (tree, [])
+    after = {"kernel": np.float32([5, 6, 7, 8])}
+    checkpoints.save(path, after, [0.5, 0.25], seed=1)
+    found, losses = load()
+    np.testing.assert_array_equal(found["kernel"], after["kernel"])
+    assert losses == [0.5, 0.25]
+    for other in {"seed": 2}, {"steps": 1}:
+        with pytest.raises(checkpoints.CheckpointError, match="is of another run"):
+            load(**other)
+    whole = path.read_bytes()
+    for share in (0, 0.3, 0.7, 0.999):
+        path.write_bytes(whole[: int(share * len(whole))])
+        with pytest.raises(checkpoints.CheckpointError, match="was cut short"):
+            load()
+
+
 def left_by(folder, monkeypatch, process, count, loss=1.0):
     """Writes what a process of a run leaves."""
     monkeypatch.setattr(jax, "process_index", lambda: process)
@@ -122,45 +150,101 @@ def test_a_checkpoint_cut_short_is_refused(tmp_path):
     call_in_new_process("examples.checkpoints", "cut_short", tmp_path)
 
 
+STEPS = 600
+HEARTBEAT = 10
+
+
 @contextlib.contextmanager
-def running(folder, steps, log=subprocess.DEVNULL):
-    """A run of one process of the example, which logs what it compiles."""
+def running(folder, processes):
+    """The processes of a run of the example, each with its own log."""
     script = Path(distributed.__file__)
     path = os.pathsep.join([str(script.parents[1]), os.environ.get("PYTHONPATH", "")])
-    flags = {"num-processes": 1, "devices": 8, "steps": steps, "output": folder}
+    flags = {
+        "coordinator": f"127.0.0.1:{free_port()}",
+        "num-processes": processes,
+        "devices": 4 // processes,
+        "steps": STEPS,
+        "heartbeat": HEARTBEAT,
+        "save-every": 50,
+        "output": folder,
+    }
     options = [part for name, value in flags.items() for part in (f"--{name}", value)]
-    with subprocess.Popen(
-        [sys.executable, str(script), *map(str, options)],
-        env={
-            **{**os.environ, "PYTHONPATH": path, "JAX_PLATFORMS": "cpu"},
-            "JAX_LOG_COMPILES": "1",
-        },
-        stdout=subprocess.DEVNULL,
-        stderr=log,
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+    with contextlib.ExitStack() as stack:
+        yield [
+            stack.enter_context(
+                started(
+                    [sys.executable, script, *options, "--process-id", rank],
+                    folder.with_name(f"{folder.name}_{rank}.log"),
+                    {"PYTHONPATH": path, "JAX_PLATFORMS": "cpu"},
+                )
+            )
+            for rank in range(processes)
+        ]
+
+
+@contextlib.contextmanager
+def started(command, log, env):
+    """A process that does not outlive the test."""
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            [*map(str, command)],
+            env={**os.environ, **env},
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """Runs that end, by the number of their processes."""
+    done = {}
+
+    def run(processes):
+        if processes not in done:
+            folder = tmp_path_factory.mktemp("undisturbed") / "run"
+            with running(folder, processes) as alive:
+                assert [process.wait(timeout=560) for process in alive] == [
+                    0
+                ] * processes
+            done[processes] = records.read(folder)
+        return done[processes]
+
+    return run
 
 
 @pytest.mark.slow
-def test_a_killed_run_leaves_nothing_and_ends_with_the_same_bits(tmp_path):
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    with running(whole, steps=20) as process:
-        assert process.wait(timeout=250) == 0
-    with running(killed, steps=10**6, log=subprocess.PIPE) as process:
-        compiled = b"Finished XLA compilation of jit(train_step)"
-        assert any(compiled in line for line in process.stderr)
-        time.sleep(1)
-        assert process.poll() is None  # in the middle of its steps
-        process.kill()
-        assert process.wait(timeout=60) == -signal.SIGKILL
-    assert not list(killed.rglob("*"))
+@pytest.mark.parametrize(("processes", "victim"), [(1, 0), (2, 0), (2, 1)])
+def test_a_run_of_which_a_process_is_killed_continues(
+    processes, victim, tmp_path, undisturbed
+):
+    whole, folder = undisturbed(processes), tmp_path / "run"
+    saved = folder / "checkpoint.npz"
+    with running(folder, processes) as alive:
+        while not saved.exists():
+            assert [process.poll() for process in alive] == [None] * processes
+            time.sleep(0.02)
+        alive[victim].kill()
+        begin = time.monotonic()
+        codes = [process.wait(timeout=100) for process in alive]
+        assert codes[victim] == -signal.SIGKILL and 0 not in codes
+        assert time.monotonic() - begin < 2 * HEARTBEAT + 10
+    for rank in {*range(processes)} - {victim}:
+        log = (tmp_path / f"run_{rank}.log").read_text()
+        assert "another process has ended" in log or "another task died" in log
     with pytest.raises(records.RecordError, match="start it again"):
-        records.read(killed)
-    with running(killed, steps=20) as process:
-        assert process.wait(timeout=250) == 0
-    first, second = records.read(whole), records.read(killed)
-    np.testing.assert_array_equal(first.losses, second.losses)
-    assert records.difference(first, second) == 0
+        records.read(folder)
+    with np.load(saved) as file:
+        assert 50 <= len(file["losses"]) < STEPS
+        np.testing.assert_array_equal(
+            file["losses"], whole.losses[: len(file["losses"])]
+        )
+    with running(folder, processes) as alive:
+        assert [process.wait(timeout=560) for process in alive] == [0] * processes
+    run = records.read(folder)
+    np.testing.assert_array_equal(run.losses, whole.losses)
+    assert records.difference(run, whole) == 0

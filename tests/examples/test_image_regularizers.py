@@ -3,6 +3,7 @@
 import image_regularizers
 import jax
 import jax.numpy as jnp
+import legible
 import numpy as np
 import pytest
 from flax import nnx
@@ -333,5 +334,6 @@ def test_figures_have_a_panel_for_each_method_and_mask(images):
     maps = jnp.ones((8, 8, 4))
     masks = figures.masks(jax.random.key(0), maps, images.test.x[:4], title="a title")
     assert len(masks.axes) == 4 * 8
+    assert masks.get_figwidth() == 7.0 and legible.faults(masks) == []
     spatial = [axes.get_title() for axes in masks.axes[8:12]]
     assert set(spatial) <= {"0 % dropped", "100 % dropped"}

@@ -2,10 +2,12 @@
 
 import argparse
 import importlib
+import platform
 import re
 from dataclasses import replace
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -43,7 +45,12 @@ def test_a_study_that_diverged_is_written_as_json(tmp_path):
     about = {"title": "a title", "learning_rate": float("inf")}
     study_report.write_json(path, about, [{"error": np.array([0.5, np.nan])}])
     expected = {"title": "a title", "learning_rate": None}
-    assert content_of(path) == expected | {"results": [{"error": [0.5, None]}]}
+    expected |= {"results": [{"error": [0.5, None]}]} | files.surroundings()
+    assert content_of(path) == expected
+    assert (
+        f"Python {platform.python_version()}, JAX {jax.__version__}"
+        in (expected["versions"])
+    )
 
 
 def test_numbers_have_six_digits_and_short_lists_one_line(tmp_path):
@@ -248,6 +255,13 @@ def test_bad_arguments_are_refused_with_a_sentence(name, given, monkeypatch, cap
 def test_a_mean_has_an_error_where_there_are_several_values():
     assert words.with_error([0.1, 0.3], digits=1, scale=100) == "20.0±10.0"
     assert words.with_error([0.5], digits=2) == "0.50"
+
+
+def test_an_error_that_is_not_zero_is_not_shown_as_zero():
+    """Where the other rows of its column need fewer decimals."""
+    columns = [[0.1, 0.3], [0.2, 0.2], [0.20001, 0.20003], None, [0.1, 0.4]]
+    shown = words.with_errors(columns)
+    assert shown == ["0.20±0.10", "0.20±0.00", "0.20±<0.01", "–", "0.25±0.15"]
 
 
 def test_a_recipe_takes_what_is_given_and_keeps_the_rest():

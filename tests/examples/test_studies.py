@@ -301,7 +301,9 @@ def test_every_line_of_two_strengths_is_named(seeds):
     errors = np.linspace(0.1, 0.2, 6)[:, None] + np.arange(seeds) / 100
     search = Search({"rate": rates, "l2": penalties}, errors, errors, 0)
     outcome = Outcome(METHOD["dropout"], None, {}, 1.0, search)
-    (axes,) = study_figures.strengths([outcome], title="a title").axes
+    figure = study_figures.strengths([outcome], title="a title")
+    assert ("bar: ± standard error" in figure.get_supxlabel()) == (seeds > 1)
+    (axes,) = figure.axes
     shown = [text.get_text() for text in axes.get_legend().get_texts()]
     assert shown == ["rate 0.2", "rate 0.5"]
 

@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -54,3 +55,11 @@ def test_fills_of_every_type_are_numbers(key):
         ):
             assert set(np.unique(filled)) == {0, 2.0**40}
     assert jnp.isinf(inputs.cutout(key, x, size=3, fill=-np.inf)).any()
+
+
+def test_a_fill_is_real_where_the_images_are():
+    key, images = jax.random.key(0), jnp.ones((1, 4, 4, 1))
+    cut = lambda x: inputs.cutout(key, x, size=2, fill=np.complex64(1j))
+    with pytest.raises(TypeError, match="fill must hold real numbers like x"):
+        cut(images)
+    assert (cut(images.astype(jnp.complex64)) == 1j).any()

@@ -44,6 +44,7 @@ def test_every_public_function_has_a_row():
     assert public == {row.id for row in FAMILY}
 
 
+@pytest.mark.whole
 @for_the_family
 def test_deterministic_is_the_identity_and_needs_no_key(function, strength, shape):
     x = jnp.ones(shape)

@@ -73,3 +73,14 @@ def test_cutmix_pastes_boxes_into_images_of_one_row(sides, key):
 def test_cutmix_refuses_images_of_a_single_pixel(key):
     with pytest.raises(ValueError, match=r"of a single pixel.*channel_axis"):
         inputs.cutmix(key, jnp.ones((4, 1, 1, 9)), jnp.eye(4))
+
+
+def test_images_of_one_example_are_not_mixed():
+    with pytest.raises(ValueError, match="channel_axis must not be 0"):
+        inputs.cutmix(
+            jax.random.key(0),
+            jnp.ones((4, 8, 8, 1)),
+            jnp.ones(4),
+            alpha=1.0,
+            channel_axis=0,
+        )

@@ -49,3 +49,18 @@ def test_linen_cells_are_values():
         assert cell == copy.copy(cell) and hash(cell) == hash(cell.clone())
         assert type(copy.deepcopy(cell)) is type(cell)
         assert cell != cell.clone(deterministic=True)
+
+
+def test_in_evaluation_a_plain_carry_stays_one_and_a_given_start_is_wrapped():
+    inner = jaxdrop.linen.VariationalCell(
+        nn.LSTMCell(3), input_rate=0.5, state_rate=0.5, state=1, deterministic=True
+    )
+    cell = jaxdrop.linen.ZoneoutCell(inner, state_rate=0.5, deterministic=True)
+    start, key = (jnp.ones((2, 3)), jnp.ones((2, 3))), jax.random.key(0)
+    (carry, y), variables = cell.init_with_output(key, start, jnp.ones((2, 4)))
+    plain = variables["params"]["cell"]["cell"]
+    _, new = nn.LSTMCell(3).apply({"params": plain}, start, jnp.ones((2, 4)))
+    np.testing.assert_allclose(y, (new + 1) / 2, rtol=1e-6)
+    assert jax.tree.structure(carry) == jax.tree.structure(start)
+    wrapped = cell.initialize_carry(key, (2, 4), carry=start)
+    assert jax.tree.leaves(wrapped)[:2] == [*start]

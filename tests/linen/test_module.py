@@ -85,3 +85,8 @@ def test_hooks_are_no_methods_of_flax(key):
     with nn.intercept_methods(record):
         Twice().apply({}, X)
     assert seen == ["__call__", "__call__"]
+
+
+def test_the_base_of_modules_computes_nothing():
+    with pytest.raises(NotImplementedError):
+        _module.DropoutModule(0.5, deterministic=True).apply({}, jnp.ones(2))

@@ -272,3 +272,11 @@ def test_seeds_that_23_bits_do_not_resolve_are_drawn(key, traced):
     )
     assert_count(int(jnp.sum(~draw(rare), dtype=jnp.int32)), 2**26, rare)
     assert draw(0.0).all()
+
+
+def test_bits_and_keep_that_do_not_fit_are_refused_by_name():
+    with pytest.raises(TypeError, match="bits must be uint32, got int32"):
+        masks.survives(jnp.ones(3, jnp.int32), keep=0.5)
+    for keep in jnp.ones(2) / 2, jnp.ones((1, 3)) / 2:
+        with pytest.raises(ValueError, match="which does not broadcast against bits"):
+            masks.survives(jnp.ones(3, jnp.uint32), keep=keep)

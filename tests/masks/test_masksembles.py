@@ -43,3 +43,11 @@ def test_masks_are_constants_of_a_seed():
     assert (jaxdrop.masks.masksembles(4, 40, 4, 2.0) != first).any()
     with pytest.raises(ValueError, match="read-only"):
         first[0] = True
+
+
+def test_a_scale_that_no_masks_can_have_is_refused(monkeypatch):
+    with pytest.raises(ValueError, match=r"scale must be at most .* for 2 masks of 8"):
+        jaxdrop.masks.masksembles(0, 8, 2, 1e9)
+    monkeypatch.setattr(_masksembles, "_TRIES", 0)
+    with pytest.raises(ValueError, match=r"no 4 masks at scale 2\.0 cover exactly 63"):
+        jaxdrop.masks.masksembles(987, 63, 4, 2.0)

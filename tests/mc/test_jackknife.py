@@ -78,3 +78,8 @@ def test_the_group_of_a_sample_is_known_from_its_number():
     np.testing.assert_array_equal(whole.sums, expected)
     for other in others:
         jax.tree.map(np.testing.assert_array_equal, other, whole)
+
+
+def test_no_groups_are_merged_with_no_groups():
+    none = no_groups(0, {"x": jnp.zeros(())})
+    assert merge_groups(none, none, jnp.int32(0)) is none

@@ -9,7 +9,7 @@ import pytest
 
 from at_once import at_once
 from jaxdrop import mc
-from jaxdrop.mc._reducer import part
+from jaxdrop.mc._reducer import combined, part
 
 
 def test_states_of_other_keys_are_merged_by_the_reducer(net, key):
@@ -120,7 +120,15 @@ def test_a_part_of_the_outputs_is_named(of, reduce):
     assert reduce(reducer, pair)[0]["mean"].shape == (2,)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("of", [2**70, 10**400, True, np.True_, 1.5, "mean", object()])
 def test_what_is_no_part_of_the_outputs_is_refused_by_name(of):
     with pytest.raises(ValueError, match="of must be a name or an index of a part"):
         part([jnp.zeros(3), jnp.ones(3)], of)
+
+
+def test_nothing_to_reduce_is_refused_by_name():
+    with pytest.raises(ValueError, match="must name at least one reducer"):
+        combined({})
+    with pytest.raises(ValueError, match="the outputs hold no arrays to reduce"):
+        mc.moments(of=lambda outputs: ()).init({"loss": jnp.ones(2)})

@@ -107,3 +107,13 @@ def test_numbers_among_the_outputs_are_samples_like_any_other(chunk_size, key):
         )
     )
     assert stopped.samples[1].shape == (9,)
+
+
+def test_an_axis_that_is_not_mapped_is_named():
+    with pytest.raises(ValueError, match="axis_name 'data' is not an axis that is map"):
+        mc.predict(
+            lambda key: jax.random.normal(key),
+            jax.random.key(0),
+            num_samples=4,
+            axis_name="data",
+        )

@@ -148,3 +148,8 @@ def test_a_score_or_weight_that_is_not_valid_gives_nan_at_every_rank(metric, pla
         assert np.isnan(metric(scores, labels, weights=weights)), wrong
     scores[place] = np.nan
     assert np.isnan(metric(scores, labels))
+
+
+def test_labels_that_are_no_integers_are_refused_by_name():
+    with pytest.raises(TypeError, match="labels must be integers"):
+        metrics.auroc(jnp.ones(3), jnp.ones(3))

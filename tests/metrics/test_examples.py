@@ -83,3 +83,12 @@ def test_one_level_is_given_at_a_time(array, data):
 def test_shapes_that_would_broadcast_are_refused():
     with pytest.raises(ValueError, match=r"shapes must be equal.*mean \(5, 1\)"):
         metrics.crps_gaussian(np.zeros((5, 1)), np.ones(5), np.zeros(5))
+
+
+def test_a_level_may_be_an_integer_array_and_none_is_tiny():
+    curve = metrics.accuracy_rejection(jnp.arange(4.0), jnp.ones(4, bool))
+    assert curve.accuracy_at(jnp.int32(0)) == 1
+    assert np.isnan(curve.accuracy_at(jnp.int32(1)))
+    assert np.isnan(curve._replace(rejected=curve.rejected[:0]).accuracy_at(0.5))
+    with pytest.raises(ValueError, match="rejected is too close to 0 for float32"):
+        curve.accuracy_at(1e-40)

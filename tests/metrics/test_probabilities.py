@@ -123,3 +123,8 @@ def test_numpy_keeps_the_most_probable_class():
     right = metrics.expected_calibration_error(probs, np.array([1, 0]))
     np.testing.assert_allclose([wrong, right], 0.5, rtol=1e-6)
     assert metrics.calibration_bins(probs, np.array([1, 0])).correct.sum() == 2
+
+
+def test_integer_logits_of_a_device_are_floats():
+    logits = metrics.binary_logits(jnp.arange(3))
+    np.testing.assert_array_equal(logits, [[0.0, 0.0], [0.0, 1.0], [0.0, 2.0]])

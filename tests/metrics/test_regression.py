@@ -160,3 +160,8 @@ def test_sharpness_has_no_scale_at_which_it_fails(scale):
 def test_samples_may_be_more_than_int32_holds_pairs_of():
     samples = jnp.full((70_000, 1), 1.0)
     assert metrics.crps_samples(samples, jnp.zeros(1)) == pytest.approx(1, rel=1e-4)
+
+
+def test_no_targets_have_no_score():
+    for xp in np, jnp:
+        assert np.isnan(metrics.crps_samples(xp.ones((3, 0)), xp.ones(0)))

@@ -73,6 +73,33 @@ def test_the_output_of_a_transformed_cell_is_zoned(transform):
     np.testing.assert_array_equal(y, new.cell)
 
 
+@pytest.mark.parametrize("framework", ["nnx", "linen"])
+def test_an_output_may_be_a_function_of_the_state(framework):
+    """In training of the zoned state, and in evaluation of its expectation."""
+    narrow = lambda h: jnp.clip(h, -0.05, 0.05)[..., :2]
+    own, rates = {"output": narrow}, {"state_rate": 0.5, "memory_rate": 0.5}
+    for deterministic in (False, True):
+        if framework == "nnx":
+            cell = jaxdrop.nnx.ZoneoutCell(
+                Returns(narrow), **rates, **own, deterministic=deterministic
+            )
+            carry = cell.initialize_carry((BATCH, INPUTS), jax.random.key(0))
+            new, y = cell(carry, X[:, 0])
+        else:
+            cell = jaxdrop.linen.ZoneoutCell(
+                LinenReturns(UNITS, function=narrow),
+                **rates,
+                **own,
+                deterministic=deterministic,
+            )
+            carry = cell.initialize_carry(jax.random.key(1), (BATCH, INPUTS))
+            (new, y), _ = cell.init_with_output(jax.random.key(2), carry, X[:, 0])
+        np.testing.assert_array_equal(y, narrow(new.cell[1]))
+    for output in ("both", 3, jnp.ones(2)):
+        with pytest.raises(ValueError, match='output must be "state", "cell" or a fu'):
+            jaxdrop.nnx.ZoneoutCell(Returns(narrow), **rates, output=output)
+
+
 def test_an_output_that_is_not_the_state_is_never_zoned_in_silence():
     rates = {"state_rate": 0.5, "memory_rate": 0.5}
     double = Returns(lambda y: 2 * y)

@@ -7,6 +7,7 @@ its tests there.
 """
 
 import importlib
+import json
 import math
 import os
 import pathlib
@@ -34,6 +35,9 @@ FLAGS = ("-q", "-x", "-n", "0", "-m", "", "-p", "no:cacheprovider")
 
 SOME_FAILED = 1
 """The exit status of pytest if tests ran, and one failed."""
+
+NOT_FOUND = 4
+"""The exit status of pytest if a test is not there, as in a file that skips itself."""
 
 LONGEST = 600.0
 """Seconds after which the tests of a fault, which may never end, are ended."""
@@ -93,10 +97,50 @@ def load(room: str) -> list[Mutant]:
 
 
 class Outcome(NamedTuple):
-    """The exit status of pytest, and what it printed."""
+    """How tests went.
+
+    Attributes:
+      status: the exit status of pytest.
+      output: what it printed.
+      skipped: why a test was skipped, for each of which no case ran.
+    """
 
     status: int
     output: str
+    skipped: dict[str, str]
+
+
+class Skips:
+    """A plugin of pytest that notes which tests were skipped, and why."""
+
+    def __init__(self) -> None:
+        self.ran: set[str] = set()
+        self.reasons: dict[str, str] = {}
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Notes a file that skips itself."""
+        self._note(report)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Notes a case, and the test that it is one of."""
+        if report.when == "call" and not report.skipped:
+            self.ran |= {report.nodeid, report.nodeid.partition("[")[0]}
+        self._note(report)
+
+    def of(self, tests: tuple[str, ...]) -> dict[str, str]:
+        """Those of some tests of which no case ran, with the reason."""
+        skipped = {}
+        for test in tests:
+            for name in (f"tests/{test}", "tests/" + test.partition("::")[0]):
+                if f"tests/{test}" not in self.ran and name in self.reasons:
+                    skipped[test] = self.reasons[name]
+        return skipped
+
+    def _note(self, report: pytest.CollectReport | pytest.TestReport) -> None:
+        if report.skipped and isinstance(report.longrepr, tuple):
+            reason = report.longrepr[-1].removeprefix("Skipped: ")
+            for name in (report.nodeid, report.nodeid.partition("[")[0]):
+                self.reasons.setdefault(name, reason)
 
 
 class Copy:
@@ -118,13 +162,15 @@ class Copy:
 
     def run(self, tests: tuple[str, ...], *, longest: float = math.inf) -> Outcome:
         """Runs tests in the copy as it is, for ``longest`` seconds at most."""
-        output = self.folder / "output"
+        output, skips = self.folder / "output", self.folder / "skips.json"
+        skips.write_text("{}")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # JAX warns of forks: none has used it
             child = os.fork()
         if child == 0:
-            self._test(tests, output)
-        return Outcome(_status_of(child, longest), output.read_text())
+            self._test(tests, output, skips)
+        status = _status_of(child, longest)
+        return Outcome(status, output.read_text(), json.loads(skips.read_text()))
 
     def run_with(self, mutant: Mutant) -> Outcome:
         """Runs the tests of a mutant with its fault in place."""
@@ -136,9 +182,11 @@ class Copy:
         finally:
             self._write(mutant.file, text)
 
-    def _test(self, tests: tuple[str, ...], output: pathlib.Path) -> NoReturn:
+    def _test(
+        self, tests: tuple[str, ...], output: pathlib.Path, skips: pathlib.Path
+    ) -> NoReturn:
         """Becomes a run of pytest, and ends."""
-        status = -1
+        status, plugin = -1, Skips()
         try:
             with output.open("w") as stream:
                 for number in (1, 2):
@@ -151,7 +199,9 @@ class Copy:
             for name in list(sys.modules):
                 if name.split(".")[0] in ("conftest", "jaxdrop", "tests"):
                     del sys.modules[name]
-            status = pytest.main([*FLAGS, *(f"tests/{test}" for test in tests)])
+            named = [f"tests/{test}" for test in tests]
+            status = pytest.main([*FLAGS, *named], plugins=[plugin])
+            skips.write_text(json.dumps(plugin.of(tests)))
             sys.stdout.flush()
         finally:
             os._exit(status)

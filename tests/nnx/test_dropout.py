@@ -1,26 +1,19 @@
 """In the place of Flax NNX's Dropout: its masks, and the behaviour its tests ask."""
 
-import inspect
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from modules.like_flax import (
+    arguments,
+    assert_like_flax,
+    for_every_dtype,
+    for_every_rate,
+)
 
 import jaxdrop
 from chance import assert_frequency
-
-RATES = [round(0.05 * i, 2) for i in range(1, 20)]
-for_every_rate = pytest.mark.parametrize("rate", RATES)
-for_every_dtype = pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-
-
-def assert_like_flax(ours, theirs) -> None:
-    assert (ours.dtype, ours.shape) == (theirs.dtype, theirs.shape)
-    np.testing.assert_array_equal(ours == 0, theirs == 0)
-    if ours.dtype == jnp.float32:
-        np.testing.assert_array_equal(ours, theirs)
 
 
 @for_every_rate
@@ -39,10 +32,6 @@ def test_wide_mode_leaves_the_mask_as_it_is(key):
     with jax.enable_x64(True):
         ours = jaxdrop.nnx.Dropout(0.3)(x, rngs=key)
     assert_like_flax(ours, theirs)
-
-
-def arguments(function) -> dict:
-    return {n: p.default for n, p in inspect.signature(function).parameters.items()}
 
 
 def test_nnx_takes_the_arguments_of_flax():

@@ -11,6 +11,7 @@ from modules.layers import concrete, drop_connect
 
 import jaxdrop
 import specimens
+from jaxdrop.nnx import _module
 
 X = jnp.ones((4, 6))
 CELLS = {"RecurrentDropoutLSTMCell", "VariationalCell", "ZoneoutCell"}
@@ -66,3 +67,12 @@ def test_nnx_layers_follow_the_mode_of_their_model(x):
     assert (model(x) != view(x)).any()
     twin = pickle.loads(pickle.dumps(drop_connect()))
     np.testing.assert_array_equal(twin(x), drop_connect()(x))
+
+
+def test_the_base_of_modules_computes_nothing():
+    base = _module.DropoutModule(0.5, rngs=nnx.Rngs(0))
+    with pytest.raises(NotImplementedError):
+        base(jnp.ones(2))
+    base.deterministic = True
+    base.set_view()  # of nnx.view, with no mode to set
+    assert base.deterministic

@@ -123,3 +123,8 @@ def test_other_knobs_may_be_variables_that_hold_numbers():
     )
     assert layer.sparsity() == 1
     assert not layer(X, deterministic=True).any()
+
+
+def test_a_rate_may_be_an_abstract_array():
+    shape = jax.ShapeDtypeStruct((), jnp.float32)
+    assert jaxdrop.nnx.Rate(shape).get_raw_value() is shape

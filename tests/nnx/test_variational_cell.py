@@ -169,3 +169,19 @@ def test_the_mean_over_masks_of_a_linear_step_is_the_plain_step(key):
     carry = cell.initialize_carry(shape, nnx.Rngs(0))._replace(cell=tile(row(UNITS)))
     _, outputs = cell(carry, tile(row(INPUTS)))
     assert_mean(outputs, plain(row(UNITS), row(INPUTS))[1][0])
+
+
+@pytest.mark.parametrize("cell", [nnx.LSTMCell, nnx.OptimizedLSTMCell])
+def test_a_step_with_a_mask_for_each_gate_equals_one_without_at_rate_0(cell):
+    """The products of the gates are computed apart, and are the same products."""
+    plain = cell(3, 4, rngs=nnx.Rngs(0))
+    masked = jaxdrop.nnx.VariationalCell(
+        plain,
+        input_rate=jnp.float32(0),
+        state_rate=jnp.float32(0),
+        per_gate=True,
+        rngs=nnx.Rngs(1),
+    )
+    x, carry = jnp.ones((2, 3)), masked.initialize_carry((2, 3), nnx.Rngs(0))
+    _, y = masked(carry, x)
+    np.testing.assert_allclose(y, plain(carry.cell, x)[1], rtol=1e-5)

@@ -62,3 +62,8 @@ def test_lists_of_arrays_and_numbers_keep_what_float32_cannot_hold():
 def test_an_empty_list_is_an_array_of_any_kind():
     assert _numbers.as_labels([], name="x").dtype == np.int32
     assert _numbers.as_array([], name="x").shape == (0,)
+
+
+def test_a_list_of_arrays_of_several_shapes_is_refused_by_name():
+    with pytest.raises(TypeError, match="x must be"):
+        _numbers.as_array([jnp.ones(2), jnp.ones(3)], name="x")

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType
+from jax.sharding import PartitionSpec as P
 
 from at_once import at_once
 from chance import normal
@@ -99,3 +101,19 @@ def test_complex_kernels_are_orthonormal_by_their_adjoint():
     gram = drawn.conj().T @ drawn - np.eye(4)
     found = cost({"kernel": kernel})
     np.testing.assert_allclose(found, (np.abs(gram) ** 2).sum(), rtol=1e-5)
+
+
+def test_a_kernel_without_entries_has_no_norm():
+    assert penalties.spectral({"kernel": jnp.ones((0, 3))}) == 0
+
+
+@pytest.mark.parametrize("penalty", [penalties.orthogonal, penalties.spectral])
+@pytest.mark.parametrize("spec", [P(None, "m"), P("m")])
+def test_kernels_may_be_spread_over_an_explicit_mesh(penalty, spec):
+    kernel = normal(4, 6)
+    expected = jax.grad(lambda k: penalty({"kernel": k}))(kernel)
+    mesh = jax.make_mesh((2,), ("m",), axis_types=(AxisType.Explicit,))
+    with jax.set_mesh(mesh):
+        spread = jax.device_put(kernel, spec)
+        found = jax.jit(jax.grad(lambda k: penalty({"kernel": k})))(spread)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)

@@ -459,3 +459,8 @@ def test_nan_logits_give_nan():
         assert np.isnan(found).all()
     x = jnp.array([[jnp.nan, 1.0]])
     assert np.isnan(jacobian(None, jnp.tanh, x, num_projections=None))
+
+
+def test_labels_that_are_no_integers_are_refused_by_name():
+    with pytest.raises(TypeError, match="labels must be integers, got bool"):
+        penalties.smoothed_cross_entropy(jnp.ones((2, 3)), jnp.ones(2, bool), alpha=0.1)

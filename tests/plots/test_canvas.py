@@ -3,7 +3,8 @@
 import sys
 
 import pytest
-from plots.cases import X
+from matplotlib.figure import Figure
+from plots.cases import DRAWN, X, for_every_plot
 
 from jaxdrop import plots
 
@@ -21,3 +22,11 @@ def test_figures_are_as_wide_as_columns():
         plots.new_figure(3)
     with pytest.raises(ValueError, match=r"height must be positive .*, got 0"):
         plots.new_figure(height=0)
+
+
+@for_every_plot
+def test_axes_of_no_figure_are_refused(name):
+    ax = Figure().add_subplot()
+    ax.remove()
+    with pytest.raises(ValueError, match=f"{name}: ax belongs to no figure"):
+        DRAWN[name](ax=ax)

@@ -148,3 +148,8 @@ def test_bins_of_a_histogram_are_counted():
         plots.uncertainty_histogram(X, num_bins=0)
     with pytest.raises(TypeError, match=r"num_bins must be an integer, got 2\.5"):
         plots.uncertainty_histogram(X, num_bins=2.5)
+
+
+def test_probabilities_of_no_model_are_refused():
+    with pytest.raises(ValueError, match="probs must hold the probabilities of a mod"):
+        plots.reliability_diagram({}, LABELS)

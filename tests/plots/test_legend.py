@@ -84,6 +84,18 @@ def test_many_names_leave_room_for_curves_in_one_printed_column(number):
         assert legible.faults(figure) == []
 
 
+@pytest.mark.parametrize("large", [0, 1])
+def test_letters_are_as_large_as_the_row_of_the_axes_allows(large):
+    """A legend that is high for a third of the figure is not for the rest of it."""
+    names = [f"method {i}" for i in range(4)]
+    series = dict.fromkeys(names, np.arange(6.0) + np.arange(3.0)[:, None])
+    figure = plots.new_figure(height=5.0)
+    axes = figure.subplots(2, 1, height_ratios=[4, 1])
+    plots.learning_curves(series, ax=axes[1 - large])
+    sizes = {t.get_fontsize() for t in axes[1 - large].get_legend().get_texts()}
+    assert len(sizes) == 1 and (sizes.pop() > 7) == bool(large)
+
+
 def test_the_meaning_of_bars_stands_behind_the_names():
     runs = np.arange(12.0).reshape(3, 4)
     series = {"none": runs, "dropout": runs + 1}
@@ -109,3 +121,9 @@ def test_figures_can_be_copied_and_saved_in_every_format(kind):
     figure = pickle.loads(pickle.dumps(DRAWN["learning_curves"]()))
     figure.savefig(io.BytesIO(), format=kind, dpi=300, bbox_inches="tight")
     assert overlapping(figure) == []
+
+
+def test_axes_that_were_placed_by_hand_have_their_own_width():
+    ax = Figure(layout="constrained").add_axes((0.2, 0.2, 0.5, 0.5))
+    plots.reliability_diagram({"a": PROBS, "b": PROBS}, LABELS, ax=ax)
+    assert ax.get_legend() is not None

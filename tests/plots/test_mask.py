@@ -36,3 +36,9 @@ def test_a_mask_of_one_axis_is_wrapped_into_rows(size, shape):
     if shape[0] > 1:
         labels = [label.get_text() for label in ax.get_yticklabels()]
         assert labels == ["0", "32"]
+
+
+def test_a_large_mask_has_no_lines_between_its_entries():
+    small, large = (plots.mask(np.ones((n, n), bool)).axes[0] for n in (4, 65))
+    lines = [len(ax.get_xticks(minor=True)) for ax in (small, large)]
+    assert lines == [3, 0]

@@ -276,3 +276,10 @@ def test_a_program_that_converts_inside_is_exported(key, light):
     run = jax.jit(lambda k, x: drop(prng.light(k), x))
     there = jax.export.deserialize(jax.export.export(run)(key, x).serialize())
     same(there.call(key, x), drop(light, x))
+
+
+def test_streams_that_share_a_key_still_do():
+    rngs = nnx.Rngs(dropout=0, noise=1)
+    rngs.noise.key = rngs.dropout.key
+    light = prng.light(rngs)
+    assert light.noise.key is light.dropout.key

@@ -247,3 +247,21 @@ def test_a_scan_whose_parameters_mean_something_else_is_unknown():
     for name in ("cond_nconsts", "body_jaxpr", "cond_jaxpr"):
         rest = {n: v for n, v in loop.params.items() if n != name}
         assert isinstance(structure_of(loop.replace(params=rest)), Unknown)
+
+
+def test_known_primitives_with_other_operands_are_unknown():
+    choose = lambda x: lax.cond(x[0, 0] > 0, jnp.sin, jnp.cos, x)
+    for names, function, args in (
+        ({"scan"}, scanned, (X, 2.0)),
+        ({"while"}, looped, (X, 9.0)),
+        ({"cond"}, choose, (X,)),
+        ({"jit", "pjit"}, jax.jit(jnp.sin), (X,)),
+    ):
+        equation = first(names, function, *args)
+        other = equation.replace(invars=equation.invars[:-1])
+        assert isinstance(structure_of(other), Unknown), names
+    scan, cond = first({"scan"}, scanned, X, 2.0), first({"cond"}, choose, X)
+    counts = {"num_consts": 0, "num_carry": 99}
+    hidden = {"branches": None, "others": cond.params["branches"]}
+    for equation, params in ((scan, {**scan.params, **counts}), (cond, hidden)):
+        assert isinstance(structure_of(equation.replace(params=params)), Unknown)

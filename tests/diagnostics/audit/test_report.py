@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from diagnostics.cases import KEY, W, X, audit, drop
 from jax import lax
 
@@ -38,3 +39,8 @@ def test_a_program_without_draws_has_no_sites():
     result = audit(jnp.sin, X)
     assert result == diagnostics.Audit((), ())
     assert str(result).startswith("0 active, 0 inactive")
+
+
+def test_rates_of_several_entries_are_shown_from_least_to_largest():
+    noisy = lambda x: jaxdrop.gaussian_dropout(KEY, x, rate=np.float32([[0.1], [0.5]]))
+    assert "0.1..0.5" in str(audit(noisy, np.ones((2, 3), np.float32)))

@@ -1,0 +1,97 @@
+"""A run after some of its steps: one file, from which all its processes continue."""
+
+import zipfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from study.files import replacing
+
+
+class CheckpointError(RuntimeError):
+    """A run cannot continue from the checkpoint that is there; the message says why."""
+
+
+class Saving(NamedTuple):
+    """Where and when a run is saved.
+
+    Attributes:
+      path: the file, which all processes see.
+      every: after how many steps each.
+    """
+
+    path: Path
+    every: int
+
+
+def save(path: Path, tree: Any, losses: list[float], seed: int) -> None:
+    """Writes a checkpoint; the one before it is there until this one is whole.
+
+    Args:
+      path: the file, which process 0 writes.
+      tree: parameters and state of the optimizer, as NumPy arrays.
+      losses: of all steps so far.
+      seed: of the run.
+    """
+    if jax.process_index() == 0:
+        arrays = {f"leaf_{i}": leaf for i, leaf in enumerate(jax.tree.leaves(tree))}
+        with replacing(path) as partial:
+            np.savez(partial, losses=losses, seed=seed, **arrays)
+
+
+def load(path: Path, tree: Any, *, seed: int, steps: int) -> tuple[Any, list[float]]:
+    """Reads a checkpoint in every process, if there is one.
+
+    Args:
+      path: the file.
+      tree: parameters and state of the optimizer where the run starts; where their
+        arrays lie is where those of the checkpoint are put.
+      seed: of the run.
+      steps: of the whole run.
+
+    Returns:
+      What the checkpoint has in place of ``tree``, and the losses of all steps before
+      it; ``tree`` and no losses without one.
+
+    Raises:
+      CheckpointError: if it is cut short or of another run, or if not all processes
+        see the same file.
+    """
+    arrays = _read(path) if path.is_file() else {"losses": np.zeros(0), "seed": seed}
+    losses = [float(loss) for loss in arrays["losses"]]
+    seen = multihost_utils.process_allgather(np.int32(len(losses)))
+    if np.unique(seen).size > 1:
+        raise CheckpointError(
+            f"Not all processes see the same {path}: --output must be a folder that "
+            "they share."
+        )
+    if int(arrays["seed"]) != seed or len(losses) > steps:
+        raise CheckpointError(
+            f"{path} is of another run: of seed {arrays['seed']} after {len(losses)} "
+            f"steps, and this one has seed {seed} and {steps} steps. Remove it, or "
+            "choose another --output."
+        )
+    if not losses:
+        return tree, losses
+    leaves, structure = jax.tree.flatten(tree)
+    found = [
+        _place(arrays[f"leaf_{i}"], leaf.sharding) for i, leaf in enumerate(leaves)
+    ]
+    return jax.tree.unflatten(structure, found), losses
+
+
+def _place(array: np.ndarray, sharding: jax.sharding.Sharding) -> jax.Array:
+    return jax.make_array_from_callback(array.shape, sharding, lambda at: array[at])
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as opened, np.load(opened) as file:
+            return {name: file[name] for name in file.files}
+    except (EOFError, OSError, ValueError, zipfile.BadZipFile) as error:
+        raise CheckpointError(
+            f"{path} was cut short ({error}); remove it, and start the run again."
+        ) from None
