@@ -4,14 +4,17 @@ The formulas are those of their documentation, in NumPy. Where one of the two pa
 is installed, which the tests do not require, its own function is called as well.
 """
 
+import functools
 import os
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 from scipy import special, stats
 
+from at_once import at_once
 from jaxdrop import constraints, mc, metrics, penalties
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
@@ -33,9 +36,15 @@ def weights(layer, *, seed=0):
 
 
 def constrained(constraint, kernel, name="kernel"):
-    params, zeros = {name: jnp.asarray(kernel)}, {name: jnp.zeros(kernel.shape)}
-    updates, _ = constraint.update(zeros, constraint.init(params), params)
-    return np.asarray(optax.apply_updates(params, updates)[name])
+    params = {name: jnp.asarray(kernel)}
+    zeros = {name: jnp.asarray(np.zeros_like(kernel))}
+
+    @jax.jit
+    def step(params):
+        updates, _ = constraint.update(zeros, constraint.init(params), params)
+        return optax.apply_updates(params, updates)
+
+    return np.asarray(step(params)[name])
 
 
 @of_layers
@@ -79,21 +88,22 @@ def test_soft_threshold_is_the_soft_shrinkage_of_pytorch():
 def test_penalties_of_weights_are_the_regularizers_of_keras(layer):
     kernel, _ = weights(layer)
     sums = np.abs(kernel).sum(), np.square(kernel).sum()
-    found = [
-        penalties.l1(kernel, coefficient=0.01),
-        penalties.l2(kernel, coefficient=0.02),
-        penalties.elastic_net(kernel, l1=0.01, l2=0.02),
-    ]
+    found = at_once(
+        lambda: [
+            penalties.l1(kernel, coefficient=0.01),
+            penalties.l2(kernel, coefficient=0.02),
+            penalties.elastic_net(kernel, l1=0.01, l2=0.02),
+        ]
+    )()
     parts = 0.01 * sums[0], 0.02 * sums[1]
     np.testing.assert_allclose(found, [*parts, sum(parts)], **CLOSE)
 
 
 def test_penalties_of_activities_are_divided_by_the_batch_as_in_keras():
     x = np.random.default_rng(0).normal(size=(4, 3, 5)).astype(np.float32)
-    np.testing.assert_allclose(penalties.activity_l1(x), np.abs(x).sum() / 4, **CLOSE)
-    np.testing.assert_allclose(
-        penalties.activity_l2(x), np.square(x).sum() / 4, **CLOSE
-    )
+    found = at_once(lambda: (penalties.activity_l1(x), penalties.activity_l2(x)))()
+    expected = np.abs(x).sum() / 4, np.square(x).sum() / 4
+    np.testing.assert_allclose(found, expected, **CLOSE)
 
 
 def examples():
@@ -108,18 +118,23 @@ def test_label_smoothing_is_that_of_pytorch_and_keras(alpha):
     logits, labels, share = examples()
     soft = np.eye(4)[labels] * (1 - alpha) + alpha / 4
     losses = -(soft * special.log_softmax(np.float64(logits), -1)).sum(-1)
-    found = penalties.smoothed_cross_entropy(logits, labels, alpha=alpha)
-    np.testing.assert_allclose(found, losses.mean(), **CLOSE)
-    found = penalties.smoothed_cross_entropy(logits, labels, alpha=alpha, weights=share)
-    np.testing.assert_allclose(found, np.average(losses, weights=share), **CLOSE)
+    loss = functools.partial(penalties.smoothed_cross_entropy, logits, labels)
+    found = at_once(lambda: [loss(alpha=alpha, weights=w) for w in (None, share)])()
+    expected = losses.mean(), np.average(losses, weights=share)
+    np.testing.assert_allclose(found, expected, **CLOSE)
 
 
 def one_normal(mean, variance, targets):
     """The log-density of one sample of a mixture."""
     reducer = mc.gaussian_mixture(targets=targets)
-    state = reducer.init((mean, variance))
-    state = reducer.update(state, (mean[None], variance[None]), jnp.ones(1, bool))
-    return reducer.finalize(state)["log_density"]
+
+    @jax.jit
+    def found(mean, variance):
+        state = reducer.init((mean, variance))
+        state = reducer.update(state, (mean[None], variance[None]), jnp.ones(1, bool))
+        return reducer.finalize(state)["log_density"]
+
+    return found(mean, variance)
 
 
 def test_the_density_of_a_normal_is_the_loss_of_pytorch():

@@ -29,19 +29,15 @@ def test_batch_bald_is_the_greedy_choice_by_brute_force(classes, num_points):
 
 def test_drawn_labels_give_what_all_labels_would(key):
     samples = logits(50, 6, 3, scale=3)
-    exact = acquisition.batch_bald(None, samples, num_points=4)
-    drawn = jax.jit(
-        jax.vmap(
-            lambda key: acquisition.batch_bald(
-                key, samples, num_points=4, num_configurations=20
-            )
-        )
-    )(jax.random.split(key, 60))
-    same = (drawn.indices == exact.indices[None]).all(
-        -1
-    )  # others have a gain of their own
+    exact = jax.device_get(acquisition.batch_bald(None, samples, num_points=4))
+    run = lambda key: acquisition.batch_bald(
+        key, samples, num_points=4, num_configurations=20
+    )
+    draw = jax.jit(lambda key: jax.vmap(run)(jax.random.split(key, 60)))
+    drawn = jax.device_get(draw(key))
+    same = (drawn.indices == exact.indices).all(-1)  # others have a gain of their own
     assert same.mean() > 0.3
-    gains = np.asarray(drawn.gains)[np.asarray(same)]
+    gains = drawn.gains[same]
     error = gains.std(0, ddof=1) / np.sqrt(len(gains))
     bias = np.abs(gains.mean(0) - exact.gains)
     np.testing.assert_allclose(
@@ -52,15 +48,13 @@ def test_drawn_labels_give_what_all_labels_would(key):
 
 def test_drawn_labels_estimate_what_a_point_adds_without_bias(key):
     samples = logits(50, 3, 3, scale=3)
-    drawn = jax.jit(
-        jax.vmap(
-            lambda key: acquisition.batch_bald(
-                key, samples, num_points=3, num_configurations=4
-            )
-        )
-    )(jax.random.split(key, 2000))
+    run = lambda key: acquisition.batch_bald(
+        key, samples, num_points=3, num_configurations=4
+    )
+    draw = jax.jit(lambda key: jax.vmap(run)(jax.random.split(key, 2000)))
+    drawn = jax.device_get(draw(key))
     order = drawn.indices[0]
-    assert (drawn.indices == order[None]).all()  # the last one is the one left
+    assert (drawn.indices == order).all()  # the last one is the one left
     exact = joint_information(samples, order) - joint_information(samples, order[:2])
     assert_mean(drawn.gains[:, 2], exact)
 
@@ -69,21 +63,19 @@ def test_labels_of_several_points_are_drawn_independently(key):
     """Two hypotheses about three coins that are nearly alike: labels often differ."""
     heads = np.array([[0.7, 0.69, 0.68], [0.3, 0.31, 0.32]])
     samples = np.log(np.stack([heads, 1 - heads], -1)).astype(np.float32)
-    drawn = jax.jit(
-        jax.vmap(
-            lambda key: acquisition.batch_bald(
-                key, samples, num_points=3, num_configurations=3
-            )
-        )
-    )(jax.random.split(key, 2000))
-    assert (drawn.indices == jnp.arange(3)[None]).all()
+    run = lambda key: acquisition.batch_bald(
+        key, samples, num_points=3, num_configurations=3
+    )
+    draw = jax.jit(lambda key: jax.vmap(run)(jax.random.split(key, 2000)))
+    drawn = jax.device_get(draw(key))
+    assert (drawn.indices == np.arange(3)).all()
     exact = acquisition.batch_bald(None, samples, num_points=3)
     assert_mean(drawn.gains[:, 2], exact.gains[2])
 
 
 def test_a_copy_of_a_point_adds_less():
     samples = np.repeat(logits(100, 1, 3, scale=4), 3, axis=1)
-    gains = acquisition.batch_bald(None, samples, num_points=3).gains
+    gains = np.asarray(acquisition.batch_bald(None, samples, num_points=3).gains)
     assert gains[0] > gains[1] > gains[2] > 0
     best = logits(100, 4, 3, scale=4)
     best[:, 1:] = best[:, :1]  # four copies
@@ -108,7 +100,7 @@ def test_a_point_is_not_chosen_again_where_the_others_tell_nothing(
 
 def test_every_point_is_chosen_once(key):
     samples = logits(20, 8, 3)
-    chosen = acquisition.batch_bald(key, samples, num_points=8, num_configurations=27)
+    chosen = acquisition.batch_bald(key, samples, num_points=8, num_configurations=3)
     assert sorted(chosen.indices.tolist()) == list(range(8))
     assert chosen.gains.shape == (8,)
 
@@ -159,20 +151,19 @@ def test_says_what_is_wrong(call, message):
 
 
 def test_labelled_points_are_not_chosen():
-    logits = 3 * jax.random.normal(jax.random.key(0), (50, 6, 3))
-    order = acquisition.batch_bald(None, logits, num_points=6, num_configurations=729)
-    taken = np.isin(np.arange(6), order.indices[:2])
+    pool = logits(50, 6, 3, scale=3)
+    order = acquisition.batch_bald(None, pool, num_points=2)
+    taken = np.isin(np.arange(6), order.indices)
     for array in (np.asarray, jnp.asarray, list):
-        found = acquisition.batch_bald(
-            None, logits, num_points=3, labelled=array(taken)
-        )
-        assert not set(found.indices.tolist()) & set(order.indices[:2].tolist())
-    rest = acquisition.batch_bald(None, logits[:, ~taken], num_points=3)
+        found = acquisition.batch_bald(None, pool, num_points=2, labelled=array(taken))
+        assert not set(found.indices.tolist()) & set(order.indices.tolist())
+    rest = acquisition.batch_bald(None, pool[:, ~taken], num_points=2)
     np.testing.assert_allclose(found.gains, rest.gains, rtol=1e-5)
     none_left = acquisition.batch_bald(
-        None, logits, num_points=2, labelled=jnp.ones(6, bool)
+        None, pool, num_points=2, labelled=jnp.ones(6, bool)
     )
-    assert (none_left.indices == -1).all() and jnp.isnan(none_left.gains).all()
+    assert (np.asarray(none_left.indices) == -1).all()
+    assert np.isnan(none_left.gains).all()
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from acquisition.cases import logits
 
+from at_once import at_once
 from jaxdrop import acquisition, mc
 
 SCORES = [
@@ -17,11 +18,11 @@ SCORES = [
 @pytest.mark.parametrize("score", SCORES)
 def test_logits_may_be_moved_and_short(score):
     """Far beyond where their exponentials end, and in half precision."""
-    samples = jnp.round(logits(20, 7, 4) * 16) / 16  # exact when moved, and in halves
+    samples = np.round(logits(20, 7, 4) * 16) / 16  # exact when moved, and in halves
     expected = score(samples)
-    np.testing.assert_allclose(score(samples + 8192), expected, atol=2e-6)
-    np.testing.assert_allclose(score(samples - 8192), expected, atol=2e-6)
-    short = score(samples.astype(jnp.float16))
+    np.testing.assert_allclose(score(jnp.asarray(samples + 8192)), expected, atol=2e-6)
+    np.testing.assert_allclose(score(jnp.asarray(samples - 8192)), expected, atol=2e-6)
+    short = score(jnp.asarray(samples, jnp.float16))
     assert short.dtype == jnp.float32
     np.testing.assert_allclose(short, expected, atol=1e-6)
 
@@ -30,10 +31,15 @@ def test_impossible_classes_are_no_trouble():
     samples = logits(10, 5, 3)
     samples[:, :, 2] = -np.inf
     without = samples[:, :, :2]
-    for score in (acquisition.bald, acquisition.max_entropy, acquisition.margin):
-        np.testing.assert_allclose(score(samples), score(without), atol=1e-6)
-    chosen = acquisition.batch_bald(None, samples, num_points=3)
-    expected = acquisition.batch_bald(None, without, num_points=3)
+    scores = (acquisition.bald, acquisition.max_entropy, acquisition.margin)
+    every = at_once(
+        lambda given: (
+            [score(given) for score in scores],
+            acquisition.batch_bald(None, given, num_points=3),
+        )
+    )
+    (found, chosen), (possible, expected) = every(samples), every(without)
+    np.testing.assert_allclose(found, possible, atol=1e-6)
     np.testing.assert_array_equal(chosen.indices, expected.indices)
     np.testing.assert_allclose(chosen.gains, expected.gains, atol=1e-5)
 
@@ -41,11 +47,14 @@ def test_impossible_classes_are_no_trouble():
 def test_what_diverged_is_neither_certain_nor_the_best_choice():
     samples = logits(5, 4, 3)
     samples[1, 2, 0] = np.nan
-    scores = {
-        name: getattr(acquisition, name)(samples)
-        for name in ("bald", "margin", "max_entropy", "variation_ratio")
-    }
-    scores["epig"] = acquisition.epig(samples, logits(5, 2, 3, seed=1))
+    names = ("bald", "margin", "max_entropy", "variation_ratio")
+    targets = logits(5, 2, 3, seed=1)
+    scores = at_once(
+        lambda given: {
+            "epig": acquisition.epig(given, targets),
+            **{name: getattr(acquisition, name)(given) for name in names},
+        }
+    )(samples)
     for name, score in scores.items():
         np.testing.assert_array_equal(np.isnan(score), np.arange(4) == 2, name)
     assert np.isnan(acquisition.batch_bald(None, samples, num_points=2).gains).all()
@@ -63,11 +72,14 @@ def test_samples_of_shared_draws_are_what_is_scored(key):
     def apply(key, x):
         return x @ jax.random.normal(key, (2, 3))
 
-    pool = jax.random.normal(key, (9, 2))
-    samples = mc.samples(apply, key, pool, num_samples=32, draws="shared")
-    stats = mc.predict(
-        apply, key, pool, num_samples=32, draws="shared", reducers="classification"
-    ).stats
+    pool = logits(9, 2, 1)[:, :, 0]
+    drawn = {"num_samples": 32, "draws": "shared"}
+    samples, stats = at_once(
+        lambda pool: (
+            mc.samples(apply, key, pool, **drawn),
+            mc.predict(apply, key, pool, reducers="classification", **drawn).stats,
+        )
+    )(pool)
     np.testing.assert_allclose(
         acquisition.bald(samples), stats["mutual_information"], atol=1e-6
     )

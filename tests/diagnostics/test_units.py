@@ -6,43 +6,55 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from at_once import at_once
 from chance import normal
 from jaxdrop import diagnostics
 
+dead_units = at_once(diagnostics.dead_units)
+activation_sparsity = at_once(diagnostics.activation_sparsity)
+unit_importance = at_once(diagnostics.unit_importance)
+
 
 def test_a_unit_is_dead_if_no_example_moves_it():
-    activities = jnp.zeros((3, 4, 5)).at[2, 1, 3].set(-0.5).at[:, :, 0].set(1.0)
-    dead = diagnostics.dead_units({"conv": activities})["conv"]
+    activities = np.zeros((3, 4, 5), np.float32)
+    activities[2, 1, 3], activities[:, :, 0] = -0.5, 1.0
+    spoilt = activities.copy()
+    spoilt[0, 0, 1] = np.nan
+    dead, above, along, not_a_number = jax.jit(
+        lambda x, spoilt: (
+            diagnostics.dead_units({"conv": x})["conv"],
+            diagnostics.dead_units(x, threshold=0.5),
+            diagnostics.dead_units(x, axis=1),
+            diagnostics.dead_units(spoilt),
+        )
+    )(activities, spoilt)
     np.testing.assert_array_equal(dead, [False, True, True, False, True])
-    above = diagnostics.dead_units(activities, threshold=0.5)
     np.testing.assert_array_equal(above, [False, True, True, True, True])
-    along = diagnostics.dead_units(activities, axis=1)
     np.testing.assert_array_equal(along, [False] * 4)
-    not_a_number = diagnostics.dead_units(activities.at[0, 0, 1].set(jnp.nan))
     assert not not_a_number[1]
 
 
 def test_batches_combine():
     first, second = jnp.array([[0.0, 0.0]]), jnp.array([[0.0, 2.0]])
-    both = diagnostics.dead_units(first) & diagnostics.dead_units(second)
-    whole = diagnostics.dead_units(jnp.concatenate([first, second]))
+    both = dead_units(first) & dead_units(second)
+    whole = dead_units(jnp.concatenate([first, second]))
     np.testing.assert_array_equal(both, whole)
 
 
 def test_sparsity_is_the_share_of_zeros():
-    activities = jax.nn.relu(normal(50, 8))
+    activities = jnp.asarray(np.maximum(normal(50, 8), 0))
     zeros = np.asarray(activities) == 0
     sparsity = jax.jit(diagnostics.activation_sparsity)
     np.testing.assert_allclose(sparsity({"a": activities})["a"], zeros.mean())
-    each = diagnostics.activation_sparsity(activities, axis=-1)
+    each = activation_sparsity(activities, axis=-1)
     np.testing.assert_allclose(each, zeros.mean(axis=0), rtol=1e-6)
-    small = diagnostics.activation_sparsity(activities, threshold=0.5)
+    small = activation_sparsity(activities, threshold=0.5)
     np.testing.assert_allclose(small, (np.asarray(activities) <= 0.5).mean())
 
 
 def test_nothing_has_no_sparsity():
-    assert jnp.isnan(diagnostics.activation_sparsity(jnp.zeros((0, 3))))
-    assert jnp.isnan(diagnostics.activation_sparsity(jnp.zeros((0, 3)), axis=1)).all()
+    assert np.isnan(activation_sparsity(jnp.zeros((0, 3))))
+    assert np.isnan(activation_sparsity(jnp.zeros((0, 3)), axis=1)).all()
 
 
 @pytest.mark.parametrize("chunk_size", [None, 1, 2, 5])
@@ -50,7 +62,7 @@ def test_importance_is_the_loss_without_a_unit_less_the_loss(chunk_size):
     kernel = jnp.array([[1.0, 2.0], [0.0, 0.0], [-3.0, 1.0], [0.5, 0.5], [4.0, -1.0]])
     hidden = normal(6, 5)
     loss = lambda h: jnp.sum((h @ kernel) ** 2, axis=-1)
-    found = diagnostics.unit_importance(loss, hidden, chunk_size=chunk_size)
+    found = unit_importance(loss, hidden, chunk_size=chunk_size)
     assert found.shape == (5, 6)
     for unit in range(5):
         left_out = np.asarray(hidden).copy()
@@ -63,20 +75,18 @@ def test_importance_is_the_loss_without_a_unit_less_the_loss(chunk_size):
 def test_a_unit_may_be_left_at_its_mean():
     hidden = normal(6, 3) + 2
     total = lambda h: h.sum()
-    at_mean = diagnostics.unit_importance(total, hidden, fill=hidden.mean(axis=0))
+    at_mean = unit_importance(total, hidden, fill=hidden.mean(axis=0))
     np.testing.assert_allclose(at_mean, np.zeros(3), atol=1e-4)
-    along = diagnostics.unit_importance(
-        total, hidden.T, fill=hidden.mean(axis=0), axis=0
-    )
+    along = unit_importance(total, hidden.T, fill=hidden.mean(axis=0), axis=0)
     np.testing.assert_allclose(along, np.zeros(3), atol=1e-4)
-    at_zero = diagnostics.unit_importance(total, hidden)
+    at_zero = unit_importance(total, hidden)
     np.testing.assert_allclose(at_zero, -hidden.sum(axis=0), rtol=1e-5)
 
 
 def test_importance_may_be_a_tree_and_jits():
     hidden = normal(6, 3)
     losses = lambda h: {"sum": h.sum(), "each": h.sum(axis=-1)}
-    measure = jax.jit(lambda h: diagnostics.unit_importance(losses, h))
+    measure = jax.jit(lambda h: unit_importance(losses, h))
     found = measure(hidden)
     chex.assert_shape([found["sum"], found["each"]], [(3,), (3, 6)])
     np.testing.assert_allclose(found["each"].sum(axis=1), found["sum"], atol=1e-5)
@@ -84,36 +94,34 @@ def test_importance_may_be_a_tree_and_jits():
 
 def test_units_are_checked():
     with pytest.raises(ValueError, match="axis 2 is out of bounds"):
-        diagnostics.dead_units(jnp.ones((2, 2)), axis=2)
+        dead_units(jnp.ones((2, 2)), axis=2)
     with pytest.raises(ValueError, match="threshold must be finite and at least 0"):
-        diagnostics.activation_sparsity(jnp.ones((2, 2)), threshold=-1.0)
+        activation_sparsity(jnp.ones((2, 2)), threshold=-1.0)
     with pytest.raises(ValueError, match="chunk_size must be at least 1, got 0"):
-        diagnostics.unit_importance(jnp.sum, jnp.ones((2, 2)), chunk_size=0)
+        unit_importance(jnp.sum, jnp.ones((2, 2)), chunk_size=0)
     with pytest.raises(TypeError, match="unit_importance: activities must be floating"):
-        diagnostics.unit_importance(jnp.sum, jnp.ones((2, 2), jnp.int32))
+        unit_importance(jnp.sum, jnp.ones((2, 2), jnp.int32))
 
 
 @pytest.mark.parametrize("rows", [2**16 - 1, 2**16])
 def test_sparsity_of_more_activations_than_int32_counts(rows):
-    share = jax.jit(
-        lambda x: diagnostics.activation_sparsity(jnp.broadcast_to(x, (rows, 2**15)))
-    )
+    share = jax.jit(lambda x: activation_sparsity(jnp.broadcast_to(x, (rows, 2**15))))
     assert share(jnp.bfloat16(0)) == 1 and share(jnp.bfloat16(1)) == 0
 
 
 def test_small_numbers_of_numpy_and_the_smallest_integer_are_active():
-    assert diagnostics.dead_units(np.array([[1e-50, 0.0]])).tolist() == [False, True]
-    assert diagnostics.dead_units(np.array([[2**32, 0]])).tolist() == [False, True]
+    assert dead_units(np.array([[1e-50, 0.0]])).tolist() == [False, True]
+    assert dead_units(np.array([[2**32, 0]])).tolist() == [False, True]
     for array in (np.asarray, jnp.asarray):
         small = array(np.int8([[-128, 1]]))
-        assert diagnostics.dead_units(small, threshold=1).tolist() == [False, True]
-        assert diagnostics.dead_units(small, threshold=1e10).tolist() == [True, True]
+        assert dead_units(small, threshold=1).tolist() == [False, True]
+        assert dead_units(small, threshold=1e10).tolist() == [True, True]
 
 
 def test_a_traced_threshold_that_is_negative_gives_nan():
     x = jnp.ones((2, 2))
-    assert jnp.isnan(diagnostics.activation_sparsity(x, threshold=jnp.float32(-1)))
-    assert not diagnostics.dead_units(x, threshold=jnp.float32(-1)).any()
+    assert np.isnan(activation_sparsity(x, threshold=jnp.float32(-1)))
+    assert not dead_units(x, threshold=jnp.float32(-1)).any()
 
 
 def test_sparsity_is_exported_for_a_batch_of_any_size():
@@ -125,7 +133,7 @@ def test_sparsity_is_exported_for_a_batch_of_any_size():
 
 def test_a_threshold_may_be_a_scalar_of_bfloat16():
     threshold = jnp.bfloat16(0.5).dtype.type(0.5)
-    dead = diagnostics.dead_units(jnp.array([[0.25, 1.0]]), threshold=threshold)
+    dead = dead_units(jnp.array([[0.25, 1.0]]), threshold=threshold)
     assert dead.tolist() == [True, False]
 
 

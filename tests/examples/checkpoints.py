@@ -12,9 +12,14 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 
-def restore_an_older_one(folder: str) -> None:
+def cut_short(folder: str) -> None:
+    """Cuts all files of a checkpoint, and then one at a time."""
+    restore_an_older_one(Path(folder) / "all")
+    cut_each_file(Path(folder) / "each")
+
+
+def restore_an_older_one(path: Path) -> None:
     """Cuts all files of the newer of two checkpoints, which Orbax then refuses."""
-    path = Path(folder)
     state = {"kernel": jnp.arange(4096.0), "step": jnp.int32(5)}
     with ocp.StandardCheckpointer() as saver:
         for step in (1, 2):
@@ -28,9 +33,9 @@ def restore_an_older_one(folder: str) -> None:
     assert int(found["step"]) == 1
 
 
-def cut_each_file(folder: str) -> None:
+def cut_each_file(path: Path) -> None:
     """Cuts one file at a time: what is restored is what was saved, or nothing."""
-    whole, cut = Path(folder) / "whole", Path(folder) / "cut"
+    whole, cut = path / "whole", path / "cut"
     state = {"kernel": jnp.arange(4096.0)}
     refused = 0
     with ocp.StandardCheckpointer() as saver:

@@ -12,6 +12,7 @@ from reading import content_of, lines_of, rows_of
 from rich.console import Console
 from rich.measure import Measurement
 
+from chance import normal
 from data import Images, Split, load
 from residual import figures, report
 from residual.methods import ALL_METHODS, METHODS, TIMED_METHODS, cutout, mixup
@@ -48,16 +49,15 @@ def images():
 
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize(("sides", "window"), [((8, 5), 3), ((7, 6), 1), ((7, 6), 3)])
-def test_a_convolution_is_a_matrix_product(sides, window, stride, key):
-    of_x, of_kernel = jax.random.split(key)
-    x = jax.random.normal(of_x, (2, *sides, 3))
-    kernel = jax.random.normal(of_kernel, (window, window, 3, 4))
+def test_a_convolution_is_a_matrix_product(sides, window, stride):
+    x, kernel = normal(2, *sides, 3), normal(window, window, 3, 4, seed=1)
     layout = ("NHWC", "HWIO", "NHWC")
     strides = (stride, stride)
     expected = lax.conv_general_dilated(
         x, kernel, strides, "SAME", dimension_numbers=layout
     )
-    product = by_matrix_product(x, kernel, strides, "SAME")
+    of_both = jax.jit(by_matrix_product, static_argnums=(2, 3))
+    product = of_both(x, kernel, strides, "SAME")
     np.testing.assert_allclose(product, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -109,15 +109,15 @@ def test_the_noise_of_a_branch_comes_after_its_last_normalization(networks, imag
     graphdef, state = networks["stochastic-depth"]
     network = nnx.merge(graphdef, state, copy=True)
     network.set_rates(jnp.ones(SHAPE.num_blocks), 0.0)
-    branch = network.blocks[0].branch
-    assert (branch(network.maps(images.train.x)) == 0).all()
+    of_branch = nnx.jit(lambda net, x: net.blocks[0].branch(net.maps(x)))
+    np.testing.assert_array_equal(of_branch(network, images.train.x), 0)
 
 
 def test_a_branch_on_a_subset_sees_a_part_of_the_batch(networks):
     network = nnx.merge(*networks["subset-stochastic-depth"])
     assert [block.branch.rate for block in network.blocks] == [0.25, 0.5]
-    x = jax.random.normal(jax.random.key(0), (8, 4, 4, 2))
-    out = network.blocks[0].branch(x)
+    out = nnx.jit(lambda net, x: net.blocks[0].branch(x))(network, normal(8, 4, 4, 2))
+    out = np.asarray(out)
     assert int((out != 0).any(axis=(1, 2, 3)).sum()) == 6
 
 

@@ -1,6 +1,5 @@
 """Small random models without a framework, and reducers fed with given samples."""
 
-import functools
 import itertools
 import math
 
@@ -57,10 +56,11 @@ def net(key):
     return Net(key)
 
 
-def reduce(reducer, samples, *, chunks=1, parts=1, junk=0):
+def reduce(reducer, samples, *, chunks=1, parts=1, junk=0, errors=True):
     """Statistics and errors of samples, in chunks, merged from several parts.
 
-    Each chunk ends with ``junk`` samples, or more, that do not count.
+    Each chunk ends with ``junk`` samples, or more, that do not count. Without
+    ``errors`` these are None, and nothing is compiled for them.
     """
     total = len(jax.tree.leaves(samples)[0])
     size = math.ceil(math.ceil(total / parts) / chunks) + junk
@@ -76,9 +76,11 @@ def reduce(reducer, samples, *, chunks=1, parts=1, junk=0):
         update = lambda state, chunk: (reducer.update(state, *chunk), None)
         of_part = lambda part: lax.scan(update, reducer.init(shapes), part)[0]
         states = lax.map(of_part, (tables, valid))
-        split = [jax.tree.map(lambda x, i=i: x[i], states) for i in range(parts)]
-        merged = functools.reduce(reducer.merge, split)
-        return reducer.finalize(merged), reducer.stderr(merged)
+        first = jax.tree.map(lambda x: x[0], states)
+        others = jax.tree.map(lambda x: x[1:], states)
+        merge = lambda merged, state: (reducer.merge(merged, state), None)
+        merged = lax.scan(merge, first, others)[0] if parts > 1 else first
+        return reducer.finalize(merged), reducer.stderr(merged) if errors else None
 
     return run(tables, places < total)
 

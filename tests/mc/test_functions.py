@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from chance import assert_mean
+from at_once import at_once
+from chance import assert_mean, normal
 from jaxdrop import mc
 
 SHARED = {"draws": "shared", "keep_samples": True}
@@ -13,28 +14,28 @@ SHARED = {"draws": "shared", "keep_samples": True}
 
 def test_samples_are_those_of_predict(net, key):
     for chunk_size in (1, 2, 5):
-        drawn = mc.samples(
+        drawn = at_once(mc.samples)(
             net.apply, key, net.params, net.x, num_samples=5, chunk_size=chunk_size
         )
         np.testing.assert_array_equal(drawn, net.samples(key, 5))
 
 
 def test_a_function_draw_is_one_function(net, key):
-    f = mc.function_draw(net.apply, key)
-    whole = f(net.params, net.x)
+    f, x = jax.jit(mc.function_draw(net.apply, key)), np.asarray(net.x)
+    whole = np.asarray(f(net.params, net.x))
     np.testing.assert_array_equal(f(net.params, net.x), whole)
-    np.testing.assert_array_equal(f(net.params, net.x[2:4]), whole[2:4])
+    np.testing.assert_array_equal(f(net.params, x[2:4]), whole[2:4])
     doubled = f(jax.tree.map(lambda w: 2 * w, net.params), net.x)
     np.testing.assert_allclose(doubled, 4 * whole, rtol=1e-6)
 
 
 def test_sample_t_is_the_function_of_its_key(net, key):
-    drawn = mc.predict(
+    drawn = at_once(mc.predict)(
         net.apply, key, net.params, net.x, num_samples=3, chunk_size=2, **SHARED
     ).samples
-    for t in range(3):
-        f = mc.function_draw(net.apply, jax.random.fold_in(key, t))
-        np.testing.assert_array_equal(f(net.params, net.x), drawn[t])
+    one = jax.jit(lambda k: mc.function_draw(net.apply, k)(net.params, net.x))
+    for t, sample in enumerate(np.asarray(drawn)):
+        np.testing.assert_array_equal(one(jax.random.fold_in(key, t)), sample)
 
 
 def test_shared_and_independent_draws_have_one_distribution(key):
@@ -43,8 +44,10 @@ def test_shared_and_independent_draws_have_one_distribution(key):
 
     x = jnp.ones((2, 3))
     for draws in ("shared", "independent"):
-        drawn = mc.samples(
-            apply, key, x, num_samples=2000, chunk_size=2000, draws=draws
+        drawn = np.asarray(
+            at_once(mc.samples)(
+                apply, key, x, num_samples=2000, chunk_size=2000, draws=draws
+            )
         )
         assert_mean(drawn, 0.9)
         product = (drawn[:, 0] - 0.9) * (drawn[:, 1] - 0.9)
@@ -52,7 +55,7 @@ def test_shared_and_independent_draws_have_one_distribution(key):
 
 
 def test_the_joint_covariance_of_a_linear_model_is_the_closed_form(key):
-    x = jax.random.normal(key, (5, 3))
+    x = normal(5, 3)
     rate = 0.4
 
     def apply(key, x):  # dropout on the inputs, then a sum
@@ -64,10 +67,11 @@ def test_the_joint_covariance_of_a_linear_model_is_the_closed_form(key):
     mean, cov = run()
     expected = rate / (1 - rate) * np.asarray(x) @ np.asarray(x).T
     assert mean.shape == (5, 1) and cov.shape == (5, 5)
-    drawn = mc.samples(
+    drawn = at_once(mc.samples)(
         apply, key, x, num_samples=count, chunk_size=count, draws="shared"
-    )[..., 0]
-    centred = np.asarray(drawn) - np.asarray(x).sum(-1)
+    )
+    drawn = np.asarray(drawn, np.float64)[..., 0]
+    centred = drawn - np.asarray(x).sum(-1)
     assert_mean(centred[:, :, None] * centred[:, None, :], expected)
     np.testing.assert_allclose(cov, np.cov(drawn.T), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(mean[:, 0], drawn.mean(0), atol=1e-5)

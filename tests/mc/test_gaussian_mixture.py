@@ -40,7 +40,7 @@ def test_variances_add_up(samples, reduce):
 @pytest.mark.parametrize("way, event_dims", list(zip(WAYS, [0, 1, 2], strict=True)))
 def test_the_density_is_that_of_the_mixture(way, event_dims, samples, targets, reduce):
     reducer = mc.gaussian_mixture(targets=targets, event_dims=event_dims)
-    found = reduce(reducer, samples, **way)[0]["log_density"]
+    found = reduce(reducer, samples, errors=False, **way)[0]["log_density"]
     mean, variance = (x.astype(np.float64) for x in samples)
     logs = stats.norm.logpdf(targets, mean, np.sqrt(variance))
     logs = logs.sum(tuple(range(3 - event_dims, 3)))
@@ -57,7 +57,7 @@ def test_the_spread_may_be_given_in_three_ways(samples, reduce):
         "std": np.sqrt(variance),
     }.items():
         reducer = mc.gaussian_mixture(spread=spread)
-        found = reduce(reducer, (mean, value))[0]["aleatoric"]
+        found = reduce(reducer, (mean, value), errors=False)[0]["aleatoric"]
         np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
@@ -66,7 +66,7 @@ def test_constant_noise_is_the_precision_of_gal_and_ghahramani(
 ):
     tau, dims = 4.0, 2
     reducer = mc.gaussian_mixture(noise=1 / tau, targets=targets, event_dims=1)
-    found = reduce(reducer, samples[0])[0]
+    found = reduce(reducer, samples[0], errors=False)[0]
     mean = samples[0].astype(np.float64)
     np.testing.assert_allclose(found["total"], 1 / tau + mean.var(0, ddof=1), rtol=1e-5)
     errors = ((targets - mean) ** 2).sum(-1)
@@ -93,15 +93,15 @@ def test_one_sample_has_no_epistemic_variance(samples, targets, reduce):
     reducer = mc.gaussian_mixture(targets=targets)
     found, errors = reduce(reducer, tuple(x[:1] for x in samples))
     np.testing.assert_allclose(found["aleatoric"], samples[1][0])
-    assert jnp.isnan(found["epistemic"]).all() and jnp.isnan(found["total"]).all()
-    assert jnp.isnan(errors["log_density"]).all()
-    assert jnp.isfinite(found["log_density"]).all()
+    assert np.isnan(found["epistemic"]).all() and np.isnan(found["total"]).all()
+    assert np.isnan(errors["log_density"]).all()
+    assert np.isfinite(found["log_density"]).all()
 
 
 def test_targets_far_from_all_samples_have_a_finite_log_density(samples, reduce):
     reducer = mc.gaussian_mixture(targets=np.full((6, 2), 1e3, np.float32))
-    found = reduce(reducer, samples, chunks=4)[0]["log_density"]
-    assert jnp.isfinite(found).all() and (found < -1e4).all()
+    found = reduce(reducer, samples, chunks=4, errors=False)[0]["log_density"]
+    assert np.isfinite(found).all() and (np.asarray(found) < -1e4).all()
 
 
 def test_outputs_that_are_no_pair_are_named(samples, targets, reduce):
@@ -159,7 +159,8 @@ def test_spreads_that_underflow_are_points_or_exact(reduce):
         both = np.stack([np.full((4, 2), scale), np.zeros((4, 2))])[0]
         both[1] = {"log_variance": 0.0}.get(spread, 1.0)
         reducer = mc.gaussian_mixture(spread=spread, targets=targets)
-        found = reduce(reducer, (means, both.astype(np.float32)))[0]["log_density"]
+        given = (means, both.astype(np.float32))
+        found = np.asarray(reduce(reducer, given, errors=False)[0]["log_density"])
         wide = stats.norm.logpdf(1.0) - np.log(4)  # of the one sample that reaches it
         np.testing.assert_allclose(found[1], wide, rtol=1e-5)
         assert found[0] > 20 and not np.isnan(found[0])
@@ -177,4 +178,6 @@ def test_negative_spreads_are_nan(spread, samples, targets, reduce):
         np.testing.assert_array_equal(np.isnan(found[name]), wrong)
     assert np.isnan(errors["aleatoric"][4, 1])
     noise = mc.gaussian_mixture(noise=jnp.where(wrong, -1.0, 1.0))
-    np.testing.assert_array_equal(np.isnan(reduce(noise, mean)[0]["total"]), wrong)
+    np.testing.assert_array_equal(
+        np.isnan(reduce(noise, mean, errors=False)[0]["total"]), wrong
+    )

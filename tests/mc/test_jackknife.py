@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from at_once import at_once
 from jaxdrop.mc._jackknife import (
     Groups,
     deal,
@@ -38,7 +39,9 @@ def test_errors_are_those_of_the_published_formula(sizes):
     places = [np.arange(e - m, e) for m, e in zip(sizes, ends, strict=True)]
     sums = np.stack([samples[p].sum(0) for p in places]).astype(np.float32)
     groups = Groups(jnp.asarray(sizes, jnp.int32), jnp.asarray(sums))
-    found = jackknife_errors(groups, lambda m: {"log": jnp.log(m), "mean": m})
+    found = jax.jit(jackknife_errors, static_argnums=1)(
+        groups, lambda m: {"log": jnp.log(m), "mean": m}
+    )
     filled = [p for p in places if p.size]
     for name, statistic in (("log", np.log), ("mean", lambda m: m)):
         expected = published(samples, filled, statistic)
@@ -49,12 +52,13 @@ def test_errors_are_those_of_the_published_formula(sizes):
 def test_one_group_has_no_error(sizes):
     sums = jnp.asarray(sizes, jnp.float32)
     groups = Groups(jnp.asarray(sizes, jnp.int32), sums)
-    assert jnp.isnan(jackknife_errors(groups, lambda m: {"mean": m})["mean"])
+    found = jax.jit(jackknife_errors, static_argnums=1)(groups, lambda m: {"mean": m})
+    assert np.isnan(found["mean"])
 
 
 def test_the_group_of_a_sample_is_known_from_its_number():
     """However samples come: at once, in chunks, or from states that are merged."""
-    powers = 2.0 ** jnp.arange(11, dtype=jnp.float32)  # every sum tells its terms
+    powers = jnp.asarray(2.0 ** np.arange(11), jnp.float32)  # every sum tells its terms
     everything = jnp.ones(11, bool)
 
     def dealt(start, stop, first=0):
@@ -62,13 +66,17 @@ def test_the_group_of_a_sample_is_known_from_its_number():
         x, valid = powers[start:stop], everything[start:stop]
         return deal(empty, jnp.int32(start - first), x, valid)
 
-    whole = dealt(0, 11)
+    @at_once
+    def in_three_ways():
+        chunked = deal(dealt(0, 5), jnp.int32(5), powers[5:], everything[5:])
+        merged = merge_groups(dealt(0, 5), dealt(5, 11, first=5), jnp.int32(5))
+        return dealt(0, 11), chunked, merged
+
+    whole, *others = in_three_ways()
     np.testing.assert_array_equal(whole.number, [3, 3, 3, 2])
     expected = [sum(2.0**i for i in range(g, 11, 4)) for g in range(4)]
     np.testing.assert_array_equal(whole.sums, expected)
-    chunked = deal(dealt(0, 5), jnp.int32(5), powers[5:], everything[5:])
-    merged = merge_groups(dealt(0, 5), dealt(5, 11, first=5), jnp.int32(5))
-    for other in (chunked, merged):
+    for other in others:
         jax.tree.map(np.testing.assert_array_equal, other, whole)
 
 

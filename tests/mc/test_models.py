@@ -8,8 +8,11 @@ import pytest
 from flax import linen, nnx
 
 import jaxdrop
+from at_once import at_once
+from chance import normal
 from jaxdrop import mc
 
+predict = at_once(mc.predict)
 CLASSES = 3
 
 
@@ -46,15 +49,16 @@ class LinenNet(linen.Module):
 
 @pytest.fixture
 def x():
-    return jax.random.normal(jax.random.key(1), (6, 4))
+    return normal(6, 4)
 
 
 @pytest.fixture
 def model(x):
     """A network whose running averages have seen something."""
     net = Net(nnx.Rngs(0))
-    for shift in range(3):
-        net(2 * x + shift)
+    see = nnx.jit(lambda net, x: net(x))
+    for shift in np.float32(range(3)):
+        see(net, 2 * np.asarray(x) + shift)
     net.eval()
     return net
 
@@ -89,23 +93,24 @@ def test_linen_and_nnx_say_the_same_of_one_network(model, x, key):
     )
     ours = run(jaxdrop.nnx.mc_apply, model, x)
     theirs = run(jaxdrop.linen.mc_apply(LinenNet()), variables_of(model), x)
+    ours, theirs = jax.device_get((ours, theirs))
     assert (ours.stats["mean"] != theirs.stats["mean"]).any()  # their masks differ
-    error = jnp.hypot(ours.stderr["mean"], theirs.stderr["mean"])
-    assert (jnp.abs(ours.stats["mean"] - theirs.stats["mean"]) < 5 * error).all()
+    error = np.hypot(ours.stderr["mean"], theirs.stderr["mean"])
+    assert (np.abs(ours.stats["mean"] - theirs.stats["mean"]) < 5 * error).all()
     # The logits are sums of 16 terms: nearly normal, and a variance is then known to
     # its share sqrt(2 / count); twice that allows for heavier tails.
     share = 2 * np.sqrt(2 / count) * np.sqrt(2)
     ratio = ours.stats["var"] / theirs.stats["var"]
-    assert (jnp.abs(jnp.log(ratio)) < 5 * share).all()
+    assert (np.abs(np.log(ratio)) < 5 * share).all()
     # Dropout scales while it trains: both means are near the pass without noise only
     # because the layer behind it is linear.
-    scaled = model(x)
-    assert (jnp.abs(ours.stats["mean"] - scaled) < 5 * ours.stderr["mean"]).all()
+    scaled = np.asarray(nnx.jit(lambda model, x: model(x))(model, x))
+    assert (np.abs(ours.stats["mean"] - scaled) < 5 * ours.stderr["mean"]).all()
 
 
 def test_one_site_with_one_key_has_one_prediction_in_linen_and_nnx(x, key):
     """Where a key is given with the call, masks are equal, and so are statistics."""
-    weights = jnp.cos(jnp.arange(x.shape[-1] * 5.0)).reshape(-1, 5)
+    weights = np.cos(np.arange(x.shape[-1] * 5, dtype=np.float32)).reshape(-1, 5)
     of_nnx, of_linen = jaxdrop.nnx.Dropout(0.3), jaxdrop.linen.Dropout(0.3)
     calls = (
         lambda key, x: of_nnx(x, rngs=key) @ weights,
@@ -150,7 +155,7 @@ def test_linen_variables_stay_as_they_were(model, x, key):
     variables = variables_of(model)
     before = [np.array(a) for a in jax.tree.leaves(variables)]
     apply = jaxdrop.linen.mc_apply(LinenNet())
-    mc.predict(apply, key, variables, x, num_samples=4)
+    predict(apply, key, variables, x, num_samples=4)
     assert_same(before, jax.tree.leaves(variables))
 
 
@@ -158,14 +163,15 @@ def test_samples_at_rate_0_are_the_pass_of_evaluation(model, x, key):
     """A rate that is a variable may be 0; batch statistics would give other outputs."""
     silent = Net(nnx.Rngs(1), rate=jaxdrop.nnx.Rate(jnp.float32(0)))
     nnx.update(silent, *nnx.state(model, nnx.Param, nnx.BatchStat))
-    result = mc.predict(
+    result = predict(
         jaxdrop.nnx.mc_apply, key, silent, x, num_samples=3, keep_samples=True
     )
-    expected = model(x)
-    for sample in result.samples:
+    call = nnx.jit(lambda model, x: model(x))
+    expected = np.asarray(call(model, x))
+    for sample in np.asarray(result.samples):
         np.testing.assert_allclose(sample, expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(result.stats["var"], 0, atol=1e-12)
-    assert (jnp.abs(silent(x) - expected) > 1e-2).any()  # by batch statistics
+    assert (np.abs(call(silent, x) - expected) > 1e-2).any()  # by batch statistics
 
 
 def test_a_model_whose_rates_are_0_is_an_error(x, key):
@@ -179,20 +185,20 @@ def test_a_model_whose_rates_are_0_is_an_error(x, key):
 
 
 def test_dropout_inside_attention_is_switched_on(key):
-    x = jax.random.normal(jax.random.key(1), (2, 5, 8))
+    x = normal(2, 5, 8)
     ours = nnx.MultiHeadAttention(
         2, 8, dropout_rate=0.5, decode=False, deterministic=True, rngs=nnx.Rngs(0)
     )
     module = linen.MultiHeadDotProductAttention(
         2, dropout_rate=0.5, deterministic=True, broadcast_dropout=False
     )
-    variables = module.init(jax.random.key(0), x)
+    variables = jax.jit(module.init)(jax.random.key(0), x)
     for apply, weights in (
         (jaxdrop.nnx.mc_apply, ours),
         (jaxdrop.linen.mc_apply(module), variables),
     ):
-        result = mc.predict(apply, key, weights, x, num_samples=16)
-        assert (result.stats["var"] > 0).all()
+        result = predict(apply, key, weights, x, num_samples=16)
+        assert (np.asarray(result.stats["var"]) > 0).all()
 
 
 def test_a_compiled_predictor_sees_new_weights(x, key):
@@ -201,34 +207,38 @@ def test_a_compiled_predictor_sees_new_weights(x, key):
     traces = []
 
     @jax.jit
-    def predict(key, model, x):
+    def mean_of(key, model, x):
         traces.append(None)
         stats = mc.predict(jaxdrop.nnx.mc_apply, key, model, x, num_samples=8).stats
         return stats["mean"]
 
-    before = predict(key, model, x)
-    grads = nnx.grad(lambda model: (model(x) ** 2).mean())(model)
-    optimizer.update(model, grads)
-    after = predict(key, model, x)
+    @nnx.jit
+    def step(model, optimizer, x):
+        grads = nnx.grad(lambda model: (model(x) ** 2).mean())(model)
+        optimizer.update(model, grads)
+
+    before = np.asarray(mean_of(key, model, x))
+    step(model, optimizer, x)
+    after = np.asarray(mean_of(key, model, x))
     assert len(traces) == 1
-    expected = mc.predict(jaxdrop.nnx.mc_apply, key, model, x, num_samples=8)
+    expected = predict(jaxdrop.nnx.mc_apply, key, model, x, num_samples=8)
     np.testing.assert_allclose(after, expected.stats["mean"], rtol=1e-5, atol=1e-6)
-    assert (jnp.abs(after - before) > 1e-3).any()
+    assert (np.abs(after - before) > 1e-3).any()
 
 
 def test_shared_draws_give_equal_rows_equal_samples(model, x, key):
-    doubled = jnp.concatenate([x, x])
-    run = lambda apply, weights, draws: (
-        mc.predict(
-            apply, key, weights, doubled, num_samples=5, draws=draws, keep_samples=True
-        ).samples
+    doubled = np.concatenate([x, x])
+    run = at_once(
+        lambda apply, weights, draws: mc.samples(
+            apply, key, weights, doubled, num_samples=5, draws=draws
+        )
     )
     for apply, weights in (
         (jaxdrop.nnx.mc_apply, model),
         (jaxdrop.linen.mc_apply(LinenNet()), variables_of(model)),
     ):
-        shared = run(apply, weights, "shared")
+        shared = np.asarray(run(apply, weights, "shared"))
         np.testing.assert_array_equal(shared[:, :6], shared[:, 6:])
         assert (shared[0] != shared[1]).any()
-        independent = run(apply, weights, "independent")
+        independent = np.asarray(run(apply, weights, "independent"))
         assert (independent[:, :6] != independent[:, 6:]).any()

@@ -1,5 +1,7 @@
 """Quantiles: NumPy's for few samples, close to them for many."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,13 +12,11 @@ from jaxdrop import mc
 LEVELS = (0.0, 0.05, 0.5, 0.9, 1.0)
 
 
-@pytest.mark.parametrize(
-    "way", [{"chunks": 7, "junk": 2}, {"chunks": 2, "parts": 3}, {"chunks": 50}]
-)
+@pytest.mark.parametrize("way", [{"chunks": 2, "junk": 2, "parts": 3}, {"chunks": 50}])
 def test_few_samples_give_exact_quantiles(way, reduce):
     samples = np.random.default_rng(0).normal(size=(50, 3, 2)).astype(np.float32)
     reducer = mc.quantiles(LEVELS, capacity=64)
-    found = reduce(reducer, samples, **way)[0]["quantiles"]
+    found = reduce(reducer, samples, **way, errors=False)[0]["quantiles"]
     np.testing.assert_allclose(found, np.quantile(samples, LEVELS, axis=0), atol=1e-6)
 
 
@@ -30,17 +30,17 @@ def test_many_samples_give_quantiles_of_nearly_the_level(way, reduce):
     samples = np.stack([law(20_000) for law in laws], -1).astype(np.float32)
     capacity, levels = 128, (0.05, 0.25, 0.5, 0.95)
     reducer = mc.quantiles(levels, capacity=capacity)
-    found = reduce(reducer, samples, **way)[0]["quantiles"]
+    found = reduce(reducer, samples, **way, errors=False)[0]["quantiles"]
     for level, values in zip(levels, found, strict=True):
         true_level = (samples <= np.asarray(values)).mean(0)
         assert (np.abs(true_level - level) < 3 / capacity).all(), (level, true_level)
 
 
 def test_chunks_larger_than_the_capacity_are_taken_in_pieces(reduce):
-    samples = np.arange(1000, dtype=np.float32)[:, None]
+    samples = np.arange(250, dtype=np.float32)[:, None]
     reducer = mc.quantiles((0.5,), capacity=100)
-    found = reduce(reducer, samples, junk=3)[0]["quantiles"]
-    assert abs(found[0, 0] - 499.5) < 3 / 100 * 1000
+    found = reduce(reducer, samples, junk=3, errors=False)[0]["quantiles"]
+    assert abs(found[0, 0] - 124.5) < 3 / 100 * 250
 
 
 def test_the_error_is_the_spread_over_repetitions(reduce):
@@ -54,27 +54,29 @@ def test_the_error_is_the_spread_over_repetitions(reduce):
 
 def test_equal_samples_and_infinite_ones(reduce):
     reducer = mc.quantiles((0.1, 0.5, 0.9), capacity=16)
-    constant, _ = reduce(reducer, np.ones((40, 1)), chunks=5)
-    np.testing.assert_array_equal(constant["quantiles"], 1)
-    ends = np.array([-np.inf, 0.0, 1.0, 2.0, np.inf])[:, None]
-    assert reduce(reducer, ends)[0]["quantiles"][1, 0] == 1
+    ends = np.repeat([-np.inf, 0.0, 1.0, 2.0, np.inf], 8)
+    samples = np.stack([np.ones(40), ends], axis=1)
+    found = np.asarray(reduce(reducer, samples, chunks=5, errors=False)[0]["quantiles"])
+    np.testing.assert_array_equal(found[:, 0], 1)
+    assert found[1, 1] == 1
 
 
-@pytest.mark.parametrize("place, parts", [(3, 1), (22, 2), (39, 2)])
-def test_a_missing_sample_is_not_passed_over(place, parts, reduce):
+def test_a_missing_sample_is_not_passed_over(reduce):
     """Whether it has been summarised or not, in whichever of two merged states."""
-    samples = np.ones((40, 2), np.float32)
-    samples[place, 1] = np.nan
+    samples = np.ones((40, 4), np.float32)
+    for entry, place in ((1, 3), (2, 22), (3, 39)):
+        samples[place, entry] = np.nan
     reducer = mc.quantiles((0.5,), capacity=8)
-    found = reduce(reducer, samples, chunks=5, parts=parts)[0]["quantiles"]
-    assert found[0, 0] == 1 and jnp.isnan(found[0, 1])
+    found = reduce(reducer, samples, chunks=5, parts=2, errors=False)[0]["quantiles"]
+    np.testing.assert_array_equal(found, [[1, np.nan, np.nan, np.nan]])
 
 
 def test_unequal_states_are_merged_by_their_numbers_of_samples():
     """A state of many samples is not outweighed by one of few, nor forgotten."""
     reducer = mc.quantiles((0.5,), capacity=32)
     start = reducer.init(jax.ShapeDtypeStruct((), jnp.float32))
-    fill = lambda x: reducer.update(start, x, jnp.ones(x.shape, bool))
+    append = lambda state, x: (reducer.update(state, x, jnp.ones(x.shape, bool)), None)
+    fill = lambda x: jax.lax.scan(append, start, x.reshape(-1, 32))[0]
 
     @jax.jit
     def both(few, many):
@@ -82,10 +84,10 @@ def test_unequal_states_are_merged_by_their_numbers_of_samples():
         merged = [reducer.merge(*pair) for pair in (states, states[::-1])]
         return [(reducer.finalize(m), reducer.stderr(m)) for m in merged]
 
-    few, many = jnp.linspace(0.0, 1.0, 100), jnp.linspace(1.0, 2.0, 900)
-    level_error = np.sqrt(0.25 / 1000)  # of the median; the density is 0.9 there
-    for stats, errors in both(few, many):
-        median = np.quantile(jnp.concatenate([few, many]), 0.5)
+    few, many = np.linspace(0, 1, 96), np.linspace(1, 2, 896)
+    level_error = np.sqrt(0.25 / 992)  # of the median; the density is 0.9 there
+    for stats, errors in jax.device_get(both(np.float32(few), np.float32(many))):
+        median = np.quantile(np.concatenate([few, many]), 0.5)
         assert abs(float(stats["quantiles"][0]) - median) < 3 / 32
         ratio = float(errors["quantiles"][0]) / (level_error / 0.9)
         assert 0.3 < ratio < 2
@@ -95,7 +97,7 @@ def test_one_sample_is_all_its_quantiles_and_has_no_error(reduce):
     reducer = mc.quantiles()
     stats, errors = reduce(reducer, np.full((1, 2), 3.0, np.float32))
     np.testing.assert_array_equal(stats["quantiles"], 3)
-    assert jnp.isnan(errors["quantiles"]).all()
+    assert np.isnan(errors["quantiles"]).all()
 
 
 def test_levels_are_checked():
@@ -129,7 +131,8 @@ def test_levels_are_a_sequence_of_numbers(levels):
 
 def test_outputs_without_entries_have_quantiles_without_entries(key):
     draw = lambda key: jax.random.normal(key, (3, 0))
-    result = mc.predict(draw, key, num_samples=4, reducers=mc.quantiles())
+    run = functools.partial(mc.predict, num_samples=4, reducers=mc.quantiles())
+    result = jax.jit(run, static_argnums=0)(draw, key)
     assert result.stats["quantiles"].shape == (3, 3, 0)
 
 

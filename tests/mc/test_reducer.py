@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from at_once import at_once
 from jaxdrop import mc
 from jaxdrop.mc._reducer import combined, part
 
@@ -17,10 +18,15 @@ def test_states_of_other_keys_are_merged_by_the_reducer(net, key):
         net.apply, key, net.params, net.x, num_samples=n, reducers=reducer
     )
     other = jax.random.fold_in(key, 10**6)
-    a, b = predict(key, 9).state.sums, predict(other, 4).state.sums
+
+    @at_once
+    def in_either_order():
+        a, b = predict(key, 9).state.sums, predict(other, 4).state.sums
+        merged = reducer.merge(a, b), reducer.merge(b, a)
+        return [reducer.finalize(state) for state in merged]
+
     both = np.concatenate([net.samples(key, 9), net.samples(other, 4)])
-    for merged in (reducer.merge(a, b), reducer.merge(b, a)):
-        stats = reducer.finalize(merged)
+    for stats in in_either_order():
         np.testing.assert_allclose(stats["mean"], both.mean(0), atol=1e-6)
         np.testing.assert_allclose(stats["var"], both.var(0, ddof=1), rtol=1e-5)
 
@@ -37,7 +43,8 @@ def test_a_reducer_of_ones_own_needs_five_functions(net, key):
         finalize=lambda state: {"max": state},
         stderr=lambda state: {},
     )
-    run = lambda **kw: mc.predict(
+    predict = at_once(mc.predict)
+    run = lambda **kw: predict(
         net.apply, key, net.params, net.x, num_samples=7, chunk_size=3, **kw
     )
     expected = net.samples(key, 7).max(0)
@@ -57,7 +64,8 @@ class Outputs:
 
 def test_a_part_of_a_dataclass_is_named_by_its_attribute(net, key):
     both = lambda key, params, x: Outputs(net.apply(key, params, x), x)
-    run = lambda apply, **kw: mc.predict(
+    predict = at_once(mc.predict)
+    run = lambda apply, **kw: predict(
         apply, key, net.params, net.x, num_samples=5, reducers=mc.categorical(**kw)
     )
     for ours, theirs in zip(

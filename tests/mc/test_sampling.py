@@ -1,10 +1,13 @@
 """Samples by number: the same in chunks, from keys of every kind, of any outputs."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from at_once import at_once
 from chance import assert_mean, assert_uncorrelated
 from jaxdrop import mc
 
@@ -56,7 +59,8 @@ def test_what_is_no_array_is_passed_on_as_it_is(net, key):
 
     options = {"training": True, "depth": 2, "name": "net", "act": None}
     for draws in ("independent", "shared"):
-        result = mc.predict(apply, key, options, net.x, num_samples=2, draws=draws)
+        predict = functools.partial(mc.predict, num_samples=2, draws=draws)
+        result = jax.eval_shape(lambda call=predict: call(apply, key, options, net.x))
         assert result.stats["mean"].shape == (6, 4)
 
 
@@ -65,10 +69,12 @@ def test_what_is_no_array_is_passed_on_as_it_is(net, key):
 )
 def test_keys_that_change_when_batched_give_the_same_samples_in_chunks(impl, net):
     key = jax.random.key(0, impl=impl)
-    run = lambda chunk: mc.predict(
-        net.apply, key, net.params, net.x, num_samples=4, chunk_size=chunk, **KEPT
+    run = at_once(
+        lambda chunk: mc.samples(
+            net.apply, key, net.params, net.x, num_samples=4, chunk_size=chunk
+        )
     )
-    np.testing.assert_array_equal(run(4).samples, run(1).samples)
+    np.testing.assert_array_equal(run(4), run(1))
 
 
 def test_batched_keys_of_rbg_have_the_moments_of_dropout():
@@ -88,15 +94,17 @@ def test_numbers_among_the_outputs_are_samples_like_any_other(chunk_size, key):
     def apply(key):
         return jax.random.normal(key, (2,)), 0.5, 3, True, np.float32(2)
 
-    drawn = mc.samples(apply, key, num_samples=3, chunk_size=chunk_size)
+    drawn = at_once(mc.samples)(apply, key, num_samples=3, chunk_size=chunk_size)
     assert [x.shape for x in drawn] == [(3, 2), (3,), (3,), (3,), (3,)]
     for found, expected in zip(drawn[1:], (0.5, 3, True, 2), strict=True):
         np.testing.assert_array_equal(found, expected)
     run = lambda key: mc.predict(apply, key, num_samples=3, chunk_size=chunk_size)
     for found in (run(key), jax.jit(run)(key)):
         assert [float(x) for x in found.stats["mean"][1:]] == [0.5, 3, 1, 2]
-    stopped = mc.predict(
-        apply, key, num_samples=9, tol=1.0, chunk_size=chunk_size, keep_samples=True
+    stopped = jax.eval_shape(
+        lambda: mc.predict(
+            apply, key, num_samples=9, tol=1.0, chunk_size=chunk_size, **KEPT
+        )
     )
     assert stopped.samples[1].shape == (9,)
 

@@ -1,7 +1,6 @@
 """Bins of equal width and of equal mass, at their edges and with ties."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -40,9 +39,10 @@ def test_bins_of_seven_batches_add_up():
         metrics.calibration_bins(p, l)
         for p, l in zip(np.split(probs, 7), np.split(labels, 7), strict=True)
     ]
-    streamed = jax.tree.map(lambda *sums: sum(sums), *parts)
-    for name in ("expected_error", "maximum_error", "debiased_squared_error"):
-        assert abs(getattr(streamed, name) - getattr(whole, name)) < 1e-6
+    streamed = jax.tree.map(lambda *sums: sum(sums), *jax.device_get(parts))
+    names = ("expected_error", "maximum_error", "debiased_squared_error")
+    errors = jax.jit(lambda bins: [getattr(bins, name) for name in names])
+    np.testing.assert_allclose(errors(streamed), errors(whole), rtol=0, atol=1e-6)
 
 
 def test_adaptive_bins_hold_equally_many():
@@ -56,7 +56,7 @@ def test_adaptive_bins_survive_ties_and_few_examples():
     labels = np.array([0, 0, 1])
     for p in ([0.8, 0.8, 0.8], [0.8, 0.9, 0.9]):
         error = metrics.adaptive_calibration_error(two_classes(p), labels, num_bins=15)
-        assert jnp.isfinite(error)
+        assert np.isfinite(error)
     tied = metrics.adaptive_calibration_error(two_classes([0.8] * 3), labels)
     assert tied == pytest.approx(0.8 - 2 / 3)
     order = [2, 0, 1]

@@ -321,9 +321,14 @@ def test_acquisition_is_that_of_scipy_and_scikit_learn(kind):
 def reduced(reducer, samples):
     """Statistics of given samples."""
     one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), samples)
-    valid = jnp.ones(len(jax.tree.leaves(samples)[0]), bool)
-    state = reducer.update(reducer.init(one), samples, valid)
-    return reducer.finalize(state)
+    valid = np.ones(len(jax.tree.leaves(samples)[0]), bool)
+
+    @jax.jit
+    def found(samples):
+        state = reducer.update(reducer.init(one), samples, valid)
+        return reducer.finalize(state)
+
+    return found(samples)
 
 
 @pytest.mark.parametrize("kind", LOGITS)

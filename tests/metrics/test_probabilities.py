@@ -35,8 +35,8 @@ def test_dtypes_stay_and_other_numbers_are_refused():
 
 
 def test_metrics_equal_the_binary_formulas():
-    logits = metrics.binary_logits(Z[:, None])
-    probs = jax.nn.softmax(logits)
+    logits = np.asarray(metrics.binary_logits(Z[:, None]))
+    probs = special.softmax(logits, -1)
     nll = -np.mean(LABELS * np.log(P) + (1 - LABELS) * np.log(1 - P))
     found = metrics.negative_log_likelihood(logits, LABELS)
     assert found == pytest.approx(nll, rel=1e-5)
@@ -111,7 +111,7 @@ def test_logits_in_place_of_probabilities_are_named_or_give_nan():
         metrics.classwise_calibration_error,
         metrics.brier_score,
     ):
-        assert jnp.isnan(metric(jnp.asarray(logits), labels))
+        assert np.isnan(metric(jnp.asarray(logits), labels))
         with pytest.raises(ValueError, match=r"from -1 to 3\. If they are logits, use"):
             metric(logits, labels)
         assert metric(logits, labels, weights=np.array([0, 1])) >= 0  # not an example

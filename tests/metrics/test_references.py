@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from at_once import at_once
 from jaxdrop import metrics
 
 CLASSES = 3
@@ -105,23 +106,25 @@ def calibration_gaps(confidence, hit, index, weights):
 def test_errors_of_the_top_label(case, num_bins):
     (probs, labels), weights, given = classified(case)
     confidence, hit = probs.max(-1), probs.argmax(-1) == labels
-    for metric, binned in (
-        (metrics.expected_calibration_error, of_equal_width),
-        (metrics.adaptive_calibration_error, of_equal_mass),
-    ):
-        index = binned(confidence, num_bins, weights)
-        mass, gap = calibration_gaps(confidence, hit, index, weights)
-        found = metric(probs, labels, num_bins=num_bins, **given)
-        np.testing.assert_allclose(found, mean(gap, mass), rtol=1e-5, atol=1e-6)
+    every = at_once(
+        lambda *data: (
+            metrics.expected_calibration_error(*data, num_bins=num_bins, **given),
+            metrics.maximum_calibration_error(*data, num_bins=num_bins, **given),
+            metrics.calibration_bins(*data, num_bins=num_bins, **given),
+            metrics.adaptive_calibration_error(*data, num_bins=num_bins, **given),
+        )
+    )
+    expected_error, largest, bins, adaptive = every(probs, labels)
+    close = {"rtol": 1e-5, "atol": 1e-6}
     index = of_equal_width(confidence, num_bins, weights)
     mass, gap = calibration_gaps(confidence, hit, index, weights)
-    found = metrics.maximum_calibration_error(probs, labels, num_bins=num_bins, **given)
-    np.testing.assert_allclose(found, gap.max(), rtol=1e-5, atol=1e-6)
-    bins = metrics.calibration_bins(probs, labels, num_bins=num_bins, **given)
+    np.testing.assert_allclose(expected_error, mean(gap, mass), **close)
+    np.testing.assert_allclose(largest, gap.max(), **close)
     expected = np.sqrt(mean(gap**2, mass))
-    np.testing.assert_allclose(
-        bins.root_mean_squared_error, expected, rtol=1e-5, atol=1e-6
-    )
+    np.testing.assert_allclose(bins.root_mean_squared_error, expected, **close)
+    index = of_equal_mass(confidence, num_bins, weights)
+    mass, gap = calibration_gaps(confidence, hit, index, weights)
+    np.testing.assert_allclose(adaptive, mean(gap, mass), **close)
 
 
 @of_classes
@@ -247,7 +250,15 @@ def test_curves_are_the_mean_over_all_orders(confidences, kind):
     risk, best = mean_risk(confidence), mean_risk(-losses)
     given = np.float32(CONFIDENCES[confidences]), losses
     close = {"rtol": 1e-5, "atol": 1e-6 * losses.max()}
-    curve = metrics.risk_coverage(*given)
+    share = losses / max(losses.max(), 1)
+    kinds = ("risk", "excess", "generalized")
+    curve, areas, rejection = at_once(
+        lambda confidence, losses: (
+            metrics.risk_coverage(confidence, losses),
+            {kind: metrics.aurc(confidence, losses, kind=kind) for kind in kinds},
+            metrics.accuracy_rejection(confidence, 1 - share),
+        )
+    )(*given)
     np.testing.assert_allclose(curve.coverage, places / n, rtol=1e-6)
     np.testing.assert_allclose(curve.risk, risk, **close)
     for name, area in (
@@ -255,9 +266,7 @@ def test_curves_are_the_mean_over_all_orders(confidences, kind):
         ("excess", risk.mean() - best.mean()),
         ("generalized", (risk * places / n).mean()),
     ):
-        np.testing.assert_allclose(metrics.aurc(*given, kind=name), area, **close)
-    share = losses / max(losses.max(), 1)
-    rejection = metrics.accuracy_rejection(given[0], 1 - share)
+        np.testing.assert_allclose(areas[name], area, **close)
     kept = 1 - risk[::-1] / max(losses.max(), 1)
     np.testing.assert_allclose(rejection.accuracy, kept, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(rejection.rejected, 1 - places[::-1] / n, atol=1e-6)

@@ -1,7 +1,5 @@
 """Temperature scaling finds the optimum, and nothing but the temperature."""
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import optimize, special
@@ -9,13 +7,13 @@ from scipy import optimize, special
 from jaxdrop import metrics
 
 
-def test_recovers_the_temperature_of_synthetic_logits(key):
-    of_logits, of_labels = jax.random.split(key)
-    true = 2.0 * jax.random.normal(of_logits, (100_000, 5))
-    labels = jax.random.categorical(of_labels, true)
-    temperature = metrics.temperature_scaling(2 * true, labels)
+def test_recovers_the_temperature_of_synthetic_logits():
+    rng = np.random.default_rng(0)
+    true = 2 * rng.normal(size=(100_000, 5)).astype(np.float32)
+    labels = (true + rng.gumbel(size=true.shape)).argmax(-1)
+    temperature = float(metrics.temperature_scaling(2 * true, labels))
     assert abs(temperature - 2) < 0.02
-    scaled = 2 * true / temperature
+    scaled = 2 * true / np.float32(temperature)
     assert (scaled.argmax(-1) == true.argmax(-1)).all()
     assert metrics.negative_log_likelihood(
         scaled, labels
@@ -68,7 +66,7 @@ def test_impossible_classes_do_not_disturb():
     logits = np.float32([[9.0, 0.0, -np.inf]] * 4)
     found = metrics.temperature_scaling(logits, np.array([0, 0, 0, 1]))
     assert found == pytest.approx(9 / np.log(3), rel=1e-4)
-    assert jnp.isnan(metrics.temperature_scaling(logits, np.array([0, 0, 0, 3])))
+    assert np.isnan(metrics.temperature_scaling(logits, np.array([0, 0, 0, 3])))
 
 
 def test_where_every_temperature_fits_it_is_one():
@@ -82,4 +80,4 @@ def test_where_every_temperature_fits_it_is_one():
     assert metrics.temperature_scaling(telling, labels) == 0
     weights = np.float32([1, 1, 1, 0])
     assert metrics.temperature_scaling(telling, labels, weights=weights) == 1
-    assert jnp.isnan(metrics.temperature_scaling(flat, np.array([0, 1, 2])))
+    assert np.isnan(metrics.temperature_scaling(flat, np.array([0, 1, 2])))

@@ -16,6 +16,7 @@ import pytest
 from flax import nnx
 from flax.core import freeze
 
+from at_once import at_once
 from chance import normal
 from jaxdrop import penalties
 from jaxdrop._paths import map_with_name
@@ -169,7 +170,7 @@ def test_leaves_of_size_zero_cost_nothing(penalty, formula):
     if penalty is TOWARD:
         pytest.skip("its references have other shapes")
     tree = {"kernel": jnp.zeros((0, 4)), "other": {"kernel": jnp.zeros((4, 0))}}
-    value, gradient = jax.value_and_grad(penalty)(tree)
+    value, gradient = jax.jit(jax.value_and_grad(penalty))(tree)
     assert value == 0
     chex.assert_trees_all_equal_shapes(gradient, tree)
 
@@ -187,7 +188,7 @@ def test_a_coefficient_scales_and_may_be_traced(penalty, formula, flat):
         np.testing.assert_allclose(
             scheduled(coefficient), coefficient * formula(flat), rtol=1e-6
         )
-    half = penalty(nested(flat), coefficient=jnp.bfloat16(0.5))
+    half = at_once(lambda: penalty(nested(flat), coefficient=jnp.bfloat16(0.5)))()
     assert half.dtype == jnp.float32
     np.testing.assert_allclose(half, 0.5 * formula(flat), rtol=1e-6)
 
@@ -207,9 +208,11 @@ def test_where_sees_path_and_leaf(penalty, formula, flat):
         seen[path] = leaf.shape
         return path == "dense/kernel" and leaf.ndim == 2
 
-    value = penalty(nested(flat), where=where)
+    one = {"dense/kernel": flat["dense/kernel"]}
+    value, alone = at_once(
+        lambda: (penalty(nested(flat), where=where), penalty(nested(one)))
+    )()
     assert seen == SHAPES
-    alone = penalty(nested({"dense/kernel": flat["dense/kernel"]}))
     np.testing.assert_allclose(value, alone, rtol=1e-6)
     assert value > 0
 
@@ -233,28 +236,39 @@ def test_the_kind_of_tree_makes_no_difference(penalty, formula, flat):
 def test_l2_has_no_half():
     """Gradient descent on it equals optax's decay at half the coefficient."""
     params = {"kernel": jnp.array([[1.0, -2.0]])}
-    gradient = jax.grad(functools.partial(penalties.l2, coefficient=0.3))(params)
     decay = optax.add_decayed_weights(0.6)
-    zeros = jax.tree.map(jnp.zeros_like, params)
-    decayed, _ = decay.update(zeros, decay.init(params), params)
+
+    @jax.jit
+    def both(params):
+        gradient = jax.grad(functools.partial(penalties.l2, coefficient=0.3))(params)
+        zeros = jax.tree.map(jnp.zeros_like, params)
+        return gradient, decay.update(zeros, decay.init(params), params)[0]
+
+    gradient, decayed = both(params)
     chex.assert_trees_all_close(gradient, decayed, rtol=1e-6)
 
 
 def test_complex_weights_count_by_their_modulus():
-    weights = {"kernel": jnp.full((2, 2), 3 + 4j)}
-    np.testing.assert_allclose(penalties.l1(weights), 20, rtol=1e-6)
-    np.testing.assert_allclose(penalties.l2(weights), 100, rtol=1e-6)
-    np.testing.assert_allclose(penalties.group_lasso(weights), 20, rtol=1e-6)
-    np.testing.assert_allclose(penalties.spectral(weights), 100, rtol=1e-5)
-    gradient = jax.grad(penalties.l1)({"kernel": jnp.zeros((2, 2), jnp.complex64)})
+    weights = {"kernel": np.full((2, 2), 3 + 4j, np.complex64)}
+    functions = ("l1", "l2", "group_lasso", "spectral")
+
+    @jax.jit
+    def found(weights):
+        values = [getattr(penalties, name)(weights) for name in functions]
+        return values, jax.grad(penalties.l1)(jax.tree.map(jnp.zeros_like, weights))
+
+    values, gradient = found(weights)
+    np.testing.assert_allclose(values[:3], [20, 100, 20], rtol=1e-6)
+    np.testing.assert_allclose(values[3], 100, rtol=1e-5)
     chex.assert_tree_all_finite(gradient)
 
 
 def test_groups_follow_the_axis(flat):
     kernel = np.asarray(flat["dense/kernel"], np.float64)
     inputs = np.sqrt(5) * np.linalg.norm(kernel, axis=1).sum()
+    lasso = jax.jit(penalties.group_lasso, static_argnames="axis")
     for axis in (1, lambda path, leaf: leaf.ndim - 1):
-        value = penalties.group_lasso({"kernel": flat["dense/kernel"]}, axis=axis)
+        value = lasso({"kernel": flat["dense/kernel"]}, axis=axis)
         np.testing.assert_allclose(value, inputs, rtol=1e-6)
     with pytest.raises(ValueError, match="axis of kernel: axis 2 is out of bounds"):
         penalties.group_lasso({"kernel": flat["dense/kernel"]}, axis=2)
@@ -266,10 +280,13 @@ def test_groups_follow_the_axis(flat):
 def test_stacked_layers_are_layers(penalty):
     kernels = normal(12, 6, 2, 3)
     stacked = {"ScanBlock_0": {"query": {"kernel": kernels}}}
-    value = penalty(stacked, stacked="ScanBlock_0/*")
-    alone = sum(penalty({"query": {"kernel": kernel}}) for kernel in kernels)
-    np.testing.assert_allclose(value, alone, rtol=1e-5)
-    assert not np.isclose(penalty(stacked), alone, rtol=1e-2)
+    each, whole = jax.jit(
+        lambda tree: (penalty(tree, stacked="ScanBlock_0/*"), penalty(tree))
+    )(stacked)
+    of_one = jax.jit(penalty)
+    alone = sum(of_one({"query": {"kernel": kernel}}) for kernel in np.asarray(kernels))
+    np.testing.assert_allclose(each, alone, rtol=1e-5)
+    assert not np.isclose(whole, alone, rtol=1e-2)
 
 
 def test_equinox_and_nnx_modules_are_trees(key):
@@ -277,13 +294,14 @@ def test_equinox_and_nnx_modules_are_trees(key):
     expected = (np.asarray(layer.weight) ** 2).sum() + (
         np.asarray(layer.bias) ** 2
     ).sum()
-    np.testing.assert_allclose(penalties.l2(layer), expected, rtol=1e-6)
-    gradient = eqx.filter_grad(penalties.l2)(layer)
-    np.testing.assert_allclose(gradient.weight, 2 * layer.weight, rtol=1e-6)
+    value, gradient = eqx.filter_jit(eqx.filter_value_and_grad(penalties.l2))(layer)
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+    np.testing.assert_allclose(gradient.weight, 2 * np.asarray(layer.weight), rtol=1e-6)
     model = nnx.Linear(4, 3, rngs=nnx.Rngs(0))
-    gradient = nnx.grad(lambda m: penalties.l2(nnx.state(m, nnx.Param)))(model)
+    of_model = nnx.grad(lambda m: penalties.l2(nnx.state(m, nnx.Param)))
+    gradient = nnx.jit(of_model)(model)
     np.testing.assert_allclose(
-        gradient["kernel"][...], 2 * model.kernel[...], rtol=1e-6
+        gradient["kernel"][...], 2 * np.asarray(model.kernel[...]), rtol=1e-6
     )
 
 
@@ -293,13 +311,13 @@ def test_equinox_and_nnx_modules_are_trees(key):
 def test_a_reference_may_be_of_another_kind_and_have_more_leaves(flat):
     state = nnx.State({"dense": {"kernel": nnx.Param(flat["dense/kernel"] + 1)}})
     pretrained = nested(flat)  # has other leaves as well
-    value = penalties.toward_reference(state, pretrained)
+    value = jax.jit(penalties.toward_reference)(state, pretrained)
     np.testing.assert_allclose(value, 35, rtol=1e-5)
 
 
 def test_no_gradient_reaches_the_reference(flat):
     shift = lambda reference: penalties.toward_reference({"w": jnp.ones(3)}, reference)
-    gradient = jax.grad(shift)({"w": jnp.zeros(3)})
+    gradient = jax.jit(jax.grad(shift))({"w": jnp.zeros(3)})
     np.testing.assert_array_equal(gradient["w"], jnp.zeros(3))
 
 
@@ -327,7 +345,8 @@ def test_an_embedding_is_penalized_only_if_it_is_selected(penalty):
     params = {"embedding": normal(5, 3)}
     with pytest.raises(ValueError, match=r"without biases.*endswith\('embedding'\)"):
         penalty(params)
-    assert penalty(params, where=lambda path, leaf: path == "embedding") > 0
+    chosen = functools.partial(penalty, where=lambda path, leaf: path == "embedding")
+    assert jax.jit(chosen)(params) > 0
 
 
 NUMBERS = [
@@ -341,7 +360,7 @@ NUMBERS = [
 def test_coefficients_of_every_type_are_numbers(penalty, formula, flat, number):
     if penalty is ELASTIC:
         pytest.skip("computes with the coefficient itself")
-    value = penalty(nested(flat), coefficient=number)
+    value = jax.jit(lambda tree: penalty(tree, coefficient=number))(nested(flat))
     np.testing.assert_allclose(value, 2 * formula(flat), rtol=1e-6)
 
 
@@ -353,16 +372,20 @@ def test_nan_weights_give_nan(penalty, formula, flat):
 
 @pytest.mark.parametrize("size", [1e-25, 1e18])
 def test_norms_of_extreme_weights_are_finite(size):
-    kernel = jnp.diag(jnp.array([size, size / 10]))
-    lasso = penalties.group_lasso({"kernel": kernel})
+    kernel = np.diag(np.float32([size, size / 10]))
+    of_groups = lambda kernel: penalties.group_lasso({"kernel": kernel})
+    of_norms = lambda kernel: [
+        penalties.spectral({"kernel": kernel}, num_iterations=number)
+        for number in (None, 20)
+    ]
+    lasso, slope = jax.jit(jax.value_and_grad(of_groups))(kernel)
     np.testing.assert_allclose(lasso, np.sqrt(2) * 1.1 * size, rtol=1e-5)
-    slope = jax.grad(lambda k: penalties.group_lasso({"kernel": k}))(kernel)
     np.testing.assert_allclose(slope, np.sqrt(2) * np.eye(2), rtol=1e-5)
+    single = jax.jit(of_groups)
     for large in (1e30, 1e38, 3e38):
-        single = penalties.group_lasso({"kernel": jnp.full((1, 1), large)})
-        np.testing.assert_allclose(single, large, rtol=1e-6)
-    for number in (None, 20):
-        found = penalties.spectral({"kernel": kernel}, num_iterations=number)
+        found = single(np.full((1, 1), large, np.float32))
+        np.testing.assert_allclose(found, large, rtol=1e-6)
+    for found in jax.jit(of_norms)(kernel):
         np.testing.assert_allclose(found, np.float32(size) ** 2, rtol=1e-4)
 
 

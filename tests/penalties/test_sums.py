@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from at_once import at_once
 from chance import normal
 from jaxdrop import penalties
+
+l2 = at_once(penalties.l2)
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
@@ -39,9 +42,9 @@ def test_a_large_leaf_is_summed_to_float32_accuracy():
 
 def test_large_coefficients_are_right_or_refused_by_name():
     params = {"kernel": jnp.full((1, 1), 1e-20)}
-    for number in (2**31, 2**40, 10**20, np.int64(2**62), np.uint64(2**63), 1e38):
-        value = penalties.l1(params, coefficient=number)
-        np.testing.assert_allclose(value, float(number) * 1e-20, rtol=1e-6)
+    numbers = (2**31, 2**40, 10**20, np.int64(2**62), np.uint64(2**63), 1e38)
+    values = at_once(lambda: [penalties.l1(params, coefficient=n) for n in numbers])()
+    np.testing.assert_allclose(values, np.float64(numbers) * 1e-20, rtol=1e-6)
     for number in (10**40, 10**400, 1e300, np.float64(1e39)):
         for penalize in (
             lambda n: penalties.l1(params, coefficient=n),
@@ -60,35 +63,40 @@ def test_large_coefficients_are_right_or_refused_by_name():
 def test_a_variable_of_nnx_may_hold_the_coefficient():
     params = {"kernel": jnp.ones((2, 2))}
     held = nnx.Variable(jnp.float32(0.5))
-    assert penalties.l2(params, coefficient=held) == 2
+    assert l2(params, coefficient=held) == 2
     held[...] = jnp.float32(-0.5)
-    assert np.isnan(penalties.l2(params, coefficient=held))
+    assert np.isnan(l2(params, coefficient=held))
 
 
 def test_numbers_in_a_tree_are_settings():
-    assert penalties.l2({"kernel": jnp.ones(3), "rate": 0.5}) == 3
+    assert l2({"kernel": jnp.ones(3), "rate": 0.5}) == 3
 
 
 @pytest.mark.parametrize("bad", [jnp.inf, -jnp.inf, jnp.nan])
 def test_a_traced_coefficient_that_is_not_finite_gives_nan(bad):
     priced = lambda c: penalties.l2({"kernel": jnp.ones((2, 2))}, coefficient=c)
-    assert np.isnan(priced(jnp.float32(bad)))
+    assert np.isnan(jax.jit(priced)(jnp.float32(bad)))
 
 
 def test_a_traced_coefficient_that_is_negative_gives_nan():
     params = {"kernel": jnp.ones((4, 3))}
-    for penalty in (penalties.l1, penalties.l2, penalties.group_lasso):
-        assert np.isnan(penalty(params, coefficient=jnp.float32(-1)))
-        assert np.isnan(penalty(params, coefficient=jnp.float32(jnp.nan)))
-    assert penalties.l2(params, coefficient=jnp.int32(2)) == 24
-    assert np.isnan(penalties.elastic_net(params, l1=jnp.float32(-1), l2=0.0))
+    functions = (penalties.l1, penalties.l2, penalties.group_lasso)
+
+    @jax.jit
+    def priced(coefficient):
+        net = penalties.elastic_net(params, l1=coefficient, l2=0.0)
+        return [penalty(params, coefficient=coefficient) for penalty in functions], net
+
+    for bad in (-1, np.nan):
+        assert np.isnan(jax.tree.leaves(priced(np.float32(bad)))).all()
+    assert l2(params, coefficient=jnp.int32(2)) == 24
 
 
 def test_weights_of_the_host_do_not_wrap_and_are_checked():
     logits = jnp.array([[1.0, 0.0], [0.0, 0.0]])
     labels = jnp.array([0, 0])
-    loss = functools.partial(
-        penalties.smoothed_cross_entropy, logits, labels, alpha=0.0
+    loss = at_once(
+        functools.partial(penalties.smoothed_cross_entropy, logits, labels, alpha=0.0)
     )
     each = np.array([np.log1p(np.exp(-1)), np.log(2)])
     for weights in (
@@ -113,8 +121,11 @@ def test_weights_of_the_host_do_not_wrap_and_are_checked():
 def test_where_nothing_weighs_the_penalty_is_zero():
     logits, labels = jnp.full((3, 4), jnp.nan), jnp.full(3, -1)
     none = jnp.zeros(3)
-    assert (
-        penalties.smoothed_cross_entropy(logits, labels, alpha=0.1, weights=none) == 0
-    )
-    assert penalties.confidence(logits, weights=none) == 0
-    assert penalties.consistency(jnp.stack([logits] * 2), weights=none) == 0
+    values = at_once(
+        lambda: (
+            penalties.smoothed_cross_entropy(logits, labels, alpha=0.1, weights=none),
+            penalties.confidence(logits, weights=none),
+            penalties.consistency(jnp.stack([logits] * 2), weights=none),
+        )
+    )()
+    assert values == (0, 0, 0)
