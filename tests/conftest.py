@@ -47,7 +47,7 @@ COMPILED: list[str] = []
 FORGET: list[Callable[[], None]] = [jax.clear_caches]
 """What clears them."""
 
-LARGE, LARGEST = 4, 32
+LARGE, LARGEST = 4, 16
 """Tests with so many cases are tables: every fourth case is tested, or every eighth."""
 
 CELL = "a cell of a large table"

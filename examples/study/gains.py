@@ -18,8 +18,11 @@ from scipy import stats
 MIN_SEEDS = 3
 """With fewer there is neither an interval nor a verdict."""
 
-LEVEL = 0.95
-"""Of intervals; p-values are tested at ``1 - LEVEL``."""
+SIGNIFICANCE = 0.05
+"""The level of tests."""
+
+LEVEL = 1 - SIGNIFICANCE
+"""The level of intervals."""
 
 BETTER, WORSE = "better", "worse"
 NOT_DISTINGUISHABLE = "not distinguishable"
@@ -134,15 +137,15 @@ def together(found: Sequence[Gain]) -> list[Gain]:
       found: gains of separate comparisons, such as of one method in several scores.
 
     Returns:
-      The same with p-values and verdicts at ``1 - LEVEL`` for all of them, by Holm's
-      procedure; intervals stay those of each by itself.
+      The same with p-values and verdicts at :data:`SIGNIFICANCE` for all of them, by
+      Holm's procedure; intervals stay those of each by itself.
     """
     corrected = holm([gain.p for gain in found]).tolist()
     tested = zip(found, corrected, strict=True)
     return [
         gain
         if np.isnan(p)
-        else gain._replace(p=p, verdict=_direction(gain.estimate, p < 1 - LEVEL))
+        else gain._replace(p=p, verdict=_direction(gain.estimate, p < SIGNIFICANCE))
         for gain, p in tested
     ]
 

@@ -145,13 +145,16 @@ def test_without_a_gpu_no_kernels_of_mosaic_are_used_by_default(without_triton):
     assert uses() is None
 
 
-def test_what_no_kernel_of_a_platform_computes():
-    def operands(features, keys=16, **more):
-        kind = lambda n: jax.ShapeDtypeStruct((1, n, 1, features), jnp.bfloat16)
-        return {"query": kind(16), "key": kind(keys), "value": kind(keys), **more}
+@pytest.mark.parametrize("platform", ["tpu", "gpu", "hopper"])
+def test_what_no_kernel_of_a_platform_computes(platform):
+    def computes(features=64, keys=16, dtype=jnp.bfloat16):
+        kind = lambda n: jax.ShapeDtypeStruct((1, n, 1, features), dtype)
+        operands = {"query": kind(16), "key": kind(keys), "value": kind(keys)}
+        return _flash.can_compute(operands, platform)
 
     (some,) = jax.export.symbolic_shape("keys")
-    assert _flash.can_compute(operands(64), "hopper")
-    assert not _flash.can_compute(operands(256), "hopper")
-    assert not _flash.can_compute(operands(64, bias=jnp.ones((1, 1, 1, 1))), "hopper")
-    assert not _flash.can_compute(operands(64, keys=some), "gpu")
+    assert computes() and computes(features=256)
+    assert not computes(features=257)
+    assert not computes(keys=some)
+    assert computes(dtype=jnp.float32) == (platform != "hopper")
+    assert computes(dtype=jnp.float16) == (platform != "tpu")

@@ -104,7 +104,9 @@ def test_a_state_that_is_not_known_is_asked_for():
         jaxdrop.nnx.VariationalCell(
             nnx.GRUCell(INPUTS, UNITS, rngs=nnx.Rngs(0)), per_gate=True, state=0
         )
-    with pytest.raises(ValueError, match="output must be one of"):
+    with pytest.raises(
+        ValueError, match='output must be "state", "cell" or a function'
+    ):
         jaxdrop.linen.ZoneoutCell(nn.GRUCell(4), state_rate=0.1, output="y")
 
 
