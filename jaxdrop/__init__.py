@@ -136,7 +136,8 @@ _ROOMS = {
     if isinstance(globals().get(name), ModuleType)
 }
 _FUNCTIONS = [name for name in __all__ if name not in (*_ROOMS, *_LOADED_ON_USE)]
-__doc__ = f"{__doc__}{_names.described(sys.modules[__name__], _FUNCTIONS)}"
+if __doc__:  # python -OO removes docstrings
+    __doc__ += _names.described(sys.modules[__name__], _FUNCTIONS)
 
 
 def __getattr__(name: str) -> Any:

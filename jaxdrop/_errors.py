@@ -99,6 +99,7 @@ def _decorated(
                 if f"{function.__name__}()" not in str(error):  # as of a signature
                     error.args = (f"{name_of(args)}: {error}",)
                 error.add_note(_which_fit(function, name_of(args), args, kwargs))
+                setattr(error, _DECIDED, True)
             else:
                 _decide(error, lambda: name_of(args))
             raise

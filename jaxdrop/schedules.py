@@ -278,7 +278,7 @@ def _as_step(step: ArrayLike) -> Any:
     """
     counted: Any = as_numbers(step, "step")
     if counted.dtype == object:  # integers of any size; float32 holds 2**100
-        counted = np.where(counted > 2**100, 2**100, counted).astype(np.float64)
+        counted = np.asarray(np.clip(counted, -(2**100), 2**100), np.float64)
     if not jnp.issubdtype(counted.dtype, jnp.number) or jnp.iscomplexobj(counted):
         raise TypeError(f"step must be a real number, got an array of {counted.dtype}.")
     if counted.dtype.itemsize < 4:

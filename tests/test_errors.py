@@ -327,6 +327,12 @@ def test_an_error_of_a_function_that_is_passed_is_not_explained():
     assert not any("called as" in n for n in getattr(caught.value, "__notes__", []))
 
 
+def test_a_call_that_does_not_fit_is_named_by_the_innermost_function():
+    typo = functools.partial(jaxdrop.dropout, x=X)
+    with pytest.raises(TypeError, match=r"^dropout\(\)"):
+        jaxdrop.multi_sample(KEY, typo, num_samples=2)
+
+
 @pytest.mark.parametrize(
     "call, message",
     [

@@ -159,10 +159,9 @@ def test_unknown_names_raise_as_usual():
     assert not hasattr(jaxdrop, "no_such_name")
 
 
-def run_in_a_new_process(code: str) -> str:
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False
-    )
+def run_in_a_new_process(code: str, *flags: str) -> str:
+    command = [sys.executable, *flags, "-c", code]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     return result.stdout
 
@@ -180,3 +179,10 @@ def test_importing_starts_no_backend_and_loads_no_framework():
         "print('flax' in sys.modules)\n"
     )
     assert loaded.split("\n")[:3] == ["[]", "3", "True"]
+
+
+def test_everything_is_imported_without_docstrings():
+    found = run_in_a_new_process(
+        "import jaxdrop, jaxdrop.linen, jaxdrop.nnx\nprint(jaxdrop.__doc__)", "-OO"
+    )
+    assert found == "None\n"

@@ -304,4 +304,4 @@ def test_depth_rates_are_known_numbers_while_tracing():
 
 def test_a_step_may_be_an_integer_of_any_size():
     rate = schedules.early(0.5, cutoff=100)
-    assert rate(10**400) == 0 and rate(0) == 0.5
+    assert rate(10**400) == 0 and rate(0) == rate(-(10**400)) == 0.5

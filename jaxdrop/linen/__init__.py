@@ -68,7 +68,8 @@ __all__ = [
 ]
 __all__ += _dropout.__all__
 __all__ += _regions.__all__
-__doc__ = f"{__doc__}{described(_dropout)}{described(_regions)}"
+if __doc__:  # python -OO removes docstrings
+    __doc__ += described(_dropout) + described(_regions)
 
 
 def __getattr__(name: str) -> object:

@@ -6,11 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.sharding import AxisType, PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxdrop._checks import as_count
 from jaxdrop._errors import named
 from jaxdrop._loops import as_carry
+from jaxdrop._masks import sharding_of
 from jaxdrop._typing import Array, Axes, PyTree, Scalar, Where
 from jaxdrop._weights import (
     Patterns,
@@ -218,6 +219,6 @@ def _over_trace(gram: Array) -> Array:
 
 def _product(a: Array, b: Array) -> Array:
     """A product; on an explicit mesh every device has the whole of it."""
-    explicit = AxisType.Explicit in jax.sharding.get_abstract_mesh().axis_types
-    where = PartitionSpec() if explicit else None
+    spread = sharding_of(a) or sharding_of(b)
+    where = spread and NamedSharding(spread.mesh, PartitionSpec())
     return jnp.matmul(a, b, precision=lax.Precision.HIGHEST, out_sharding=where)

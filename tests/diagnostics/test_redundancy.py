@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from at_once import at_once
 from chance import normal
@@ -112,3 +114,15 @@ def test_co_adaptation_of_complex_activations():
     measured = co_adaptation(jnp.asarray(x, jnp.complex64))
     assert measured.dtype == jnp.float32
     np.testing.assert_allclose(measured, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "measure", [diagnostics.co_adaptation, diagnostics.effective_rank]
+)
+@pytest.mark.parametrize("spec", [P("m"), P(None, "m")], ids=str)
+def test_activities_may_be_spread_over_an_explicit_mesh(measure, spec):
+    x = normal(8, 4)
+    mesh = jax.make_mesh((2,), ("m",), axis_types=(AxisType.Explicit,))
+    spread = jax.device_put(x, NamedSharding(mesh, spec))
+    run = jax.jit(measure)
+    np.testing.assert_allclose(run(spread), run(x), rtol=1e-5)

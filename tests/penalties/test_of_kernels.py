@@ -1,5 +1,6 @@
 """Orthogonal and spectral penalties: singular values, their gradients, and stacks."""
 
+import contextlib
 import functools
 
 import chex
@@ -7,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import AxisType
+from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from at_once import at_once
@@ -109,11 +110,12 @@ def test_a_kernel_without_entries_has_no_norm():
 
 @pytest.mark.parametrize("penalty", [penalties.orthogonal, penalties.spectral])
 @pytest.mark.parametrize("spec", [P(None, "m"), P("m")])
-def test_kernels_may_be_spread_over_an_explicit_mesh(penalty, spec):
+@pytest.mark.parametrize("in_use", [True, False], ids=["in use", "of the array"])
+def test_kernels_may_be_spread_over_an_explicit_mesh(penalty, spec, in_use):
     kernel = normal(4, 6)
     expected = jax.grad(lambda k: penalty({"kernel": k}))(kernel)
     mesh = jax.make_mesh((2,), ("m",), axis_types=(AxisType.Explicit,))
-    with jax.set_mesh(mesh):
-        spread = jax.device_put(kernel, spec)
+    spread = jax.device_put(kernel, NamedSharding(mesh, spec))
+    with jax.set_mesh(mesh) if in_use else contextlib.nullcontext():
         found = jax.jit(jax.grad(lambda k: penalty({"kernel": k})))(spread)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
