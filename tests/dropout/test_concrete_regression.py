@@ -15,7 +15,6 @@ import optax
 import pytest
 
 import jaxdrop
-from chance import normal
 
 WIDTH, BATCH, LENGTH_SCALE = 1024, 20, 1e-4
 SIZES = [(1, WIDTH), (WIDTH, WIDTH), (WIDTH, WIDTH), (WIDTH, 1), (WIDTH, 1)]
@@ -85,9 +84,9 @@ def loss(layers, x, y, key, num_examples):
 @functools.cache
 def fitted(num_examples):
     """Trains as published, and measures on 1000 other points."""
-    init, order, drop, test = jax.random.split(jax.random.key(0), 4)
-    x = normal(num_examples + 1000, 1)
-    y = 2 * x + 8 + normal(*x.shape, seed=1)
+    data, noise, init, order, drop, test = jax.random.split(jax.random.key(0), 6)
+    x = jax.random.normal(data, (num_examples + 1000, 1))
+    y = 2 * x + 8 + jax.random.normal(noise, x.shape)
     optimizer = optax.adam(1e-3)
 
     def step(carry, scanned):
