@@ -140,7 +140,7 @@ def _examples_by_units(
 
 
 def _whole(x: Array) -> Array:
-    """``x`` on every device, where it is spread over an explicit mesh."""
+    """``x`` on every device, if it is sharded over an explicit mesh."""
     sharding = sharding_of(x)
     if sharding is None:
         return x

@@ -175,10 +175,11 @@ INTERPRETED = pytest.mark.xfail(
     "implementation", [None, pytest.param("pallas", marks=[SLOW, INTERPRETED])]
 )
 def test_within_shard_map_keys_and_rates_may_differ(key, implementation):
-    length = 48 if implementation is None else 24  # strips and tiles are looped over
+    length, block = (48, 16) if implementation is None else (24, None)  # loops or not
     arrays = list(formula.inputs(2, length, length, 2, 2, 4).values())
     mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,))
-    attend = functools.partial(attention, implementation=implementation, is_causal=True)
+    how = {"implementation": implementation, "is_causal": True, "block_size": block}
+    attend = functools.partial(attention, **how)
 
     def both(index, *arrays):
         own = jax.random.fold_in(key, index)
