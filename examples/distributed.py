@@ -97,6 +97,7 @@ def join(args: argparse.Namespace) -> None:
     masks = network.drawn_masks(mesh, seed=args.seed, step=args.steps - 1)
     whole = network.gathered(mesh, params)
     records.write(args.output, losses, error, whole, masks)
+    checkpoints.remove(saving.path)
     if jax.process_index() == 0:
         name = f"{jax.process_count()} × {jax.local_device_count()} devices"
         Console().print(tables.by_step({name: records.Run(losses, error, {}, {})}))

@@ -114,7 +114,7 @@ def require_key(
     elif isinstance(key, jax.Array) and key.dtype == jnp.uint32 and key.ndim > 0:
         typed, batch = _wrap(key), key.shape[:-1]
     else:
-        got = f"{shown(key)} of type {type(key).__name__}"
+        got = f"an object of type {type(key).__name__}: {shown(key)}"
         if isinstance(key, np.ndarray | jax.Array):
             got = f"an array of shape {key.shape} and dtype {key.dtype}"
         raise TypeError(

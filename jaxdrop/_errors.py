@@ -140,13 +140,13 @@ def _which_fit(
     signature = inspect.signature(type(args[0]) if of_class else function)
     if hint := keyword_hint(given, signature.parameters):
         return hint
-    shown = [
-        parameter.replace(annotation=parameter.empty, default=_shown(parameter.default))
+    parameters = [
+        parameter.replace(annotation=parameter.empty, default=_short(parameter.default))
         for parameter in signature.parameters.values()
         if parameter.name != "self"
     ]
     called = f"{name}.{method}" if "self" in signature.parameters else name
-    return f"It is called as {called}{inspect.Signature(shown)}."
+    return f"It is called as {called}{inspect.Signature(parameters)}."
 
 
 class _Omitted:
@@ -156,7 +156,7 @@ class _Omitted:
         return "..."
 
 
-def _shown(default: Any) -> Any:
+def _short(default: Any) -> Any:
     is_short = isinstance(default, bool | int | float | str | tuple | None)
     return default if is_short or default is inspect.Parameter.empty else _Omitted()
 

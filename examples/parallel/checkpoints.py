@@ -83,6 +83,16 @@ def load(path: Path, tree: Any, *, seed: int, steps: int) -> tuple[Any, list[flo
     return jax.tree.unflatten(structure, found), losses
 
 
+def remove(path: Path) -> None:
+    """Removes the checkpoint of a run whose processes have all written their results.
+
+    Started again with the same options, a run that has ended begins anew.
+    """
+    multihost_utils.sync_global_devices("all results are written")
+    if jax.process_index() == 0:
+        path.unlink(missing_ok=True)
+
+
 def _place(array: np.ndarray, sharding: jax.sharding.Sharding) -> jax.Array:
     return jax.make_array_from_callback(array.shape, sharding, lambda at: array[at])
 

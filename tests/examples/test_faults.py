@@ -119,6 +119,8 @@ def test_a_checkpoint_of_another_run_or_cut_short_is_refused(tmp_path):
         path.write_bytes(whole[: int(share * len(whole))])
         with pytest.raises(checkpoints.CheckpointError, match="was cut short"):
             load()
+    checkpoints.remove(path)
+    assert load() == (tree, [])
 
 
 def left_by(folder, monkeypatch, process, count, loss=1.0):
@@ -248,3 +250,4 @@ def test_a_run_of_which_a_process_is_killed_continues(
     run = records.read(folder)
     np.testing.assert_array_equal(run.losses, whole.losses)
     assert records.difference(run, whole) == 0
+    assert not saved.exists()
