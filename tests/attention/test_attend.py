@@ -12,7 +12,7 @@ import jaxdrop
 
 RATE = 0.3
 LENGTH = 41  # whole in no number of blocks
-BLOCK = 32  # so that queries of the first block see a part of the keys alone
+BLOCK = 16  # so that queries of the first block see a part of the keys alone
 
 
 def causes():
