@@ -141,8 +141,10 @@ def test_the_gpu_that_is_compiled_for_decides(name, kernels, without_triton):
         assert uses() == uses(requested=True) == kernels
 
 
-def test_without_a_gpu_no_kernels_of_mosaic_are_used_by_default(without_triton):
+@needs_mosaic
+def test_without_a_gpu_kernels_of_mosaic_are_used_on_request_alone(without_triton):
     assert uses() is None
+    assert uses(requested=True) == "hopper"
 
 
 @pytest.mark.parametrize("platform", ["tpu", "gpu", "hopper"])
