@@ -1,0 +1,63 @@
+"""Arrays that are spread over an explicit mesh, where operations need more of them."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+import jax
+from jax.sharding import NamedSharding, PartitionSpec
+
+from jaxdrop._masks._axes import sharding_of, unspread
+from jaxdrop._typing import Array, Axes
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def whole(x: Array, axes: Axes, /) -> Array:
+    """``x``, none of whose ``axes`` is sharded over an explicit mesh.
+
+    Axes may be counted from the end, as those of a single example are.
+    """
+    sharding = sharding_of(x)
+    counted = tuple(axis % x.ndim for axis in axes)
+    if sharding is None or not any(sharding.spec[axis] for axis in counted):
+        return x
+    return jax.reshard(x, unspread(sharding, counted, ndim=x.ndim))
+
+
+def automatic(function: Callable[_P, _R], /) -> Callable[_P, _R]:
+    """``function``, which takes arrays of an explicit mesh as if it were automatic.
+
+    On an explicit mesh each operation must know how its output is sharded, and some are
+    refused: to sort, slice or index along a sharded axis, to multiply matrices whose
+    common axis is sharded, to add arrays that are sharded in different ways. Here they
+    need not know: the compiler decides, and moves what it has to. Outputs, which must be
+    arrays, are whole on every device.
+
+    Functions that are given arrays of the caller by other means than their arguments,
+    such as what the caller's functions close over, cannot be called in this way.
+    """
+
+    @functools.wraps(function)
+    def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        leaves, tree = jax.tree.flatten((args, kwargs))
+        places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, jax.Array)]
+        spread = (sharding_of(leaves[place]) for place in places)
+        mesh = next((found.mesh for found in spread if found is not None), None)
+        if mesh is None:
+            return function(*args, **kwargs)
+
+        def of_arrays(*arrays: Array) -> _R:
+            given: list[Any] = list(leaves)
+            for place, array in zip(places, arrays, strict=True):
+                given[place] = array
+            args, kwargs = jax.tree.unflatten(tree, given)
+            return function(*args, **kwargs)
+
+        everywhere = NamedSharding(mesh, PartitionSpec())
+        run = jax.sharding.auto_axes(of_arrays, out_sharding=everywhere)
+        result: _R = run(*(leaves[place] for place in places))
+        return result
+
+    return call

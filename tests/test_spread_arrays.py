@@ -1,0 +1,128 @@
+"""Arrays that are spread over devices, in calls of every public function.
+
+On an explicit mesh the type of an array says how it is sharded, and in ``jax.shard_map``
+along which axes it varies; an operation whose types do not fit raises while it is traced,
+so that most of this costs no compilation.
+"""
+
+import functools
+
+import host_arguments as table
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from test_host_arguments import public_functions
+
+WITHOUT_ARRAYS = {
+    *("constraints.decay_mask", "diagnostics.audit", "diagnostics.assert_active"),
+    *("diagnostics.assert_inactive", "diagnostics.describe_mask", "drop_key"),
+    *("early_stopping.EarlyStopping", "keys.shard", "keys.site", "layer_drop"),
+    *("masks.bernoulli", "masks.blocks", "masks.exact", "masks.keep_probability"),
+    *("masks.masksembles", "multi_sample", "prng.fuse", "prng.light", "prng.normal"),
+    *("prng.random_bits", "prng.uniform", "schedules.curriculum"),
+    *("schedules.depth_rates", "schedules.early", "schedules.late"),
+    "schedules.scheduled_drop_path",
+}
+"""What takes keys, shapes, numbers, functions or models, and no batch."""
+
+REFUSED = {
+    ("subset_stochastic_depth", "examples"): "batch_axis 0 of x is sharded over",
+    ("subset_stochastic_depth", "all axes"): "batch_axis 0 of x is sharded over",
+    ("subset_stochastic_depth", "one array"): "batch_axis 0 of x is sharded over",
+    ("token_dropout", "second axis"): "token_axis 1 of x is sharded over",
+    # As in jnp.matmul: examples and outputs are given the same axis of the mesh.
+    ("variational_dense", "all axes"): "illegally sharded result",
+}
+"""What a mesh cannot do, and what the error says."""
+
+AXES = {"examples": 0, "second axis": 1, "last axis": -1, "all axes": None}
+NAMES = sorted({*table.CALLS, "mc.votes"} - WITHOUT_ARRAYS)
+
+
+def test_every_public_function_is_in_the_table_or_takes_no_arrays():
+    assert {*NAMES} | WITHOUT_ARRAYS == public_functions()
+    assert all(table.arrays_of(name) for name in NAMES)
+
+
+def mesh_of(kind):
+    """Six devices, since the arrays of the table are of lengths 2, 3 and 4."""
+    return jax.make_mesh((2, 3), ("two", "three"), axis_types=(kind, kind))
+
+
+def place(x, axis, mesh):
+    """Spreads an array along an axis, or along all, where the mesh divides it."""
+    spec, free = [None] * x.ndim, dict(mesh.shape)
+    for along in range(x.ndim) if axis is None else [axis]:
+        fits = (n for n, size in free.items() if -x.ndim <= along < x.ndim)
+        name = next((n for n in fits if x.shape[along] % free[n] == 0), None)
+        if name is not None:
+            spec[along] = name
+            del free[name]
+    return jax.device_put(x, NamedSharding(mesh, PartitionSpec(*spec)))
+
+
+def spread_arrays(name, case, mesh):
+    """The arrays of a row, all spread alike, or only the first of them."""
+    arrays = table.arrays_of(name)
+    if case == "one array":
+        first = next(iter(arrays))
+        arrays = {first: arrays[first]}
+    put = functools.partial(place, axis=AXES.get(case, 0), mesh=mesh)
+    return jax.tree.map(put, arrays)
+
+
+def call(name, arrays):
+    """The outputs, as arrays of numbers."""
+    as_numbers = lambda leaf: (
+        jax.random.key_data(leaf)
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        else leaf
+    )
+    outputs = jax.tree.map(jnp.asarray, table.call(name, **arrays))
+    return jax.tree.map(as_numbers, outputs)
+
+
+def assert_same(found, expected):
+    """Floats are close, and 0 in the same places; all else is equal."""
+    pairs = zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True)
+    for ours, theirs in pairs:
+        ours, theirs = np.asarray(ours), np.asarray(theirs)
+        if ours.dtype.kind not in "fc":
+            np.testing.assert_array_equal(ours, theirs)
+            continue
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def refused(name, case):
+    """Expects the error of a call that a mesh cannot serve."""
+    return pytest.raises((TypeError, ValueError), match=REFUSED[name, case])
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize("name", NAMES)
+def test_types_fit_on_an_explicit_mesh(name):
+    mesh = mesh_of(AxisType.Explicit)
+    with jax.set_mesh(mesh):
+        for case in (*AXES, "one array"):
+            traced = jax.jit(functools.partial(call, name)).trace
+            arrays = spread_arrays(name, case, mesh)
+            if (name, case) in REFUSED:
+                with refused(name, case):
+                    traced(arrays)
+            else:
+                traced(arrays)
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize("name", NAMES)
+def test_types_fit_inside_shard_map(name):
+    def on_device(stacked):
+        outputs = call(name, jax.tree.map(lambda x: x[0], stacked))
+        return jax.tree.map(lambda y: y[None], outputs)
+
+    mesh, along = mesh_of(AxisType.Auto), PartitionSpec("two")
+    mapped = jax.shard_map(on_device, mesh=mesh, in_specs=along, out_specs=along)
+    twice = jax.tree.map(lambda x: np.stack([x, x]), table.arrays_of(name))
+    jax.jit(mapped).trace(twice)
