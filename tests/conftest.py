@@ -34,7 +34,7 @@ TESTED_WHOLE = ("acquisition", "masks", "numbers", "plots")
 
 ALSO_TABLES = (
     *("test_constraints", "test_host_arguments", "test_host_numbers"),
-    *("test_loops", "test_strict_promotion"),
+    *("test_loops", "test_spread_arrays", "test_strict_promotion"),
 )
 """Files outside of folders whose large tables are tested in part, as in folders."""
 

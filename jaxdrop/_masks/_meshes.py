@@ -26,14 +26,16 @@ def whole(x: Array, axes: Axes, /) -> Array:
     return jax.reshard(x, unspread(sharding, counted, ndim=x.ndim))
 
 
-def automatic(function: Callable[_P, _R], /) -> Callable[_P, _R]:
+def automatic(
+    function: Callable[_P, _R], /, *, out_sharding: NamedSharding | None = None
+) -> Callable[_P, _R]:
     """``function``, which takes arrays of an explicit mesh as if it were automatic.
 
     On an explicit mesh each operation must know how its output is sharded, and some are
     refused: to sort, slice or index along a sharded axis, to multiply matrices whose
     common axis is sharded, to add arrays that are sharded in different ways. Here they
     need not know: the compiler decides, and moves what it has to. Outputs, which must be
-    arrays, are whole on every device.
+    arrays, have ``out_sharding``, or are whole on every device.
 
     Functions that are given arrays of the caller by other means than their arguments,
     such as what the caller's functions close over, cannot be called in this way.
@@ -55,8 +57,8 @@ def automatic(function: Callable[_P, _R], /) -> Callable[_P, _R]:
             args, kwargs = jax.tree.unflatten(tree, given)
             return function(*args, **kwargs)
 
-        everywhere = NamedSharding(mesh, PartitionSpec())
-        run = jax.sharding.auto_axes(of_arrays, out_sharding=everywhere)
+        spread_as = out_sharding or NamedSharding(mesh, PartitionSpec())
+        run = jax.sharding.auto_axes(of_arrays, out_sharding=spread_as)
         result: _R = run(*(leaves[place] for place in places))
         return result
 
