@@ -324,6 +324,15 @@ def check_callable(function: Any, /, *, name: str) -> None:
         )
 
 
+def check_where(where: Any, /) -> None:
+    """Raises ``TypeError`` unless ``where`` is a function, or None."""
+    if where is not None and not callable(where):
+        raise TypeError(
+            "where must be a function of a path and a leaf, for example "
+            f'lambda path, leaf: path.endswith("kernel"), got {shown(where)}.'
+        )
+
+
 def check_sharding(sharding: Any, /) -> None:
     """Raises ``TypeError`` unless ``out_sharding`` is None or says how to spread."""
     if not isinstance(sharding, NamedSharding | PartitionSpec | None):

@@ -14,8 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import DictKey
 
-from jaxdrop._checks import check_axes, check_switch
-from jaxdrop._errors import shown
+from jaxdrop._checks import check_axes, check_switch, check_where
 from jaxdrop._paths import map_with_name, path_name
 from jaxdrop._typing import Array, Axes, PyTree, Where
 
@@ -121,11 +120,7 @@ def selection(
     """The leaves that ``where`` selects, or the weights if it is None, as bools."""
     if where is None:
         return weight_mask(tree, stacked=stacked)
-    if not callable(where):
-        raise TypeError(
-            "where must be a function of path and leaf, for example "
-            f'lambda path, leaf: path.endswith("kernel"); got {shown(where)}.'
-        )
+    check_where(where)
     return map_with_name(
         lambda name, leaf: is_inexact(leaf) and bool(where(name, leaf)), tree
     )

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 import jaxdrop
-from jaxdrop import masks
+from jaxdrop import masks, penalties
 from jaxdrop._checks import (
     as_axes,
     as_count,
     as_static,
     check_axis,
+    check_where,
     is_zero,
     select,
 )
@@ -83,6 +84,24 @@ def test_what_is_no_axis_shape_switch_or_sharding_is_refused_by_name():
         jaxdrop.dropout(key, x, rate=0.5, broadcast_dims=["batch"])
     kept = masks.apply(x, x > 0, keep=0.5, scale=np.array(False))
     np.testing.assert_array_equal(kept, x)
+
+
+@pytest.mark.parametrize(
+    "choose",
+    [
+        lambda where: jaxdrop.drop_connect(
+            jax.random.key(0), {"kernel": jnp.ones(3)}, rate=0.5, where=where
+        ),
+        lambda where: penalties.l2({"kernel": jnp.ones((2, 3))}, where=where),
+        check_where,
+    ],
+    ids=["technique", "penalty", "check"],
+)
+def test_leaves_are_chosen_by_a_function(choose):
+    message = r"where must be a function of a path and a leaf, .* got 'kernel'\.$"
+    with pytest.raises(TypeError, match=message):
+        choose("kernel")
+    choose(None)
 
 
 def test_axes_and_knobs_become_static():

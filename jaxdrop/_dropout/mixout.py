@@ -6,8 +6,14 @@ from typing import Any
 import jax.numpy as jnp
 
 from jaxdrop import _masks
-from jaxdrop._checks import check_inexact, check_rate, is_identity, require_key
-from jaxdrop._dropout._weights import check_like, check_where, is_array, map_weights
+from jaxdrop._checks import (
+    check_inexact,
+    check_rate,
+    check_where,
+    is_identity,
+    require_key,
+)
+from jaxdrop._dropout._weights import check_like, is_array, map_weights
 from jaxdrop._errors import named
 from jaxdrop._numbers import as_array, as_real
 from jaxdrop._sites import site
