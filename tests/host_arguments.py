@@ -374,7 +374,9 @@ def parameters_of(function):
 
 def arrays_of(name):
     """The arrays of a row, with those that its reducer or constraint is used on."""
-    arrays = lambda value: all(isinstance(v, np.ndarray) for v in jax.tree.leaves(value))
+    arrays = lambda value: all(
+        isinstance(v, np.ndarray) for v in jax.tree.leaves(value)
+    )
     given = {n: value for n, value in CALLS.get(name, {}).items() if arrays(value)}
     return given | {"data": DATA} if name.split(".")[0] in USED_ON_DATA else given
 
@@ -392,6 +394,28 @@ def call(name, /, data=None, **changed):
         else:
             args.append(given[parameter.name])
     return _result(name, function(*args, **kwargs), data or DATA)
+
+
+def numbers(name, arrays):
+    """The outputs of a call with the arrays of a row, as arrays of numbers."""
+    as_numbers = lambda leaf: (
+        jax.random.key_data(leaf)
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        else leaf
+    )
+    outputs = jax.tree.map(jnp.asarray, call(name, **arrays))
+    return jax.tree.map(as_numbers, outputs)
+
+
+def assert_same(found, expected):
+    """Floats are close, and 0 in the same places; all else is equal."""
+    pairs = zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True)
+    for ours, theirs in pairs:
+        ours, theirs = np.asarray(ours), np.asarray(theirs)
+        if ours.dtype.kind not in "fc":
+            np.testing.assert_array_equal(ours, theirs)
+            continue
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
 def _result(name, value, data):

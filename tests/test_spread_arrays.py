@@ -1,8 +1,8 @@
 """Arrays that are spread over devices, in calls of every public function.
 
-On an explicit mesh the type of an array says how it is sharded, and in ``jax.shard_map``
-along which axes it varies; an operation whose types do not fit raises while it is traced,
-so that most of this costs no compilation.
+On an explicit mesh the type of an array says how it is sharded, and inside
+``jax.shard_map`` along which axes it varies. An operation whose types do not fit raises
+while it is traced, so that most of this costs no compilation.
 """
 
 import contextlib
@@ -10,7 +10,6 @@ import functools
 
 import host_arguments as table
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
@@ -74,28 +73,6 @@ def spread_arrays(name, case, mesh):
     return jax.tree.map(put, arrays)
 
 
-def call(name, arrays):
-    """The outputs, as arrays of numbers."""
-    as_numbers = lambda leaf: (
-        jax.random.key_data(leaf)
-        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-        else leaf
-    )
-    outputs = jax.tree.map(jnp.asarray, table.call(name, **arrays))
-    return jax.tree.map(as_numbers, outputs)
-
-
-def assert_same(found, expected):
-    """Floats are close, and 0 in the same places; all else is equal."""
-    pairs = zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True)
-    for ours, theirs in pairs:
-        ours, theirs = np.asarray(ours), np.asarray(theirs)
-        if ours.dtype.kind not in "fc":
-            np.testing.assert_array_equal(ours, theirs)
-            continue
-        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
-
-
 def refused(what):
     """Expects the error of a call that a mesh cannot serve."""
     return pytest.raises(Exception, match=what)
@@ -110,14 +87,14 @@ def test_types_fit_on_an_explicit_mesh(name):
         arrays = spread_arrays(name, case, mesh)
         expected = REFUSED.get((name, case))
         with within(mesh), refused(expected) if expected else contextlib.nullcontext():
-            jax.jit(functools.partial(call, name)).trace(arrays)
+            jax.jit(functools.partial(table.numbers, name)).trace(arrays)
 
 
 @pytest.mark.whole
 @pytest.mark.parametrize("name", NAMES)
 def test_types_fit_inside_shard_map(name):
     def on_device(stacked):
-        outputs = call(name, jax.tree.map(lambda x: x[0], stacked))
+        outputs = table.numbers(name, jax.tree.map(lambda x: x[0], stacked))
         return jax.tree.map(lambda y: y[None], outputs)
 
     mesh, along = mesh_of(AxisType.Auto), PartitionSpec("two")
@@ -130,11 +107,11 @@ def test_types_fit_inside_shard_map(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_values_are_those_of_arrays_that_are_not_spread(name, kind):
     case = "all axes" if (name, "all axes") not in REFUSED else "last axis"
-    mesh, of_row = mesh_of(kind), functools.partial(call, name)
+    mesh, of_row = mesh_of(kind), functools.partial(table.numbers, name)
     expected = jax.jit(of_row)(table.arrays_of(name))
     with jax.set_mesh(mesh):
         found = jax.jit(of_row)(spread_arrays(name, case, mesh))
-    assert_same(found, expected)
+    table.assert_same(found, expected)
 
 
 @pytest.mark.slow
@@ -143,5 +120,5 @@ def test_eager_values_are_those_of_arrays_that_are_not_spread(name):
     case = "examples" if (name, "examples") not in REFUSED else "last axis"
     mesh = mesh_of(AxisType.Explicit)
     with jax.set_mesh(mesh):
-        found = call(name, spread_arrays(name, case, mesh))
-    assert_same(found, call(name, table.arrays_of(name)))
+        found = table.numbers(name, spread_arrays(name, case, mesh))
+    table.assert_same(found, table.numbers(name, table.arrays_of(name)))

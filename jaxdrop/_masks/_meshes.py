@@ -1,4 +1,4 @@
-"""Arrays that are spread over an explicit mesh, where operations need more of them."""
+"""Arrays that are sharded over an explicit mesh, where operations need more of them."""
 
 import functools
 from collections.abc import Callable
@@ -34,11 +34,11 @@ def automatic(
     On an explicit mesh each operation must know how its output is sharded, and some are
     refused: to sort, slice or index along a sharded axis, to multiply matrices whose
     common axis is sharded, to add arrays that are sharded in different ways. Here they
-    need not know: the compiler decides, and moves what it has to. Outputs, which must be
-    arrays, have ``out_sharding``, or are whole on every device.
+    need not know: the compiler decides, and moves data as needed. Outputs, which must
+    be arrays, have ``out_sharding``, or are whole on every device.
 
-    Functions that are given arrays of the caller by other means than their arguments,
-    such as what the caller's functions close over, cannot be called in this way.
+    Arrays that ``function`` closes over must not be sharded over the mesh: only its
+    arguments are given to the compiler. So it must not call functions of the caller.
     """
 
     @functools.wraps(function)
