@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 import jax
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxdrop._masks._axes import sharding_of, unspread
 from jaxdrop._typing import Array, Axes
@@ -40,6 +40,7 @@ def automatic(
     Arrays that ``function`` closes over must not be sharded over the mesh: only its
     arguments are given to the compiler. So it must not call functions of the caller.
     """
+    of_any: Callable[..., Any] = function
 
     @functools.wraps(function)
     def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
@@ -50,15 +51,17 @@ def automatic(
         if mesh is None:
             return function(*args, **kwargs)
 
-        def of_arrays(*arrays: Array) -> _R:
+        def of_arrays(*arrays: Array) -> Any:
             given: list[Any] = list(leaves)
             for place, array in zip(places, arrays, strict=True):
                 given[place] = array
             args, kwargs = jax.tree.unflatten(tree, given)
-            return function(*args, **kwargs)
+            return of_any(*args, **kwargs)
 
         spread_as = out_sharding or NamedSharding(mesh, PartitionSpec())
-        run = jax.sharding.auto_axes(of_arrays, out_sharding=spread_as)
+        kinds = zip(mesh.axis_names, mesh.axis_types, strict=True)
+        axes = tuple(name for name, kind in kinds if kind == AxisType.Explicit)
+        run: Any = jax.sharding.auto_axes(of_arrays, axes=axes, out_sharding=spread_as)
         result: _R = run(*(leaves[place] for place in places))
         return result
 

@@ -68,6 +68,15 @@ def test_examples_of_a_spread_batch_are_mapped(mesh):
     np.testing.assert_array_equal(found, X.min(-1))
 
 
+def test_a_part_of_a_mesh_stays_with_shard_map(mesh):
+    of_half = automatic(lambda x: jnp.sort(x.ravel())[:2])
+    along = PartitionSpec("a")
+    mapped = jax.shard_map(of_half, in_specs=along, out_specs=along, axis_names={"a"})
+    with jax.set_mesh(mesh):
+        found = jax.jit(mapped)(spread(X, mesh, "a", "b"))
+    np.testing.assert_array_equal(found, [8, 9, 0, 1])
+
+
 def test_a_mesh_of_which_the_compiler_decides_and_host_numbers_change_nothing():
     function = lambda x: (type(x), x)
     kind, same = automatic(function)(X)
