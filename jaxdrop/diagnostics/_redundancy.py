@@ -108,7 +108,7 @@ def effective_rank(activities: Array, /, *, axis: int = -1) -> Array:
     known = jnp.isfinite(largest)
     unit = power_of_two(jnp.where(known & (largest > 0), largest, 1))
     matrix = jnp.where(known, matrix / unit.astype(matrix.dtype), 0)
-    values = jnp.linalg.svd(matrix, compute_uv=False)
+    values = jnp.linalg.svd(matrix, full_matrices=False, compute_uv=False)
     total = jnp.sum(values)
     share = values / jnp.where(total > 0, total, 1)
     logs = jnp.log(jnp.where(share > 0, share, 1))
