@@ -297,7 +297,7 @@ def counters_of(plan: Plan, tile: Tile) -> tuple[Array, Array]:
         row = row + np.uint32(queries) * _iota(plan.group, 0)
     if queries > 1:
         row = row + _iota(tile.query.shape[1], 1)
-    row = row.reshape((1,) * (3 - row.ndim) + row.shape)
+    row = _masks.at_rank(row, 3)
     if keys == 1:
         return jnp.zeros((), jnp.uint32), row
     key = _iota(tile.key.shape[0], 2)

@@ -12,6 +12,7 @@ from jaxdrop._masks._apply import apply_gaussian as apply_gaussian
 from jaxdrop._masks._apply import kept_share as kept_share
 from jaxdrop._masks._apply import real_dtype as real_dtype
 from jaxdrop._masks._apply import wide_dtype as wide_dtype
+from jaxdrop._masks._axes import at_rank as at_rank
 from jaxdrop._masks._axes import drawn_shape as drawn_shape
 from jaxdrop._masks._axes import is_spread as is_spread
 from jaxdrop._masks._axes import sharding_of as sharding_of
