@@ -11,7 +11,7 @@ from jax import lax
 from jaxdrop import _programs
 from jaxdrop._checks import check_callable, check_choice, require_key
 from jaxdrop._loops import as_carry
-from jaxdrop._numbers import as_array
+from jaxdrop._numbers import as_array, is_numeric
 from jaxdrop._typing import Array, Key, PyTree
 from jaxdrop.mc._reducer import Reducer
 from jaxdrop.mc._rows import BatchAxis, check_batch_axis, rowwise
@@ -89,7 +89,7 @@ def _with_checked_outputs(apply_fn: Callable[..., PyTree]) -> Callable[..., PyTr
 def _is_array(leaf: Any) -> bool:
     """True for what can be traced: not for text, dates or objects of NumPy."""
     if isinstance(leaf, np.ndarray | np.generic):
-        return jnp.issubdtype(leaf.dtype, jnp.number) or leaf.dtype == bool
+        return is_numeric(leaf.dtype)
     return isinstance(leaf, jax.Array)
 
 

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.experimental.xla_metadata import set_xla_metadata
 from jax.tree_util import SequenceKey
 
 from jaxdrop import _programs
+from jaxdrop._numbers import is_numeric
 from jaxdrop._typing import PyTree
 from jaxdrop.diagnostics._audit.frameworks import (
     Room,
@@ -160,7 +160,7 @@ def _opened(leaf: Any, rooms: list[Room]) -> tuple[PyTree, Any]:
 
 def _is_array(leaf: Any) -> bool:
     if isinstance(leaf, np.ndarray):  # not of text, dates or objects
-        return jnp.issubdtype(leaf.dtype, jnp.number) or leaf.dtype == bool
+        return is_numeric(leaf.dtype)
     return isinstance(leaf, jax.Array | jax.ShapeDtypeStruct)
 
 
