@@ -119,6 +119,13 @@ def is_label(labels: Array, num_classes: int, /) -> Array:
     return (labels >= 0) & (labels < num_classes)
 
 
+def at_label(table: Array, labels: Array, /) -> Array:
+    """The entry of each row at its label; NaN where that is not a class."""
+    index = jnp.clip(labels, 0, table.shape[-1] - 1)[:, None]
+    picked = jnp.take_along_axis(table, index, axis=-1)[:, 0]
+    return poison(picked, is_label(labels, table.shape[-1]))
+
+
 def is_probability(values: Array, /) -> Array:
     """Whether each number is 1, up to rounding."""
     return (values >= 0) & (values <= 1 + SLACK)
