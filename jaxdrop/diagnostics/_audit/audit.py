@@ -265,8 +265,8 @@ def _rate(walk: Walk, number: int) -> float | tuple[float, ...] | None:
 
 
 def _is_drawn_within(visit: Visit, draws: list[Draw]) -> bool:
-    """Whether the module to which an attention hands on draws in its call."""
-    return visit.hands_on and any(marker(visit.module) in d.scope for d in draws)
+    """Whether the module to which an attention delegates draws in its call."""
+    return visit.delegates and any(marker(visit.module) in d.scope for d in draws)
 
 
 def _silent(visit: Visit) -> Site:
