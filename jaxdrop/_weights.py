@@ -20,7 +20,7 @@ from jaxdrop._paths import map_with_name, path_name
 from jaxdrop._typing import Array, Axes, PyTree, Where
 
 Patterns: TypeAlias = str | Sequence[str]
-"""Glob patterns of leaves, matched as :func:`matches` says."""
+"""Glob patterns of leaves, matched as :func:`_matches` says."""
 
 UnitAxes: TypeAlias = int | Axes | Callable[[str, Array], int | Axes] | None
 """The axes that the weights of one unit span; see :func:`unit_axes`."""
@@ -28,7 +28,7 @@ UnitAxes: TypeAlias = int | Axes | Callable[[str, Array], int | Axes] | None
 _EMBEDDING = ("*embed*", "emb", "emb_*", "*_emb", "*_emb_*", "*posemb*", "w[tp]e")
 _NORM = ("*norm*", "ln*", "bn*", "*_ln", "*_bn")
 
-NOT_WEIGHTS = (
+_NOT_WEIGHTS = (
     # Biases, also those of attention scores.
     *(
         "bias",
@@ -105,12 +105,12 @@ def weight_mask(
         kind = next(kinds)
         if not is_inexact(leaf):
             return False
-        if matches(include, name, kind):
+        if _matches(include, name, kind):
             return True
-        axes = leaf.ndim - matches(stacked, name, kind)
-        if axes < 2 or matches(exclude, name, kind):
+        axes = leaf.ndim - _matches(stacked, name, kind)
+        if axes < 2 or _matches(exclude, name, kind):
             return False
-        return _is_named(WEIGHTS, name, kind) or not _is_named(NOT_WEIGHTS, name, kind)
+        return _is_named(WEIGHTS, name, kind) or not _is_named(_NOT_WEIGHTS, name, kind)
 
     return map_with_name(is_weight, tree)
 
@@ -201,7 +201,7 @@ def check_patterns(
     leaves: list[tuple[str, str]] = []
     map_with_name(lambda name, _: leaves.append((name, next(kinds))), tree)
     for argument, patterns in arguments.items():
-        if _many(patterns) and not any(matches(patterns, *leaf) for leaf in leaves):
+        if _many(patterns) and not any(_matches(patterns, *leaf) for leaf in leaves):
             raise ValueError(
                 f"{argument}={patterns!r} matches none of the leaves "
                 f"{_shown([name for name, _ in leaves])}. A pattern without a slash is "
@@ -229,7 +229,7 @@ def is_inexact(leaf: Any, /) -> bool:
         return False
 
 
-def matches(patterns: Patterns, name: str, kind: str = "", /) -> bool:
+def _matches(patterns: Patterns, name: str, kind: str = "", /) -> bool:
     """True if a leaf's path fits one of the patterns, whatever its case.
 
     A pattern without a slash is compared with the leaf's own name (``"bias"``), one
@@ -249,7 +249,7 @@ def matches(patterns: Patterns, name: str, kind: str = "", /) -> bool:
 def _is_named(patterns: Sequence[str], name: str, kind: str) -> bool:
     """True if the leaf's name, or the names of its module and it, fit a pattern.
 
-    Unlike in :func:`matches` a ``*`` stays within one name, so that a module named
+    Unlike in :func:`_matches` a ``*`` stays within one name, so that a module named
     like a normalization or an embedding does not hide the layers inside it.
     """
     *parents, leaf = name.lower().split("/")
@@ -277,7 +277,9 @@ def unit_axes(axis: UnitAxes, name: str, leaf: Array, /) -> Axes:
       Distinct axes, counted from the front.
     """
     if axis is None:
-        of_attention = leaf.ndim == 3 and matches(("query/*", "key/*", "value/*"), name)
+        of_attention = leaf.ndim == 3 and _matches(
+            ("query/*", "key/*", "value/*"), name
+        )
         return (0,) if of_attention else tuple(range(leaf.ndim - 1))
     chosen: Any = axis(name, leaf) if callable(axis) else axis
     return check_axes(chosen, leaf.ndim, name=f"axis of {name or 'the array'}")
@@ -287,7 +289,7 @@ def per_layer(
     function: Callable[..., Any], name: str, stacked: Patterns, /
 ) -> Callable[..., Any]:
     """``function``, mapped over the first axis of leaves that are stacked layers."""
-    if not matches(stacked, name):
+    if not _matches(stacked, name):
         return function
 
     def of_layers(leaf: Array) -> Any:

@@ -226,6 +226,45 @@ def test_no_modules_import_each_other_in_a_circle():
     assert graph == {}
 
 
+def test_private_packages_describe_their_files():
+    """A file exports names through its package, or is named in the description."""
+    missing = []
+    for home in (path for path in SOURCES if path.stem == "__init__"):
+        words = ast.get_docstring(tree_of(home))
+        exported = imports_of(home) | imports_of(PACKAGE / "__init__.py")
+        if not re.search(r"/_[a-z]", short(home)):
+            continue  # the descriptions of public packages are for users
+        for path in sorted(home.parent.glob("*.py")):
+            described = f"``{path.stem}``" in words or name_of(path) in exported
+            if path != home and not described:
+                missing.append(short(path))
+    assert missing == []
+
+
+def test_names_that_one_file_uses_alone_begin_with_an_underscore():
+    """Classes and types may be read by whoever gets a value of them."""
+    used = Counter()
+    for path in TOP.rglob("*.py"):
+        if not set(path.relative_to(TOP).parts) & {"build", ".venv"}:
+            used.update(set(re.findall(r"\w+", path.read_text())))
+    alone = [
+        f"{short(path)}: {name}"
+        for path in SOURCES
+        for name in functions_and_constants(path)
+        if not name.startswith("_") and used[name] == 1
+    ]
+    assert alone == []
+
+
+def functions_and_constants(path: pathlib.Path) -> Iterator[str]:
+    for node in tree_of(path).body:
+        if isinstance(node, ast.FunctionDef):
+            yield node.name
+        elif isinstance(node, ast.Assign):
+            names = map(ast.unparse, node.targets)
+            yield from (name for name in names if name.isupper())
+
+
 def test_suppressions_are_rare():
     pattern = re.compile(r"# type: ignore|# noqa|# fmt: (?:off|skip)|# mypy: disable")
     found = Counter(

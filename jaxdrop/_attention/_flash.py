@@ -43,10 +43,10 @@ def kind_of(
     Other platforms than those of :data:`KINDS` use those that are ``interpreted``.
     """
     if platform not in KINDS:
-        return interpreted if applies(call, operands, interpreted) else None
+        return interpreted if _applies(call, operands, interpreted) else None
     kinds = KINDS[platform]
     for kind in reversed(kinds) if call.mosaic_gpu else kinds:
-        if applies(call, operands, kind):
+        if _applies(call, operands, kind):
             here = available(kind)
             if here or (here is None and call.mosaic_gpu):
                 return kind
@@ -78,7 +78,7 @@ def available(platform: str) -> bool | None:
     return found
 
 
-def applies(call: Call, operands: Operands, platform: str) -> bool:
+def _applies(call: Call, operands: Operands, platform: str) -> bool:
     """Whether kernels are used: by default for long sequences, or on request."""
     if not can_compute(operands, platform):
         return False

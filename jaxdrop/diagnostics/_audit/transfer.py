@@ -1,4 +1,4 @@
-"""How one equation of a traced program passes on what is known of its operands."""
+"""How one equation of a traced program passes on the facts about its operands."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ _POOLS = ("reduce_window", "cumsum")
 
 
 def passed(equation: Equation, operands: Sequence[Value], number: int, /) -> Value:
-    """What is known of the output of an equation that calls and draws nothing."""
+    """The facts about an output of an equation that calls and draws nothing."""
     return Value(
         number=number,
         sites=union(operand.sites for operand in operands),
@@ -54,7 +54,7 @@ def drawn(
     numbers: Numbers,
     /,
 ) -> list[Value]:
-    """What is known of the outputs of an equation that draws, by the draw's number."""
+    """The facts about the outputs of an equation that draws, with the draw's number."""
     data, here = data_of(equation, draw.package), frozenset({index})
     adds = draw.traits.adds_variance
     acts = draw.traits.acts_on in ("entries", "regions")
