@@ -123,7 +123,7 @@ def _in_loops(
 
 def _in_kernels(
     call: Call,
-    platform: str,
+    kind: str,
     names: tuple[str, ...],
     levels: Levels,
     part: Part,
@@ -133,20 +133,20 @@ def _in_kernels(
 ) -> tuple[Array, ...]:
     """The same in kernels, for which the batches of all mapped calls are one batch."""
     attends = part == "attend"
-    lead, own = mapped_sizes(arrays, levels), shapes_of_one(arrays, names, levels)
+    lead, shapes = mapped_sizes(arrays, levels), shapes_of_one(arrays, names, levels)
     operands = fold(arrays, names, levels, wanted=() if attends else tuple(part))
     how = {"spread": spread, "interpret": interpret}
     with call.precise():
         if attends:
-            found = _flash.attend(call, platform, own, operands, **how)
+            found = _flash.attend(call, kind, shapes, operands, **how)
             results = [found[name] for name in OUTPUTS]
         else:
             assert part != "change"  # there are kernels for its transpose only
-            found = _flash.pull(call, platform, own, operands, tuple(part), **how)
+            found = _flash.pull(call, kind, shapes, operands, tuple(part), **how)
             results = [found[name] for name in part]
-    shapes = output_shapes(own) if attends else [own[name] for name in part]
+    wanted = output_shapes(shapes) if attends else [shapes[name] for name in part]
     return tuple(
-        unfold(x, lead, shape) for x, shape in zip(results, shapes, strict=True)
+        unfold(x, lead, shape) for x, shape in zip(results, wanted, strict=True)
     )
 
 
@@ -304,7 +304,7 @@ def _lowered(
             interpret=interpret,
         )
     else:
-        run = partial(_in_loops, call, _KINDS.get(platform), names, levels, part)
+        run = partial(_in_loops, call, _PLANNED_AS.get(platform), names, levels, part)
     with warnings.catch_warnings():  # JAX warns of the removal of Triton at each use
         warnings.filterwarnings("ignore", "The Pallas Triton backend")
         return mlir.lower_fun(run, multiple_results=True)(context, *nodes)
@@ -333,7 +333,8 @@ def _is_exported(context: Any) -> bool:
 
 
 _INTERPRETED = "tpu"  # the kernels that other platforms interpret, if requested
-_KINDS = {"cpu": "cpu", "tpu": "tpu", "cuda": "gpu", "rocm": "gpu"}
+_PLANNED_AS = {"cpu": "cpu", "tpu": "tpu", "cuda": "gpu", "rocm": "gpu"}
+"""The platforms of JAX, and the platform of :class:`_plan.Plan` for each of them."""
 
 _attention.def_impl(_run)
 _attention.def_abstract_eval(_abstract)
@@ -342,6 +343,6 @@ ad.primitive_jvps[_attention] = _differentiated
 ad.primitive_transposes[_attention] = _transposed
 # Other platforms compute loops, with the plan of a CPU.
 mlir.register_lowering(_attention, partial(_lowered, platform="other"))
-for _platform in _KINDS:
+for _platform in _PLANNED_AS:
     _rule = partial(_lowered, platform=_platform)
     mlir.register_lowering(_attention, _rule, platform=_platform)

@@ -349,8 +349,7 @@ def laid_out(kernel: Kernel, x: Array, name: str) -> Array:
     """Pads an array to whole blocks, and to a power of two of features."""
     length, width = kernel.block
     if name in ("bias", "mask"):
-        sizes = {2: length, 3: width}
-        return tile.padded(x, {a: n for a, n in sizes.items() if x.shape[a] > 1})
+        return tile.padded_weights(x, kernel.block)
     features = max(16, 1 << (x.shape[3] - 1).bit_length())
     return tile.padded(x, {1: length if name == "query" else width, 3: features})
 

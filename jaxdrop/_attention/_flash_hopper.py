@@ -152,8 +152,7 @@ def laid_out(kernel: Kernel, x: Array, name: str) -> Array:
     if name in ("bias", "mask"):
         if name == "bias" and x.dtype.itemsize != 2:
             x = x.astype(jnp.float32)
-        sizes = {2: length, 3: width}
-        return tile.padded(x, {a: n for a, n in sizes.items() if x.shape[a] > 1})
+        return tile.padded_weights(x, kernel.block)
     size = length if name == "query" else width
     return tile.padded(x, {1: size, 3: _FEATURES})
 

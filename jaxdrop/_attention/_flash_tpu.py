@@ -305,8 +305,7 @@ def laid_out(kernel: Kernel, x: Array, name: str) -> Array:
     """Moves heads to the front of an array, and pads it to whole blocks."""
     length, width = kernel.block
     if name in ("bias", "mask"):
-        sizes = {2: length, 3: width}
-        return tile.padded(x, {a: n for a, n in sizes.items() if x.shape[a] > 1})
+        return tile.padded_weights(x, kernel.block)
     x = x.swapaxes(1, 2)
     return tile.padded(x, {2: length if name == "query" else width})
 
