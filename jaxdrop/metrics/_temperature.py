@@ -7,8 +7,8 @@ from jax.typing import ArrayLike
 
 from jaxdrop._errors import named
 from jaxdrop._loops import as_carry
+from jaxdrop._norms import power_of_two
 from jaxdrop._typing import Array
-from jaxdrop._weights import power_of_two
 from jaxdrop.metrics._compiled import compiled
 from jaxdrop.metrics._examples import (
     as_classified,
