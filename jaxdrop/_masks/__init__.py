@@ -24,6 +24,7 @@ from jaxdrop._masks._blocks import blocks as blocks
 from jaxdrop._masks._blocks import draw_blocks as draw_blocks
 from jaxdrop._masks._blocks import layout_blocks as layout_blocks
 from jaxdrop._masks._blocks import seed_survival as seed_survival
+from jaxdrop._masks._draw import LEVELS as LEVELS
 from jaxdrop._masks._draw import align as align
 from jaxdrop._masks._draw import bernoulli as bernoulli
 from jaxdrop._masks._draw import draw as draw

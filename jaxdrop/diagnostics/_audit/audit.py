@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from jaxdrop import _masks
 from jaxdrop._errors import named
-from jaxdrop._masks._draw import LEVELS
 from jaxdrop.diagnostics._audit.draws import UNKNOWN, Draw
 from jaxdrop.diagnostics._audit.findings import findings
 from jaxdrop.diagnostics._audit.frameworks import Visit
@@ -254,7 +254,7 @@ def _rate(walk: Walk, number: int) -> float | tuple[float, ...] | None:
     """1 less the keep probability, without the digits that single precision adds."""
     keep = walk.numbers.evaluate(number)
     if keep is not None and keep.dtype == np.uint32:  # what bits are compared with
-        keep = keep / np.float64(LEVELS)
+        keep = keep / np.float64(_masks.LEVELS)
     if keep is None or not ((keep >= 0) & (keep <= 1)).all():
         return None
     rates = tuple(
