@@ -163,6 +163,7 @@ class Selection(NamedTuple):
         return chosen
 
     def _why(self, tree: PyTree) -> str:
+        """Why no leaf is selected, and the remedy, for a message."""
         names: list[str] = []
         map_with_name(lambda name, _: names.append(name), tree)
         own = names[0].rsplit("/", 1)[-1] if names else "kernel"

@@ -20,7 +20,7 @@ PACKAGE = TOP / "jaxdrop"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 PROSE = [*sorted((TOP / "docs").rglob("*.md")), TOP / "README.md"]
 
-LONGEST_FILE, LONGEST_BODY = 400, 60
+LONGEST_FILE, LONGEST_BODY, LONGEST_WITHOUT_DESCRIPTION = 400, 60, 15
 SUPPRESSIONS_PER_1000_LINES = 0.9
 WHAT_PER_1000_LINES = 3  # "what" as a noun has to be read twice
 
@@ -217,6 +217,26 @@ def test_bodies_of_functions_stay_short():
         if length_of_body(node) > LONGEST_BODY
     }
     assert long == {}
+
+
+def test_longer_functions_have_a_description():
+    """Except for the core of a public function, which describes it."""
+    missing = [
+        f"{short(path)}: {node.name}"
+        for path in SOURCES
+        for node in functions_and_methods(path)
+        if length_of_body(node) > LONGEST_WITHOUT_DESCRIPTION
+        and not ast.get_docstring(node)
+        and definition(path, node.name.lstrip("_")) is None
+    ]
+    assert missing == []
+
+
+def functions_and_methods(path: pathlib.Path) -> Iterator[ast.FunctionDef]:
+    for node in tree_of(path).body:
+        for inner in node.body if isinstance(node, ast.ClassDef) else [node]:
+            if isinstance(inner, ast.FunctionDef) and not inner.name.startswith("__"):
+                yield inner
 
 
 def test_no_modules_import_each_other_in_a_circle():

@@ -74,6 +74,7 @@ def forward(
 def _forward(
     kernel: Kernel, sizes: tuple[int, int], names: tuple[str, ...], *references: Any
 ) -> None:
+    """One block of queries: sums over the blocks of keys that it sees."""
     numbers, inputs, extra, references = unit.parts_of(references, 3, names)
     query_at, key_at, value_at = inputs
     output_at, weights_at, top_at, *inside = references

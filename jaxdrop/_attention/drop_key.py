@@ -105,6 +105,7 @@ def _drop_key(key: Key, keep: Any, allowed: Array) -> Array:
 
 
 def _check_mask(mask: Any, shape: Any) -> Array:
+    """Returns the keys that each query may attend to, of the given shape, or raises."""
     shape = check_shape(shape)
     if len(shape) < 2 or shape[-1] < 1:
         raise ValueError(f"shape must be (…, queries, keys) with keys, got {shape}.")

@@ -94,6 +94,7 @@ def _dropped_product(
     product: Product,
     per_example: bool,
 ) -> Array:
+    """The product with one mask of weights, or with one for each example."""
     if key is None or not per_example:
         return product(
             x, drop_connect(key, kernel, rate=rate, deterministic=deterministic)

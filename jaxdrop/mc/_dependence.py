@@ -50,6 +50,10 @@ def _outputs_of(equation: Equation, inputs: Flags, /) -> Flags:
 
 
 def _loop(loop: Loop, inputs: Flags) -> Flags:
+    """Iterates until the state depends on nothing further.
+
+    If the condition does, so does the number of steps, and with it the whole state.
+    """
     carry = inputs[loop.carry]
     while True:
         flags = inputs[loop.constants] + carry + inputs[loop.read]

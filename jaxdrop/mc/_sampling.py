@@ -183,6 +183,7 @@ def _fold_here(
     size: int,
     stop: Array,
 ) -> tuple[PyTree, PyTree]:
+    """Draws and reduces samples in chunks on one device."""
     rounds = -(-size // plan.chunk_size)
     chunk = -(-size // rounds)  # equal chunks, so that the last has little padding
 

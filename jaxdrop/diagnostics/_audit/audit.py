@@ -219,6 +219,7 @@ def _listed(draws: dict[int, Draw], used: frozenset[int]) -> list[Draw]:
 
 
 def _site(draw: Draw, walk: Walk, visits: dict[str, Visit]) -> Site:
+    """The row of the table for one draw."""
     name = _name(draw)
     visit = visits.get(name)
     technique = draw.function

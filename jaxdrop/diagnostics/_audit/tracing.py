@@ -99,6 +99,7 @@ def traced(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], /) -> T
 
 
 def _check_callable(function: Any, args: tuple[Any, ...], rooms: list[Room]) -> None:
+    """Raises unless a function or model comes first."""
     if isinstance(function, type):
         name = function.__name__
         raise TypeError(

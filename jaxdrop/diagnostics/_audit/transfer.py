@@ -145,6 +145,10 @@ def _data_of(operands: Sequence[Value]) -> int:
 
 
 def _form(equation: Equation, operands: Sequence[Value]) -> str:
+    """The next step on the way to a softmax, a SELU or a deviation over the batch.
+
+    Such functions are several equations in a program, found one after the other.
+    """
     name = equation.primitive.name
     if name == "exp":
         return "exponential"

@@ -78,6 +78,7 @@ class Walk:
         return self._run(program, values, Place())
 
     def _run(self, program: Any, inputs: Sequence[Value], place: Place) -> list[Value]:
+        """Walks a program, or one inside it; returns the values of its outputs."""
         jaxpr = _programs.program_of(program)
         constants = map(self._constant, _programs.constants_of(program))
         known = dict(zip(jaxpr.invars, inputs, strict=True))
@@ -101,6 +102,7 @@ class Walk:
     def _equation(
         self, equation: Equation, operands: list[Value], place: Place
     ) -> list[Value]:
+        """The values of the outputs of an equation, by its kind."""
         self.differentiates |= "transpose(" in place.scope
         drawing = function_of(equation)
         if drawing is not None:
@@ -151,6 +153,7 @@ class Walk:
         package: str,
         function: str,
     ) -> list[Value]:
+        """An equation that draws: adds the draw, or finds the one that it repeats."""
         key = next(
             o for o, a in zip(operands, equation.invars, strict=True) if is_key(a)
         )
@@ -242,6 +245,7 @@ class Walk:
         operands: list[Value],
         place: Place,
     ) -> list[Value]:
+        """A loop: walks its body until no further draw reaches its state."""
         loop = place.chain
         steps = 1 if structure.length is None else structure.length
         inner = place._replace(loops=(*place.loops, loop), steps=place.steps * steps)
@@ -321,6 +325,7 @@ class Walk:
     def _choice(
         self, structure: Choice, operands: list[Value], place: Place
     ) -> list[Value]:
+        """Walks all branches; a value is known only where they agree."""
         choice = place.chain
         if structure.by_platform:
             self.draws.by_platform.add(choice)
