@@ -13,7 +13,7 @@ from jaxdrop._checks import check_callable, check_choice, require_key
 from jaxdrop._loops import as_carry
 from jaxdrop._numbers import as_array, is_numeric
 from jaxdrop._typing import Array, Key, PyTree
-from jaxdrop.mc._reducer import Reducer
+from jaxdrop.mc._reducer import Reducer, along
 from jaxdrop.mc._rows import BatchAxis, check_batch_axis, rowwise
 from jaxdrop.mc._trunk import is_stochastic, split
 
@@ -230,8 +230,8 @@ def _fold_on_devices(
     )
 
     def gathered(x: Array) -> Array:
-        slots = jnp.arange(devices, dtype=jnp.int32).reshape(-1, *(1,) * x.ndim)
-        own = jnp.where(slots == here, x[None], 0)
+        slots = jnp.arange(devices, dtype=jnp.int32)
+        own = jnp.where(along(slots == here, x[None]), x[None], 0)
         everywhere: Array = lax.psum(own, axis)
         return everywhere
 
