@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from jaxdrop import _masks, prng
 from jaxdrop._checks import (
+    check_broadcast,
     check_rate,
     check_shape,
     check_sharding,
@@ -116,10 +117,5 @@ def _check_mask(mask: Any, shape: Any) -> Array:
         raise TypeError(
             f"mask must be boolean, True where attended to, got {mask.dtype}."
         )
-    try:
-        return jnp.broadcast_to(mask, shape)
-    except ValueError:
-        raise ValueError(
-            f"mask has shape {mask.shape}, which does not broadcast to the shape "
-            f"{shape} of the weights."
-        ) from None
+    check_broadcast(mask.shape, shape, name="mask", of="the weights")
+    return jnp.broadcast_to(mask, shape)
