@@ -8,6 +8,7 @@ from jaxdrop import _programs
 from jaxdrop._programs import ELEMENTWISE, Equation, Unknown, aval_of, is_key
 from jaxdrop._sites import Traits, traits_of
 from jaxdrop.diagnostics._audit.costs import Drawn, drawn_by, with_output
+from jaxdrop.diagnostics._audit.report import Kind
 from jaxdrop.diagnostics._audit.values import Chain, Value
 
 UNKNOWN = "unknown"
@@ -67,7 +68,7 @@ class Draw:
     loops: tuple[Chain, ...]
     branches: dict[Chain, int]
     fed: set[Chain] = dataclasses.field(default_factory=set)
-    faults: set[str] = dataclasses.field(default_factory=set)
+    faults: set[Kind] = dataclasses.field(default_factory=set)
 
     def excludes(self, other: "Draw") -> bool:
         """Whether the two are in different branches of one choice."""
