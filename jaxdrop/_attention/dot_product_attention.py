@@ -223,6 +223,7 @@ def _attention(
     *,
     call: Call,
 ) -> Array:
+    """Attention with dropout, of arrays with four axes and checked options."""
     wide = wide_dtype(arrays.query.dtype)
     operands = {
         **arrays._asdict(),

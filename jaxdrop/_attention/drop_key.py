@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from jaxdrop import _masks, prng
 from jaxdrop._checks import (
+    check_broadcast,
     check_rate,
     check_shape,
     check_sharding,
@@ -105,6 +106,7 @@ def _drop_key(key: Key, keep: Any, allowed: Array) -> Array:
 
 
 def _check_mask(mask: Any, shape: Any) -> Array:
+    """Returns the keys that each query may attend to, of the given shape, or raises."""
     shape = check_shape(shape)
     if len(shape) < 2 or shape[-1] < 1:
         raise ValueError(f"shape must be (…, queries, keys) with keys, got {shape}.")
@@ -115,10 +117,5 @@ def _check_mask(mask: Any, shape: Any) -> Array:
         raise TypeError(
             f"mask must be boolean, True where attended to, got {mask.dtype}."
         )
-    try:
-        return jnp.broadcast_to(mask, shape)
-    except ValueError:
-        raise ValueError(
-            f"mask has shape {mask.shape}, which does not broadcast to the shape "
-            f"{shape} of the weights."
-        ) from None
+    check_broadcast(mask.shape, shape, name="mask", of="the weights")
+    return jnp.broadcast_to(mask, shape)

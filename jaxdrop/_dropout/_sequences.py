@@ -238,6 +238,10 @@ def zone_step(
 
 
 def _zone_output(output: Any, new: Array, mixed: Array, source: OutputIs) -> Any:
+    """The output of a cell whose state is zoned: zoned as well if it is the state.
+
+    Where only its values can tell whether it is, it is NaN if they differ.
+    """
     if source == "cell":
         return output
     if callable(source):

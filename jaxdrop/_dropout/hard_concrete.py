@@ -86,7 +86,7 @@ def _noisy_gates(log_alpha: Array, noise: Array) -> Array:
 def apply_gates(x: Array, gates: Array, /) -> Array:
     """Multiplies by gates along the last axes; 0 where a gate is closed."""
     wide = _masks.wide_dtype(x)
-    gates = jnp.reshape(gates, (1,) * (x.ndim - gates.ndim) + gates.shape)
+    gates = _masks.at_rank(gates, x.ndim)
     gated = (x.astype(wide) * gates.astype(wide)).astype(x.dtype)
     return jnp.where(gates == 0, jnp.zeros((), x.dtype), gated)
 

@@ -23,7 +23,7 @@ from jaxdrop._checks import (
     select,
 )
 from jaxdrop._errors import named
-from jaxdrop._masks._axes import drawn_shape
+from jaxdrop._masks._axes import at_rank, drawn_shape
 from jaxdrop._numbers import as_ids, as_real
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Axes, Flag, Key, Rate
@@ -302,14 +302,13 @@ def survives(bits: Array, /, *, keep: Any) -> Array:
     if words.dtype != jnp.uint32:
         raise TypeError(f"bits must be uint32, got {words.dtype}.")
     threshold = threshold_of(keep)
-    rank = words.ndim - threshold.ndim
     fits = zip(reversed(threshold.shape), reversed(words.shape), strict=False)
-    if rank < 0 or any(n != m and 1 not in (n, m) for n, m in fits):
+    if threshold.ndim > words.ndim or any(n != m and 1 not in (n, m) for n, m in fits):
         raise ValueError(
             f"keep has shape {threshold.shape}, which does not broadcast against bits "
             f"of shape {words.shape}."
         )
-    return (words >> jnp.uint32(9)) < threshold.reshape((1,) * rank + threshold.shape)
+    return (words >> jnp.uint32(9)) < at_rank(threshold, words.ndim)
 
 
 def threshold_of(keep: Any, /) -> Array:
@@ -334,4 +333,4 @@ def align(keep: Any, shape: tuple[int, ...], /, *, name: str = "rate") -> Any:
             f"{name} has shape {rates}, which does not broadcast against an array of "
             f"shape {tuple(shape)}."
         )
-    return jnp.reshape(keep, (1,) * (len(shape) - len(rates)) + rates)
+    return at_rank(keep, len(shape))

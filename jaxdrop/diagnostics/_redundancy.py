@@ -12,9 +12,9 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxdrop._checks import check_axis, check_inexact
 from jaxdrop._errors import named
 from jaxdrop._masks import sharding_of
+from jaxdrop._norms import power_of_two, split_norms, widened
 from jaxdrop._numbers import as_array, as_numbers
 from jaxdrop._typing import Array
-from jaxdrop._weights import power_of_two, split_norms, widened
 
 
 @named

@@ -18,9 +18,9 @@ from jaxdrop._checks import (
 )
 from jaxdrop._errors import named
 from jaxdrop._loops import as_carry
+from jaxdrop._norms import power_of_two, squared, widened
 from jaxdrop._numbers import as_array, as_real, as_scalar
 from jaxdrop._typing import Array, Key, PyTree, Rate
-from jaxdrop._weights import power_of_two, squared, widened
 
 
 class WeightScalingGap(NamedTuple):

@@ -6,11 +6,12 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxdrop._dropout._dropped_layer import add_bias
 from jaxdrop._dropout.concrete_dropout import initial_logit
 from jaxdrop._dropout.hard_concrete import apply_gates, hard_concrete
 from jaxdrop._dropout.hard_concrete_penalty import hard_concrete_penalty
 from jaxdrop._typing import Array, Flag, Key
-from jaxdrop.linen._linear import NoisyDense, add_bias
+from jaxdrop.linen._linear import NoisyDense
 from jaxdrop.linen._module import StochasticModule
 from jaxdrop.linen._penalties import sow_penalty
 

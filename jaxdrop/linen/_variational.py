@@ -5,11 +5,12 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxdrop._dropout._dropped_layer import add_bias
 from jaxdrop._dropout.variational_dense import variational_dense
 from jaxdrop._dropout.variational_penalty import variational_penalty
 from jaxdrop._dropout.variational_sparsity import variational_sparsity
 from jaxdrop._typing import Array, Flag, Key, Scalar
-from jaxdrop.linen._linear import NoisyDense, add_bias
+from jaxdrop.linen._linear import NoisyDense
 from jaxdrop.linen._module import StochasticModule
 from jaxdrop.linen._penalties import sow_penalty
 

@@ -136,6 +136,7 @@ def quantiles(
 
 
 def _checked_levels(levels: Sequence[float]) -> tuple[float, ...]:
+    """Returns levels as Python floats, or raises."""
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(levels)):
         raise TypeError(
             "levels are static, and must be known before tracing, got traced numbers."

@@ -20,6 +20,7 @@ from jaxdrop._dropout._carries import (
     comes_from_flax,
     find_state,
     is_plain,
+    source_of_output,
 )
 from jaxdrop._dropout._sequences import (
     advance,
@@ -385,11 +386,9 @@ class ZoneoutCell(RecurrentModule):
         return find_state(carry, where, is_known=known)
 
     def _source_of_output(self) -> OutputIs:
-        if self.output is not None:
-            return self.output
-        if not knows_carry(self.cell):
-            return "unknown"
-        return "checked" if has_step_of_its_own(self.cell) else "state"
+        cell = self.cell
+        known, own_step = knows_carry(cell), has_step_of_its_own(cell)
+        return source_of_output(self.output, is_known=known, has_own_step=own_step)
 
     @property
     def num_feature_axes(self) -> int:

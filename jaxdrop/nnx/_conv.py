@@ -6,7 +6,7 @@ from typing import Any, Unpack
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxdrop._dropout._dropped_layer import check_evaluation, dropped_layer
+from jaxdrop._dropout._dropped_layer import add_bias, check_evaluation, dropped_layer
 from jaxdrop._dropout._noisy_weights import variational_conv
 from jaxdrop._dropout.variational_penalty import variational_penalty
 from jaxdrop._dropout.variational_sparsity import variational_sparsity
@@ -65,11 +65,7 @@ class NoisyConv(StochasticModule, nnx.Conv):
         return nnx.Conv.__call__(conv, x)
 
     def _add_bias(self, y: Array) -> Array:
-        """Adds the bias, if there is one."""
-        if self.bias is None:
-            return y
-        bias = self.bias[...].astype(y.dtype)
-        return y + jnp.reshape(bias, (1,) * (y.ndim - 1) + (-1,))
+        return add_bias(y, None if self.bias is None else self.bias[...])
 
 
 class DropConnectConv(NoisyConv):

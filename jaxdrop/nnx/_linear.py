@@ -5,6 +5,7 @@ from typing import Any, TypedDict, Unpack
 import jax.numpy as jnp
 from flax import nnx
 
+from jaxdrop._dropout._dropped_layer import add_bias
 from jaxdrop._typing import Array
 from jaxdrop.nnx._module import Mode, StochasticModule
 
@@ -55,11 +56,7 @@ class NoisyLinear(StochasticModule):
         return jnp.matmul(x, kernel, precision=self.precision)
 
     def _add_bias(self, y: Array) -> Array:
-        """Adds the bias, if there is one."""
-        if self.bias is None:
-            return y
-        bias = self.bias[...].astype(y.dtype)
-        return y + jnp.reshape(bias, (1,) * (y.ndim - 1) + (-1,))
+        return add_bias(y, None if self.bias is None else self.bias[...])
 
 
 def require_rngs(rngs: Any, /) -> nnx.Rngs:

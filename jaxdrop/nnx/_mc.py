@@ -116,6 +116,7 @@ def _unchanged(run: Callable[[PyTree], Any], state: PyTree) -> set[str]:
 
 
 def _switch_on(model: nnx.Module, key: Key) -> None:
+    """Puts a copy of a model into training mode, with streams of the key."""
     node: Any
     for path, node in nnx.iter_graph(model):
         site = jax.random.fold_in(key, path_hash("/".join(map(str, path))))
