@@ -54,6 +54,9 @@ NOT_OUR_WORDS = {  # regular expression: what to write
     r"\bspread over (?:the|an|an explicit) mesh\b": "'sharded over'",
     r"\bspread over devices\b": "'sharded over devices'",
     r"\b[Tt]he way back\b": "'undoes'",
+    r"(?i)\b[a-z]{2,}(?:al|ar|ard|gn|im|or)is(?:e[ds]?|ing|ations?)\b": (
+        "-ize, as in 'regularize'"
+    ),
 }
 RECORDS = {"NamedTuple", "Exception", "Protocol"}  # described by what returns them
 WITHOUT_PAPER = {  # public functions for which no publication stands

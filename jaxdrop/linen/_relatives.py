@@ -122,7 +122,7 @@ class TokenDropout(Rated, StochasticModule):
 class SubsetStochasticDepth(Rated, StochasticModule):
     """:func:`jaxdrop.subset_stochastic_depth` around a branch: ``x + module(x)``.
 
-    Batch normalisation in the branch sees the examples on which it runs, and no others.
+    Batch normalization in the branch sees the examples on which it runs, and no others.
 
     Attributes:
       branch: a module or a function that treats examples independently.

@@ -148,7 +148,7 @@ class RecurrentDropoutLSTMCell(RecurrentModule, nnx.OptimizedLSTMCell):
       bias_init: the initializer of the biases.
       dtype: the dtype to compute in; by default that of inputs and parameters.
       param_dtype: the dtype of the parameters.
-      **mode: see :class:`StochasticModule`; ``rngs`` is required for initialisation.
+      **mode: see :class:`StochasticModule`; ``rngs`` is required for initialization.
 
     References:
       Semeniuta, Severyn, Barth, `Recurrent dropout without memory loss

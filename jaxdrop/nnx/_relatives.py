@@ -132,7 +132,7 @@ class TokenDropout(RatedModule):
 class SubsetStochasticDepth(RatedModule):
     """:func:`jaxdrop.subset_stochastic_depth` around a branch: ``x + module(x)``.
 
-    Batch normalisation in the branch sees the examples on which it runs, and no others.
+    Batch normalization in the branch sees the examples on which it runs, and no others.
 
     Args:
       branch: a module or a function that treats examples independently.

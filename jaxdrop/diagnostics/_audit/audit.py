@@ -39,7 +39,7 @@ def audit(fn_or_model: Any, /, *args: Any, **kwargs: Any) -> Audit:
     ======================  ============================================================
     finding                 meaning
     ======================  ============================================================
-    ``"batch norm"``        noise that is followed by a batch normalisation
+    ``"batch norm"``        noise that is followed by a batch normalization
     ``"output"``            an output that is dropped itself
     ``"convolution"``       single entries of a feature map are dropped
     ``"selu"``              dropout that is not alpha dropout, right after SELU

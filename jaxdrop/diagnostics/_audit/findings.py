@@ -24,7 +24,7 @@ _SRIVASTAVA = (
 )
 KNOWN: Mapping[str, _Known] = {
     "batch norm": _Known(
-        "Batch normalisation comes after this noise: it sees another variance in "
+        "Batch normalization comes after this noise: it sees another variance in "
         "training than in evaluation. Move the dropout after the last one.",
         "Li et al., Understanding the disharmony between dropout and batch "
         "normalization by variance shift, CVPR 2019, https://arxiv.org/abs/1801.05134",
