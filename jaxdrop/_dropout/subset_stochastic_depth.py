@@ -52,7 +52,7 @@ def subset_stochastic_depth(
 
     Usage:
       ``x + subset_stochastic_depth(key, branch, x, rate=rate)``, in the same blocks and
-      at the same rates as :func:`jaxdrop.stochastic_depth`.
+      at the same rates as :func:`jaxdrop.stochastic_depth`; DINOv2 trains with 0.4.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is dropped.
