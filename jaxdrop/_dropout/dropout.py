@@ -37,7 +37,7 @@ def dropout(
       instead (:func:`jaxdrop.spatial_dropout`, :func:`jaxdrop.drop_block`); after SELU
       use :func:`jaxdrop.alpha_dropout`. Do not put it before batch normalization, whose
       inputs would have another variance in training than in evaluation (`Li et al.,
-      2018 <https://arxiv.org/abs/1801.05134>`_).
+      2019 <https://arxiv.org/abs/1801.05134>`_).
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is left to chance: in evaluation,

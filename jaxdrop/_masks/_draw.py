@@ -286,9 +286,9 @@ def survives(bits: Array, /, *, keep: Any) -> Array:
       A boolean array.
 
     Raises:
-      TypeError: if ``bits`` are not uint32, or integers of the host.
-      ValueError: if integers of the host are out of range, or ``keep`` does not
-        broadcast to the shape of ``bits``.
+      TypeError: if ``bits`` are not uint32, nor Python or NumPy integers.
+      ValueError: if such integers are out of range, or ``keep`` does not broadcast to
+        the shape of ``bits``.
 
     Examples:
       >>> import jax, jax.numpy as jnp

@@ -54,8 +54,8 @@ KNOWN: Mapping[str, _Known] = {
         "neural networks, NeurIPS 2016, https://arxiv.org/abs/1512.05287",
     ),
     "heads": _Known(
-        "One mask is shared by all heads of an attention (the default of Flax, "
-        "broadcast_dropout=True), and mostly by all examples. Pass "
+        "One mask is shared by all heads of an attention layer (Flax's default, "
+        "broadcast_dropout=True), and usually by all examples. Pass "
         "broadcast_dropout=False for independent ones.",
         "Flax, MultiHeadAttention, https://flax.readthedocs.io/en/latest/"
         "api_reference/flax.nnx/nn/attention.html",
