@@ -19,10 +19,19 @@ TOP = pathlib.Path(__file__).parents[1]
 PACKAGE = TOP / "jaxdrop"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 PROSE = [*sorted((TOP / "docs").rglob("*.md")), TOP / "README.md"]
+WRAPPED = [  # the others have one line for each paragraph
+    path
+    for path in PROSE
+    if path.name not in ("README.md", "results.md") and path.parent.name != "gallery"
+]
+NOT_WRAPPED = re.compile(
+    r"<!-- table.*?<!-- /table -->|^```.*?^```|^\|.*?$", re.M | re.S
+)
 
 LONGEST_FILE, LONGEST_BODY, LONGEST_WITHOUT_DESCRIPTION = 400, 60, 15
 SUPPRESSIONS_PER_1000_LINES = 0.9
 WHAT_PER_1000_LINES = 3  # "what" as a noun has to be read twice
+LONGEST_LINE_OF_PAGES = 110
 
 WITHOUT_TESTS = {  # sources: why they have no tests of their path
     "jaxdrop/_typing.py": "names of types, which type checkers test by tests/uses.py",
@@ -54,6 +63,9 @@ NOT_OUR_WORDS = {  # regular expression: what to write
     r"\bspread over (?:the|an|an explicit) mesh\b": "'sharded over'",
     r"\bspread over devices\b": "'sharded over devices'",
     r"\b[Tt]he way back\b": "'undoes'",
+    r"(?i)\b[a-z]{2,}(?:al|ar|ard|gn|im|or)is(?:e[ds]?|ing|ations?)\b": (
+        "-ize, as in 'regularize'"
+    ),
 }
 RECORDS = {"NamedTuple", "Exception", "Protocol"}  # described by what returns them
 WITHOUT_PAPER = {  # public functions for which no publication stands
@@ -324,6 +336,14 @@ def test_words_that_have_to_be_read_twice_are_not_used(path):
         for match in re.finditer(pattern, words)
     ]
     assert found == []
+
+
+@pytest.mark.parametrize("path", WRAPPED, ids=short)
+def test_lines_of_pages_fit_into_an_editor(path):
+    text = NOT_WRAPPED.sub("", path.read_text())
+    assert [
+        line for line in text.split("\n") if len(line) > LONGEST_LINE_OF_PAGES
+    ] == []
 
 
 SAME_MASKS = re.compile(

@@ -127,7 +127,7 @@ def check_arrays(
         )
     if 0 in key.shape[1:3] or query.shape[2] % key.shape[2]:
         raise ValueError(
-            "there must be keys, and query's heads must be a multiple of key_'s, got "
+            "key_ must have keys, and query a multiple of its number of heads, got "
             f"shapes {query.shape} and {key.shape}."
         )
     arguments = Arguments(query, key, value, None, None)

@@ -46,7 +46,7 @@ def attend(plan: Plan, call: Call, operands: Operands) -> tuple[Array, Array, Ar
                 weights=jnp.where(fully_masked, found.weights, sums.weights),
                 top=jnp.where(fully_masked, MASKED, sums.top),
             )
-        # The softmax is dropped after it was normalised: its denominator is the sum of
+        # The softmax is dropped after it was normalized: its denominator is the sum of
         # all weights, of those that are dropped as well.
         output = sums.values / (sums.weights * _divisor(drop))[..., None]
         return output.astype(narrow), sums.weights, sums.top

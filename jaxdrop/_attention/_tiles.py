@@ -94,7 +94,7 @@ class Sums(NamedTuple):
 
     Attributes:
       values: the sum of values times surviving weights, ``(…, query heads, queries,
-        features)``; neither normalised nor divided by the probability of keeping.
+        features)``; neither normalized nor divided by the probability of keeping.
       weights: the sum of all weights, ``exp(logit - top)``, dropped ones included,
         ``(…, query heads, queries)``.
       top: the largest logit, likewise.

@@ -39,9 +39,9 @@ def drop_key(
     :func:`jaxdrop.dot_product_attention`.
 
     A query keeps at least one of the keys that ``mask`` allows: if it would lose all of
-    them, the one that survives the highest rate. In the paper a large negative number
-    is added to the logits instead, with which a query that loses all its keys attends
-    to all of them.
+    them, it keeps the one that survives the highest rate. In the paper a large negative
+    number is added to the logits instead, with which a query that loses all its keys
+    attends to all of them.
 
     Usage:
       In vision transformers, at a rate of 0.1 to 0.3 in the first layers and less in
@@ -109,7 +109,9 @@ def _check_mask(mask: Any, shape: Any) -> Array:
     """Returns the keys that each query may attend to, of the given shape, or raises."""
     shape = check_shape(shape)
     if len(shape) < 2 or shape[-1] < 1:
-        raise ValueError(f"shape must be (…, queries, keys) with keys, got {shape}.")
+        raise ValueError(
+            f"shape must be (…, queries, keys) with at least one key, got {shape}."
+        )
     if mask is None:
         return jnp.ones(shape, bool)
     mask = jnp.asarray(as_array(mask, name="mask"))

@@ -251,7 +251,7 @@ def _zone_output(output: Any, new: Array, mixed: Array, source: OutputIs) -> Any
     if source == "unknown" or not is_inexact(output) or output.shape != new.shape:
         raise ValueError(
             "the output of the cell is not the array of its state, so it is "
-            'not known whether it should be zoned. Pass output="state" if it is a copy '
+            'not known whether zoneout changes it. Pass output="state" if it is a copy '
             "of the state, output= with a function of the state, or "
             'output="cell" to keep the output as it is.'
         )

@@ -21,8 +21,8 @@ def hard_concrete(
 ) -> Array:
     """Draws gates in [0, 1] that are often exactly 0 or 1, and differentiable.
 
-    With :func:`jaxdrop.hard_concrete_penalty` in the loss, the expected number of gates
-    that are not 0, gates that do not reduce the loss by more than they cost are closed.
+    The loss needs :func:`jaxdrop.hard_concrete_penalty`, the expected number of gates
+    that are not 0: it closes gates that do not reduce the loss by more than they cost.
 
     Usage:
       As factors of weights, units or channels, starting from a ``log_alpha`` around 0,

@@ -74,7 +74,7 @@ def effective_rank(activities: Array, /, *, axis: int = -1) -> Array:
     """Measures the effective number of directions of activations, a real number.
 
     The exponential of the entropy of the singular values, normalized to a sum of 1:
-    ``n`` equal singular values give ``n``. Center the activations first if their mean
+    ``n`` equal singular values give ``n``. Centre the activations first if their mean
     should not count as a direction.
 
     Args:

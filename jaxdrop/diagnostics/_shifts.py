@@ -167,7 +167,7 @@ def variance_shift(
         weights = widened(jnp.asarray(door(kernel, name="kernel"))).astype(x.dtype)
         if weights.ndim != 2 or weights.shape[0] != x.shape[1]:
             raise ValueError(
-                f"a kernel of shape ({x.shape[1]}, units) is needed, got "
+                f"kernel must have the shape ({x.shape[1]}, units), got "
                 f"{weights.shape}."
             )
         variance = jnp.var(_product(x, weights), axis=0)

@@ -236,8 +236,8 @@ class ZoneoutCell(RecurrentModule):
         LSTM, keeps an entry.
       state: where the carry of the cell has its state: a key such as ``0`` or ``"h"``,
         a tuple of keys, or a function that takes the carry and returns the state. By
-        default it is what it is in Flax's cells, the only floating point array, or the
-        array that the cell returns as its output as well.
+        default it is the array that is the state in Flax's cells, the only floating
+        point array, or the array that the cell also returns as its output.
       output: what the output is: ``"state"``, the state that results; a function of it,
         such as ``lambda h: h.clip(-1, 1)``; or ``"cell"``, what the cell returned,
         before zoneout. By default it is the state for Flax's cells, transformed or not;

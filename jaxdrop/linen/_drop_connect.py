@@ -16,7 +16,7 @@ from jaxdrop.linen._module import StochasticModule, tidy
 class DropConnectDense(NoisyDense, StochasticModule):
     """A dense layer whose weights are dropped, :func:`jaxdrop.drop_connect`.
 
-    The bias is never dropped. Parameters have the names, shapes and initialisation of
+    The bias is never dropped. Parameters have the names, shapes and initialization of
     ``flax.linen.Dense``, and evaluation is that layer; or, more exactly where a
     nonlinear activation follows, its mean over masks by matching moments.
 

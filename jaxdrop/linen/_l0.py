@@ -20,7 +20,7 @@ class L0Dense(NoisyDense, StochasticModule):
     """A dense layer with a gate before each input, which learns to close.
 
     :func:`jaxdrop.hard_concrete` gates on the inputs, with parameters named and
-    initialised as those of ``flax.linen.Dense``, and ``log_alpha``. Each call sows how
+    initialized as those of ``flax.linen.Dense``, and ``log_alpha``. Each call sows how
     many weights are expected to be used into the collection ``"penalties"``: apply the
     model with ``mutable="penalties"`` and add the sum of its leaves, times the cost of
     a weight, to the loss.

@@ -18,7 +18,7 @@ from jaxdrop.linen._penalties import sow_penalty
 class VariationalDense(NoisyDense, StochasticModule):
     """A dense layer that learns the noise of its weights, and prunes noisy ones.
 
-    :func:`jaxdrop.variational_dense` with parameters named and initialised as those of
+    :func:`jaxdrop.variational_dense` with parameters named and initialized as those of
     ``flax.linen.Dense``, and ``kernel_log_variance``. Each call sows its penalty into
     the collection ``"penalties"``: apply the model with ``mutable="penalties"`` and add
     the sum of its leaves to the loss.

@@ -231,7 +231,7 @@ class RegressionCalibration(NamedTuple):
 
     @property
     def ence(self) -> Array:
-        """The expected normalised calibration error: of root mean squares, per bin.
+        """The expected normalized calibration error: of root mean squares, per bin.
 
         A bin without predicted variance makes it infinite, or adds 0 without errors.
         """

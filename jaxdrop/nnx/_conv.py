@@ -41,7 +41,7 @@ class NoisyConv(StochasticModule, nnx.Conv):
       out_features: the number of output channels.
       kernel_size: the sides of the kernel.
       **options: as for ``flax.nnx.Conv``, and the mode as for
-        :class:`StochasticModule`; ``rngs`` is required for initialisation.
+        :class:`StochasticModule`; ``rngs`` is required for initialization.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class DropConnectConv(NoisyConv):
       evaluation: ``"mean"``, the layer with its mean weights, or ``"moments"``, the
         mean of ``activation`` over masks, in the normal approximation.
       **options: as for ``flax.nnx.Conv``, and the mode as for
-        :class:`StochasticModule`; ``rngs`` is required for initialisation.
+        :class:`StochasticModule`; ``rngs`` is required for initialization.
 
     References:
       Wan, Zeiler, Zhang, LeCun, Fergus, `Regularization of neural networks using
@@ -172,7 +172,7 @@ class VariationalConv(NoisyConv):
       log_variance_init: the initial log variances.
       threshold: weights whose log of ``variance / mean**2`` is above this are pruned.
       **options: as for ``flax.nnx.Conv``, and the mode as for
-        :class:`StochasticModule`; ``rngs`` is required for initialisation.
+        :class:`StochasticModule`; ``rngs`` is required for initialization.
 
     References:
       Molchanov, Ashukha, Vetrov, `Variational dropout sparsifies deep neural networks

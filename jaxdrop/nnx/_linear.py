@@ -28,7 +28,7 @@ class NoisyLinear(StochasticModule):
       in_features: the number of input features.
       out_features: the number of output features.
       options: as for ``flax.nnx.Linear``.
-      **mode: see :class:`StochasticModule`; ``rngs`` is required for initialisation.
+      **mode: see :class:`StochasticModule`; ``rngs`` is required for initialization.
     """
 
     def __init__(
@@ -60,10 +60,10 @@ class NoisyLinear(StochasticModule):
 
 
 def require_rngs(rngs: Any, /) -> nnx.Rngs:
-    """Returns ``rngs`` if parameters can be initialised from them, or raises."""
+    """Returns ``rngs`` if parameters can be initialized from them, or raises."""
     if isinstance(rngs, nnx.Rngs):
         return rngs
     raise TypeError(
-        "rngs must be nnx.Rngs, from which the parameters are initialised, got "
+        "rngs must be nnx.Rngs, from which the parameters are initialized, got "
         f"{type(rngs).__name__}."
     )

@@ -91,7 +91,7 @@ def step_with_masks(
     if missed:
         where = inspect.unwrap(type(cell).__call__).__qualname__
         raise ValueError(
-            f"{where} does not call {', '.join(missed)}, before which masks belong. "
+            f"{where} does not call {', '.join(missed)}, whose inputs are masked. "
             "Pass state=, for example state=lambda carry: carry for a GRU: then its "
             "inputs and its state are masked on their way in."
         )

@@ -39,12 +39,12 @@ def audit(fn_or_model: Any, /, *args: Any, **kwargs: Any) -> Audit:
     ======================  ============================================================
     finding                 meaning
     ======================  ============================================================
-    ``"batch norm"``        noise that is followed by a batch normalisation
+    ``"batch norm"``        noise that is followed by a batch normalization
     ``"output"``            an output that is dropped itself
     ``"convolution"``       single entries of a feature map are dropped
     ``"selu"``              dropout that is not alpha dropout, right after SELU
     ``"recurrent"``         a fresh mask for a recurrent state at every step
-    ``"heads"``             one mask for all heads of an attention
+    ``"heads"``             one mask for all heads of an attention layer
     ``"unused"``            a site that the result does not depend on
     ``"rate 0"``            a rate of 0
     ``"high rate"``         a rate of 0.9 or more

@@ -24,7 +24,7 @@ _SRIVASTAVA = (
 )
 KNOWN: Mapping[Kind, _Known] = {
     "batch norm": _Known(
-        "Batch normalisation comes after this noise: it sees another variance in "
+        "Batch normalization comes after this noise: it sees another variance in "
         "training than in evaluation. Move the dropout after the last one.",
         "Li et al., Understanding the disharmony between dropout and batch "
         "normalization by variance shift, CVPR 2019, https://arxiv.org/abs/1801.05134",
@@ -54,8 +54,8 @@ KNOWN: Mapping[Kind, _Known] = {
         "neural networks, NeurIPS 2016, https://arxiv.org/abs/1512.05287",
     ),
     "heads": _Known(
-        "One mask is shared by all heads of an attention (the default of Flax, "
-        "broadcast_dropout=True), and mostly by all examples. Pass "
+        "One mask is shared by all heads of an attention layer (Flax's default, "
+        "broadcast_dropout=True), and usually by all examples. Pass "
         "broadcast_dropout=False for independent ones.",
         "Flax, MultiHeadAttention, https://flax.readthedocs.io/en/latest/"
         "api_reference/flax.nnx/nn/attention.html",

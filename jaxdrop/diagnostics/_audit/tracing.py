@@ -111,8 +111,8 @@ def _check_callable(function: Any, args: tuple[Any, ...], rooms: list[Room]) -> 
     later = next((arg for arg in args if callable(callable_of(arg, rooms))), None)
     swapped = "" if later is None else f"; is {type(later).__name__} meant to be first?"
     raise TypeError(
-        "fn_or_model must be a function or a model, and what it is called with comes "
-        f"after it, got {described(function)}{swapped or '.'}"
+        "fn_or_model must be a function or a model, followed by its arguments, got "
+        f"{described(function)}{swapped or '.'}"
     )
 
 

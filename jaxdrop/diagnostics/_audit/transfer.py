@@ -189,7 +189,7 @@ def _mask(equation: Equation, operands: Sequence[Value]) -> int | None:
 def _statistic(equation: Equation, operands: Sequence[Value]) -> frozenset[int]:
     """Sums over the batch, but not over all axes, and what is computed from them.
 
-    A statistic over the first axis is one of the batch: normalisation of layers, groups
+    A statistic over the first axis is one of the batch: normalization of layers, groups
     and instances never takes one. A ``psum`` over an axis that ``vmap`` has named is a
     sum over the first one too; over devices, it passes on the statistics of each.
     """
