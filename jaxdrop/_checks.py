@@ -324,15 +324,6 @@ def check_callable(function: Any, /, *, name: str) -> None:
         )
 
 
-def check_where(where: Any, /) -> None:
-    """Raises ``TypeError`` unless ``where`` is a function, or None."""
-    if where is not None and not callable(where):
-        raise TypeError(
-            "where must be a function of a path and a leaf, for example "
-            f'lambda path, leaf: path.endswith("kernel"), got {shown(where)}.'
-        )
-
-
 def check_sharding(sharding: Any, /) -> None:
     """Raises ``TypeError`` unless ``out_sharding`` is None or says how to spread."""
     if not isinstance(sharding, NamedSharding | PartitionSpec | None):
@@ -351,6 +342,14 @@ def check_broadcast(
         raise ValueError(
             f"{name} has shape {tuple(shape)}, which does not broadcast to the shape "
             f"{tuple(target)} of {of}."
+        )
+
+
+def check_same_shape(a: Any, b: Any, /, *, names: str) -> None:
+    """Raises ``ValueError`` naming both arguments unless their shapes are equal."""
+    if a.shape != b.shape:
+        raise ValueError(
+            f"{names} must have the same shape, got {a.shape} and {b.shape}."
         )
 
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 import jaxdrop
-from jaxdrop import masks, penalties
+from jaxdrop import masks
 from jaxdrop._checks import (
     as_axes,
     as_count,
     as_static,
     check_axis,
-    check_where,
+    check_same_shape,
     is_zero,
     select,
 )
@@ -86,22 +86,11 @@ def test_what_is_no_axis_shape_switch_or_sharding_is_refused_by_name():
     np.testing.assert_array_equal(kept, x)
 
 
-@pytest.mark.parametrize(
-    "choose",
-    [
-        lambda where: jaxdrop.drop_connect(
-            jax.random.key(0), {"kernel": jnp.ones(3)}, rate=0.5, where=where
-        ),
-        lambda where: penalties.l2({"kernel": jnp.ones((2, 3))}, where=where),
-        check_where,
-    ],
-    ids=["technique", "penalty", "check"],
-)
-def test_leaves_are_chosen_by_a_function(choose):
-    message = r"where must be a function of a path and a leaf, .* got 'kernel'\.$"
-    with pytest.raises(TypeError, match=message):
-        choose("kernel")
-    choose(None)
+def test_both_arguments_are_named_whose_shapes_differ():
+    check_same_shape(jnp.ones(3), np.ones(3), names="a and b")
+    message = r"^a and b must have the same shape, got \(3,\) and \(3, 1\)\.$"
+    with pytest.raises(ValueError, match=message):
+        check_same_shape(jnp.ones(3), np.ones((3, 1)), names="a and b")
 
 
 def test_axes_and_knobs_become_static():

@@ -3,17 +3,12 @@
 from typing import Any
 
 from jaxdrop import _masks
-from jaxdrop._checks import (
-    check_inexact,
-    check_rate,
-    check_where,
-    is_identity,
-    require_key,
-)
+from jaxdrop._checks import check_inexact, check_rate, is_identity, require_key
 from jaxdrop._dropout._weights import is_array, map_weights
 from jaxdrop._errors import named
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, PyTree, Rate, Where
+from jaxdrop._weights import check_where
 
 
 @named
@@ -37,7 +32,7 @@ def drop_connect(
 
     Usage:
       On dense layers, and on the recurrent kernels of an LSTM, with one mask for all
-      time steps; usually at a rate of 0.5. Biases and the scales of normalisation
+      time steps; usually at a rate of 0.5. Biases and the scales of normalization
       layers are usually not dropped: select the kernels with ``where``.
 
     Args:

@@ -9,7 +9,7 @@ from jaxdrop import _masks
 from jaxdrop._checks import (
     check_inexact,
     check_rate,
-    check_where,
+    check_same_shape,
     is_identity,
     require_key,
 )
@@ -18,6 +18,7 @@ from jaxdrop._errors import named
 from jaxdrop._numbers import as_array, as_real
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, PyTree, Rate, Where
+from jaxdrop._weights import check_where
 
 
 @named
@@ -97,11 +98,7 @@ def mixout(
 def _mix(key: Key, weights: Array, reference: Any, *, keep: Any) -> Array:
     door = as_array if jnp.iscomplexobj(weights) else as_real
     reference = jnp.asarray(door(reference, name="reference"))
-    if reference.shape != weights.shape:
-        raise ValueError(
-            "weights and their reference must have the same shape, got "
-            f"{weights.shape} and {reference.shape}."
-        )
+    check_same_shape(weights, reference, names="weights and their reference")
     return _mixout(key, weights, reference, keep)
 
 
