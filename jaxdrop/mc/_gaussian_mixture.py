@@ -6,13 +6,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 
 from jaxdrop._checks import as_count, check_broadcast, check_choice
 from jaxdrop._errors import named_with_results
 from jaxdrop._numbers import as_real, in_parts
 from jaxdrop._strengths import as_strength
-from jaxdrop._typing import Array, PyTree
+from jaxdrop._typing import Array, ArrayLike, PyTree
 from jaxdrop.mc._moments import (
     Moments,
     error_of_mean,

@@ -7,12 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy import stats
-from jax.typing import ArrayLike
 
 from jaxdrop._checks import as_count, check_axis, check_switch
 from jaxdrop._errors import named
 from jaxdrop._numbers import as_numbers, relative
-from jaxdrop._typing import Array
+from jaxdrop._typing import Array, ArrayLike
 from jaxdrop._weights import power_of_two
 from jaxdrop.metrics._bins import equal_mass_bins
 from jaxdrop.metrics._compiled import compiled

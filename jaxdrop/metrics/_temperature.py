@@ -3,11 +3,10 @@
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.typing import ArrayLike
 
 from jaxdrop._errors import named
 from jaxdrop._loops import as_carry
-from jaxdrop._typing import Array
+from jaxdrop._typing import Array, ArrayLike
 from jaxdrop._weights import power_of_two
 from jaxdrop.metrics._compiled import compiled
 from jaxdrop.metrics._examples import (
