@@ -31,6 +31,7 @@ class Row:
       keeps_mean: whether the mean over keys is ``x``.
       evaluation_is_identity: whether evaluation returns ``x``.
       shakes: whether it multiplies by noise, another one backward, instead of dropping.
+      held: how many bytes an audit counts for each draw: 1 of a mask, 4 of noise.
       others: its other data from the array, if it takes more than an array.
       of_complex: whether the array may be complex where its other data are real.
       module: the class in ``jaxdrop.nnx`` and ``jaxdrop.linen`` that computes it, if it
@@ -47,6 +48,7 @@ class Row:
     keeps_mean: bool = True
     evaluation_is_identity: bool = True
     shakes: bool = False
+    held: int = 1
     others: Callable[[Any], tuple[Any, ...]] | None = None
     of_complex: bool = True
     module: str = ""
@@ -90,6 +92,7 @@ ROWS = {
         array_rates=True,
         zeroes=False,
         unit_rate=False,
+        held=4,
         module="GaussianDropout",
     ),
     "alpha_dropout": Row(
@@ -150,6 +153,7 @@ ROWS = {
         keeps_mean=False,
         evaluation_is_identity=False,
         shakes=True,
+        held=1 + 4 + 4,
     ),
     "locked_dropout": Row(
         jaxdrop.locked_dropout, {}, (3, 4, 5), module="LockedDropout"
