@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxdrop._errors import named, named_with_results
+from jaxdrop._norms import moduli, scaled, split_norms, widened
 from jaxdrop._paths import path_name
 from jaxdrop._strengths import as_strength, is_schedule, scheduled_strength
 from jaxdrop._typing import Array, ArrayLike, Path, PyTree, Scalar, Schedule, Where
@@ -27,14 +28,10 @@ from jaxdrop._weights import (
     Selection,
     UnitAxes,
     check_patterns,
-    moduli,
     per_layer,
-    scaled,
     size_of,
-    split_norms,
     unit_axes,
     weight_mask,
-    widened,
     without_boxes,
 )
 

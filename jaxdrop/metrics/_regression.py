@@ -10,9 +10,9 @@ from jax.scipy import stats
 
 from jaxdrop._checks import as_count, check_axis, check_switch
 from jaxdrop._errors import named
+from jaxdrop._norms import power_of_two
 from jaxdrop._numbers import as_numbers, relative
 from jaxdrop._typing import Array, ArrayLike
-from jaxdrop._weights import power_of_two
 from jaxdrop.metrics._bins import equal_mass_bins
 from jaxdrop.metrics._compiled import compiled
 from jaxdrop.metrics._examples import (
@@ -230,7 +230,7 @@ class RegressionCalibration(NamedTuple):
 
     @property
     def ence(self) -> Array:
-        """The expected normalised calibration error: of root mean squares, per bin.
+        """The expected normalized calibration error: of root mean squares, per bin.
 
         A bin without predicted variance makes it infinite, or adds 0 without errors.
         """
