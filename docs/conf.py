@@ -20,8 +20,9 @@ extensions = [
     "sphinx.ext.mathjax",
     "myst_parser",
     "sphinx_copybutton",
-    "reference",
+    "gallery",
     "pictures",
+    "reference",
 ]
 exclude_patterns = ["_ext", "_build"]
 source_suffix = {".md": "markdown"}

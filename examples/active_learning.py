@@ -13,18 +13,21 @@ validation --strategies random``. Digits have taken five minutes of CPU.
 """
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax import Array, lax
 from rich.console import Console
 from tqdm import tqdm
 
 from data import DataError, Images, Split, load
+from jaxdrop import acquisition
 from labelling import figures, summary
 from labelling.learner import PoolRecipe
-from labelling.rounds import Protocol, Run, run
-from labelling.strategies import STRATEGIES
+from labelling.rounds import Protocol, Run, Strategy, run
 from study.arguments import add_data, add_names, add_training, count, parser_of
 from study.files import save, write_csv, write_results
 
@@ -38,6 +41,30 @@ RECIPES = {
 }
 QUICK = PoolRecipe(hidden=(64, 64), rates=(0.1, 0.3), learning_rate=3e-3, num_steps=150)
 REFERENCE = "random"
+
+
+def random(key: Array, logits: Array, number: int) -> Array:
+    """The first ones: candidates are in random order."""
+    del key, logits  # which are then not computed
+    return jnp.arange(number)
+
+
+def highest(score: Callable[[Array], Array]) -> Strategy:
+    """The candidates of the highest scores, each judged by itself."""
+    return lambda key, logits, number: lax.top_k(score(logits), number)[1]
+
+
+def batch_bald(key: Array, logits: Array, number: int) -> Array:
+    """The candidates that together tell the most; logits must be of shared draws."""
+    return acquisition.batch_bald(key, logits, num_points=number).indices
+
+
+STRATEGIES: dict[str, Strategy] = {
+    "random": random,
+    "max entropy": highest(acquisition.max_entropy),
+    "BALD": highest(acquisition.bald),
+    "BatchBALD": batch_bald,
+}
 
 
 def main() -> None:

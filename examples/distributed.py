@@ -126,9 +126,8 @@ def compare(args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         for name, shape in tqdm(shapes.items(), desc="runs", disable=None):
             runs[name] = run_here(*shape, Path(scratch, name), args)
-    masks = network.drawn_masks(
-        network.make_mesh(1), seed=args.seed, step=args.steps - 1
-    )
+    alone = network.make_mesh(1)
+    masks = network.drawn_masks(alone, seed=args.seed, step=args.steps - 1)
     whole = {site: np.asarray(mask) for site, mask in masks.items()}
     console = Console()
     console.print(tables.by_step(runs))
@@ -145,20 +144,15 @@ def run_here(
 ) -> records.Run:
     """Starts a run on this machine, waits for it, and reads what it leaves."""
     address = f"127.0.0.1:{free_port()}"
-    options = {
-        "coordinator": address,
-        "num-processes": processes,
-        "devices": devices,
-        "model-shards": shards,
-        "steps": args.steps,
-        "seed": args.seed,
-        "timeout": args.timeout,
-        "heartbeat": args.heartbeat,
-        "save-every": args.save_every,
-        "output": folder,
+    kept = ("steps", "seed", "timeout", "heartbeat", "save_every")
+    options = {name: getattr(args, name) for name in kept} | {
+        **{"coordinator": address, "num_processes": processes, "devices": devices},
+        **{"model_shards": shards, "output": folder},
     }
     flags = [
-        part for name, value in options.items() for part in (f"--{name}", f"{value}")
+        part
+        for name, value in options.items()
+        for part in (f"--{name.replace('_', '-')}", f"{value}")
     ]
     command = [sys.executable, str(Path(__file__).resolve()), *flags, "--process-id"]
     launch(

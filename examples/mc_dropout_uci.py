@@ -20,24 +20,41 @@ in deep learning", ICML 2016, https://arxiv.org/abs/1506.02142.
 
 import argparse
 import time
+from functools import partial
+from typing import Any
 
 import jax
-import numpy as np
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import Array
 from rich.console import Console
-from rich.table import Table
 
+import jaxdrop
 from data import DataError, load_regression
+from jaxdrop import mc
 from study.arguments import add_data, add_training, count, parser_of, positive, rate
 from study.files import save, write_results
-from study.tables import new_table
-from study.words import standard_error
 from uci import records
 from uci.figures import draw
 from uci.published import PUBLISHED, SETTINGS, published_for
 from uci.splits import Splits
-from uci.training import RegressionRecipe, Scores, fit, judge
+from uci.training import RegressionRecipe, Scores, fit
 
-_ROWS = ("RMSE, weight scaling", "RMSE, MC dropout", "log-likelihood")
+CHUNK = 20  # samples of a split that are drawn at a time
+
+
+class Network(nn.Module):
+    """One hidden layer. The rate is an argument; at rate 0 nothing is random."""
+
+    hidden: int
+
+    @nn.compact
+    def __call__(self, x: Array, rate: float | Array) -> Array:
+        """The target of each row, standardized."""
+        drop = partial(jaxdrop.linen.Dropout, rate, deterministic=False)
+        dense = partial(nn.Dense, kernel_init=nn.initializers.glorot_uniform())
+        x = nn.relu(dense(self.hidden)(drop()(x)))
+        return dense(1)(drop()(x))[..., 0]
 
 
 def main() -> None:
@@ -61,15 +78,17 @@ def main() -> None:
     console.print(f"{args.dataset}: {len(data.y)} rows, {len(data.train)} splits")
     console.print(recipe)
     splits, start = Splits.of(data), time.perf_counter()
-    variables = fit(recipe, splits)
-    scores = jax.device_get(judge(recipe, variables, splits, num_samples=num_samples))
+    network = Network(recipe.hidden)
+    variables = fit(network, recipe, splits)
+    scores = judge(network, recipe, variables, splits, num_samples=num_samples)
+    scores = jax.device_get(scores)
     seconds = time.perf_counter() - start
     title = (
         f"{args.dataset}, rate {recipe.rate:g}, {recipe.epochs} epochs, "
         f"{num_samples} samples"
     )
     published = () if args.validate else published_for(args.dataset, recipe, args.long)
-    console.print(report(scores, published, title))
+    console.print(records.table(scores, published, title))
 
     name = records.name_of(args.dataset, recipe, SETTINGS.get(args.dataset))
     save(draw(scores, splits, published, title), args.output / f"{name}.png")
@@ -86,16 +105,51 @@ def main() -> None:
     console.print(f"Wrote {name}.png and {name}.json to {args.output}.")
 
 
-def report(scores: Scores, published: tuple[str, ...], title: str) -> Table:
-    """Measured scores beside published ones."""
-    caption = "Means over splits, with their standard errors."
-    headings = ("", "measured", "published", "median of splits")
-    table = new_table(title, headings, caption=caption)
-    for index, (name, values) in enumerate(zip(_ROWS, scores, strict=False)):
-        measured = f"{values.mean():.4g} ± {standard_error(values):.2g}"
-        shown = published[index] if published else "–"
-        table.add_row(name, measured, shown, f"{np.median(values):.4g}")
-    return table
+def judge(
+    network: Network,
+    recipe: RegressionRecipe,
+    variables: Any,
+    splits: Splits,
+    *,
+    num_samples: int,
+) -> Scores:
+    """Predicts the test rows of each split, without noise and by samples."""
+
+    def of_split(key: Array, rate: Array, variables: Any, split: Splits) -> Scores:
+        def in_units(outputs: Array) -> Array:
+            return outputs * split.scale + split.mean
+
+        def sample(key: Array, variables: Any, x: Array) -> Array:
+            return in_units(jaxdrop.linen.mc_apply(network)(key, variables, x, rate))
+
+        def average(values: Array) -> Array:
+            there = split.test_weight > 0
+            return jnp.where(there, values, 0).sum() / there.sum()
+
+        scaled = in_units(network.apply(variables, split.test_x, 0.0))
+        mixture = mc.gaussian_mixture(noise=1 / recipe.tau, targets=split.test_y)
+        stats = mc.predict(
+            sample,
+            key,
+            variables,
+            split.test_x,
+            num_samples=num_samples,
+            reducers=mixture,
+            chunk_size=min(CHUNK, num_samples),
+        ).stats
+        rmse = lambda mean: jnp.sqrt(average((mean - split.test_y) ** 2))
+        return Scores(
+            weight_scaling=rmse(scaled),
+            rmse=rmse(stats["mean"]),
+            log_likelihood=average(stats["log_density"]),
+            mean=stats["mean"],
+            std=jnp.sqrt(stats["total"]),
+        )
+
+    keys = jax.random.split(jax.random.key(recipe.seed + 1), len(splits.mean))
+    # A rate that is traced may be 0; the number 0 would be a function without chance.
+    run = jax.jit(jax.vmap(of_split, in_axes=(0, None, 0, 0)))
+    return run(keys, jnp.float32(recipe.rate), variables, splits)
 
 
 def _recipe(args: argparse.Namespace) -> RegressionRecipe:

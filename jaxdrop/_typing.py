@@ -4,10 +4,14 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import jax
+import jax.typing
 import numpy as np
-from jax.typing import ArrayLike
+from typing_extensions import TypeAliasType
 
 Array: TypeAlias = jax.Array
+
+ArrayLike = TypeAliasType("ArrayLike", jax.typing.ArrayLike)
+"""JAX's own union of eight types, which ``help`` and signatures show by this name."""
 
 Key: TypeAlias = jax.Array
 """One PRNG key: typed (``jax.random.key``) or raw uint32 (``jax.random.PRNGKey``)."""

@@ -17,13 +17,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jax.typing import ArrayLike
 
 from jaxdrop._errors import named, named_with_results
 from jaxdrop._norms import moduli, scaled, split_norms, widened
 from jaxdrop._paths import path_name
 from jaxdrop._strengths import as_strength, is_schedule, scheduled_strength
-from jaxdrop._typing import Array, Path, PyTree, Scalar, Schedule, Where
+from jaxdrop._typing import Array, ArrayLike, Path, PyTree, Scalar, Schedule, Where
 from jaxdrop._weights import (
     Patterns,
     Selection,

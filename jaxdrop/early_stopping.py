@@ -13,14 +13,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 
 from jaxdrop._checks import as_count, check_choice, check_switch
 from jaxdrop._errors import named_methods
 from jaxdrop._numbers import as_array, as_host, as_known, as_scalar
 from jaxdrop._paths import path_name
 from jaxdrop._strengths import as_strength
-from jaxdrop._typing import Array, PyTree
+from jaxdrop._typing import Array, ArrayLike, PyTree
 
 __all__ = ["EarlyStopping"]
 

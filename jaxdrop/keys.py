@@ -16,13 +16,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.typing import ArrayLike
 
 from jaxdrop._checks import require_key
 from jaxdrop._errors import named, shown
 from jaxdrop._numbers import as_ids, as_numbers
 from jaxdrop._paths import path_hash
-from jaxdrop._typing import Array, Key
+from jaxdrop._typing import Array, ArrayLike, Key
 
 __all__ = ["example", "shard", "site"]
 

@@ -19,7 +19,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 
 from jaxdrop._checks import (
     as_count,
@@ -29,7 +28,7 @@ from jaxdrop._checks import (
 from jaxdrop._errors import named, named_with_results
 from jaxdrop._numbers import as_numbers
 from jaxdrop._strengths import as_strength
-from jaxdrop._typing import Array, Rate, Scalar, Schedule
+from jaxdrop._typing import Array, ArrayLike, Rate, Scalar, Schedule
 
 __all__ = ["curriculum", "depth_rates", "early", "late", "scheduled_drop_path"]
 

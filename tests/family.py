@@ -31,7 +31,9 @@ class Row:
       keeps_mean: whether the mean over keys is ``x``.
       evaluation_is_identity: whether evaluation returns ``x``.
       shakes: whether it multiplies by noise, another one backward, instead of dropping.
-      call: the function with its other data filled in, if it takes more than an array.
+      held: how many bytes an audit counts for each draw: 1 of a mask, 4 of noise.
+      others: its other data from the array, if it takes more than an array.
+      of_complex: whether the array may be complex where its other data are real.
       module: the class in ``jaxdrop.nnx`` and ``jaxdrop.linen`` that computes it, if it
         is called with one array and is the identity in evaluation.
     """
@@ -46,23 +48,33 @@ class Row:
     keeps_mean: bool = True
     evaluation_is_identity: bool = True
     shakes: bool = False
-    call: Callable[..., Any] | None = None
+    held: int = 1
+    others: Callable[[Any], tuple[Any, ...]] | None = None
+    of_complex: bool = True
     module: str = ""
 
     def __call__(self, key, x, rate, deterministic=False):
         """Calls the function with the knobs of this row."""
         return self.draw(key, x, rate=rate, deterministic=deterministic, **self.knobs)
 
-    @property
+    @functools.cached_property
     def draw(self) -> Callable[..., Any]:
         """The function as a dropper, of a key and an array."""
-        return self.call or self.function
+        if not self.others:
+            return self.function
+        return lambda key, x, **knobs: self.function(key, x, *self.others(x), **knobs)
 
     def __hash__(self) -> int:
         return id(self)
 
 
 IDS = jnp.array([4, 0, 7, 9, 2])
+
+
+def zeros_like(x: Any) -> tuple[Any]:
+    """An array or a tree of zeros, as other data."""
+    return (jax.tree.map(jnp.zeros_like, x),)
+
 
 ROWS = {
     "dropout": Row(jaxdrop.dropout, {}, (6, 5), array_rates=True, module="Dropout"),
@@ -80,6 +92,7 @@ ROWS = {
         array_rates=True,
         zeroes=False,
         unit_rate=False,
+        held=4,
         module="GaussianDropout",
     ),
     "alpha_dropout": Row(
@@ -140,6 +153,7 @@ ROWS = {
         keeps_mean=False,
         evaluation_is_identity=False,
         shakes=True,
+        held=1 + 4 + 4,
     ),
     "locked_dropout": Row(
         jaxdrop.locked_dropout, {}, (3, 4, 5), module="LockedDropout"
@@ -165,17 +179,13 @@ ROWS = {
         jaxdrop.embedding_dropout,
         {},
         (3, 4, 5),
-        call=lambda key, x, **knobs: jaxdrop.embedding_dropout(
-            key, x, jnp.broadcast_to(IDS[: x.shape[-2]], x.shape[:-1]), **knobs
-        ),
+        others=lambda x: (jnp.broadcast_to(IDS[: x.shape[-2]], x.shape[:-1]),),
     ),
     "mixout": Row(
         jaxdrop.mixout,
         {},
         (6, 5),
-        call=lambda key, x, **knobs: jaxdrop.mixout(
-            key, x, jax.tree.map(jnp.zeros_like, x), **knobs
-        ),
+        others=zeros_like,
     ),
     "drop_head": Row(
         jaxdrop.drop_head, {}, (4, 3, 5, 2), zeroes=False, keeps_mean=False
@@ -187,9 +197,8 @@ ROWS = {
         zeroes=False,
         keeps_mean=False,
         evaluation_is_identity=False,
-        call=lambda key, x, **knobs: jaxdrop.zoneout(
-            key, x, jax.tree.map(jnp.zeros_like, x), **knobs
-        ),
+        others=zeros_like,
+        of_complex=False,
     ),
 }
 OTHER_RELATIVES = {  # tested in files of their own: not from an array to an array

@@ -1,34 +1,34 @@
 """A call of every public function, with every argument that takes numbers.
 
-A new function is a row here: a call that works, by the names of its arguments. What no
-row gives must be in ``NOT_NUMBERS``.
+Calls of the dropout family are derived from its table. Another function is a row here:
+a call that works, by the names of its arguments. What no row gives must be in
+``NOT_NUMBERS``, unless its default is a flag or a word.
 """
 
 import functools
 import inspect
+import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 import jaxdrop
+from family import ROWS, Row
 from jaxdrop import mc
 from jaxdrop.early_stopping import EarlyStopping
 
 NOT_NUMBERS = {
     *("key", "keys", "where", "deterministic", "out_sharding", "implementation"),
-    *("mode", "decay", "seeds", "draws", "kind", "name", "of", "precision", "spread"),
-    *("apply_fn", "branch", "fn", "function", "penalty", "reducers", "scaled"),
-    *("mesh", "axis_name", "axis_names", "state", "keep_samples", "tol_stat", "mask"),
-    *("allow_empty", "per_example", "shared_channels", "is_causal", "adaptive"),
-    *("fair", "relative", "exclude", "include", "stacked", "best_params"),
+    *("name", "of", "precision", "mask", "exclude", "include", "stacked"),
+    *("apply_fn", "branch", "fn", "function", "penalty", "mesh", "axis_name"),
+    *("axis_names", "state", "best_params"),
 }
-"""Keys, functions, names, masks and flags."""
+"""Keys, functions, names and masks."""
 
 WITHOUT_NUMBERS = {
     *("diagnostics.audit", "diagnostics.assert_active", "diagnostics.assert_inactive"),
     *("constraints.decay_mask", "diagnostics.describe_mask", "keys.shard"),
-    *("masks.apply scale", "stochastic_depth scale"),
     *("mc.categorical debias", "mc.votes", "prng.fuse", "prng.light"),
 }
 """What takes models, trees, keys or flags only."""
@@ -59,14 +59,23 @@ OF_ANY_SIZE = {
 An axis of a batch is of no use, and of any size, where draws are not shared.
 """
 
+
+def data_of(function):
+    """The names of the positional arguments, of which the first is the key."""
+    parameters = inspect.signature(function).parameters.values()
+    return [p.name for p in parameters if p.kind is p.POSITIONAL_ONLY]
+
+
 OF_COMPLEX = {
-    *((n, "x") for n in ("alpha_dropout", "concrete_dropout", "drop_block", "dropout")),
-    *((n, "x") for n in ("drop_head", "feature_alpha_dropout", "gaussian_dropout")),
+    *(
+        (row.function.__name__, data_of(row.function)[1])
+        for row in ROWS.values()
+        if row.of_complex
+    ),
     *((n, "x") for n in ("inputs.cutmix", "inputs.cutout", "inputs.mixup")),
-    *((n, "x") for n in ("locked_dropout", "masks.apply", "masksembles", "shake_drop")),
-    *((n, "x") for n in ("spatial_dropout", "stochastic_depth", "token_dropout")),
-    *((n, "x") for n in ("subset_stochastic_depth", "penalties.jacobian")),
-    *((n, "params") for n in ("concrete_penalty", "drop_connect", "mixout")),
+    *((n, "x") for n in ("concrete_dropout", "masks.apply", "masksembles")),
+    *((n, "x") for n in ("token_dropout", "subset_stochastic_depth")),
+    *(("penalties.jacobian", "x"), ("concrete_penalty", "params")),
     *(
         (f"diagnostics.{n}", "activities")
         for n in ("activation_sparsity", "dead_units")
@@ -74,7 +83,6 @@ OF_COMPLEX = {
     *((f"diagnostics.{n}", "activities") for n in ("co_adaptation", "effective_rank")),
     ("diagnostics.unit_importance", "activities"),
     ("diagnostics.variance_shift", "activities"),
-    ("embedding_dropout", "embedded"),
     *((f"penalties.{n}", "activities") for n in ("activity_l1", "activity_l2")),
     *((f"penalties.{n}", "params") for n in ("by_path", "elastic_net", "group_lasso")),
     *((f"penalties.{n}", "params") for n in ("l1", "l2", "orthogonal", "spectral")),
@@ -117,8 +125,23 @@ def _of_params(**more):
     return {"params": TREE, "coefficient": 0.5, **more}
 
 
-CALLS = {
-    "alpha_dropout": {"key": KEY, "x": X, "rate": 0.5, "broadcast_dims": (0,)},
+KNOBS = {"rate": 0.5, "broadcast_dims": (0,)}
+
+
+def _of_family(row: Row):
+    """A call of a row: its data, and a number for every knob that takes one."""
+    x = np.linspace(-1, 1, math.prod(row.shape), dtype=np.float32).reshape(row.shape)
+    others = map(np.asarray, row.others(x) if row.others else ())
+    given = dict(zip(data_of(row.function), (KEY, x, *others), strict=True))
+    for name, parameter in inspect.signature(row.function).parameters.items():
+        for source in (KNOBS, row.knobs, row.unbatched, {name: parameter.default}):
+            value = source.get(name)
+            if isinstance(value, int | float | tuple) and not isinstance(value, bool):
+                given.setdefault(name, value)
+    return given
+
+
+CALLS = {row.function.__name__: _of_family(row) for row in reversed(ROWS.values())} | {
     "concrete_dropout": {
         **{"key": KEY, "x": X, "logit_rate": np.float32(-1)},
         **{"temperature": 0.5, "broadcast_dims": (0,)},
@@ -134,36 +157,17 @@ CALLS = {
         **{"key_value_seq_lengths": np.array([4, 3]), "broadcast_dims": (0,)},
         "block_size": 2,
     },
-    "drop_block": {
-        **{"key": KEY, "x": MAPS, "rate": 0.5, "block_size": 2},
-        **{"num_spatial_dims": 2, "channel_axis": -1},
-    },
     "drop_connect": {"key": KEY, "params": TREE, "rate": 0.5},
-    "drop_head": {"key": KEY, "x": HEADS, "rate": 0.5, "head_axis": -2},
     "drop_key": {"key": KEY, "shape": (2, 1, 3, 3), "rate": 0.5},
-    "dropout": {"key": KEY, "x": X, "rate": 0.5, "broadcast_dims": (0,)},
-    "embedding_dropout": {"key": KEY, "embedded": X, "ids": LABELS, "rate": 0.5},
-    "feature_alpha_dropout": {
-        **{"key": KEY, "x": MAPS, "rate": 0.5, "num_spatial_dims": 2},
-        "channel_axis": -1,
-    },
-    "gaussian_dropout": {"key": KEY, "x": X, "rate": 0.5, "broadcast_dims": (0,)},
     "hard_concrete": {"key": KEY, "log_alpha": X},
     "hard_concrete_penalty": {"log_alpha": X},
     "layer_drop": {"key": KEY, "num_layers": 4, "rate": 0.5},
-    "locked_dropout": {"key": KEY, "x": SEQUENCE, "rate": 0.5, "time_axis": -2},
     "masksembles": {
         **{"x": MAPS[..., 0, :], "masks": np.ones((2, 2), bool), "axis": -1},
     },
     "mixout": {"key": KEY, "params": TREE, "reference": TREE, "rate": 0.5},
     "multi_sample": {"key": KEY, "fn": lambda k: drop(k, X), "num_samples": 2},
-    "shake_drop": {"key": KEY, "x": X, "rate": 0.5, "batch_axis": 0},
     "shake_shake": {"key": KEY, "a": X, "b": X, "batch_axis": 0},
-    "spatial_dropout": {
-        **{"key": KEY, "x": MAPS, "rate": 0.5, "num_spatial_dims": 2},
-        "channel_axis": -1,
-    },
-    "stochastic_depth": {"key": KEY, "x": X, "rate": 0.5, "batch_axis": 0},
     "subset_stochastic_depth": {
         **{
             "key": KEY,
@@ -183,7 +187,6 @@ CALLS = {
     },
     "variational_penalty": {"mean": X, "log_variance": X},
     "variational_sparsity": {"mean": X, "log_variance": X, "threshold": 3.0},
-    "zoneout": {"key": KEY, "new": X, "old": 2 * X, "rate": 0.5},
     "acquisition.bald": {"logits": LOGITS},
     "acquisition.batch_bald": {
         **{"key": KEY, "logits": LOGITS, "num_points": 1, "num_configurations": 8},

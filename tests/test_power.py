@@ -18,6 +18,7 @@ import jaxdrop
 from chance import assert_count, assert_uncorrelated
 from family import ROWS
 from jaxdrop import keys, masks, prng
+from jaxdrop._sites import traits_of
 
 RATE, WRONG = 0.5, 0.4995
 LEVEL, POWER = 1e-6, 0.99
@@ -35,11 +36,17 @@ GENERATORS = {
 of_generators = pytest.mark.parametrize("generator", GENERATORS)
 
 NOT_COUNTED = {
-    "gaussian_dropout": "noise, not a mask: its variance is tested",
     "drop_head": "one head is always kept, so that its rate is another one",
 }
+ENTRYWISE = {"drop_block": {"block_size": 1}}
+"""Knobs with which noise drops each entry by a draw of its own."""
 BY_FUNCTION = {row.function.__name__: row for row in reversed(ROWS.values())}
-COUNTED = [name for name in BY_FUNCTION if name not in NOT_COUNTED]
+COUNTED = [
+    name
+    for name in BY_FUNCTION
+    if traits_of(f"jaxdrop.{name}").draws == "mask" or name in ENTRYWISE
+    if name not in NOT_COUNTED
+]
 
 
 def least_number_of_draws():
@@ -85,7 +92,7 @@ def of_technique(name):
     """Which entries a technique drops."""
     row = BY_FUNCTION[name]
     x = jnp.full((PER_KEY, *(1,) * (len(row.shape) - 1)), 2.0)  # a draw for each entry
-    knobs = {"block_size": 1} if name == "drop_block" else row.knobs
+    knobs = ENTRYWISE.get(name, row.knobs)
     function = row.draw
     if name == "embedding_dropout":
         x = jnp.reshape(x, (1, PER_KEY, 1))
@@ -104,7 +111,7 @@ def of_technique(name):
 
 
 def test_what_is_not_counted_is_a_technique():
-    assert {*NOT_COUNTED} < {*BY_FUNCTION}
+    assert {*NOT_COUNTED, *ENTRYWISE} < {*BY_FUNCTION}
 
 
 @pytest.mark.parametrize("name", COUNTED)

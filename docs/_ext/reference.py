@@ -2,7 +2,6 @@
 
 import inspect
 import pathlib
-import re
 from types import ModuleType
 
 import jaxdrop
@@ -11,11 +10,6 @@ NAMESPACES = (
     *("acquisition", "constraints", "diagnostics", "early_stopping", "inputs", "keys"),
     *("linen", "masks", "mc", "metrics", "nnx", "penalties", "plots", "prng"),
     "schedules",
-)
-
-ARRAY_LIKE = re.compile(
-    r"[\w.~]*Array \| [\w.~]*ndarray \| [\w.~]*bool \| [\w.~]*number \| bool \| int"
-    r" \| float \| complex"
 )
 
 
@@ -59,15 +53,7 @@ def write(app: object) -> None:
             path.write_text(text)
 
 
-def shorten(
-    app: object, what: str, name: str, obj: object, options: object, *texts: str | None
-) -> tuple[str | None, ...]:
-    """Writes ``ArrayLike`` in signatures, in the place of all that it is a union of."""
-    return tuple(text and ARRAY_LIKE.sub("ArrayLike", text) for text in texts)
-
-
 def setup(app: object) -> dict[str, bool]:
     """Registers the step with Sphinx."""
     app.connect("builder-inited", write)
-    app.connect("autodoc-process-signature", shorten)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

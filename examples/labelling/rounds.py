@@ -15,8 +15,11 @@ import jaxdrop
 from data import Split
 from jaxdrop import mc
 from labelling.learner import Labelled, PoolRecipe, fit
-from labelling.strategies import Strategy
 from uncertainty.network import NUM_CLASSES, Network
+
+Strategy = Callable[[Array, Array, int], Array]
+"""``(key, logits, number)``, with logits ``(samples, candidates, classes)``, to the
+indices of the candidates that are to be labelled."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,13 @@
-"""Writing results: whole files or none, and JSON that strict readers accept."""
+"""Writing results: whole files or none, and JSON that strict readers accept.
+
+Benchmarks write theirs by it too, and need no matplotlib.
+"""
+
+from __future__ import annotations
 
 import contextlib
 import csv
+import dataclasses
 import json
 import math
 import os
@@ -10,9 +16,10 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from matplotlib.figure import Figure
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _DIGITS = 6
 _STRING_OR_LIST = re.compile(r'"(?:[^"\\]|\\.)*"|\[[^][{}"]*\]')
@@ -53,12 +60,15 @@ def plain(value: Any) -> Any:
     """The same as lists, dicts and Python's numbers, as JSON holds them.
 
     Args:
-      value: numbers, strings, arrays, and dicts, lists and tuples of these.
+      value: numbers, strings, arrays, and dicts, lists, tuples and dataclasses of
+        these.
 
     Returns:
       Numbers are rounded to six digits. NaN and infinity, for which JSON has no
       notation, become None.
     """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = dataclasses.asdict(value)
     if isinstance(value, dict):
         return {name: plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):

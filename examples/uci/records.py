@@ -1,12 +1,16 @@
-"""What is kept of a run: every score of every split, in a JSON file."""
+"""What is shown and kept of a run: a table, and every score of every split as JSON."""
 
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from rich.table import Table
 
+from study.tables import new_table
+from study.words import standard_error
 from uci.training import RegressionRecipe, Scores
 
+_ROWS = ("RMSE, weight scaling", "RMSE, MC dropout", "log-likelihood")
 _KEPT = ("weight_scaling", "rmse", "log_likelihood")
 
 
@@ -67,3 +71,15 @@ def record(
         "scores": values,
         "seconds": round(seconds, 1),
     }
+
+
+def table(scores: Scores, published: tuple[str, ...], title: str) -> Table:
+    """Measured scores beside published ones."""
+    caption = "Means over splits, with their standard errors."
+    headings = ("", "measured", "published", "median of splits")
+    shown = new_table(title, headings, caption=caption)
+    for index, (name, values) in enumerate(zip(_ROWS, scores, strict=False)):
+        measured = f"{values.mean():.4g} ± {standard_error(values):.2g}"
+        other = published[index] if published else "–"
+        shown.add_row(name, measured, other, f"{np.median(values):.4g}")
+    return shown

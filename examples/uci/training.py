@@ -1,7 +1,4 @@
-"""The network, how it is trained, and how its samples are judged: one split at a time.
-
-:func:`fit` and :func:`judge` do that for all splits in one vmapped program.
-"""
+"""How a network is trained on all splits of a data set, in one vmapped program."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -14,12 +11,10 @@ from flax import linen as nn
 from jax import Array, lax
 from tqdm import tqdm
 
-import jaxdrop
-from jaxdrop import mc, penalties
+from jaxdrop import penalties
 from study.recipe import Recipe
 from uci.splits import Splits
 
-_CHUNK = 20  # samples of a split that are drawn at a time
 _BLOCK = 20  # epochs in one call of the program
 
 
@@ -64,31 +59,18 @@ class Scores(NamedTuple):
     std: Array
 
 
-class Network(nn.Module):
-    """One hidden layer. The rate is an argument; at rate 0 nothing is random."""
-
-    hidden: int
-
-    @nn.compact
-    def __call__(self, x: Array, rate: float | Array) -> Array:
-        """The target of each row, standardized."""
-        drop = partial(jaxdrop.linen.Dropout, rate, deterministic=False)
-        dense = partial(nn.Dense, kernel_init=nn.initializers.glorot_uniform())
-        x = nn.relu(dense(self.hidden)(drop()(x)))
-        return dense(1)(drop()(x))[..., 0]
-
-
-def fit(recipe: RegressionRecipe, splits: Splits) -> Any:
+def fit(network: nn.Module, recipe: RegressionRecipe, splits: Splits) -> Any:
     """Trains a network for each split.
 
     Args:
+      network: a module of Linen, of rows and a rate.
       recipe: how to train.
       splits: the data.
 
     Returns:
       The variables of the networks, with the splits along their first axis.
     """
-    network, optimizer = Network(recipe.hidden), optax.adam(recipe.learning_rate)
+    optimizer = optax.adam(recipe.learning_rate)
     init_key, *block_keys = jax.random.split(
         jax.random.key(recipe.seed), 1 + -(-recipe.epochs // _BLOCK)
     )
@@ -116,7 +98,7 @@ def fit(recipe: RegressionRecipe, splits: Splits) -> Any:
 
 def _epoch(
     recipe: RegressionRecipe,
-    network: Network,
+    network: nn.Module,
     optimizer: optax.GradientTransformation,
     state: Any,
     key: Array,
@@ -152,56 +134,3 @@ def _epoch(
     batches = order.reshape(num_steps, size), there.reshape(num_steps, size)
     keys = jax.random.split(drop_key, num_steps)
     return lax.scan(step, state, (*batches, keys))[0]
-
-
-def judge(
-    recipe: RegressionRecipe, variables: Any, splits: Splits, *, num_samples: int
-) -> Scores:
-    """Predicts the test rows of each split, without noise and by samples.
-
-    Args:
-      recipe: how the networks were trained.
-      variables: what :func:`fit` has returned.
-      splits: the data.
-      num_samples: how many samples a prediction is the mean of.
-
-    Returns:
-      The scores.
-    """
-    network = Network(recipe.hidden)
-
-    def of_split(key: Array, rate: Array, variables: Any, split: Splits) -> Scores:
-        def in_units(outputs: Array) -> Array:
-            return outputs * split.scale + split.mean
-
-        def sample(key: Array, variables: Any, x: Array) -> Array:
-            return in_units(jaxdrop.linen.mc_apply(network)(key, variables, x, rate))
-
-        def average(values: Array) -> Array:
-            there = split.test_weight > 0
-            return jnp.where(there, values, 0).sum() / there.sum()
-
-        scaled = in_units(network.apply(variables, split.test_x, 0.0))
-        mixture = mc.gaussian_mixture(noise=1 / recipe.tau, targets=split.test_y)
-        stats = mc.predict(
-            sample,
-            key,
-            variables,
-            split.test_x,
-            num_samples=num_samples,
-            reducers=mixture,
-            chunk_size=min(_CHUNK, num_samples),
-        ).stats
-        rmse = lambda mean: jnp.sqrt(average((mean - split.test_y) ** 2))
-        return Scores(
-            weight_scaling=rmse(scaled),
-            rmse=rmse(stats["mean"]),
-            log_likelihood=average(stats["log_density"]),
-            mean=stats["mean"],
-            std=jnp.sqrt(stats["total"]),
-        )
-
-    keys = jax.random.split(jax.random.key(recipe.seed + 1), len(splits.mean))
-    # A rate that is traced may be 0; the number 0 would be a function without chance.
-    run = jax.jit(jax.vmap(of_split, in_axes=(0, None, 0, 0)))
-    return run(keys, jnp.float32(recipe.rate), variables, splits)

@@ -6,12 +6,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 
 from jaxdrop import _masks
 from jaxdrop._checks import check_axes, check_choice, check_real, is_whole
 from jaxdrop._numbers import as_array, as_numbers, as_scalar
-from jaxdrop._typing import Array, Axes
+from jaxdrop._typing import Array, ArrayLike, Axes
 
 MOST_FEATURES = 256  # of a head, for which kernels apply
 _KERNELS = ("pallas", "mosaic_gpu")  # implementations that ask for kernels

@@ -8,7 +8,6 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 from jax.sharding import AxisType
-from jax.typing import ArrayLike
 
 from jaxdrop import _masks
 from jaxdrop._attention import _arguments, _dispatch
@@ -16,7 +15,7 @@ from jaxdrop._attention._call import Call, Operands, wide_dtype
 from jaxdrop._checks import check_rate, is_identity, require_key
 from jaxdrop._errors import named
 from jaxdrop._sites import site
-from jaxdrop._typing import Array, Axes, Flag, Key, Rate
+from jaxdrop._typing import Array, ArrayLike, Axes, Flag, Key, Rate
 from jaxdrop.prng._bits import consume, counter_hash, counter_key
 
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
 from jaxdrop import _masks
 from jaxdrop._checks import (
@@ -19,7 +18,7 @@ from jaxdrop._dropout._logistic import logistic
 from jaxdrop._errors import named
 from jaxdrop._numbers import as_real, as_scalar
 from jaxdrop._sites import site
-from jaxdrop._typing import Array, Axes, Flag, Key, Scalar
+from jaxdrop._typing import Array, ArrayLike, Axes, Flag, Key, Scalar
 
 
 @named

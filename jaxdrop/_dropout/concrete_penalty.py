@@ -5,7 +5,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 
 from jaxdrop import _masks
 from jaxdrop._checks import as_count
@@ -14,7 +13,7 @@ from jaxdrop._errors import named
 from jaxdrop._numbers import as_array, as_scalar
 from jaxdrop._sites import site
 from jaxdrop._strengths import as_strength
-from jaxdrop._typing import Array, PyTree, Scalar
+from jaxdrop._typing import Array, ArrayLike, PyTree, Scalar
 
 
 @named

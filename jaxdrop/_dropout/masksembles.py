@@ -1,14 +1,13 @@
 """Masksembles: a fixed set of masks as an ensemble (Durasov et al., 2021)."""
 
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
 from jaxdrop._checks import check_axis, check_inexact
 from jaxdrop._errors import named
 from jaxdrop._masks import apply, whole
 from jaxdrop._numbers import as_array
 from jaxdrop._sites import site
-from jaxdrop._typing import Array
+from jaxdrop._typing import Array, ArrayLike
 
 
 @named

@@ -8,13 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.lax import Precision
-from jax.typing import ArrayLike
 
 from jaxdrop._checks import as_count, require_key
 from jaxdrop._errors import named
 from jaxdrop._loops import as_carry
 from jaxdrop._numbers import as_numbers
-from jaxdrop._typing import Array, Key
+from jaxdrop._typing import Array, ArrayLike, Key
 from jaxdrop.acquisition._samples import as_log_probs, entropy_of_probs, over_points
 from jaxdrop.metrics._compiled import compiled
 from jaxdrop.metrics._entropy import entropy, log_mean_exp

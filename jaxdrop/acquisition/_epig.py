@@ -3,11 +3,10 @@
 import jax.numpy as jnp
 from jax import lax
 from jax.lax import Precision
-from jax.typing import ArrayLike
 
 from jaxdrop._checks import as_count
 from jaxdrop._errors import named
-from jaxdrop._typing import Array
+from jaxdrop._typing import Array, ArrayLike
 from jaxdrop.acquisition._samples import (
     POINTS_AT_A_TIME,
     as_log_probs,

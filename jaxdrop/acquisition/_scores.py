@@ -3,10 +3,9 @@
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.typing import ArrayLike
 
 from jaxdrop._errors import named
-from jaxdrop._typing import Array
+from jaxdrop._typing import Array, ArrayLike
 from jaxdrop.acquisition._samples import as_log_probs, divergence
 from jaxdrop.metrics._compiled import compiled
 from jaxdrop.metrics._entropy import entropy, log_mean_exp

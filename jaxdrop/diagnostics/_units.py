@@ -7,13 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.typing import ArrayLike
 
 from jaxdrop._checks import as_count, check_axis, check_callable, check_inexact
 from jaxdrop._errors import named
 from jaxdrop._numbers import as_array, as_numbers, as_real, share_of_true
 from jaxdrop._strengths import as_strength
-from jaxdrop._typing import Array, Axes, PyTree, Scalar
+from jaxdrop._typing import Array, ArrayLike, Axes, PyTree, Scalar
 
 
 @named

@@ -7,12 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.typing import ArrayLike
 
 from jaxdrop import _masks
 from jaxdrop._checks import check_axis
 from jaxdrop._numbers import as_array, as_host, as_numbers
-from jaxdrop._typing import Array, Axes
+from jaxdrop._typing import Array, ArrayLike, Axes
 
 
 class Layout(NamedTuple):

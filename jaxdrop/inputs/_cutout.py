@@ -3,14 +3,13 @@
 from functools import partial
 
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
 from jaxdrop import prng
 from jaxdrop._checks import as_count, as_static, check_flag, require_key, select
 from jaxdrop._errors import named
 from jaxdrop._numbers import as_array
 from jaxdrop._sites import site
-from jaxdrop._typing import Array, Flag, Key
+from jaxdrop._typing import Array, ArrayLike, Flag, Key
 from jaxdrop.inputs._boxes import (
     Layout,
     around,

@@ -6,7 +6,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 
 from jaxdrop import _masks, prng
 from jaxdrop._checks import (
@@ -20,7 +19,7 @@ from jaxdrop._checks import (
 from jaxdrop._errors import named
 from jaxdrop._numbers import as_known
 from jaxdrop._sites import site
-from jaxdrop._typing import Array, Flag, Key, Rate
+from jaxdrop._typing import Array, ArrayLike, Flag, Key, Rate
 from jaxdrop.inputs._boxes import (
     Layout,
     as_fill,

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 
 from jaxdrop._checks import (
     as_count,
@@ -17,7 +16,7 @@ from jaxdrop._checks import (
 from jaxdrop._errors import named_with_results
 from jaxdrop._numbers import as_real, in_parts
 from jaxdrop._strengths import as_strength
-from jaxdrop._typing import Array, PyTree
+from jaxdrop._typing import Array, ArrayLike, PyTree
 from jaxdrop.mc._moments import (
     Moments,
     error_of_mean,

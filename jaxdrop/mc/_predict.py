@@ -10,13 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.sharding import Mesh, PartitionSpec
-from jax.typing import ArrayLike
 
 from jaxdrop._checks import as_count, check_choice, check_switch
 from jaxdrop._errors import named_as
 from jaxdrop._loops import as_carry
 from jaxdrop._strengths import as_strength
-from jaxdrop._typing import Array, Key, PyTree
+from jaxdrop._typing import Array, ArrayLike, Key, PyTree
 from jaxdrop.mc._categorical import categorical
 from jaxdrop.mc._forward_only import forward_only
 from jaxdrop.mc._gaussian_mixture import gaussian_mixture

@@ -2,11 +2,10 @@
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
 from jaxdrop._checks import check_switch
 from jaxdrop._errors import named
-from jaxdrop._typing import Array
+from jaxdrop._typing import Array, ArrayLike
 from jaxdrop.metrics._bins import (
     CalibrationBins,
     equal_mass_bins,

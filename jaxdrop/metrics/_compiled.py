@@ -6,6 +6,7 @@ its argument: JAX would wrap or round them before a metric could see them.
 
 import functools
 import inspect
+import typing
 from collections.abc import Callable, Collection, Hashable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
@@ -43,7 +44,7 @@ def compiled(
         optional = {
             name
             for name, parameter in signature.parameters.items()
-            if "None" in str(parameter.annotation)
+            if type(None) in typing.get_args(parameter.annotation)
         }
 
         @functools.wraps(function)

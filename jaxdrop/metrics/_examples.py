@@ -7,12 +7,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 
 from jaxdrop._checks import is_number
 from jaxdrop._norms import power_of_two
 from jaxdrop._numbers import as_labels, as_real
-from jaxdrop._typing import Array
+from jaxdrop._typing import Array, ArrayLike
 from jaxdrop.metrics._probabilities import SLACK, check_classes
 
 

@@ -1,10 +1,9 @@
 """Intervals and quantiles: their coverage, their width and their proper scores."""
 
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
 from jaxdrop._errors import named
-from jaxdrop._typing import Array
+from jaxdrop._typing import Array, ArrayLike
 from jaxdrop.metrics._compiled import compiled
 from jaxdrop.metrics._examples import (
     as_examples,

@@ -5,11 +5,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 
 from jaxdrop._errors import named
 from jaxdrop._numbers import as_array, as_host, as_numbers, as_real
-from jaxdrop._typing import Array
+from jaxdrop._typing import Array, ArrayLike
 
 SLACK = 1e-2  # how far above 1 the rounding of bfloat16 may take a probability
 

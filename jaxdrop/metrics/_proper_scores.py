@@ -4,10 +4,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
 from jaxdrop._errors import named
-from jaxdrop._typing import Array
+from jaxdrop._typing import Array, ArrayLike
 from jaxdrop.metrics._bins import uniform_bins
 from jaxdrop.metrics._compiled import compiled
 from jaxdrop.metrics._examples import (

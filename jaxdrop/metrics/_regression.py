@@ -7,13 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy import stats
-from jax.typing import ArrayLike
 
 from jaxdrop._checks import as_count, check_axis, check_switch
 from jaxdrop._errors import named
 from jaxdrop._norms import power_of_two
 from jaxdrop._numbers import as_numbers, relative
-from jaxdrop._typing import Array
+from jaxdrop._typing import Array, ArrayLike
 from jaxdrop.metrics._bins import equal_mass_bins
 from jaxdrop.metrics._compiled import compiled
 from jaxdrop.metrics._examples import (

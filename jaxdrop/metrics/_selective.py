@@ -4,12 +4,11 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 
 from jaxdrop._checks import check_choice
 from jaxdrop._errors import named
 from jaxdrop._numbers import as_scalar
-from jaxdrop._typing import Array
+from jaxdrop._typing import Array, ArrayLike
 from jaxdrop.metrics._compiled import compiled
 from jaxdrop.metrics._examples import as_examples, as_level, poison, weighted
 from jaxdrop.metrics._ranks import rank

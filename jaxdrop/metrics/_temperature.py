@@ -3,12 +3,11 @@
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.typing import ArrayLike
 
 from jaxdrop._errors import named
 from jaxdrop._loops import as_carry
 from jaxdrop._norms import power_of_two
-from jaxdrop._typing import Array
+from jaxdrop._typing import Array, ArrayLike
 from jaxdrop.metrics._compiled import compiled
 from jaxdrop.metrics._examples import (
     as_classified,

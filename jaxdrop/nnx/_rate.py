@@ -6,11 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.typing import ArrayLike
 
 from jaxdrop._checks import as_number, check_rate
 from jaxdrop._errors import named_methods
-from jaxdrop._typing import Array
+from jaxdrop._typing import Array, ArrayLike
 from jaxdrop._typing import Rate as RateLike
 
 

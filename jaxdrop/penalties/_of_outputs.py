@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.typing import ArrayLike
 
 from jaxdrop import prng
 from jaxdrop._checks import (
@@ -25,7 +24,7 @@ from jaxdrop._masks import automatic, sharding_of
 from jaxdrop._norms import norms, squared, widened
 from jaxdrop._numbers import as_labels, as_logits, as_scalar
 from jaxdrop._strengths import as_strength
-from jaxdrop._typing import Array, Key, Rate, Scalar
+from jaxdrop._typing import Array, ArrayLike, Key, Rate, Scalar
 from jaxdrop.penalties._sums import (
     batch_weights,
     scaled_sum,

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jax.typing import ArrayLike
 
 from jaxdrop._checks import as_count
 from jaxdrop._errors import named
 from jaxdrop._numbers import as_floats, as_known
+from jaxdrop._typing import ArrayLike
 from jaxdrop.plots._styles import style_of, styles
 
 if TYPE_CHECKING:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 
 from jaxdrop import metrics
 from jaxdrop._checks import as_count
 from jaxdrop._errors import named
 from jaxdrop._numbers import as_floats
+from jaxdrop._typing import ArrayLike
 from jaxdrop.plots._canvas import (
     add_legend,
     by_name,

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from jax.typing import ArrayLike
 
 from jaxdrop._checks import check_choice, check_switch
 from jaxdrop._errors import named
+from jaxdrop._typing import ArrayLike
 from jaxdrop.plots._canvas import (
     add_legend,
     as_rows,

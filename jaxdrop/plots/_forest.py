@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jax.typing import ArrayLike
 
 from jaxdrop._errors import named
+from jaxdrop._typing import ArrayLike
 from jaxdrop.plots._canvas import add_legend, drawable, finite, given_or_new, set_ticks
 from jaxdrop.plots._styles import BASELINE, GREY, as_list, styles
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jax.typing import ArrayLike
 
 from jaxdrop._checks import check_switch
 from jaxdrop._errors import named
 from jaxdrop._numbers import as_floats
+from jaxdrop._typing import ArrayLike
 from jaxdrop.plots import _styles
 from jaxdrop.plots._canvas import check_some, figure_of, given_or_new, panels
 

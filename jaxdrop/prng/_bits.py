@@ -8,13 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.typing import ArrayLike
 
 from jaxdrop._checks import check_shape, check_sharding, require_key
 from jaxdrop._errors import named
 from jaxdrop._numbers import as_numbers
 from jaxdrop._sites import site
-from jaxdrop._typing import Array, Key
+from jaxdrop._typing import Array, ArrayLike, Key
 from jaxdrop.prng import _light, _threefry
 from jaxdrop.prng._fused import fused_threefry
 from jaxdrop.prng._light import light_hash

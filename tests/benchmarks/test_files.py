@@ -1,7 +1,10 @@
-"""Results of benchmarks are written whole or not at all."""
+"""Results of benchmarks are written whole or not at all, as those of examples are."""
 
+import dataclasses
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import files
@@ -20,18 +23,24 @@ def test_a_file_is_there_at_once(tmp_path):
     assert (tmp_path / "a.json").stat().st_ino == place  # renamed, and not copied
 
 
-def test_an_error_keeps_what_was_written_before(tmp_path, monkeypatch):
+@dataclasses.dataclass
+class Timing:
+    """A dataclass among the results."""
+
+    median: float
+    note: str
+
+
+def test_dataclasses_are_written(tmp_path):
     path = tmp_path / "new" / "a.json"
-    files.write_json(path, {"a": (1, 0.5)})
+    files.write_json(path, {"a": (1, 0.5), "b": [Timing(float("nan"), "x")]})
+    expected = {"a": [1, 0.5], "b": [{"median": None, "note": "x"}]}
+    assert json.loads(path.read_text()) == expected
 
-    def killed(*_):
-        raise KeyboardInterrupt
 
-    monkeypatch.setattr(files.os, "fsync", killed)
-    with pytest.raises(KeyboardInterrupt):
-        files.write_json(path, {"a": 2})
-    assert json.loads(path.read_text()) == {"a": [1, 0.5]}
-    assert list(path.parent.iterdir()) == [path]
+def test_benchmarks_write_without_matplotlib():
+    code = "import sys, files; sys.exit('matplotlib' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=BENCHMARKS, check=True)
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="there is no device that is always full")

@@ -85,16 +85,20 @@ def test_addresses_outside_are_well_formed():
     assert found > 200
 
 
-def test_each_technique_has_a_page_in_the_gallery():
+def test_each_technique_has_a_page_a_row_and_a_line():
+    """Its page in the gallery, its usual place and rate, its line of the changes."""
     pages = {page.stem for page in (ROOT / "docs" / "gallery").glob("*.md")}
+    lines = (ROOT / "docs" / "choose.md").read_text().split("\n")
+    rows = "\n".join(line for line in lines if line.startswith("| "))
+    changes = (ROOT / "CHANGELOG.md").read_text()
     family = [
-        name for name, value in vars(jaxdrop).items() if inspect.isfunction(value)
+        name for name in jaxdrop.__all__ if inspect.isfunction(vars(jaxdrop).get(name))
     ]
     assert len(family) > 20
-    for name in family:
-        if not name.startswith("_"):
-            page = IN_PAGES_OF_OTHERS.get(name, name)
-            assert page in pages, f"docs/gallery/{page}.md is missing"
+    for name in sorted(set(family) - IN_PAGES_OF_OTHERS.keys()):
+        assert name in pages, f"docs/gallery/{name}.md is missing"
+        assert f"`{name}`" in rows, f"docs/choose.md has no row for {name}"
+        assert f"`{name}`" in changes, f"CHANGELOG.md has no line about {name}"
 
 
 def authors_by_paper(pattern, text):

@@ -28,7 +28,7 @@ def test_a_picture_holds_every_row(name, monkeypatch):
     monkeypatch.syspath_prepend(str(DOCS / "_ext"))
     from pictures import home
 
-    figure = home.DRAWINGS[name]()
+    figure = getattr(home, name)()
     assert isinstance(figure, Figure)
     labels = {text.get_text() for ax in figure.axes for text in ax.get_yticklabels()}
     if name == "home_gains":

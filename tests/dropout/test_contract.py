@@ -68,7 +68,7 @@ def test_evaluation_is_the_identity_and_needs_no_key(row, flag):
     x = inputs(row)
     assert row(None, x, 0.5, flag) is x
     program = jax.make_jaxpr(lambda x: row(None, x, 0.5, flag))(x)
-    assert row.call or not program.eqns  # a call may make its other data
+    assert row.others or not program.eqns  # a call may make its other data
     np.testing.assert_array_equal(
         jax.grad(lambda x: row(None, x, 0.5, flag).sum())(x), 1
     )
@@ -371,9 +371,9 @@ def test_other_generators_work(row, impl):
 @for_the_family
 @pytest.mark.parametrize("x", [jnp.arange(4), np.ones(4, bool), [1.0, 2.0], "x"])
 def test_data_that_cannot_be_rescaled_is_refused(row, key, x):
-    if row.function in TREES and (row.call or isinstance(x, list)):
+    if row.function in TREES and (row.others or isinstance(x, list)):
         pytest.skip("a list is a tree of parameters")
-    if row.call:
+    if row.others:
         pytest.skip("its other data must fit: see the tests of its own file")
     with pytest.raises(TypeError, match=row.function.__name__):
         row(key, x, 0.5)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import legible
 import numpy as np
 import pytest
+from active_learning import STRATEGIES
 from flax import nnx
 from reading import content_of, lines_of, rows_of
 
@@ -16,7 +17,6 @@ from data import Split, load
 from labelling import figures, summary
 from labelling.learner import Labelled, PoolRecipe
 from labelling.rounds import Protocol, Run, learn, run, samples, start
-from labelling.strategies import STRATEGIES
 from study import files
 
 RECIPE = PoolRecipe(hidden=(8,), rates=(0.1, 0.3), learning_rate=1e-2, num_steps=20)

@@ -13,11 +13,21 @@ from data import Regression
 from uci import figures, records
 from uci.published import LONG, PUBLISHED, SETTINGS, WITHOUT_DROPOUT, published_for
 from uci.splits import Splits
-from uci.training import RegressionRecipe, Scores, fit, judge
+from uci.training import RegressionRecipe, Scores
+from uci.training import fit as fit_network
 
 RECIPE = RegressionRecipe(
     rate=0.1, tau=4.0, length_scale=1e-2, hidden=5, epochs=3, batch_size=8
 )
+
+
+def fit(recipe, splits):
+    return fit_network(mc_dropout_uci.Network(recipe.hidden), recipe, splits)
+
+
+def judge(recipe, *given, num_samples):
+    network = mc_dropout_uci.Network(recipe.hidden)
+    return mc_dropout_uci.judge(network, recipe, *given, num_samples=num_samples)
 
 
 def data():
@@ -150,7 +160,7 @@ SCORES = Scores(*np.array([[3.0, 5.0], [2.0, 4.0], [-2.0, -1.0]]), None, None)
 
 def test_the_table_has_means_errors_medians_and_what_was_published():
     def lines(published):
-        return printed(mc_dropout_uci.report(SCORES, published, "a title"))
+        return printed(records.table(SCORES, published, "a title"))
 
     found = lines(("3.5", "2.97 ± 0.19", "-2.46 ± 0.06"))
     rmse = next(line for line in found.splitlines() if "RMSE, MC" in line)

@@ -9,8 +9,7 @@ from pathlib import Path
 import char_rnn
 import image_regularizers
 import pytest
-
-from labelling.strategies import STRATEGIES
+from active_learning import STRATEGIES
 
 ROOT = Path(__file__).parents[2]
 

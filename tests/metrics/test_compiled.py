@@ -34,11 +34,14 @@ def test_what_is_no_array_of_numbers_is_named(value):
         metrics.crps_samples(value, labels)
     with refused("lower"):
         metrics.winkler_score(value, scores, scores, alpha=0.5)
-    if value is not None:
-        with refused("weights"):
-            metrics.brier_score(probs, labels, weights=value)
-        with refused("weights"):
-            metrics.pinball_loss(scores, scores, level=0.5, weights=value)
+    if value is None:
+        given = metrics.brier_score(probs, labels, weights=None)
+        assert given == metrics.brier_score(probs, labels)
+        return
+    with refused("weights"):
+        metrics.brier_score(probs, labels, weights=value)
+    with refused("weights"):
+        metrics.pinball_loss(scores, scores, level=0.5, weights=value)
 
 
 def test_static_arguments_are_python_values():

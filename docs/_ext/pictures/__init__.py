@@ -1,17 +1,33 @@
-"""The pictures of the site, drawn while it is built."""
+"""The pictures of the site, drawn while it is built.
 
+A public function without parameters in one of the files below draws the picture of its
+name.
+"""
+
+import inspect
 import pathlib
+from collections.abc import Callable
+from types import ModuleType
+
+from matplotlib.figure import Figure
 
 from pictures import canvas, home, images, networks, noise, sequences, studies
 
-DRAWINGS = {
-    **home.DRAWINGS,
-    **images.DRAWINGS,
-    **networks.DRAWINGS,
-    **noise.DRAWINGS,
-    **sequences.DRAWINGS,
-    **studies.DRAWINGS,
-}
+
+def drawings(*modules: ModuleType) -> dict[str, Callable[[], Figure]]:
+    """The functions that draw, by the names of their pictures."""
+    return {
+        name: function
+        for module in modules
+        for name, function in inspect.getmembers(module, inspect.isfunction)
+        if function.__module__ == module.__name__
+        and not name.startswith("_")
+        and not inspect.signature(function).parameters
+    }
+
+
+MEASURED = drawings(home, studies)
+DRAWINGS = MEASURED | drawings(images, networks, noise, sequences)
 """A function that returns a figure, by the name of the picture."""
 
 
@@ -21,7 +37,7 @@ def draw_all(app: object) -> None:
     folder.mkdir(exist_ok=True)
     for name, drawing in DRAWINGS.items():
         path = folder / f"{name}.svg"
-        if name in home.DRAWINGS | studies.DRAWINGS or not path.exists():
+        if name in MEASURED or not path.exists():
             canvas.save(drawing, path)
 
 

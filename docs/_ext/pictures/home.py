@@ -95,6 +95,3 @@ def _sign(ax: Axes, found: dict[str, Any]) -> None:
     """Says below an axis how its numbers were measured."""
     text = f"{found['command']}\n{found['machine']}; {found['versions']}"
     ax.figure.supxlabel(text, fontsize=7, x=0.01, ha="left")
-
-
-DRAWINGS = {"home_gains": home_gains, "home_time": home_time}

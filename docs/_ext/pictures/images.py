@@ -150,13 +150,3 @@ def masksembles() -> Figure:
         show_flags(ax, masks, f"4 masks of 24 features, scale {scale:g}")
         ax.title.set_fontsize(8)
     return figure
-
-
-DRAWINGS = {
-    function.__name__: function
-    for function in (
-        *(dropout, drop_block, gaussian_dropout, spatial_dropout, stochastic_depth),
-        *(token_dropout, gaussian_noise, cutout, random_erasing, mixup, cutmix),
-        *(shake_shake, masksembles),
-    )
-}

@@ -139,12 +139,3 @@ def variational_dense() -> Figure:
     axes[0, 0].legend(fontsize=8, loc="upper right")
     labelled(axes[0, 0], "mean of the weight", "log alpha")
     return figure
-
-
-DRAWINGS = {
-    function.__name__: function
-    for function in (
-        *(drop_connect, mixout, layer_drop, subset_stochastic_depth, multi_sample),
-        *(shake_drop, concrete_dropout, hard_concrete, variational_dense),
-    )
-}

@@ -65,9 +65,3 @@ def embedding_noise() -> Figure:
     axes[0, 0].set_yticks((0.05, 0.1, 0.2), ("0.05", "0.1", "0.2"))
     axes[0, 0].minorticks_off()
     return figure
-
-
-DRAWINGS = {
-    function.__name__: function
-    for function in (alpha_dropout, feature_alpha_dropout, embedding_noise)
-}

@@ -152,12 +152,3 @@ def drop_head() -> Figure:
     show_flags(axes[0, 0], kept.T, "heads kept, rate 0.25")
     labelled(axes[0, 0], "examples", "heads")
     return figure
-
-
-DRAWINGS = {
-    function.__name__: function
-    for function in (
-        *(locked_dropout, variational_cell, recurrent_dropout, zoneout),
-        *(embedding_dropout, dot_product_attention, drop_key, drop_head),
-    )
-}

@@ -50,6 +50,3 @@ def size() -> Figure:
     errors.set_yticks(ticks, [str(tick) for tick in ticks])
     errors.minorticks_off()
     return figure
-
-
-DRAWINGS = {"size": size}

@@ -23,8 +23,7 @@ def test_every_technique_is_seen_with_its_rate_and_mask(row, key):
     assert site.steps == 1
     draws = 3 if row.shakes else 1  # which, and by what forward and backward
     assert site.random_bits == 32 * draws * np.prod(site.mask_shape)
-    noise = {"gaussian_dropout": 4, "shake_drop": 1 + 4 + 4}
-    assert site.memory == noise.get(site.technique, 1) * np.prod(site.mask_shape)
+    assert site.memory == row.held * np.prod(site.mask_shape)
     assert site.source.startswith("family.py:")
     assert not audit(lambda x: row(None, x, 0.25, True), x).active
 
