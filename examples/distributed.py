@@ -64,12 +64,23 @@ def main() -> None:
     ) as error:
         sys.exit(f"{error}")
     except jax.errors.JaxRuntimeError as error:
-        if jax.process_count() == 1:
+        if jax.process_count() == 1 or not is_of_another_process(error):
             raise
         sys.exit(
             f"A step failed, probably since another process has ended ({error}). Start "
             "all processes again: they continue from the last checkpoint."
         )
+
+
+def is_of_another_process(error: jax.errors.JaxRuntimeError) -> bool:
+    """Whether an error says that processes have lost each other.
+
+    A step that needs too much memory, for example, fails where it is run.
+    """
+    codes = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "ABORTED", "CANCELLED")
+    words = ("gloo", "connection", "heartbeat", "coordination", "another task")
+    message = f"{error}"
+    return message.startswith(codes) or any(w in message.lower() for w in words)
 
 
 def join(args: argparse.Namespace) -> None:

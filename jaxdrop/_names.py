@@ -120,6 +120,10 @@ def _find(name: str, package: str, offered: Iterable[str]) -> str:
         found = function or alike
         has_modules = bool(module) if function else bool(alike) and "." not in alike
         modules_too = ", and modules are in jaxdrop.nnx and jaxdrop.linen"
+        if module and module == module.lower():  # a function
+            modules_too = (
+                f", and for modules jaxdrop.nnx.{module} and jaxdrop.linen.{module}"
+            )
         is_class = has_modules and name != name.lower()
         return f"jaxdrop.{found}{modules_too * is_class}" if found else ""
     if alike or module:

@@ -115,17 +115,22 @@ def weight_mask(
     return map_with_name(is_weight, tree)
 
 
+def check_where(where: Any, /) -> None:
+    """Raises ``TypeError`` unless ``where`` is a function, or None."""
+    if where is not None and not callable(where):
+        raise TypeError(
+            "where must be a function of a path and a leaf, for example "
+            f'lambda path, leaf: path.endswith("kernel"), got {shown(where)}.'
+        )
+
+
 def selection(
     tree: PyTree, where: Where | None, /, *, stacked: Patterns = ()
 ) -> PyTree:
     """The leaves that ``where`` selects, or the weights if it is None, as bools."""
     if where is None:
         return weight_mask(tree, stacked=stacked)
-    if not callable(where):
-        raise TypeError(
-            "where must be a function of path and leaf, for example "
-            f'lambda path, leaf: path.endswith("kernel"); got {shown(where)}.'
-        )
+    check_where(where)
     return map_with_name(
         lambda name, leaf: is_inexact(leaf) and bool(where(name, leaf)), tree
     )

@@ -34,8 +34,9 @@ TESTED_WHOLE = ("acquisition", "masks", "numbers", "plots")
 """Folders whose tables are small, or have no promise that stands for another."""
 
 ALSO_TABLES = (
-    *("test_constraints", "test_host_arguments", "test_host_numbers"),
-    *("test_loops", "test_strict_promotion"),
+    *("test_constraints", "test_eager_calls", "test_host_arguments"),
+    *("test_host_numbers", "test_loops", "test_spread_arrays"),
+    "test_strict_promotion",
 )
 """Files outside of folders whose large tables are tested in part, as in folders."""
 

@@ -104,6 +104,11 @@ LOGITS = X[:, None] * np.float32([1, 2])[:, None]  # (examples, samples, classes
 SEQUENCE = MAPS[:, :, :, 0]
 HEADS = MAPS.transpose(0, 1, 3, 2)  # (batch, length, heads, features)
 
+DATA = {"x": X, "targets": TARGETS, "tree": TREE}
+"""What reducers, constraints and sampled functions are used on."""
+
+USED_ON_DATA = {"mc", "constraints"}
+
 drop = functools.partial(jaxdrop.dropout, rate=0.5)
 
 
@@ -370,7 +375,16 @@ def parameters_of(function):
     return [n for n in found if function is not EarlyStopping or n not in results]
 
 
-def call(name, /, **changed):
+def arrays_of(name):
+    """The arrays of a row, with those that its reducer or constraint is used on."""
+    arrays = lambda value: all(
+        isinstance(v, np.ndarray) for v in jax.tree.leaves(value)
+    )
+    given = {n: value for n, value in CALLS.get(name, {}).items() if arrays(value)}
+    return given | {"data": DATA} if name.split(".")[0] in USED_ON_DATA else given
+
+
+def call(name, /, data=None, **changed):
     """Calls a function with the arguments of its row, some of them changed."""
     function = function_of(name)
     given = {**CALLS.get(name, {}), **changed}
@@ -382,21 +396,44 @@ def call(name, /, **changed):
             kwargs[parameter.name] = given[parameter.name]
         else:
             args.append(given[parameter.name])
-    return _result(name, function(*args, **kwargs))
+    return _result(name, function(*args, **kwargs), data or DATA)
 
 
-def _result(name, value):
+def numbers(name, arrays):
+    """The outputs of a call with the arrays of a row, as arrays of numbers."""
+    as_numbers = lambda leaf: (
+        jax.random.key_data(leaf)
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        else leaf
+    )
+    outputs = jax.tree.map(jnp.asarray, call(name, **arrays))
+    return jax.tree.map(as_numbers, outputs)
+
+
+def assert_same(found, expected):
+    """Floats are close, and 0 in the same places; all else is equal."""
+    pairs = zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True)
+    for ours, theirs in pairs:
+        ours, theirs = np.asarray(ours), np.asarray(theirs)
+        if ours.dtype.kind not in "fc":
+            np.testing.assert_array_equal(ours, theirs)
+            continue
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def _result(name, value, data):
     """Numbers, of what may be a schedule, a reducer, a constraint or a sampler."""
     room = name.split(".")[0]
     if room == "schedules" and callable(value):
         return value(2)
     if isinstance(value, mc.Reducer):
-        outputs = TARGETS if "mixture" in name else X
+        outputs = data["targets"] if "mixture" in name else data["x"]
         return mc.predict(noisy, KEY, outputs, num_samples=4, reducers=value).stats
     if name == "mc.function_draw":
-        return value(X)
+        return value(data["x"])
     if room == "constraints" and name != "constraints.decay_mask":
-        return value.update(TREE, value.init(TREE), TREE)[0]
+        tree = data["tree"]
+        return value.update(tree, value.init(tree), tree)[0]
     if isinstance(value, EarlyStopping):
         for metric in (1.0, 0.75, 0.5, 0.25, 0.25, 0.25):
             value = value.update(metric)

@@ -1,11 +1,14 @@
 """What other libraries call the things that are here."""
 
 import inspect
+import operator
+import re
 
 import pytest
 from flax import nnx
 
 import jaxdrop
+from jaxdrop._names import _BY_OTHERS
 
 CELL = nnx.eval_shape(lambda: nnx.GRUCell(2, 3, rngs=nnx.Rngs(0)))
 
@@ -56,6 +59,35 @@ def test_keywords_of_other_libraries_are_answered(make, message):
 def test_names_of_other_libraries_are_answered(package, name, answer):
     with pytest.raises(AttributeError, match=f"{name} is {answer}"):
         getattr(package, name)
+
+
+def answers():
+    """What each package says of each name from elsewhere, in two spellings."""
+    from jaxdrop import _names
+
+    for package in (jaxdrop, jaxdrop.nnx, jaxdrop.linen):
+        for name in _names._BY_OTHERS:
+            for spelled in (name, name.capitalize()):
+                if not hasattr(package, spelled):
+                    with pytest.raises(AttributeError) as error:
+                        getattr(package, spelled)
+                    yield spelled, f"{error.value}".partition(" is ")[2]
+
+
+def test_all_that_an_answer_names_exists_and_is_what_it_says():
+    rooms = {"jaxdrop.nnx": jaxdrop.nnx, "jaxdrop.linen": jaxdrop.linen}
+    for name, answer in answers():
+        assert answer, name
+        for path in re.findall(r"jaxdrop(?:\.\w+)+", answer):
+            operator.attrgetter(path.removeprefix("jaxdrop."))(jaxdrop)
+        if answer.endswith("modules are in jaxdrop.nnx and jaxdrop.linen."):
+            function = answer.removeprefix("jaxdrop.").split(",")[0].split(" ")[0]
+            of = [m for f, m in _BY_OTHERS.values() if f.split(" ")[0] == function]
+            assert any(
+                isinstance(getattr(room, module, None), type)
+                for room in rooms.values()
+                for module in of
+            ), f"{name}: {answer}"
 
 
 def test_every_answer_is_a_name_that_exists():

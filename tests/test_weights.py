@@ -11,6 +11,7 @@ from flax import nnx
 import jaxdrop
 from jaxdrop import constraints, penalties
 from jaxdrop._paths import map_with_name
+from jaxdrop._weights import check_where
 
 D = 4
 VECTOR, MATRIX = (D,), (D, D)
@@ -279,3 +280,21 @@ def test_a_selection_of_no_weights_to_drop_is_refused(call):
     with pytest.raises(ValueError, match=r"where selects none .*'head/bias', 'head/k"):
         call(lambda path, leaf: path.startswith("haed"))
     call(lambda path, leaf: path.startswith("head"))
+
+
+@pytest.mark.parametrize(
+    "choose",
+    [
+        lambda where: jaxdrop.drop_connect(
+            jax.random.key(0), {"kernel": jnp.ones(3)}, rate=0.5, where=where
+        ),
+        lambda where: penalties.l2({"kernel": jnp.ones((2, 3))}, where=where),
+        check_where,
+    ],
+    ids=["technique", "penalty", "check"],
+)
+def test_leaves_are_chosen_by_a_function(choose):
+    message = r"where must be a function of a path and a leaf, .* got 'kernel'\.$"
+    with pytest.raises(TypeError, match=message):
+        choose("kernel")
+    choose(None)

@@ -1,6 +1,8 @@
 """A run after some of its steps: one file, from which all its processes continue."""
 
+import json
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,29 +29,33 @@ class Saving(NamedTuple):
     every: int
 
 
-def save(path: Path, tree: Any, losses: list[float], seed: int) -> None:
+def save(
+    path: Path, tree: Any, losses: list[float], settings: Mapping[str, Any]
+) -> None:
     """Writes a checkpoint; the one before it is there until this one is whole.
 
     Args:
       path: the file, which process 0 writes.
       tree: parameters and state of the optimizer, as NumPy arrays.
       losses: of all steps so far.
-      seed: of the run.
+      settings: what the values of the run follow from, as JSON has it.
     """
     if jax.process_index() == 0:
         arrays = {f"leaf_{i}": leaf for i, leaf in enumerate(jax.tree.leaves(tree))}
         with replacing(path) as partial:
-            np.savez(partial, losses=losses, seed=seed, **arrays)
+            np.savez(partial, losses=losses, settings=json.dumps(settings), **arrays)
 
 
-def load(path: Path, tree: Any, *, seed: int, steps: int) -> tuple[Any, list[float]]:
+def load(
+    path: Path, tree: Any, *, settings: Mapping[str, Any], steps: int
+) -> tuple[Any, list[float]]:
     """Reads a checkpoint in every process, if there is one.
 
     Args:
       path: the file.
       tree: parameters and state of the optimizer where the run starts; where their
         arrays lie is where those of the checkpoint are put.
-      seed: of the run.
+      settings: what the values of the run follow from, as JSON has it.
       steps: of the whole run.
 
     Returns:
@@ -60,7 +66,7 @@ def load(path: Path, tree: Any, *, seed: int, steps: int) -> tuple[Any, list[flo
       CheckpointError: if it is cut short or of another run, or if not all processes
         see the same file.
     """
-    arrays = _read(path) if path.is_file() else {"losses": np.zeros(0), "seed": seed}
+    arrays = _read(path) if path.is_file() else {"losses": np.zeros(0)}
     losses = [float(loss) for loss in arrays["losses"]]
     seen = multihost_utils.process_allgather(np.int32(len(losses)))
     if np.unique(seen).size > 1:
@@ -68,19 +74,27 @@ def load(path: Path, tree: Any, *, seed: int, steps: int) -> tuple[Any, list[flo
             f"Not all processes see the same {path}: --output must be a folder that "
             "they share."
         )
-    if int(arrays["seed"]) != seed or len(losses) > steps:
-        raise CheckpointError(
-            f"{path} is of another run: of seed {arrays['seed']} after {len(losses)} "
-            f"steps, and this one has seed {seed} and {steps} steps. Remove it, or "
-            "choose another --output."
-        )
     if not losses:
         return tree, losses
+    found_in = json.loads(str(arrays.get("settings", "{}")))
+    here = json.loads(json.dumps(settings))
+    differing = [
+        f"{name} is {found_in.get(name)} there and {here.get(name)} here"
+        for name in sorted({*found_in, *here})
+        if found_in.get(name) != here.get(name)
+    ]
+    if len(losses) > steps:
+        differing.append(f"it has {len(losses)} steps, and this one {steps}")
+    if differing:
+        raise CheckpointError(
+            f"{path} is of another run: {'; '.join(differing)}. Remove it, or choose "
+            "another --output."
+        )
     leaves, structure = jax.tree.flatten(tree)
-    found = [
+    places = [
         _place(arrays[f"leaf_{i}"], leaf.sharding) for i, leaf in enumerate(leaves)
     ]
-    return jax.tree.unflatten(structure, found), losses
+    return jax.tree.unflatten(structure, places), losses
 
 
 def remove(path: Path) -> None:

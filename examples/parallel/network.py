@@ -24,7 +24,8 @@ from parallel.checkpoints import Saving, load, save
 PIXELS, UNITS, CLASSES = 64, 256, 10
 RATES = {"input": 0.2, "hidden": 0.5}
 BATCH_SIZE = 64
-OPTIMIZER = optax.sgd(0.1, momentum=0.9)
+LEARNING_RATE, MOMENTUM = 0.1, 0.9
+OPTIMIZER = optax.sgd(LEARNING_RATE, momentum=MOMENTUM)
 
 # Rows of a batch are spread along "data", units and their weights along "model".
 BATCH = P("data")
@@ -126,6 +127,26 @@ def train_step(
     return optax.apply_updates(params, updates), state, loss
 
 
+def settings(mesh: Mesh, key: Array, seed: int) -> dict[str, Any]:
+    """What the bits of a run follow from, other than the number of its steps."""
+    return {
+        "seed": seed,
+        "generator": str(jax.random.key_impl(key)),
+        "partitionable keys": jax.config.jax_threefry_partitionable,
+        "number of processes": jax.process_count(),
+        "mesh": dict(mesh.shape),
+        "device": mesh.devices.flat[0].device_kind,
+        "rows of a batch": BATCH_SIZE,
+        "units": UNITS,
+        "rates": RATES,
+        "learning rate": LEARNING_RATE,
+        "momentum": MOMENTUM,
+        "fewer optimizations": jax.config.read("jax_disable_most_optimizations"),
+        "version of JAX": jax.__version__,
+        "version of jaxdrop": jaxdrop.__version__,
+    }
+
+
 def train(
     mesh: Mesh,
     images: Images,
@@ -150,9 +171,10 @@ def train(
     """
     params, key = initialize(mesh, seed), jax.random.key(seed)
     state, losses = OPTIMIZER.init(params), []
+    of_run = settings(mesh, key, seed)
     if saving:
         (params, state), losses = load(
-            saving.path, (params, state), seed=seed, steps=steps
+            saving.path, (params, state), settings=of_run, steps=steps
         )
     quiet, first = True if jax.process_index() else None, len(losses)
     bar = {"desc": "training", "initial": first, "total": steps, "disable": quiet}
@@ -163,7 +185,7 @@ def train(
         params, state, loss = train_step(params, state, *batch, key, jnp.uint32(step))
         losses.append(float(loss))  # waits, so that no process runs ahead
         if saving and (step + 1) % saving.every == 0:
-            save(saving.path, gathered(mesh, (params, state)), losses, seed)
+            save(saving.path, gathered(mesh, (params, state)), losses, of_run)
     return params, np.array(losses)
 
 

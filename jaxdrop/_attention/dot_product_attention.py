@@ -148,10 +148,10 @@ def dot_product_attention(
     if arrays.query.size == 0:
         return jnp.asarray(query)
     _arguments.check_known(arrays)
-    attention = partial(_attention, call=_call(arrays, options, key))
-    sharding = _masks.sharding_of(arrays.query)
-    if sharding is not None:  # the compiler shards the loops by itself
-        attention = jax.sharding.auto_axes(attention, out_sharding=sharding)
+    attention = _masks.automatic(
+        partial(_attention, call=_call(arrays, options, key)),
+        out_sharding=_masks.sharding_of(arrays.query),
+    )
     keep = _masks.keep_probability(rate, deterministic=deterministic)
     lengths = options.query_lengths, options.key_lengths
     output = attention(key, keep, arrays, options.scale, *lengths)

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdrop._errors import shown
 from jaxdrop._numbers import as_array
 from jaxdrop._paths import map_with_name, path_hash
 from jaxdrop._typing import Array, Key, PyTree, Where
@@ -17,15 +16,6 @@ from jaxdrop.prng._bits import consume
 def is_array(params: PyTree, /) -> bool:
     """Whether ``params`` is a single array, not a tree of arrays."""
     return jax.tree_util.all_leaves([params])
-
-
-def check_where(where: Any, /) -> None:
-    """Raises unless ``where`` is a function, or None."""
-    if where is not None and not callable(where):
-        raise TypeError(
-            "where must be a function of a path and a leaf, for example "
-            f'lambda path, leaf: path.endswith("kernel"), got {shown(where)}.'
-        )
 
 
 def check_like(

@@ -4,10 +4,11 @@ from typing import Any
 
 from jaxdrop import _masks
 from jaxdrop._checks import check_inexact, check_rate, is_identity, require_key
-from jaxdrop._dropout._weights import check_where, is_array, map_weights
+from jaxdrop._dropout._weights import is_array, map_weights
 from jaxdrop._errors import named
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, PyTree, Rate, Where
+from jaxdrop._weights import check_where
 
 
 @named

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 
 from jaxdrop._checks import check_axis, check_inexact
 from jaxdrop._errors import named
-from jaxdrop._masks import apply
+from jaxdrop._masks import apply, whole
 from jaxdrop._numbers import as_array
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, ArrayLike
@@ -74,6 +74,7 @@ def masksembles(x: Array, masks: ArrayLike, /, *, axis: int = -1) -> Array:
 
 @site("jaxdrop.masksembles", draws="nothing", acts_on="entries", static=("axis",))
 def _masksembles(x: Array, table: Array, *, axis: int) -> Array:
+    table = whole(table, (0, 1))
     rows = jnp.repeat(table, x.shape[0] // table.shape[0], axis=0)
     others = tuple(other for other in range(1, x.ndim) if other != axis)
     return apply(x, jnp.expand_dims(rows, others), keep=1)

@@ -13,11 +13,12 @@ from jaxdrop._checks import (
     is_identity,
     require_key,
 )
-from jaxdrop._dropout._weights import check_like, check_where, is_array, map_weights
+from jaxdrop._dropout._weights import check_like, is_array, map_weights
 from jaxdrop._errors import named
 from jaxdrop._numbers import as_array, as_real
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key, PyTree, Rate, Where
+from jaxdrop._weights import check_where
 
 
 @named

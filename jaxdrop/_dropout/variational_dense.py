@@ -88,6 +88,8 @@ def variational_dense(
         )
     if not x.ndim or x.shape[-1] != mean.shape[0]:
         raise ValueError(f"x must have shape (*batch, {mean.shape[0]}), got {x.shape}.")
+    x = _masks.whole(x, (-1,))  # the axis that products sum over
+    mean, log_variance = _masks.whole(mean, (0,)), _masks.whole(log_variance, (0,))
     threshold = as_scalar(threshold, name="threshold")
     if not _is_precision(precision):
         raise ValueError(

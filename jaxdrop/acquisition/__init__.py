@@ -5,7 +5,8 @@ Every function takes logits of samples, ``(samples, points, classes)``, such as
 returns one score for each point: the higher, the more informative its label. Scores
 that depend on several points at once, :func:`batch_bald` and :func:`epig`, need shared
 draws. The scores of single points can also be computed without storing samples, by
-``mc.predict``. For a binary model with one logit see
+``mc.predict``. Samples may be sharded over devices; on an explicit mesh scores are
+whole on every device. For a binary model with one logit see
 :func:`jaxdrop.metrics.binary_logits`.
 
 * :func:`bald`: the mutual information of a label and the model.

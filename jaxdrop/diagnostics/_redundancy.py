@@ -3,21 +3,20 @@
 import math
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxdrop._checks import check_axis, check_inexact
 from jaxdrop._errors import named
-from jaxdrop._masks import sharding_of
+from jaxdrop._masks import automatic
 from jaxdrop._norms import power_of_two, split_norms, widened
 from jaxdrop._numbers import as_array, as_numbers
 from jaxdrop._typing import Array
 
 
 @named
+@automatic
 def co_adaptation(activities: Array, /, *, axis: int = -1) -> Array:
     """Measures the mean absolute correlation of different units, from 0 to 1.
 
@@ -70,6 +69,7 @@ def co_adaptation(activities: Array, /, *, axis: int = -1) -> Array:
 
 
 @named
+@automatic
 def effective_rank(activities: Array, /, *, axis: int = -1) -> Array:
     """Measures the effective number of directions of activations, a real number.
 
@@ -108,7 +108,7 @@ def effective_rank(activities: Array, /, *, axis: int = -1) -> Array:
     known = jnp.isfinite(largest)
     unit = power_of_two(jnp.where(known & (largest > 0), largest, 1))
     matrix = jnp.where(known, matrix / unit.astype(matrix.dtype), 0)
-    values = jnp.linalg.svd(matrix, compute_uv=False)
+    values = jnp.linalg.svd(matrix, full_matrices=False, compute_uv=False)
     total = jnp.sum(values)
     share = values / jnp.where(total > 0, total, 1)
     logs = jnp.log(jnp.where(share > 0, share, 1))
@@ -135,13 +135,5 @@ def _examples_by_units(
         axis = -1
     given = check_inexact(as_array(given, name="activities"), name="activities")
     units = check_axis(axis, given.ndim, name="axis")
-    moved = jnp.moveaxis(widened(_whole(given)), units, -1)
+    moved = jnp.moveaxis(widened(given), units, -1)
     return moved.reshape(math.prod(moved.shape[:-1]), moved.shape[-1])
-
-
-def _whole(x: Array) -> Array:
-    """``x`` on every device, if it is sharded over an explicit mesh."""
-    sharding = sharding_of(x)
-    if sharding is None:
-        return x
-    return jax.sharding.reshard(x, NamedSharding(sharding.mesh, PartitionSpec()))

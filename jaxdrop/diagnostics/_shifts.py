@@ -18,6 +18,7 @@ from jaxdrop._checks import (
 )
 from jaxdrop._errors import named
 from jaxdrop._loops import as_carry
+from jaxdrop._masks import automatic
 from jaxdrop._norms import power_of_two, squared, widened
 from jaxdrop._numbers import as_array, as_real, as_scalar
 from jaxdrop._typing import Array, Key, PyTree, Rate
@@ -108,6 +109,7 @@ def weight_scaling_gap(
 
 
 @named
+@automatic
 def variance_shift(
     activities: Array,
     /,

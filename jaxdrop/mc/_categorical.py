@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from jaxdrop._checks import as_count, check_choice
 from jaxdrop._errors import named_with_results
+from jaxdrop._masks import whole
 from jaxdrop._typing import Array
 from jaxdrop.mc._jackknife import (
     Groups,
@@ -302,7 +303,7 @@ def _of_means(means: tuple[Array, Array], log_probs: Array | None = None) -> Sta
         log_probs = jnp.where(some, jnp.log(jnp.where(some, probs, 1)), -jnp.inf)
     total = entropy(log_probs)
     top = probs.max(-1)
-    margin = top - jax.lax.top_k(probs, 2)[0][..., 1]
+    margin = top - jax.lax.top_k(whole(probs, (-1,)), 2)[0][..., 1]
     return {
         "predictive_entropy": total,
         "expected_entropy": expected,

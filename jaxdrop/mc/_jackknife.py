@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import PartitionSpec
 
+from jaxdrop._masks import sharding_of, unspread
 from jaxdrop._typing import Array, PyTree
 from jaxdrop.mc._reducer import Stats, along, safe_sqrt, unless
 
@@ -42,7 +42,8 @@ def deal(groups: Groups, start: Array, samples: PyTree, valid: Array, /) -> Grou
     index = place % groups.number.size
 
     def add(total: Array, x: Array) -> Array:
-        return total.at[index].add(x, out_sharding=_sharding_of(x))
+        spread = unspread(sharding_of(x), (0,), ndim=x.ndim)
+        return total.at[index].add(x, out_sharding=spread)
 
     return Groups(
         add(groups.number, valid.astype(jnp.int32)),
@@ -104,11 +105,3 @@ def jackknife_errors(groups: Groups, statistics: Callable[[PyTree], Stats], /) -
 
     errors: Stats = jax.tree.map(error, whole, left_out)
     return errors
-
-
-def _sharding_of(samples: Array, /) -> PartitionSpec | None:
-    """The sharding of an array into which ``(k, ...)`` samples are written, or None."""
-    spec = jax.typeof(samples).sharding.spec
-    if not any(spec):
-        return None
-    return PartitionSpec(None, *spec[1:])

@@ -9,6 +9,7 @@ from jax.lax import Precision
 
 from jaxdrop._checks import as_count
 from jaxdrop._errors import named_with_results
+from jaxdrop._masks import whole
 from jaxdrop._typing import Array
 from jaxdrop.mc._reducer import (
     Of,
@@ -133,7 +134,8 @@ def covariance(*, num_axes: int | None = 1, ddof: int = 1, of: Of = None) -> Red
         )
 
     def of_samples(samples: Array, valid: Array) -> Comoments:
-        samples = widened(samples)
+        joint = samples.ndim - 1 if num_axes is None else num_axes
+        samples = whole(widened(samples), tuple(range(-joint, 0)))
         mean, centred = _centred(samples, valid)
         flat = centred.reshape(len(samples), *joined(samples.shape[1:]))
         products = jnp.einsum(

@@ -9,6 +9,8 @@ from jax import lax
 
 from jaxdrop._checks import as_count
 from jaxdrop._errors import named_with_results
+from jaxdrop._loops import as_carry
+from jaxdrop._masks import automatic, sharding_of, unspread
 from jaxdrop._numbers import as_host
 from jaxdrop._typing import Array
 from jaxdrop.mc._reducer import (
@@ -96,6 +98,7 @@ def quantiles(
         return state
 
     def merge(a: Sketch, b: Sketch) -> Sketch:
+        a = as_carry(lambda a: jax.tree.map(jnp.add, a, b), a)
         values, weights = _both(_points(a), _points(b))
         points = lax.cond(
             b.folded > 0,
@@ -156,14 +159,19 @@ def _append(state: Sketch, samples: Array, valid: Array) -> Sketch:
     """Adds at most ``capacity`` samples, after summarizing all others if necessary."""
     capacity = len(state.recent)
     number = count_of(valid)
+    absent = jnp.isnan(samples) & along(valid, samples)
+    missing = absent.astype(jnp.int32).sum(0, dtype=jnp.int32)
+    added = Sketch(samples[:1], number, samples[:1], number, missing)
+    state = as_carry(lambda state: jax.tree.map(jnp.add, state, added), state)
     state = lax.cond(state.filled + number > capacity, _fold, lambda s: s, state)
     before = jnp.cumsum(valid.astype(jnp.int32), dtype=jnp.int32) - 1
     place = jnp.where(valid, state.filled + before, capacity)
-    absent = jnp.isnan(samples) & along(valid, samples)
+    spread = unspread(sharding_of(samples), (0,), ndim=samples.ndim)
+    recent = state.recent.at[place].set(samples, mode="drop", out_sharding=spread)
     return state._replace(
-        recent=state.recent.at[place].set(samples, mode="drop"),
+        recent=recent,
         filled=state.filled + number,
-        missing=state.missing + absent.astype(jnp.int32).sum(0, dtype=jnp.int32),
+        missing=state.missing + missing,
     )
 
 
@@ -197,7 +205,7 @@ def _both(a: tuple[Array, Array], b: tuple[Array, Array]) -> tuple[Array, Array]
     """Weighted values in ascending order along the first axis, unused entries last."""
     values = jnp.concatenate([a[0], b[0]])
     weights = jnp.concatenate([a[1], b[1]])
-    weights = jnp.broadcast_to(along(weights, values), values.shape)
+    weights = along(weights, values) + jnp.zeros_like(values)  # sharded as they are
     absent = (weights == 0).astype(jnp.int8)
     ordered = lax.sort((absent, values, weights), dimension=0, num_keys=2)
     return ordered[1], ordered[2]
@@ -218,7 +226,7 @@ def _evenly(values: Array, weights: Array, number: int) -> Array:
 def _interpolate(values: Array, weights: Array, levels: Array) -> Array:
     """Quantiles of weighted values; for equal weights, those of ``numpy.quantile``."""
 
-    def of_one(values: Array, weights: Array) -> Array:
+    def of_one(values: Array, weights: Array, levels: Array) -> Array:
         present = weights > 0
         through = jnp.cumsum(weights)
         last = jnp.maximum(present.astype(jnp.int32).sum() - 1, 0)
@@ -228,13 +236,15 @@ def _interpolate(values: Array, weights: Array, levels: Array) -> Array:
         place = jnp.where(present, (middle - begin) / span, 2)
         return jnp.interp(levels, place, jnp.where(present, values, values[last]))
 
-    return _over_entries(of_one, values, weights)
+    return _over_entries(of_one, values, weights, levels)
 
 
 def _over_entries(
-    of_one: Callable[[Array, Array], Array], values: Array, weights: Array
+    of_one: Callable[..., Array], values: Array, weights: Array, *shared: Array
 ) -> Array:
     """Maps a function of ``(n,)`` values and weights over all other axes."""
-    flat = values.reshape(len(values), -1), weights.reshape(len(values), -1)
-    found: Array = jax.vmap(of_one, in_axes=(1, 1), out_axes=1)(*flat)
-    return found.reshape(found.shape[0], *values.shape[1:])
+    axes = (1, 1, *(None for _ in shared))
+    for _ in values.shape[1:]:
+        of_one = jax.vmap(of_one, in_axes=axes, out_axes=1)
+    spread = unspread(sharding_of(values), (0,), ndim=values.ndim)
+    return automatic(of_one, out_sharding=spread)(values, weights, *shared)

@@ -7,8 +7,10 @@ example. ``weights=`` gives each example a weight; an example of weight 0, such 
 padding row, may hold anything, NaN included. All functions work under ``jax.jit`` and
 ``jax.vmap``, on NumPy and JAX arrays. Invalid values that cannot raise under ``jit``
 give NaN: a label that is not a class, a probability outside ``[0, 1]``, a batch without
-examples. Numbers from NumPy are compared and subtracted in their own precision before
-they become float32. For a binary model with one logit see :func:`binary_logits`.
+examples. Batches may be sharded over devices; on an explicit mesh results are whole
+on every device. Numbers from NumPy are compared and subtracted in their own precision
+before they become float32. For a binary model with one logit see
+:func:`binary_logits`.
 
 Calibration:
 

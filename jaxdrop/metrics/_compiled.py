@@ -12,6 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import jax
 
+from jaxdrop._masks import automatic
 from jaxdrop._numbers import as_labels, as_logits, as_real, in_order, relative
 from jaxdrop.metrics._probabilities import as_probs
 
@@ -38,7 +39,7 @@ def compiled(
     """
 
     def decorate(function: Callable[_P, _R]) -> Callable[_P, _R]:
-        jitted = jax.jit(function, static_argnames=static)
+        jitted = automatic(jax.jit(function, static_argnames=static))
         signature = inspect.signature(function)
         optional = {
             name

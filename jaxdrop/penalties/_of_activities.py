@@ -5,6 +5,7 @@ from jax import lax
 
 from jaxdrop._checks import check_axis, check_inexact
 from jaxdrop._errors import named
+from jaxdrop._masks import automatic
 from jaxdrop._norms import moduli, squared, widened
 from jaxdrop._numbers import as_real
 from jaxdrop._strengths import as_strength
@@ -101,6 +102,7 @@ def activity_l2(
 
 
 @named
+@automatic
 def temporal(
     hidden: Array,
     dropped: Array | None = None,

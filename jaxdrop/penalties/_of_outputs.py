@@ -20,6 +20,7 @@ from jaxdrop._checks import (
 )
 from jaxdrop._errors import named
 from jaxdrop._loops import varying_like
+from jaxdrop._masks import automatic, sharding_of
 from jaxdrop._norms import norms, squared, widened
 from jaxdrop._numbers import as_labels, as_logits, as_scalar
 from jaxdrop._strengths import as_strength
@@ -33,6 +34,7 @@ from jaxdrop.penalties._sums import (
 
 
 @named
+@automatic
 def smoothed_cross_entropy(
     logits: Array, labels: Array, /, *, alpha: Rate, weights: ArrayLike | None = None
 ) -> Array:
@@ -311,11 +313,18 @@ def jacobian(
         scale = num_outputs / num_projections
 
     def of_direction(direction: Array) -> Array:
-        return jnp.sum(squared(pull_back(direction.reshape(y.shape))[0]))
+        return jnp.sum(squared(pull_back(_spread_like(direction, y))[0]))
 
     directions = varying_like(directions, y)
     total = jnp.sum(jax.vmap(of_direction)(directions)) * scale / max(batch, 1)
     return scaled_sum([total], coefficient)
+
+
+def _spread_like(direction: Array, y: Array) -> Array:
+    """``direction`` in the shape of ``y``, and sharded as it is."""
+    sharding = sharding_of(y)
+    shaped = direction.reshape(y.shape)
+    return shaped if sharding is None else jax.reshard(shaped, sharding)
 
 
 _ONE_LOGIT = (

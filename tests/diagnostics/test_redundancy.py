@@ -126,3 +126,9 @@ def test_activities_may_be_spread_over_an_explicit_mesh(measure, spec):
     spread = jax.device_put(x, NamedSharding(mesh, spec))
     run = jax.jit(measure)
     np.testing.assert_allclose(run(spread), run(x), rtol=1e-5)
+
+
+def test_the_rank_of_many_examples_needs_memory_for_each_once():
+    """By default JAX makes room for as many left vectors as there are examples."""
+    x = jnp.zeros((300_000, 2)).at[:2].set(jnp.eye(2))
+    assert effective_rank(x) == pytest.approx(2)

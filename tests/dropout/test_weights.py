@@ -46,8 +46,6 @@ def test_a_choice_that_selects_nothing_lists_what_there_is(key):
     with pytest.raises(ValueError, match=r"among \['dense/bias', 'dense/kernel'\]"):
         _weights.map_weights(bits, key, PARAMS, where=lambda path, leaf: path == "a")
     assert _weights.map_weights(bits, key, {}, where=None) == {}
-    with pytest.raises(TypeError, match=r"where must be a function .*'kernel'"):
-        _weights.check_where("kernel")
 
 
 def test_trees_must_have_one_structure():

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from new_process import call_in_new_process
-from parallel import checkpoints, records
+from parallel import checkpoints, network, records
 from parallel.launching import free_port
 from study.files import WriteError, replacing
 
@@ -104,15 +104,21 @@ def test_a_record_of_an_older_version_is_refused(tmp_path):
 def test_a_checkpoint_of_another_run_or_cut_short_is_refused(tmp_path):
     path, tree = tmp_path / "checkpoint.npz", {"kernel": jax.numpy.arange(4.0)}
     load = lambda **kwargs: checkpoints.load(path, tree, **{**expected, **kwargs})
-    expected = {"seed": 1, "steps": 3}
+    expected = {"settings": {"seed": 1, "rates": {"hidden": 0.5}}, "steps": 3}
     assert load() == (tree, [])
     after = {"kernel": np.float32([5, 6, 7, 8])}
-    checkpoints.save(path, after, [0.5, 0.25], seed=1)
+    checkpoints.save(path, after, [0.5, 0.25], expected["settings"])
     found, losses = load()
     np.testing.assert_array_equal(found["kernel"], after["kernel"])
     assert losses == [0.5, 0.25]
-    for other in {"seed": 2}, {"steps": 1}:
-        with pytest.raises(checkpoints.CheckpointError, match="is of another run"):
+    for other, named in (
+        ({"settings": {"seed": 2, "rates": {"hidden": 0.5}}}, "seed is 1 there and 2"),
+        ({"settings": {"seed": 1, "rates": {"hidden": 0.4}}}, "rates is .*0.5.* and"),
+        ({"settings": {"seed": 1}}, "rates is .* there and None here"),
+        ({"steps": 1}, "it has 2 steps, and this one 1"),
+    ):
+        message = f"is of another run: {named}.*Remove it"
+        with pytest.raises(checkpoints.CheckpointError, match=message):
             load(**other)
     whole = path.read_bytes()
     for share in (0, 0.3, 0.7, 0.999):
@@ -121,6 +127,36 @@ def test_a_checkpoint_of_another_run_or_cut_short_is_refused(tmp_path):
             load()
     checkpoints.remove(path)
     assert load() == (tree, [])
+
+
+def test_everything_that_changes_a_run_is_in_its_checkpoint(monkeypatch):
+    key = jax.random.key(0)
+    described = lambda: network.settings(network.make_mesh(2), key, 0)
+    first = described()
+    for name in ("RATES", "UNITS", "BATCH_SIZE", "LEARNING_RATE", "MOMENTUM"):
+        with monkeypatch.context() as patched:
+            patched.setattr(network, name, 128)
+            assert described() != first, name
+    assert network.settings(network.make_mesh(1), key, 0)["mesh"] != first["mesh"]
+    assert network.settings(network.make_mesh(2), key, 1)["seed"] == 1
+    rbg = jax.random.key(0, impl="rbg")
+    assert network.settings(network.make_mesh(2), rbg, 0) != first
+
+
+@pytest.mark.parametrize(
+    ("message", "lost"),
+    [
+        ("UNAVAILABLE: the coordination service is unavailable", True),
+        ("DEADLINE_EXCEEDED: Barrier timed out", True),
+        ("FAILED_PRECONDITION: Gloo all-reduce failed: Connection closed", True),
+        ("RESOURCE_EXHAUSTED: Out of memory allocating 68719476736 bytes.", False),
+        ("INVALID_ARGUMENT: Argument does not match host shape", False),
+        ("INTERNAL: ptxas exited with non-zero error code", False),
+    ],
+)
+def test_only_an_error_of_communication_is_one_of_another_process(message, lost):
+    error = jax.errors.JaxRuntimeError(message)
+    assert distributed.is_of_another_process(error) == lost
 
 
 def left_by(folder, monkeypatch, process, count, loss=1.0):
