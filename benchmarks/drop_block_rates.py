@@ -1,4 +1,4 @@
-"""What drop rate DropBlock realises, beside what published formulas realise.
+"""What drop rate DropBlock realizes, beside what published formulas realize.
 
 For a requested rate, three numbers: the mean over the positions of a square feature
 map, the least and the greatest. Ours are measured; those of torchvision (and of the
@@ -34,19 +34,19 @@ def covers(size: int, side: int, starts: range) -> np.ndarray:
 
 
 def of_torchvision(size: int, side: int, rate: float) -> np.ndarray:
-    """The realised rates where seeds are drawn only where a block fits."""
+    """The realized rates where seeds are drawn only where a block fits."""
     along = covers(size, side, range(size - side + 1))
     return 1 - (1 - paper_gamma(size, side, rate)) ** np.outer(along, along)
 
 
 def of_timm(size: int, side: int, rate: float) -> np.ndarray:
-    """The realised rates where seeds, of the same gamma, are drawn on the whole map."""
+    """The realized rates where seeds, of the same gamma, are drawn on the whole map."""
     along = covers(size, side, range(-(side // 2), size - side // 2))
     return 1 - (1 - paper_gamma(size, side, rate)) ** np.outer(along, along)
 
 
 def of_jaxdrop(size: int, side: int, rate: float, *, draws: int) -> np.ndarray:
-    """The realised rates of :func:`jaxdrop.drop_block`, measured."""
+    """The realized rates of :func:`jaxdrop.drop_block`, measured."""
     x = jnp.ones((draws, size, size, 1), jnp.bfloat16)
     y = jaxdrop.drop_block(jax.random.key(size), x, rate=rate, block_size=side)
     return np.asarray(y == 0)[..., 0].mean(axis=0)
@@ -62,7 +62,7 @@ def main() -> None:
     draws = parser.parse_args().draws
 
     error = 4 * np.sqrt(0.25 / draws)
-    table = Table(title=f"realised drop rate; measured ones within {error:.3f}")
+    table = Table(title=f"realized drop rate; measured ones within {error:.3f}")
     for heading in ("map", "block", "rate", "jaxdrop", "torchvision, paper", "timm"):
         table.add_column(heading, justify="right")
     for size, side in MAPS:

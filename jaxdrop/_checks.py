@@ -345,6 +345,14 @@ def check_broadcast(
         )
 
 
+def check_same_shape(a: Any, b: Any, /, *, names: str) -> None:
+    """Raises ``ValueError`` naming both arguments unless their shapes are equal."""
+    if a.shape != b.shape:
+        raise ValueError(
+            f"{names} must have the same shape, got {a.shape} and {b.shape}."
+        )
+
+
 def check_choice(choice: Any, choices: Sequence[str], /, *, name: str) -> None:
     """Raises ``ValueError`` naming the argument unless ``choice`` is offered."""
     if not isinstance(choice, str) or choice not in choices:

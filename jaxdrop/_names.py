@@ -106,6 +106,7 @@ def missing_name(name: str, /, *, package: str, offered: Iterable[str]) -> str:
 
 
 def _find(name: str, package: str, offered: Iterable[str]) -> str:
+    """The place of a name that other libraries or another package use, or nothing."""
     plain = _plain(name)
     inner = (other for other in offered if _plain(other.rpartition(".")[2]) == plain)
     alike = next(inner, "")

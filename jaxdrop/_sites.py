@@ -40,8 +40,8 @@ class Traits:
       acts_on: ``"entries"`` or ``"regions"`` (channels or blocks) of activations, which
         are multiplied by noise; or another kind of data.
       adds_variance: activations have more variance in training than in evaluation,
-        which a later batch normalisation would include in its statistics. False if the
-        method was published for use before batch normalisation.
+        which a later batch normalization would include in its statistics. False if the
+        method was published for use before batch normalization.
       breaks_selu: the mean and variance that SELU preserves are changed.
       resizes: the size of the output depends on the rate.
       redraws: the mask is drawn again for the backward pass, and never kept.
@@ -77,7 +77,7 @@ def site(
       draws: see :class:`Traits`, as for the next five.
       acts_on: the kind of data.
       adds_variance: whether it adds variance in training.
-      breaks_selu: whether it breaks self-normalisation.
+      breaks_selu: whether it breaks self-normalization.
       resizes: whether the size of the output depends on the rate.
       redraws: whether the backward pass draws the mask again.
       static: the names of static arguments.

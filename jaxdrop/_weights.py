@@ -20,7 +20,7 @@ from jaxdrop._paths import map_with_name, path_name
 from jaxdrop._typing import Array, Axes, PyTree, Where
 
 Patterns: TypeAlias = str | Sequence[str]
-"""Glob patterns of leaves, matched as :func:`matches` says."""
+"""Glob patterns of leaves, matched as :func:`_matches` says."""
 
 UnitAxes: TypeAlias = int | Axes | Callable[[str, Array], int | Axes] | None
 """The axes that the weights of one unit span; see :func:`unit_axes`."""
@@ -28,7 +28,7 @@ UnitAxes: TypeAlias = int | Axes | Callable[[str, Array], int | Axes] | None
 _EMBEDDING = ("*embed*", "emb", "emb_*", "*_emb", "*_emb_*", "*posemb*", "w[tp]e")
 _NORM = ("*norm*", "ln*", "bn*", "*_ln", "*_bn")
 
-NOT_WEIGHTS = (
+_NOT_WEIGHTS = (
     # Biases, also those of attention scores.
     *(
         "bias",
@@ -105,12 +105,12 @@ def weight_mask(
         kind = next(kinds)
         if not is_inexact(leaf):
             return False
-        if matches(include, name, kind):
+        if _matches(include, name, kind):
             return True
-        axes = leaf.ndim - matches(stacked, name, kind)
-        if axes < 2 or matches(exclude, name, kind):
+        axes = leaf.ndim - _matches(stacked, name, kind)
+        if axes < 2 or _matches(exclude, name, kind):
             return False
-        return _is_named(WEIGHTS, name, kind) or not _is_named(NOT_WEIGHTS, name, kind)
+        return _is_named(WEIGHTS, name, kind) or not _is_named(_NOT_WEIGHTS, name, kind)
 
     return map_with_name(is_weight, tree)
 
@@ -163,6 +163,7 @@ class Selection(NamedTuple):
         return chosen
 
     def _why(self, tree: PyTree) -> str:
+        """Why no leaf is selected, and the remedy, for a message."""
         names: list[str] = []
         map_with_name(lambda name, _: names.append(name), tree)
         own = names[0].rsplit("/", 1)[-1] if names else "kernel"
@@ -201,7 +202,7 @@ def check_patterns(
     leaves: list[tuple[str, str]] = []
     map_with_name(lambda name, _: leaves.append((name, next(kinds))), tree)
     for argument, patterns in arguments.items():
-        if _many(patterns) and not any(matches(patterns, *leaf) for leaf in leaves):
+        if _many(patterns) and not any(_matches(patterns, *leaf) for leaf in leaves):
             raise ValueError(
                 f"{argument}={patterns!r} matches none of the leaves "
                 f"{_shown([name for name, _ in leaves])}. A pattern without a slash is "
@@ -229,7 +230,7 @@ def is_inexact(leaf: Any, /) -> bool:
         return False
 
 
-def matches(patterns: Patterns, name: str, kind: str = "", /) -> bool:
+def _matches(patterns: Patterns, name: str, kind: str = "", /) -> bool:
     """True if a leaf's path fits one of the patterns, whatever its case.
 
     A pattern without a slash is compared with the leaf's own name (``"bias"``), one
@@ -249,7 +250,7 @@ def matches(patterns: Patterns, name: str, kind: str = "", /) -> bool:
 def _is_named(patterns: Sequence[str], name: str, kind: str) -> bool:
     """True if the leaf's name, or the names of its module and it, fit a pattern.
 
-    Unlike in :func:`matches` a ``*`` stays within one name, so that a module named
+    Unlike in :func:`_matches` a ``*`` stays within one name, so that a module named
     like a normalization or an embedding does not hide the layers inside it.
     """
     *parents, leaf = name.lower().split("/")
@@ -277,7 +278,9 @@ def unit_axes(axis: UnitAxes, name: str, leaf: Array, /) -> Axes:
       Distinct axes, counted from the front.
     """
     if axis is None:
-        of_attention = leaf.ndim == 3 and matches(("query/*", "key/*", "value/*"), name)
+        of_attention = leaf.ndim == 3 and _matches(
+            ("query/*", "key/*", "value/*"), name
+        )
         return (0,) if of_attention else tuple(range(leaf.ndim - 1))
     chosen: Any = axis(name, leaf) if callable(axis) else axis
     return check_axes(chosen, leaf.ndim, name=f"axis of {name or 'the array'}")
@@ -287,7 +290,7 @@ def per_layer(
     function: Callable[..., Any], name: str, stacked: Patterns, /
 ) -> Callable[..., Any]:
     """``function``, mapped over the first axis of leaves that are stacked layers."""
-    if not matches(stacked, name):
+    if not _matches(stacked, name):
         return function
 
     def of_layers(leaf: Array) -> Any:
@@ -298,63 +301,6 @@ def per_layer(
         return jax.vmap(function)(leaf)
 
     return of_layers
-
-
-def widened(leaf: Array, /) -> Array:
-    """``leaf`` in the precision in which it is added up: float32 or wider."""
-    return leaf.astype(jnp.float32) if leaf.dtype.itemsize < 4 else jnp.asarray(leaf)
-
-
-def scaled(leaf: Array, factor: Array | float, /) -> Array:
-    """``leaf`` times a real factor, in the dtype of ``leaf``."""
-    return leaf * jnp.asarray(factor).astype(leaf.dtype)
-
-
-def squared(leaf: Array, /) -> Array:
-    """The squared moduli of the entries, real, in float32 or wider."""
-    wide = widened(leaf)
-    if jnp.iscomplexobj(wide):
-        return jnp.square(wide.real) + jnp.square(wide.imag)
-    return jnp.square(wide)
-
-
-def moduli(leaf: Array, /) -> Array:
-    """The moduli of the entries, in float32 or wider; at 0 the gradient is 0."""
-    wide = widened(leaf)
-    zero = wide == 0  # JAX's own derivative of the modulus is 1 there
-    return jnp.where(zero, 0, jnp.abs(jnp.where(zero, 1, wide)))
-
-
-def norms(leaf: Array, axes: Axes, /) -> Array:
-    """Euclidean norms over ``axes``, which stay; the gradient of a norm of 0 is 0."""
-    unit, length = split_norms(leaf, axes)
-    return unit * length
-
-
-def split_norms(leaf: Array, axes: Axes, /) -> tuple[Array, Array]:
-    """Norms as :func:`norms`, in two factors: a unit, and a length in this unit.
-
-    The unit is 1 for a norm that the dtype holds, else a power of 2. Weights are
-    divided by a power of 2 first, so that no square leaves the range.
-    """
-    wide = widened(leaf)
-    largest = jnp.max(jnp.abs(wide), axis=axes, keepdims=True, initial=0)
-    unit = power_of_two(jax.lax.stop_gradient(largest))
-    total = jnp.sum(squared(wide / unit.astype(wide.dtype)), axis=axes, keepdims=True)
-    some = total != 0
-    share = jnp.where(some, jnp.sqrt(jnp.where(some, total, 1.0)), 0.0)
-    length = unit * share
-    beyond = jnp.isinf(length) & jnp.isfinite(share)
-    return jnp.where(beyond, unit, 1), jnp.where(beyond, share, length)
-
-
-def power_of_two(values: Array, /) -> Array:
-    """A power of 2 near each value, normal and finite, so that division is exact."""
-    _, exponent = jnp.frexp(values)
-    limits = np.finfo(values.dtype)
-    # Its inverse is normal too: compilers multiply by it, and flush what is not.
-    exponent = jnp.clip(exponent - 1, int(limits.minexp), int(limits.maxexp) - 2)
-    return jnp.ldexp(jnp.ones_like(values), exponent)
 
 
 def size_of(leaf: Array, axes: Axes, /) -> int:

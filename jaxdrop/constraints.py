@@ -20,6 +20,7 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxdrop._errors import named, named_with_results
+from jaxdrop._norms import moduli, scaled, split_norms, widened
 from jaxdrop._paths import path_name
 from jaxdrop._strengths import as_strength, is_schedule, scheduled_strength
 from jaxdrop._typing import Array, Path, PyTree, Scalar, Schedule, Where
@@ -28,14 +29,10 @@ from jaxdrop._weights import (
     Selection,
     UnitAxes,
     check_patterns,
-    moduli,
     per_layer,
-    scaled,
     size_of,
-    split_norms,
     unit_axes,
     weight_mask,
-    widened,
     without_boxes,
 )
 

@@ -213,6 +213,7 @@ class EarlyStopping:
         )
 
     def _check_params(self, params: PyTree) -> None:
+        """Raises unless parameters have the tree and the shapes of ``best_params``."""
         expected: Any = jax.tree.structure(self.best_params)
         given: Any = jax.tree.structure(params)
         if expected != given:

@@ -19,6 +19,7 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+jax.config.update("jax_traceback_in_locations_limit", 0)  # tests read no locations
 gc.set_threshold(100_000, 20, 20)  # an eighth of the time went into collections
 
 AS_FOR_USERS = ("attention", "dropout", "masks", "prng")
@@ -47,8 +48,8 @@ COMPILED: list[str] = []
 FORGET: list[Callable[[], None]] = [jax.clear_caches]
 """What clears them."""
 
-LARGE, LARGEST = 4, 16
-"""Tests with so many cases are tables: every fourth case is tested, or every eighth."""
+ONE_OF = {4: 4, 8: 8, 64: 16}
+"""A table has so many cases or more, and of so many neighbours one is tested."""
 
 CELL = "a cell of a large table"
 """The reason of a slow mark that a cell was given here."""
@@ -80,6 +81,12 @@ def pytest_configure(config: pytest.Config) -> None:
     jax.config.update("jax_disable_most_optimizations", not optimized)  # for imports
     if not optimized and not config.option.collectonly:
         compile_quickly()
+
+
+def pytest_collection_finish() -> None:
+    """Lets the collector of garbage forget what stays: modules and collected tests."""
+    gc.collect()
+    gc.freeze()
 
 
 def share_context() -> None:
@@ -126,8 +133,8 @@ def pytest_collection_modifyitems(
 
     Where every promise is tested on every row, ``pytest``, ``pytest tests`` and
     ``pytest .`` test each promise on every fourth row, and each row by every fourth
-    promise; of the largest tables, on every eighth. A folder, a file or a test that is
-    named is tested whole.
+    promise; of larger tables, on fewer. A folder, a file or a test that is named is
+    tested whole.
     """
     unstable = [item.nodeid for item in items if " at 0x" in item.nodeid]
     if unstable:  # processes would not agree on the names of tests
@@ -149,18 +156,18 @@ def pytest_collection_modifyitems(
     for item in quick:
         place, size = seen[name(item)], sizes[name(item)]
         seen[name(item)] += 1
-        if size >= LARGE and not is_tested(name(item), place, size):
+        if not is_tested(name(item), place, size):
             item.add_marker(pytest.mark.slow(CELL))
             item.add_marker(pytest.mark.cell)
 
 
 def is_tested(name: str, place: int, size: int) -> bool:
-    """Whether a case of a table is tested, by its place among the others.
+    """Whether a case of a test is tested, by its place among the others.
 
-    One of four or eight neighbours is, and not always the one at the same place among
-    them, so that of a table of four columns each is tested.
+    Of a table one of so many neighbours is, and not always the one at the same place
+    among them, so that of a table of four columns each is tested.
     """
-    every = 8 if size >= LARGEST else 4
+    every = max((of for least, of in ONE_OF.items() if size >= least), default=1)
     group, case = divmod(place, every)
     return case == (zlib.crc32(name.encode()) + group) % every
 

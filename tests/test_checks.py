@@ -12,6 +12,7 @@ from jaxdrop._checks import (
     as_count,
     as_static,
     check_axis,
+    check_same_shape,
     is_zero,
     select,
 )
@@ -83,6 +84,13 @@ def test_what_is_no_axis_shape_switch_or_sharding_is_refused_by_name():
         jaxdrop.dropout(key, x, rate=0.5, broadcast_dims=["batch"])
     kept = masks.apply(x, x > 0, keep=0.5, scale=np.array(False))
     np.testing.assert_array_equal(kept, x)
+
+
+def test_both_arguments_are_named_whose_shapes_differ():
+    check_same_shape(jnp.ones(3), np.ones(3), names="a and b")
+    message = r"^a and b must have the same shape, got \(3,\) and \(3, 1\)\.$"
+    with pytest.raises(ValueError, match=message):
+        check_same_shape(jnp.ones(3), np.ones((3, 1)), names="a and b")
 
 
 def test_axes_and_knobs_become_static():

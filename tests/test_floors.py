@@ -12,7 +12,7 @@ FLOORS = [  # from the ground up; rooms on one floor do not know each other
     {"_typing", "_names"},
     {"_errors"},
     {"_numbers"},
-    {"_checks", "_loops", "_paths", "_programs", "_sites"},
+    {"_checks", "_loops", "_norms", "_paths", "_programs", "_sites"},
     {"prng", "keys", "_strengths", "_weights"},
     {"_masks"},
     {

@@ -19,10 +19,19 @@ TOP = pathlib.Path(__file__).parents[1]
 PACKAGE = TOP / "jaxdrop"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 PROSE = [*sorted((TOP / "docs").rglob("*.md")), TOP / "README.md"]
+WRAPPED = [  # the others have one line for each paragraph
+    path
+    for path in PROSE
+    if path.name not in ("README.md", "results.md") and path.parent.name != "gallery"
+]
+NOT_WRAPPED = re.compile(
+    r"<!-- table.*?<!-- /table -->|^```.*?^```|^\|.*?$", re.M | re.S
+)
 
-LONGEST_FILE, LONGEST_BODY = 400, 60
+LONGEST_FILE, LONGEST_BODY, LONGEST_WITHOUT_DESCRIPTION = 400, 60, 15
 SUPPRESSIONS_PER_1000_LINES = 0.9
 WHAT_PER_1000_LINES = 3  # "what" as a noun has to be read twice
+LONGEST_LINE_OF_PAGES = 110
 
 WITHOUT_TESTS = {  # sources: why they have no tests of their path
     "jaxdrop/_typing.py": "names of types, which type checkers test by tests/uses.py",
@@ -54,6 +63,9 @@ NOT_OUR_WORDS = {  # regular expression: what to write
     r"\bspread over (?:the|an|an explicit) mesh\b": "'sharded over'",
     r"\bspread over devices\b": "'sharded over devices'",
     r"\b[Tt]he way back\b": "'undoes'",
+    r"(?i)\b[a-z]{2,}(?:al|ar|ard|gn|im|or)is(?:e[ds]?|ing|ations?)\b": (
+        "-ize, as in 'regularize'"
+    ),
 }
 RECORDS = {"NamedTuple", "Exception", "Protocol"}  # described by what returns them
 WITHOUT_PAPER = {  # public functions for which no publication stands
@@ -219,11 +231,70 @@ def test_bodies_of_functions_stay_short():
     assert long == {}
 
 
+def test_longer_functions_have_a_description():
+    """Except for the core of a public function, which describes it."""
+    missing = [
+        f"{short(path)}: {node.name}"
+        for path in SOURCES
+        for node in functions_and_methods(path)
+        if length_of_body(node) > LONGEST_WITHOUT_DESCRIPTION
+        and not ast.get_docstring(node)
+        and definition(path, node.name.lstrip("_")) is None
+    ]
+    assert missing == []
+
+
+def functions_and_methods(path: pathlib.Path) -> Iterator[ast.FunctionDef]:
+    for node in tree_of(path).body:
+        for inner in node.body if isinstance(node, ast.ClassDef) else [node]:
+            if isinstance(inner, ast.FunctionDef) and not inner.name.startswith("__"):
+                yield inner
+
+
 def test_no_modules_import_each_other_in_a_circle():
     graph = {name_of(path): imports_of(path) for path in SOURCES}
     while leaves := {name for name, needs in graph.items() if not needs & graph.keys()}:
         graph = {name: needs for name, needs in graph.items() if name not in leaves}
     assert graph == {}
+
+
+def test_private_packages_describe_their_files():
+    """A file exports names through its package, or is named in the description."""
+    missing = []
+    for home in (path for path in SOURCES if path.stem == "__init__"):
+        words = ast.get_docstring(tree_of(home))
+        exported = imports_of(home) | imports_of(PACKAGE / "__init__.py")
+        if not re.search(r"/_[a-z]", short(home)):
+            continue  # the descriptions of public packages are for users
+        for path in sorted(home.parent.glob("*.py")):
+            described = f"``{path.stem}``" in words or name_of(path) in exported
+            if path != home and not described:
+                missing.append(short(path))
+    assert missing == []
+
+
+def test_names_that_one_file_uses_alone_begin_with_an_underscore():
+    """Classes and types may be read by whoever gets a value of them."""
+    used = Counter()
+    for path in TOP.rglob("*.py"):
+        if not set(path.relative_to(TOP).parts) & {"build", ".venv"}:
+            used.update(set(re.findall(r"\w+", path.read_text())))
+    alone = [
+        f"{short(path)}: {name}"
+        for path in SOURCES
+        for name in functions_and_constants(path)
+        if not name.startswith("_") and used[name] == 1
+    ]
+    assert alone == []
+
+
+def functions_and_constants(path: pathlib.Path) -> Iterator[str]:
+    for node in tree_of(path).body:
+        if isinstance(node, ast.FunctionDef):
+            yield node.name
+        elif isinstance(node, ast.Assign):
+            names = map(ast.unparse, node.targets)
+            yield from (name for name in names if name.isupper())
 
 
 def test_suppressions_are_rare():
@@ -265,6 +336,14 @@ def test_words_that_have_to_be_read_twice_are_not_used(path):
         for match in re.finditer(pattern, words)
     ]
     assert found == []
+
+
+@pytest.mark.parametrize("path", WRAPPED, ids=short)
+def test_lines_of_pages_fit_into_an_editor(path):
+    text = NOT_WRAPPED.sub("", path.read_text())
+    assert [
+        line for line in text.split("\n") if len(line) > LONGEST_LINE_OF_PAGES
+    ] == []
 
 
 SAME_MASKS = re.compile(

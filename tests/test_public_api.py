@@ -181,6 +181,7 @@ def test_importing_starts_no_backend_and_loads_no_framework():
     assert loaded.split("\n")[:3] == ["[]", "3", "True"]
 
 
+@pytest.mark.slow
 def test_everything_is_imported_without_docstrings():
     found = run_in_a_new_process(
         "import jaxdrop, jaxdrop.linen, jaxdrop.nnx\nprint(jaxdrop.__doc__)", "-OO"

@@ -53,7 +53,7 @@ class Method:
         held up: the coefficient of their entropy.
       standardize: give the network standardized pixels, whatever the recipe says.
       activation: what follows hidden layers.
-      kernel_init: how kernels are initialised.
+      kernel_init: how kernels are initialized.
       l2: the coefficient of the sum of squared kernels in the loss.
       orthogonal: the coefficient of the distance of kernels to orthonormal ones.
       l1: the coefficient of the sum of moduli, taken as a proximal step after Adam.

@@ -54,7 +54,7 @@ class Run(NamedTuple):
     """How it went with a strategy and a seed.
 
     Attributes:
-      accuracy: ``(rounds,)``: the share of judged images that are recognised.
+      accuracy: ``(rounds,)``: the share of judged images that are recognized.
       rows: ``(budget,)``: the rows of the pool in the order of labelling.
     """
 
@@ -114,7 +114,7 @@ learn = jax.jit(fit, static_argnames="recipe")
 
 @jax.jit
 def accuracy_of(network: Network, images: Split) -> Array:
-    """The share of images that one pass without noise recognises."""
+    """The share of images that one pass without noise recognizes."""
     network = nnx.merge(*nnx.split(network), copy=True)
     network.eval()
     logits = network(images.x)

@@ -1,7 +1,7 @@
 """Settings and results that Gal and Ghahramani published, in their paper and code.
 
 Settings are those of the code (https://github.com/yaringal/DropoutUncertaintyExps);
-``tau`` was found there by Bayesian optimisation. Results are those of the paper's
+``tau`` was found there by Bayesian optimization. Results are those of the paper's
 Table 1, whose Boston row has a further one without dropout in its text; weight scaling
 is from the logs of the code, and so are the results of 4000 epochs.
 """

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from jaxdrop import _masks
 from jaxdrop._checks import check_axes, check_choice, check_real, is_whole
 from jaxdrop._numbers import as_array, as_numbers, as_scalar
 from jaxdrop._typing import Array, Axes
@@ -93,19 +94,19 @@ def check_options(
     in_kernels = implementation in _KERNELS
     batch = arrays.weights[0]
     options = Options(
-        scale=check_scale(scale, arrays.query.shape[-1]),
-        is_causal=check_causal(is_causal),
-        query_lengths=check_lengths(lengths[0], batch, name="query_seq_lengths"),
-        key_lengths=check_lengths(lengths[1], batch, name="key_value_seq_lengths"),
-        window=check_window(window),
-        block=check_block(block_size),
+        scale=_check_scale(scale, arrays.query.shape[-1]),
+        is_causal=_check_causal(is_causal),
+        query_lengths=_check_lengths(lengths[0], batch, name="query_seq_lengths"),
+        key_lengths=_check_lengths(lengths[1], batch, name="key_value_seq_lengths"),
+        window=_check_window(window),
+        block=_check_block(block_size),
         shared=_shared(broadcast_dims, ndim),
         in_kernels=in_kernels,
         mosaic_gpu=implementation == "mosaic_gpu",
         implementation=None if in_kernels else implementation,
     )
     if in_kernels:
-        check_kernel(arrays, options.block, implementation)
+        _check_kernel(arrays, options.block, implementation)
     return options
 
 
@@ -114,7 +115,7 @@ def check_arrays(
 ) -> Arguments:
     """Raises unless shapes and dtypes are consistent."""
     query, key, value = _check_kinds(query, key, value)
-    query, key, value = (as_4d(x) for x in (query, key, value))
+    query, key, value = (_masks.at_rank(x, 4) for x in (query, key, value))
     if value.shape != key.shape:
         raise ValueError(
             f"value must have the shape of key_, {key.shape}, got {value.shape}."
@@ -126,7 +127,7 @@ def check_arrays(
         )
     if 0 in key.shape[1:3] or query.shape[2] % key.shape[2]:
         raise ValueError(
-            "there must be keys, and query's heads must be a multiple of key_'s, got "
+            "key_ must have keys, and query a multiple of its number of heads, got "
             f"shapes {query.shape} and {key.shape}."
         )
     arguments = Arguments(query, key, value, None, None)
@@ -192,18 +193,13 @@ def _check_weights(
             f"{name} must broadcast to (batch, heads, queries, keys) = {weights}, got "
             f"shape {x.shape}."
         )
-    return as_4d(x)
-
-
-def as_4d(x: Array, /) -> Array:
-    """``x`` with leading axes of length 1."""
-    return jnp.reshape(x, (1,) * (4 - x.ndim) + x.shape)
+    return _masks.at_rank(x, 4)
 
 
 _ALL_KEYS = 2**31 - 1
 
 
-def check_lengths(lengths: Any, batch: int, /, *, name: str) -> Array | None:
+def _check_lengths(lengths: Any, batch: int, /, *, name: str) -> Array | None:
     """Returns one int32 length for each example, or None for None."""
     if lengths is None:
         return None
@@ -218,7 +214,7 @@ def check_lengths(lengths: Any, batch: int, /, *, name: str) -> Array | None:
     return lengths.astype(jnp.int32)
 
 
-def check_window(window: Any, /) -> tuple[int, int] | None:
+def _check_window(window: Any, /) -> tuple[int, int] | None:
     """Returns how many keys to its left and right a query attends to, or None."""
     if window is None:
         return None
@@ -231,7 +227,7 @@ def check_window(window: Any, /) -> tuple[int, int] | None:
     return int(both[0]), int(both[1])
 
 
-def check_block(block_size: Any, /) -> tuple[int | None, int | None]:
+def _check_block(block_size: Any, /) -> tuple[int | None, int | None]:
     """Returns the numbers of queries and of keys of a block, None to choose."""
     if block_size is None:
         return None, None
@@ -251,7 +247,7 @@ def _pair(numbers: Any, *, second: Any) -> tuple[Any, ...]:
     return tuple(numbers) if several else (numbers, second)
 
 
-def check_causal(is_causal: Any, /) -> bool:
+def _check_causal(is_causal: Any, /) -> bool:
     """Returns a Python bool, or raises: the computed blocks depend on it."""
     if isinstance(is_causal, bool | np.bool_):
         return bool(is_causal)
@@ -261,7 +257,7 @@ def check_causal(is_causal: Any, /) -> bool:
     )
 
 
-def check_kernel(
+def _check_kernel(
     arrays: Arguments, block: tuple[int | None, int | None], implementation: str
 ) -> None:
     """Raises if kernels are requested that exist on no platform for these arguments."""
@@ -286,7 +282,7 @@ def check_kernel(
             )
 
 
-def check_scale(scale: Any, features: int, /) -> ArrayLike:
+def _check_scale(scale: Any, features: int, /) -> ArrayLike:
     """Returns the factor of the logits: a number, or a JAX scalar."""
     if scale is None:
         return float(1 / np.sqrt(max(features, 1)))

@@ -22,9 +22,10 @@ from jax import lax
 from jax.custom_batching import custom_vmap
 
 from jaxdrop._attention import _groups, _loops, _tiles
-from jaxdrop._attention._call import Call, wide_dtype
+from jaxdrop._attention._call import Call, Operands, wide_dtype
+from jaxdrop._attention._loops import Group
 from jaxdrop._attention._plan import Plan
-from jaxdrop._attention._tiles import MASKED, Changes, Drop, Operands
+from jaxdrop._attention._tiles import MASKED, Changes, Drop
 from jaxdrop._typing import Array
 
 
@@ -32,7 +33,7 @@ def attend(plan: Plan, call: Call, operands: Operands) -> tuple[Array, Array, Ar
     """Attends, group by group; returns the results that :data:`_call.OUTPUTS` names."""
     drop = _drop(call, operands)
 
-    def group(operands: Operands) -> tuple[Array, Array, Array]:
+    def group(operands: Group) -> tuple[Array, Array, Array]:
         narrow = operands["query"].dtype
         operands = _scaled(_widened(operands))
         visit = partial(_tiles.sums, plan, drop)
@@ -45,7 +46,7 @@ def attend(plan: Plan, call: Call, operands: Operands) -> tuple[Array, Array, Ar
                 weights=jnp.where(fully_masked, found.weights, sums.weights),
                 top=jnp.where(fully_masked, MASKED, sums.top),
             )
-        # The softmax is dropped after it was normalised: its denominator is the sum of
+        # The softmax is dropped after it was normalized: its denominator is the sum of
         # all weights, of those that are dropped as well.
         output = sums.values / (sums.weights * _divisor(drop))[..., None]
         return output.astype(narrow), sums.weights, sums.top
@@ -68,7 +69,7 @@ def change(plan: Plan, call: Call, operands: Operands) -> tuple[Array, Array]:
     narrow = operands["query"].dtype
 
     @partial(jax.checkpoint, prevent_cse=False)
-    def group(operands: Operands) -> tuple[Array, Array]:
+    def group(operands: Group) -> tuple[Array, Array]:
         output, weights = operands.pop("output"), operands.pop("weights")
         operands = _scaled(_widened(operands))
         visit = partial(_tiles.changes, plan, drop)
@@ -131,7 +132,7 @@ _SPLIT = {
 }
 
 
-def _in_groups(plan: Plan, operands: Operands) -> Operands:
+def _in_groups(plan: Plan, operands: Operands) -> Group:
     """The operands that differ between groups, split into groups."""
     found = {"first_row": _groups.first_rows(plan)}
     for name, x in operands.items():
@@ -142,7 +143,7 @@ def _in_groups(plan: Plan, operands: Operands) -> Operands:
     return found
 
 
-def _scaled(operands: Operands) -> Operands:
+def _scaled(operands: Group) -> Group:
     """Multiplies the query, and its change, by the scale of the logits.
 
     A change of the scale becomes a change of the query.
@@ -159,7 +160,7 @@ def _scaled(operands: Operands) -> Operands:
     return operands
 
 
-def _widened(operands: Operands) -> Operands:
+def _widened(operands: Group) -> Group:
     """Operands in at least single precision, in which everything is computed."""
     wide = wide_dtype(operands["query"].dtype)
     return {
@@ -169,10 +170,11 @@ def _widened(operands: Operands) -> Operands:
 
 
 def _divisor(drop: Drop) -> Array:
+    """The probability of keeping; 1 where nothing is kept, and sums are 0."""
     return jnp.where(drop.keep == 0, 1, drop.keep)
 
 
-def _may_be_fully_masked(plan: Plan, operands: Operands) -> bool:
+def _may_be_fully_masked(plan: Plan, operands: Group) -> bool:
     """Whether all keys that the plan compares a query with may be masked."""
     return plan.skips and bool({"mask", "lengths", "bias"} & operands.keys())
 
@@ -181,7 +183,7 @@ def _over_unattended(
     plan: Plan,
     drop: Drop,
     fully_masked: Array,
-    operands: Operands,
+    operands: Group,
     value: str = "value",
 ) -> Changes:
     """Sums over all keys that a query may not attend to, if any query is fully masked.
@@ -191,10 +193,10 @@ def _over_unattended(
     """
     visit = partial(_tiles.over_unattended, plan, drop, value)
 
-    def find(operands: Operands) -> Changes:
+    def find(operands: Group) -> Changes:
         return _loops.over_keys(plan.dense(), visit, _tiles.add, operands)
 
-    def find_nothing(operands: Operands) -> Changes:
+    def find_nothing(operands: Group) -> Changes:
         nothing = jnp.zeros_like(operands["query"])
         return Changes(nothing, nothing[..., 0])
 

@@ -34,6 +34,12 @@ queries)`` in at least single precision.
 """
 
 
+def output_shapes(shapes: Shapes, /) -> list[tuple[int, ...]]:
+    """The shapes of :data:`OUTPUTS`, from that of ``query``."""
+    batch, queries, heads, _ = shapes["query"]
+    return [shapes["query"], (batch, heads, queries), (batch, heads, queries)]
+
+
 @dataclasses.dataclass(frozen=True)
 class Call:
     """The facts about a call that are known before tracing.

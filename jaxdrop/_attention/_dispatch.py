@@ -9,7 +9,7 @@ any of them needs.
 """
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -21,7 +21,21 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from jaxdrop._attention import _attend, _flash, _flash_spread
-from jaxdrop._attention._call import OUTPUTS, Call, Operands, wide_dtype
+from jaxdrop._attention._call import (
+    OUTPUTS,
+    Call,
+    Operands,
+    output_shapes,
+    wide_dtype,
+)
+from jaxdrop._attention._levels import (
+    Levels,
+    fold,
+    mapped_sizes,
+    over_levels,
+    shapes_of_one,
+    unfold,
+)
 from jaxdrop._typing import Array
 
 _INPUTS = ("query", "key", "value", "scale", "bias")
@@ -29,9 +43,6 @@ _INPUTS = ("query", "key", "value", "scale", "bias")
 
 Part = str | tuple[str, ...]
 """``"attend"``, ``"change"`` (the JVP), or the operands whose gradients are wanted."""
-
-Levels = tuple[tuple[bool, ...], ...]
-"""For each ``vmap``, from the outermost, whether it maps each operand, along axis 0."""
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -106,13 +117,13 @@ def _in_loops(
         return _attend.pull(plan, call, operands, tuple(part))
 
     with call.precise():
-        found: tuple[Array, ...] = _mapped(run, levels)(*arrays)
+        found: tuple[Array, ...] = over_levels(run, levels)(*arrays)
     return found
 
 
 def _in_kernels(
     call: Call,
-    platform: str,
+    kind: str,
     names: tuple[str, ...],
     levels: Levels,
     part: Part,
@@ -122,111 +133,34 @@ def _in_kernels(
 ) -> tuple[Array, ...]:
     """The same in kernels, for which the batches of all mapped calls are one batch."""
     attends = part == "attend"
-    lead, own = _lead(arrays, levels), _own(arrays, names, levels)
-    operands = _folded(names, levels, lead, arrays, () if attends else tuple(part))
+    lead, shapes = mapped_sizes(arrays, levels), shapes_of_one(arrays, names, levels)
+    operands = fold(arrays, names, levels, wanted=() if attends else tuple(part))
     how = {"spread": spread, "interpret": interpret}
     with call.precise():
         if attends:
-            found = _flash.attend(call, platform, own, operands, **how)
+            found = _flash.attend(call, kind, shapes, operands, **how)
             results = [found[name] for name in OUTPUTS]
         else:
             assert part != "change"  # there are kernels for its transpose only
-            found = _flash.pull(call, platform, own, operands, tuple(part), **how)
+            found = _flash.pull(call, kind, shapes, operands, tuple(part), **how)
             results = [found[name] for name in part]
-    shapes = _output_shapes(own) if attends else [own[name] for name in part]
+    wanted = output_shapes(shapes) if attends else [shapes[name] for name in part]
     return tuple(
-        _unfolded(x, lead, shape) for x, shape in zip(results, shapes, strict=True)
+        unfold(x, lead, shape) for x, shape in zip(results, wanted, strict=True)
     )
-
-
-def _folded(
-    names: tuple[str, ...],
-    levels: Levels,
-    lead: tuple[int, ...],
-    arrays: Any,
-    wanted: tuple[str, ...],
-) -> Operands:
-    """Operands in which all mapped axes are merged with the axis of examples.
-
-    A bias or mask that all calls share stays as it is, unless its gradient is wanted,
-    which each call has for itself.
-    """
-    operands = {}
-    for i, (name, x) in enumerate(zip(names, arrays, strict=True)):
-        mapped = tuple(flags[i] for flags in levels)
-        is_weight = name in ("bias", "mask")
-        shared = is_weight and x.shape[0] == 1 and not any(mapped)
-        if levels and not (shared and name not in wanted):
-            own = x.shape[sum(mapped) :]
-            sizes = [n if flag else 1 for n, flag in zip(lead, mapped, strict=True)]
-            x = jnp.broadcast_to(x.reshape(*sizes, *own), (*lead, *own))
-            if is_weight and own[0] == 1:
-                batch = _own(arrays, names, levels)["query"][0]
-                x = jnp.broadcast_to(x, (*lead, batch, *own[1:]))
-            if x.ndim > len(lead) and name != "words":
-                x = x.reshape(-1, *x.shape[len(lead) + 1 :])
-        operands[name] = x
-    return operands
-
-
-def _unfolded(x: Array, lead: tuple[int, ...], shape: tuple[int, ...]) -> Array:
-    """Undoes :func:`_folded` for a result that has a given shape in a single call."""
-    if not shape:  # one number for each example
-        return x.reshape(*lead, -1).sum(-1)
-    if not lead:
-        return x
-    x = x.reshape(*lead, -1, *x.shape[1:])
-    if x.shape[len(lead)] != shape[0]:  # shared by the examples
-        x = x.sum(len(lead), keepdims=True)
-    return x
-
-
-def _mapped(run: Callable[..., Any], levels: Levels) -> Callable[..., Any]:
-    for flags in reversed(levels):
-        axes = tuple(0 if flag else None for flag in flags)
-        run = jax.vmap(run, in_axes=axes)
-    return run
-
-
-# Shapes.
-
-
-def _lead(arrays: Sequence[Any], levels: Levels) -> tuple[int, ...]:
-    """The sizes of all mapped axes, the outermost first."""
-    sizes = []
-    depth = [0] * len(arrays)
-    for flags in levels:
-        mapped = [i for i, flag in enumerate(flags) if flag]
-        sizes.append(arrays[mapped[0]].shape[depth[mapped[0]]])
-        for i in mapped:
-            depth[i] += 1
-    return tuple(sizes)
-
-
-def _own(arrays: Sequence[Any], names: tuple[str, ...], levels: Levels) -> Any:
-    """The shapes of the operands of one call, by name."""
-    shapes = {}
-    for i, (name, x) in enumerate(zip(names, arrays, strict=True)):
-        shapes[name] = x.shape[sum(flags[i] for flags in levels) :]
-    return shapes
-
-
-def _output_shapes(own: dict[str, tuple[int, ...]]) -> list[tuple[int, ...]]:
-    batch, queries, heads, _ = own["query"]
-    return [own["query"], (batch, heads, queries), (batch, heads, queries)]
 
 
 def _shapes(
     arrays: Sequence[Any], names: tuple[str, ...], levels: Levels, part: Part
 ) -> list[tuple[tuple[int, ...], Any]]:
     """Shapes and dtypes of results."""
-    own, lead = _own(arrays, names, levels), _lead(arrays, levels)
+    lead, own = mapped_sizes(arrays, levels), shapes_of_one(arrays, names, levels)
     dtypes = {name: x.dtype for name, x in zip(names, arrays, strict=True)}
     if isinstance(part, tuple):
         return [((*lead, *own[name]), dtypes[name]) for name in part]
     narrow = dtypes["query"]
     kinds = (narrow, wide_dtype(narrow), wide_dtype(narrow))
-    pairs = zip(_output_shapes(own), kinds, strict=True)
+    pairs = zip(output_shapes(own), kinds, strict=True)
     found = [((*lead, *shape), dtype) for shape, dtype in pairs]
     return found if part == "attend" else found[:2]
 
@@ -295,9 +229,7 @@ def _differentiated(primals: Any, tangents: Any, **how: Any) -> Any:
         ]
         return found, _attention.bind(*linear, **how)
     tangents = [_instantiated(t, x) for t, x in zip(tangents, primals, strict=True)]
-    order = ("call", "names", "levels", "part")
-    call, names, levels, part = (how[name] for name in order)
-    run = partial(_in_loops, call, None, names, levels, part)
+    run = partial(_in_loops, how["call"], None, names, how["levels"], how["part"])
     return jax.jvp(run, tuple(primals), tuple(tangents))
 
 
@@ -309,8 +241,17 @@ def _instantiated(tangent: Any, primal: Array) -> Any:
     return np.zeros(primal.shape, jax.dtypes.float0)
 
 
-def _transposed(cotangents: Any, *arrays: Any, **how: Any) -> Any:
-    names, part, levels = how["names"], how["part"], how["levels"]
+def _transposed(
+    cotangents: Any,
+    *arrays: Any,
+    call: Call,
+    names: tuple[str, ...],
+    levels: Levels,
+    part: Part,
+    **rest: Any,
+) -> Any:
+    """Gradients of linear operands: the transpose of ``change``, or of a transpose."""
+    del rest
     linear = [i for i, x in enumerate(arrays) if ad.is_undefined_primal(x)]
     kept = [i for i in range(len(arrays)) if i not in linear]
     wanted: Part = "change"
@@ -322,23 +263,30 @@ def _transposed(cotangents: Any, *arrays: Any, **how: Any) -> Any:
     flags = [(*(own[i] for i in kept), *(True for _ in cotangents)) for own in levels]
     operands = {names[i]: arrays[i] for i in kept}
     operands |= dict(zip(given, cotangents, strict=True))
-    found = _bind(how["call"], operands, part=wanted, levels=tuple(flags))
+    found = _bind(call, operands, part=wanted, levels=tuple(flags))
     results = [None] * len(arrays)
     for i, x in zip(linear, found, strict=True):
         results[i] = x
     return results
 
 
-def _lowered(context: Any, *nodes: Any, platform: str, **how: Any) -> Any:
+def _lowered(
+    context: Any,
+    *nodes: Any,
+    platform: str,
+    call: Call,
+    names: tuple[str, ...],
+    levels: Levels,
+    part: Part,
+    **rest: Any,
+) -> Any:
     """Lowers to kernels or to loops, depending on the platform and the call."""
+    del rest
     arrays = context.avals_in
-    order = ("call", "names", "levels", "part")
-    call, names, levels, part = (how[name] for name in order)
+    shapes = shapes_of_one(arrays, names, levels)
     own = {
-        name: jax.ShapeDtypeStruct(shape, x.dtype)
-        for (name, shape), x in zip(
-            _own(arrays, names, levels).items(), arrays, strict=True
-        )
+        name: jax.ShapeDtypeStruct(shapes[name], x.dtype)
+        for name, x in zip(names, arrays, strict=True)
     }
     interpret = platform not in _flash.KINDS
     kind: str | None = None
@@ -356,7 +304,7 @@ def _lowered(context: Any, *nodes: Any, platform: str, **how: Any) -> Any:
             interpret=interpret,
         )
     else:
-        run = partial(_in_loops, call, _KINDS.get(platform), names, levels, part)
+        run = partial(_in_loops, call, _PLANNED_AS.get(platform), names, levels, part)
     with warnings.catch_warnings():  # JAX warns of the removal of Triton at each use
         warnings.filterwarnings("ignore", "The Pallas Triton backend")
         return mlir.lower_fun(run, multiple_results=True)(context, *nodes)
@@ -385,7 +333,8 @@ def _is_exported(context: Any) -> bool:
 
 
 _INTERPRETED = "tpu"  # the kernels that other platforms interpret, if requested
-_KINDS = {"cpu": "cpu", "tpu": "tpu", "cuda": "gpu", "rocm": "gpu"}
+_PLANNED_AS = {"cpu": "cpu", "tpu": "tpu", "cuda": "gpu", "rocm": "gpu"}
+"""The platforms of JAX, and the platform of :class:`_plan.Plan` for each of them."""
 
 _attention.def_impl(_run)
 _attention.def_abstract_eval(_abstract)
@@ -394,6 +343,6 @@ ad.primitive_jvps[_attention] = _differentiated
 ad.primitive_transposes[_attention] = _transposed
 # Other platforms compute loops, with the plan of a CPU.
 mlir.register_lowering(_attention, partial(_lowered, platform="other"))
-for _platform in _KINDS:
+for _platform in _PLANNED_AS:
     _rule = partial(_lowered, platform=_platform)
     mlir.register_lowering(_attention, _rule, platform=_platform)

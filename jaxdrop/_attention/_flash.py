@@ -12,7 +12,7 @@ from jax import lax
 from jaxdrop import _masks
 from jaxdrop._attention import _flash_spread
 from jaxdrop._attention._arguments import MOST_FEATURES
-from jaxdrop._attention._call import Call, Operands
+from jaxdrop._attention._call import Call, Operands, Shapes
 from jaxdrop._attention._flash_tile import Kernel, Numbers
 from jaxdrop._attention._tiles import MASKED
 from jaxdrop._typing import Array
@@ -43,44 +43,44 @@ def kind_of(
     Other platforms than those of :data:`KINDS` use those that are ``interpreted``.
     """
     if platform not in KINDS:
-        return interpreted if applies(call, operands, interpreted) else None
+        return interpreted if _applies(call, operands, interpreted) else None
     kinds = KINDS[platform]
     for kind in reversed(kinds) if call.mosaic_gpu else kinds:
-        if applies(call, operands, kind):
+        if _applies(call, operands, kind):
             here = available(kind)
             if here or (here is None and call.mosaic_gpu):
                 return kind
     return None
 
 
-def can_compute(operands: Operands, platform: str) -> bool:
-    """Whether the kernels of a platform can compute attention for these operands."""
+def can_compute(operands: Operands, kind: str) -> bool:
+    """Whether kernels of a kind can compute attention for these operands."""
     query = operands["query"]
     symbolic = jax.export.is_symbolic_dim
     if any(symbolic(n) for x in operands.values() for n in x.shape):
         return False
-    if query.dtype.name not in _DTYPES[platform] or query.shape[3] > MOST_FEATURES:
+    if query.dtype.name not in _DTYPES[kind] or query.shape[3] > MOST_FEATURES:
         return False
     kept = 8 * operands["key"].shape[1] * max(128, query.shape[3])
-    return platform != "tpu" or kept <= _MOST_KEPT
+    return kind != "tpu" or kept <= _MOST_KEPT
 
 
-def available(platform: str) -> bool | None:
-    """Whether the installed JAX can compile the kernels of a platform here.
+def available(kind: str) -> bool | None:
+    """Whether the installed JAX can compile kernels of a kind here.
 
     None where that depends on the device, which is not known; the caller may know it.
     """
     try:
-        module = _backend(platform)
+        module = _backend(kind)
     except ImportError:  # this JAX does not have the backend
         return False
     found: bool | None = module.available()
     return found
 
 
-def applies(call: Call, operands: Operands, platform: str) -> bool:
+def _applies(call: Call, operands: Operands, kind: str) -> bool:
     """Whether kernels are used: by default for long sequences, or on request."""
-    if not can_compute(operands, platform):
+    if not can_compute(operands, kind):
         return False
     lengths = operands["query"].shape[1], operands["key"].shape[1]
     return call.in_kernels or min(lengths) >= _LEAST
@@ -88,8 +88,8 @@ def applies(call: Call, operands: Operands, platform: str) -> bool:
 
 def attend(
     call: Call,
-    platform: str,
-    own: Any,
+    kind: str,
+    shapes: Shapes,
     operands: Operands,
     *,
     spread: bool,
@@ -99,17 +99,17 @@ def attend(
 
     Args:
       call: the static facts about the call.
-      platform: ``"tpu"``, ``"gpu"`` or ``"hopper"``.
-      own: the shapes of its arrays, by name.
+      kind: the kernels, ``"tpu"``, ``"gpu"`` or ``"hopper"``.
+      shapes: the shapes of the arrays of one call, by name.
       operands: its arrays. Those of several mapped calls have the examples of all calls
         along the batch axis, and a ``scale``, ``keep`` and ``words`` for each call.
       spread: whether the compiler may shard the arrays over devices.
       interpret: whether to interpret the kernels.
     """
-    kernel = _kernel(call, platform, own)
-    run = partial(_attend, kernel, platform, interpret)
-    prepared = _prepared(call, own, operands)
-    name = f"{platform}, {call.precision}, {kernel.name}"
+    kernel = _kernel(call, kind, shapes)
+    run = partial(_attend, kernel, kind, interpret)
+    prepared = _prepared(call, shapes, operands)
+    name = f"{kind}, {call.precision}, {kernel.name}"
     return _flash_spread.over_devices(
         run, prepared, _RESULTS, spread=spread, kernel=name
     )
@@ -120,8 +120,8 @@ _RESULTS = {"output": "query", "weights": "row", "top": "row"}
 
 def pull(
     call: Call,
-    platform: str,
-    own: Any,
+    kind: str,
+    shapes: Shapes,
     operands: Operands,
     wanted: tuple[str, ...],
     *,
@@ -132,26 +132,26 @@ def pull(
 
     Args:
       call: the static facts about the call.
-      platform: ``"tpu"``, ``"gpu"`` or ``"hopper"``.
-      own: the shapes of its arrays, by name.
+      kind: the kernels, ``"tpu"``, ``"gpu"`` or ``"hopper"``.
+      shapes: the shapes of the arrays of one call, by name.
       operands: its arrays, the results of :func:`attend`, and ``d_output`` and
         ``d_weights``.
       wanted: the names of operands.
       spread: whether the compiler may shard the arrays over devices.
       interpret: whether to interpret the kernels.
     """
-    kernel = _kernel(call, platform, own)
-    prepared = _prepared(call, own, operands) | {
+    kernel = _kernel(call, kind, shapes)
+    prepared = _prepared(call, shapes, operands) | {
         name: operands[name]
         for name in ("output", "weights", "top", "d_output", "d_weights")
     }
-    run = partial(_pull, kernel, platform, interpret, wanted)
+    run = partial(_pull, kernel, kind, interpret, wanted)
     results = {name: name for name in ("query", "key", "value")}
     if "bias" in wanted:
         results["bias"] = "bias"
     if "scale" in wanted:
         results["scale"] = "sum"
-    name = f"{platform}, {call.precision}, {kernel.name}, {', '.join(wanted)}"
+    name = f"{kind}, {call.precision}, {kernel.name}, {', '.join(wanted)}"
     found = _flash_spread.over_devices(
         run, prepared, results, spread=spread, kernel=name
     )
@@ -160,16 +160,17 @@ def pull(
     return found
 
 
-def _kernel(call: Call, platform: str, own: Any) -> Kernel:
-    _, heads, queries, keys = call.weights(own)
-    drawn = call.drawn(own)
+def _kernel(call: Call, kind: str, shapes: Shapes) -> Kernel:
+    """The static facts for the kernels of a call."""
+    _, heads, queries, keys = call.weights(shapes)
+    drawn = call.drawn(shapes)
     lengths = (queries, keys)
     blocks = [
         given or min(most, _power_of_two(length, least))
         for given, most, least, length in zip(
-            (None, None) if platform in _FIXED_BLOCKS else call.block,
-            _BLOCKS[platform],
-            _LEAST_BLOCKS[platform],
+            (None, None) if kind in _FIXED_BLOCKS else call.block,
+            _BLOCKS[kind],
+            _LEAST_BLOCKS[kind],
             lengths,
             strict=True,
         )
@@ -180,11 +181,11 @@ def _kernel(call: Call, platform: str, own: Any) -> Kernel:
     return Kernel(
         queries=queries,
         keys=keys,
-        group=heads // own["key"][2],
+        group=heads // shapes["key"][2],
         block=(blocks[0], blocks[1]),
         is_causal=call.is_causal,
         window=window,
-        has_lengths="lengths" in own,
+        has_lengths="lengths" in shapes,
         hash=call.hash,
         drawn=(drawn[2] > 1, drawn[3] > 1),
         wide=int(np.prod([int(size) for size in drawn], dtype=object)) > 1 << 32,
@@ -192,15 +193,15 @@ def _kernel(call: Call, platform: str, own: Any) -> Kernel:
     )
 
 
-def _prepared(call: Call, own: Any, operands: Operands) -> Operands:
+def _prepared(call: Call, shapes: Shapes, operands: Operands) -> Operands:
     """The operands of the kernels; numbers of examples and heads are stacked.
 
     ``whole`` and ``real`` have one row for each example, see
     :class:`_flash_tile.Numbers`; all arrays so keep an axis of examples or heads along
     which they can be sharded.
     """
-    each, heads, _, keys = call.weights(own)
-    drawn = call.drawn(own)
+    each, heads, _, keys = call.weights(shapes)
+    drawn = call.drawn(shapes)
     words, keep, scale = (operands[name] for name in ("words", "keep", "scale"))
     calls = words.size // 2
     keep = keep.reshape(-1).astype(jnp.float32)
@@ -228,11 +229,9 @@ def _prepared(call: Call, own: Any, operands: Operands) -> Operands:
     return prepared
 
 
-def _attend(
-    kernel: Kernel, platform: str, interpret: bool, operands: Operands
-) -> Operands:
+def _attend(kernel: Kernel, kind: str, interpret: bool, operands: Operands) -> Operands:
     """Attends on one device, to its examples and heads."""
-    module, kernel = _backend(platform), _local(kernel, operands)
+    module, kernel = _backend(kind), _local(kernel, operands)
     arrays = [module.laid_out(kernel, operands[name], name) for name in _INPUTS]
     extra, numbers = _extra(module, kernel, operands), _numbers(operands)
 
@@ -260,13 +259,13 @@ def _attend(
 
 def _pull(
     kernel: Kernel,
-    platform: str,
+    kind: str,
     interpret: bool,
     wanted: tuple[str, ...],
     operands: Operands,
 ) -> Operands:
     """Gradients on one device, for its examples and heads."""
-    module, kernel = _backend(platform), _local(kernel, operands)
+    module, kernel = _backend(kind), _local(kernel, operands)
     arrays = [module.laid_out(kernel, operands[name], name) for name in _INPUTS]
     narrow = operands["query"].dtype
     change = operands["d_output"].astype(narrow)
@@ -344,6 +343,7 @@ def _local(kernel: Kernel, operands: Operands) -> Kernel:
 
 
 def _extra(module: Any, kernel: Kernel, operands: Operands) -> Operands:
+    """Bias and mask, if given, in the layout of the kernels."""
     return {
         name: module.laid_out(kernel, operands[name], name)
         for name in ("bias", "mask")
@@ -377,13 +377,13 @@ def _may_be_fully_masked(kernel: Kernel, operands: Operands) -> bool:
     return beyond or kernel.has_lengths or bool({"mask", "bias"} & operands.keys())
 
 
-def _backend(platform: str) -> Any:
-    """The module with the kernels of a platform, imported on first use with Pallas."""
-    if platform == "tpu":
+def _backend(kind: str) -> Any:
+    """The module with the kernels of a kind, imported on first use with Pallas."""
+    if kind == "tpu":
         from jaxdrop._attention import _flash_tpu
 
         return _flash_tpu
-    if platform == "hopper":
+    if kind == "hopper":
         from jaxdrop._attention import _flash_hopper
 
         return _flash_hopper

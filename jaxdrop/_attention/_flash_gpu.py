@@ -67,6 +67,7 @@ def forward(
 
 
 def _forward(kernel: Kernel, names: tuple[str, ...], *references: Any) -> None:
+    """One block of queries: sums over the blocks of keys that it sees."""
     numbers, references = references[:4], references[4:]
     query_at, key_at, value_at, *extra_at = references[: 3 + len(names)]
     output_at, weights_at, top_at = references[3 + len(names) :]
@@ -154,6 +155,7 @@ def backward(
 
 
 def _to_queries(kernel: Kernel, names: tuple[str, ...], *references: Any) -> None:
+    """The gradient of one block of queries, over the keys that it sees."""
     numbers, inputs, of_query_at = references[:4], references[4:-1], references[-1]
     query_at, key_at, value_at, change_at, inverse_at, top_at, share_at = inputs[:7]
     head = see.head_of(numbers, names, inputs[7:], pl.program_id(0), pl.program_id(1))
@@ -176,6 +178,7 @@ def _to_queries(kernel: Kernel, names: tuple[str, ...], *references: Any) -> Non
 
 
 def _to_keys(kernel: Kernel, names: tuple[str, ...], *references: Any) -> None:
+    """The gradients of one block of keys, over heads and queries that see it."""
     numbers, inputs, outputs = references[:4], references[4:-2], references[-2:]
     query_at, key_at, value_at, change_at, *rows_at = inputs[:7]
     key, value, size = key_at[...], value_at[...], kernel.block[0]
@@ -292,6 +295,7 @@ def _bias_gradient(
     kept: tuple[int, ...],
     *references: Any,
 ) -> None:
+    """The gradient of one block of a bias, summed over the axes that it shares."""
     numbers, inputs, of_bias = references[:4], references[4:-1], references[-1]
     query_at, key_at, value_at, change_at, *rows_at = inputs[:7]
     summed = [axis for axis in range(4) if axis not in kept]
@@ -349,8 +353,7 @@ def laid_out(kernel: Kernel, x: Array, name: str) -> Array:
     """Pads an array to whole blocks, and to a power of two of features."""
     length, width = kernel.block
     if name in ("bias", "mask"):
-        sizes = {2: length, 3: width}
-        return tile.padded(x, {a: n for a, n in sizes.items() if x.shape[a] > 1})
+        return tile.padded_weights(x, kernel.block)
     features = max(16, 1 << (x.shape[3] - 1).bit_length())
     return tile.padded(x, {1: length if name == "query" else width, 3: features})
 

@@ -74,6 +74,7 @@ def forward(
 def _forward(
     kernel: Kernel, sizes: tuple[int, int], names: tuple[str, ...], *references: Any
 ) -> None:
+    """One block of queries: sums over the blocks of keys that it sees."""
     numbers, inputs, extra, references = unit.parts_of(references, 3, names)
     query_at, key_at, value_at = inputs
     output_at, weights_at, top_at, *inside = references
@@ -152,8 +153,7 @@ def laid_out(kernel: Kernel, x: Array, name: str) -> Array:
     if name in ("bias", "mask"):
         if name == "bias" and x.dtype.itemsize != 2:
             x = x.astype(jnp.float32)
-        sizes = {2: length, 3: width}
-        return tile.padded(x, {a: n for a, n in sizes.items() if x.shape[a] > 1})
+        return tile.padded_weights(x, kernel.block)
     size = length if name == "query" else width
     return tile.padded(x, {1: size, 3: _FEATURES})
 

@@ -72,6 +72,7 @@ def _bias_gradient(
     axes: tuple[int, ...],
     *references: Any,
 ) -> None:
+    """The gradient of one block of a bias, summed over the axes that it shares."""
     numbers, inputs, extra, references = unit.parts_of(references, 4 + ROWS, names)
     query_at, key_at, value_at, change_at, *rows_at = inputs
     of_bias_at, query_in, change_in, key_in, value_in, *rest = references

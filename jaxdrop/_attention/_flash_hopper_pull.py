@@ -51,6 +51,7 @@ def _of_queries(
     extra: Extra,
     interpret: bool,
 ) -> Array:
+    """The gradient of all queries: a program for each block of them."""
     query, key, value, change, *_ = arrays
     batch, length, heads, features = query.shape
     kernel = unit.narrowed(kernel, features, 1)
@@ -79,6 +80,7 @@ def _of_queries(
 def _to_queries(
     kernel: Kernel, sizes: tuple[int, int], names: tuple[str, ...], *references: Any
 ) -> None:
+    """The gradient of one block of queries, over the keys that it sees."""
     numbers, inputs, extra, references = unit.parts_of(references, 4 + ROWS, names)
     query_at, key_at, value_at, change_at, *rows_at = inputs
     of_query_at, query_in, change_in, key_in, value_in, tile_in, *rest = references
@@ -182,6 +184,7 @@ def _to_keys(
     wanted: tuple[str, ...],
     *references: Any,
 ) -> None:
+    """The wanted gradients of one block of keys, over heads and queries that see it."""
     numbers, inputs, extra, references = unit.parts_of(references, 4 + ROWS, names)
     query_at, key_at, value_at, change_at, *rows_at = inputs
     outputs = dict(zip(wanted, references, strict=False))

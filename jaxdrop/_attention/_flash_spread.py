@@ -152,6 +152,7 @@ def _specs(
 
 
 def _size(mesh: Any, names: Any) -> int:
+    """Over how many devices an axis is sharded, by its entry in a spec."""
     if names is None:
         return 1
     size = 1
@@ -163,6 +164,7 @@ def _size(mesh: Any, names: Any) -> int:
 def _infer(
     names: Any, results: Any, heads: Any, mesh: Any, arguments: Any, shape: Any
 ) -> Any:
+    """Tells the partitioner GSPMD how results are sharded; Shardy reads the rule."""
     del mesh, shape
     shardings = [x.sharding for x in arguments]
     return tuple(_specs(results, names, shardings, heads))
@@ -178,6 +180,7 @@ def _partition(
     arguments: Any,
     shape: Any,
 ) -> Any:
+    """The function of one device, and the shardings of its results and operands."""
     del shape
     shardings = [x.sharding for x in arguments]
     inputs = _specs(axes, names, shardings, heads)

@@ -170,6 +170,7 @@ def logits_of(
 def _attended(
     kernel: Kernel, scalars: Scalars, at: Places, extra: dict[str, Any]
 ) -> Array | None:
+    """Which logits are not masked, None for all."""
     conditions = []
     if kernel.is_causal:
         conditions.append(at.key <= at.query)
@@ -271,6 +272,7 @@ def queries_seeing(
 
 
 def _blocks(first: Array, end: Array, size: int) -> tuple[Array, Array]:
+    """A range of positions in blocks; the last may be only partly in it."""
     number = np.int32(size)
     return lax.div(first, number), lax.div(end + number - np.int32(1), number)
 
@@ -307,6 +309,12 @@ def padded(x: Array, multiples: dict[int, int], beyond: float = 0) -> Array:
     if not any(missing):
         return x
     return jnp.pad(x, [(0, n) for n in missing], constant_values=beyond)
+
+
+def padded_weights(x: Array, block: tuple[int, int]) -> Array:
+    """Pads a bias or mask to whole blocks, except along axes of length 1."""
+    sizes = {2: block[0], 3: block[1]}
+    return padded(x, {a: n for a, n in sizes.items() if x.shape[a] > 1})
 
 
 def like(x: Any, shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:

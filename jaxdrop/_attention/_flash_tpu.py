@@ -70,6 +70,7 @@ def forward(
 def _forward(
     kernel: Kernel, grid: "Grid", names: tuple[str, ...], *references: Any
 ) -> None:
+    """One tile: adds it to sums that stay in memory over a block's steps."""
     numbers, references = references[:4], references[4:]
     query_at, key_at, value_at, *extra_at = references[: 3 + len(names)]
     output_at, weights_at, top_at, sums, weights, top = references[3 + len(names) :]
@@ -151,6 +152,7 @@ def backward(
 def _backward(
     kernel: Kernel, grid: "Grid", names: tuple[str, ...], *references: Any
 ) -> None:
+    """One tile: adds it to the gradients of its queries, and of all keys of a head."""
     numbers, references = references[:4], references[4:]
     inputs, references = references[: 7 + len(names)], references[7 + len(names) :]
     of_query_at, of_key_at, of_value_at, of_query, of_key, of_value = references
@@ -260,6 +262,7 @@ def _bias_gradient(
     summed: tuple[str, ...],
     *references: Any,
 ) -> None:
+    """One tile: adds it to the gradient of its part of a bias."""
     numbers, inputs, of_bias = references[:4], references[4:-1], references[-1]
     at = grid.ids()
     scalars = tile.scalars_of(numbers, at["b"], grid.head(at))
@@ -305,8 +308,7 @@ def laid_out(kernel: Kernel, x: Array, name: str) -> Array:
     """Moves heads to the front of an array, and pads it to whole blocks."""
     length, width = kernel.block
     if name in ("bias", "mask"):
-        sizes = {2: length, 3: width}
-        return tile.padded(x, {a: n for a, n in sizes.items() if x.shape[a] > 1})
+        return tile.padded_weights(x, kernel.block)
     x = x.swapaxes(1, 2)
     return tile.padded(x, {2: length if name == "query" else width})
 

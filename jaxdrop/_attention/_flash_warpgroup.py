@@ -20,7 +20,7 @@ from jaxdrop._attention._flash_tile import Kernel, Places
 from jaxdrop._typing import Array
 
 SLOTS = 2  # blocks in shared memory: one that is computed, and the next
-SWIZZLE = 128  # bytes, the most of a row that products on matrix units read
+_SWIZZLE = 128  # bytes, the most of a row that products on matrix units read
 _MOST_SUMS = 128  # features of a tile's sums, for which 64 rows fit into registers
 _PROGRAM = "jaxdrop attention program"
 
@@ -221,7 +221,7 @@ class Memory:
     """Shared memory for matrices, as matrix units read them.
 
     Both operands of a product have rows of the same number of bytes, which is that of
-    the narrowest of them, at most ``SWIZZLE``.
+    the narrowest of them, at most ``_SWIZZLE``.
 
     Args:
       kernel: the facts about the kernel, of which the narrowest operand is a tile.
@@ -230,7 +230,7 @@ class Memory:
 
     def __init__(self, kernel: Kernel, dtype: Any) -> None:
         self.dtype = dtype
-        self.swizzle = min(SWIZZLE, min(kernel.block) * dtype.itemsize)
+        self.swizzle = min(_SWIZZLE, min(kernel.block) * dtype.itemsize)
 
     def blocks(self, x: Any, size: int, slots: int | None = None) -> Any:
         """Blocks of an array."""

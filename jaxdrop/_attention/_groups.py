@@ -4,6 +4,10 @@ A group is one example and one key head, with all query heads that share it. Exa
 are split into (at once, steps), and key heads likewise; the steps are moved to the
 front, to be looped over. In this order an array that is sharded over devices along
 examples or heads has a part of every shard in each step.
+
+In the comments ``e`` and ``h`` are the examples and key heads at once, ``E`` and ``H``
+the steps over them, and ``g`` the query heads of a key head. All results begin with the
+axes ``(E, H, e, h)``.
 """
 
 import jax.numpy as jnp
@@ -15,12 +19,13 @@ from jaxdrop._typing import Array
 def split_queries(plan: Plan, x: Array) -> Array:
     """Splits ``(batch, queries, heads, features)`` to ``(…, queries, features)``."""
     x = x.reshape(*_examples(plan), plan.queries, *_heads(plan), plan.group, -1)
+    # (e, E, queries, h, H, g, features) to (E, H, e, h, g, queries, features)
     return x.transpose(1, 4, 0, 3, 5, 2, 6)
 
 
 def join_outputs(plan: Plan, x: Array) -> Array:
     """Undoes :func:`split_queries`."""
-    x = x.transpose(2, 0, 5, 3, 1, 4, 6)
+    x = x.transpose(2, 0, 5, 3, 1, 4, 6)  # (e, E, queries, h, H, g, features)
     heads = plan.key_heads * plan.group
     return x.reshape(plan.batch, plan.queries, heads, -1)
 
@@ -28,6 +33,7 @@ def join_outputs(plan: Plan, x: Array) -> Array:
 def split_keys(plan: Plan, x: Array) -> Array:
     """Splits ``(batch, keys, key heads, features)`` to ``(…, keys, features)``."""
     x = x.reshape(*_examples(plan), plan.keys, *_heads(plan), -1)
+    # (e, E, keys, h, H, features) to (E, H, e, h, keys, features)
     return x.transpose(1, 4, 0, 3, 2, 5)
 
 
@@ -37,18 +43,20 @@ def split_weights(plan: Plan, x: Array) -> Array:
     examples = _examples(plan) if batch != 1 else (1, 1)
     grouped = (*_heads(plan), plan.group) if heads != 1 else (1, 1, 1)
     x = x.reshape(*examples, *grouped, queries, keys)
+    # (e, E, h, H, g, queries, keys) to (E, H, e, h, g, queries, keys)
     return x.transpose(1, 3, 0, 2, 4, 5, 6)
 
 
 def split_sums(plan: Plan, x: Array) -> Array:
     """Splits ``(batch, heads, queries)`` to ``(…, queries)``."""
     x = x.reshape(*_examples(plan), *_heads(plan), plan.group, plan.queries)
+    # (e, E, h, H, g, queries) to (E, H, e, h, g, queries)
     return x.transpose(1, 3, 0, 2, 4, 5)
 
 
 def join_sums(plan: Plan, x: Array) -> Array:
     """Undoes :func:`split_sums`."""
-    x = x.transpose(2, 0, 3, 1, 4, 5)
+    x = x.transpose(2, 0, 3, 1, 4, 5)  # (e, E, h, H, g, queries)
     return x.reshape(plan.batch, plan.key_heads * plan.group, plan.queries)
 
 

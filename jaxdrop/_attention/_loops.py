@@ -14,19 +14,27 @@ import numpy as np
 from jax import lax
 
 from jaxdrop._attention._plan import Plan, Strip, Strips
-from jaxdrop._attention._tiles import Operands
+from jaxdrop._attention._tiles import Tile
 from jaxdrop._typing import Array
 
 _T = TypeVar("_T")
 
-Visit = Callable[[bool, Operands], _T]
-"""From whether all keys of a tile exist, and its operands, to its part of the sums."""
+Group = dict[str, Array]
+"""The operands of a group, or of a strip or block of it, by name.
+
+Their names are those of :class:`_tiles.Tile`. Loops divide them along the axes that
+``_AXES`` lists, and add the position of each part. In front of the axes of a tile
+operands have those of the groups that are computed at once, (examples, key heads).
+"""
+
+Visit = Callable[[bool, Tile], _T]
+"""From whether all keys of a tile exist, and the tile, to its part of the sums."""
 
 Merge = Callable[[_T], _T]
 """Adds up parts along the first axis."""
 
 _QUERIES, _KEYS = 0, 1
-_AXES = {  # the axis of queries and the axis of keys of an operand, behind steps
+_AXES = {  # the axis of queries and the axis of keys of an operand
     "query": (3, None),
     "d_query": (3, None),
     "top": (3, None),
@@ -42,12 +50,12 @@ _BEYOND = {"top": np.inf}
 """The padding of operands, where not 0: the weights of padded queries become 0."""
 
 
-def over_groups(visit: Callable[[Operands], _T], operands: Operands) -> _T:
+def over_groups(visit: Callable[[Group], _T], operands: Group) -> _T:
     """Maps over the two leading axes of operands: the steps over examples and heads."""
     return _each(partial(_each, visit), operands)
 
 
-def over_keys(plan: Plan, visit: Visit[_T], merge: Merge[_T], group: Operands) -> _T:
+def over_keys(plan: Plan, visit: Visit[_T], merge: Merge[_T], group: Group) -> _T:
     """Sums over all keys with which the plan compares the queries of a group.
 
     Args:
@@ -64,7 +72,7 @@ def over_keys(plan: Plan, visit: Visit[_T], merge: Merge[_T], group: Operands) -
 
 
 def _run(
-    plan: Plan, visit: Visit[_T], merge: Merge[_T], group: Operands, run: Strips
+    plan: Plan, visit: Visit[_T], merge: Merge[_T], group: Group, run: Strips
 ) -> _T:
     """Maps over neighbouring strips of equal width, in one loop."""
     length, size = plan.pane
@@ -81,7 +89,7 @@ def _run(
     return _join(parts, queries)
 
 
-def _strip(plan: Plan, group: Operands, strip: Strip) -> Operands:
+def _strip(plan: Plan, group: Group, strip: Strip) -> Group:
     """The operands of a single strip, cut out without padding."""
     by_query, by_key = _axes(group, _QUERIES), _axes(group, _KEYS)
     length, size = plan.pane
@@ -95,7 +103,7 @@ def _strip(plan: Plan, group: Operands, strip: Strip) -> Operands:
     return taken
 
 
-def _strips(plan: Plan, group: Operands, run: Strips) -> Operands:
+def _strips(plan: Plan, group: Group, run: Strips) -> Group:
     """The operands of several strips, stacked; each strip has a copy of its keys."""
     by_query, by_key = _axes(group, _QUERIES), _axes(group, _KEYS)
     numbers, width = np.arange(len(run))[:, None], run[0].width
@@ -121,7 +129,7 @@ def _strips(plan: Plan, group: Operands, run: Strips) -> Operands:
 
 
 def _blocks(
-    plan: Plan, visit: Visit[_T], merge: Merge[_T], whole: bool, strip: Operands
+    plan: Plan, visit: Visit[_T], merge: Merge[_T], whole: bool, strip: Group
 ) -> _T:
     """Maps over blocks of queries, and sums over tiles of keys.
 
@@ -133,15 +141,18 @@ def _blocks(
       strip: the operands of a strip.
     """
     queries, keys = strip["query"].shape[3], strip["key"].shape[2]
-    most = plan.block_of(queries, keys)
+    most = plan.tile_of(queries, keys)
     blocks, length = _even(queries, most[0])
     tiles, width = _even(keys, most[1])
     inside = whole and tiles * width == keys
 
-    def block(operands: Operands) -> _T:
+    def tile(operands: Group) -> _T:
+        return visit(inside, Tile(**operands))
+
+    def block(operands: Group) -> _T:
         split = _split_all(operands, _KEYS, width)
         split["first_key"] = operands["first_key"][None] + _steps(tiles, width)
-        return merge(_each(partial(_at_once, partial(visit, inside)), split))
+        return merge(_each(partial(_at_once, tile), split))
 
     split = _split_all(strip, _QUERIES, length)
     split["first_query"] = strip["first_query"][None] + _steps(blocks, length)
@@ -150,13 +161,13 @@ def _blocks(
 
 
 def _each(
-    visit: Callable[[Operands], _T],
-    operands: Operands,
-    over: Callable[[Callable[[Operands], _T], Operands], _T] = lax.map,
+    visit: Callable[[Group], _T],
+    operands: Group,
+    over: Callable[[Callable[[Group], _T], Group], _T] = lax.map,
 ) -> _T:
     """Maps over the first axis of operands.
 
-    Operands whose first axis has length 1 are shared by all steps: they are closed over
+    Group whose first axis has length 1 are shared by all steps: they are closed over
     and not looped over, so that they are not copied for each step.
     """
     shared = {name: x[0] for name, x in operands.items() if x.shape[0] == 1}
@@ -166,7 +177,7 @@ def _each(
     return over(lambda step: visit(shared | step), looped)
 
 
-def _at_once(visit: Callable[[Operands], _T], operands: Operands) -> _T:
+def _at_once(visit: Callable[[Group], _T], operands: Group) -> _T:
     """Vectorizes over the two leading axes: the groups that are computed at once."""
     vectorized = partial(_each, over=lambda step, xs: jax.vmap(step)(xs))
     return vectorized(partial(vectorized, visit), operands)
@@ -187,7 +198,7 @@ def _moved(plan: Plan, first_row: Array, by: Array) -> Array:
     return first_row[None] + by if plan.drawn[2] > 1 else first_row[None]
 
 
-def _axes(operands: Operands, which: int) -> dict[str, int]:
+def _axes(operands: Group, which: int) -> dict[str, int]:
     """The axis of queries or keys of each operand that has one longer than 1."""
     axes = {name: _AXES.get(name, (None, None))[which] for name in operands}
     return {
@@ -197,7 +208,7 @@ def _axes(operands: Operands, which: int) -> dict[str, int]:
     }
 
 
-def _split_all(operands: Operands, which: int, size: int) -> Operands:
+def _split_all(operands: Group, which: int, size: int) -> Group:
     """Splits operands into equal parts along a new first axis, padding the last."""
     axes = _axes(operands, which)
     return {

@@ -65,9 +65,9 @@ class Plan:
       at_once: how many examples, and how many key heads, are computed at once.
       pane: the numbers of queries and keys of a pane.
       strips: one for each pane of queries, in order.
-      block: the numbers of queries and keys of a tile of the widest strip.
-      stretches: whether blocks of narrower strips have more queries, so that their
-        tiles have as many weights.
+      tile: the numbers of queries and keys of a tile of the widest strip.
+      stretches: whether tiles of narrower strips have more queries, so that they have
+        as many weights.
       platform: the platform that the program is lowered for, None if not known.
       stores_mask: whether a tile of the mask is written to memory before it is used.
         Otherwise the compiler for TPUs would fuse the hash into each product, and
@@ -85,7 +85,7 @@ class Plan:
     at_once: tuple[int, int]
     pane: tuple[int, int]
     strips: Strips
-    block: tuple[int, int]
+    tile: tuple[int, int]
     stretches: bool = False
     platform: str | None = None
     stores_mask: bool = False
@@ -115,9 +115,9 @@ class Plan:
         pane = (self.queries, self.keys)
         return dataclasses.replace(self, pane=pane, strips=(Strip(0, 0, 1),))
 
-    def block_of(self, queries: int, keys: int) -> tuple[int, int]:
+    def tile_of(self, queries: int, keys: int) -> tuple[int, int]:
         """The largest numbers of queries and keys of a tile of such a strip."""
-        length, width = self.block
+        length, width = self.tile
         if self.stretches and keys < width:
             length = length * width // keys
         return min(length, queries), min(width, keys)
@@ -159,23 +159,10 @@ def make_plan(
     widest = min(keys, max(map(_width, strips)) * pane[1])
     width = block[1] or (widest if widest <= _WIDEST_BLOCK else _TILE_KEYS)
     width = min(width, widest)
-    # A loop over an axis that is sharded over devices would serialize the devices. It
-    # is not known here which axis is sharded, so that as many examples, and as many key
-    # heads, as there may be devices are computed at once.
-    together = math.gcd(key_heads, devices)
-    symbolic = jax.export.is_symbolic_dim(batch)  # then all examples are taken at once
-    examples, least = batch, devices
-    if not symbolic:
-        examples = least = math.gcd(batch, devices)
-    entries = _TILE_ENTRIES[platform or "cpu"]
-    room = devices * entries // (least * together * group * width)
-    length = min(block[0] or max(16, room - room % 16), pane[0])
-    room //= 2  # more groups at once gain less than larger tiles
-    if length == pane[0] and room >= 2 * length:
-        more = _divisor(key_heads // together, room // length)
-        together *= more
-        if not symbolic:
-            examples *= _divisor(batch // examples, room // (length * more))
+    rows = devices * _TILE_ENTRIES[platform or "cpu"] // (group * width)
+    at_once, length = _choose_groups(
+        batch, key_heads, devices, rows, longest=pane[0], length=block[0]
+    )
     return Plan(
         batch=batch,
         key_heads=key_heads,
@@ -185,14 +172,54 @@ def make_plan(
         drawn=drawn,
         is_causal=is_causal,
         window=window,
-        at_once=(examples, together),
+        at_once=at_once,
         pane=pane,
         strips=strips,
-        block=(length, width),
+        tile=(length, width),
         stretches=block[0] is None,
         platform=platform,
         stores_mask=platform == "tpu",
     )
+
+
+def _choose_groups(
+    batch: int,
+    key_heads: int,
+    devices: int,
+    rows: int,
+    *,
+    longest: int,
+    length: int | None,
+) -> tuple[tuple[int, int], int]:
+    """How many examples and key heads are computed at once, and queries of a tile.
+
+    Tiles are made as long as fits first, and only then are groups added.
+
+    Args:
+      batch: the number of examples.
+      key_heads: the number of heads of the keys.
+      devices: over how many devices the compiler may shard examples and heads.
+      rows: how many queries of a tile, over all groups, fit on all devices.
+      longest: the largest number of queries of a tile.
+      length: the requested number of queries of a tile, None to choose.
+    """
+    # A loop over an axis that is sharded over devices would serialize the devices. It
+    # is not known here which axis is sharded, so that as many examples, and as many key
+    # heads, as there may be devices are computed at once.
+    together = math.gcd(key_heads, devices)
+    symbolic = jax.export.is_symbolic_dim(batch)  # then all examples are taken at once
+    examples, least = batch, devices
+    if not symbolic:
+        examples = least = math.gcd(batch, devices)
+    room = rows // (least * together)
+    length = min(length or max(16, room - room % 16), longest)
+    room //= 2  # more groups at once gain less than larger tiles
+    if length == longest and room >= 2 * length:
+        more = _divisor(key_heads // together, room // length)
+        together *= more
+        if not symbolic:
+            examples *= _divisor(batch // examples, room // (length * more))
+    return (examples, together), length
 
 
 def _choose_strips(

@@ -44,7 +44,7 @@ def dot_product_attention(
     """Attends with dropout on weights that are never held for all queries at once.
 
     Each weight of the softmax is dropped independently and the others are divided by
-    ``1 - rate``; rows are not normalised again.
+    ``1 - rate``; rows are not normalized again.
 
     Arguments and results are those of :func:`jax.nn.dot_product_attention`, which is
     called where nothing is dropped. Memory grows with the lengths of the sequences and
@@ -223,6 +223,7 @@ def _attention(
     *,
     call: Call,
 ) -> Array:
+    """Attention with dropout, of arrays with four axes and checked options."""
     wide = wide_dtype(arrays.query.dtype)
     operands = {
         **arrays._asdict(),

@@ -39,7 +39,7 @@ def drop_head(
 
     Usage:
       On the output of attention, before the heads are joined and projected, at a rate
-      of 0.1 to 0.2.
+      of 0.1 to 0.3.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from jaxdrop import _masks, prng
 from jaxdrop._checks import (
+    check_broadcast,
     check_rate,
     check_shape,
     check_sharding,
@@ -38,9 +39,9 @@ def drop_key(
     :func:`jaxdrop.dot_product_attention`.
 
     A query keeps at least one of the keys that ``mask`` allows: if it would lose all of
-    them, the one that survives the highest rate. In the paper a large negative number
-    is added to the logits instead, with which a query that loses all its keys attends
-    to all of them.
+    them, it keeps the one that survives the highest rate. In the paper a large negative
+    number is added to the logits instead, with which a query that loses all its keys
+    attends to all of them.
 
     Usage:
       In vision transformers, at a rate of 0.1 to 0.3 in the first layers and less in
@@ -105,9 +106,12 @@ def _drop_key(key: Key, keep: Any, allowed: Array) -> Array:
 
 
 def _check_mask(mask: Any, shape: Any) -> Array:
+    """Returns the keys that each query may attend to, of the given shape, or raises."""
     shape = check_shape(shape)
     if len(shape) < 2 or shape[-1] < 1:
-        raise ValueError(f"shape must be (…, queries, keys) with keys, got {shape}.")
+        raise ValueError(
+            f"shape must be (…, queries, keys) with at least one key, got {shape}."
+        )
     if mask is None:
         return jnp.ones(shape, bool)
     mask = jnp.asarray(as_array(mask, name="mask"))
@@ -115,10 +119,5 @@ def _check_mask(mask: Any, shape: Any) -> Array:
         raise TypeError(
             f"mask must be boolean, True where attended to, got {mask.dtype}."
         )
-    try:
-        return jnp.broadcast_to(mask, shape)
-    except ValueError:
-        raise ValueError(
-            f"mask has shape {mask.shape}, which does not broadcast to the shape "
-            f"{shape} of the weights."
-        ) from None
+    check_broadcast(mask.shape, shape, name="mask", of="the weights")
+    return jnp.broadcast_to(mask, shape)

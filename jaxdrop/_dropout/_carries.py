@@ -200,6 +200,24 @@ def _describe(carry: Any) -> str:
     return str(jax.tree.map(describe, innermost(carry)))
 
 
+def source_of_output(
+    given: OutputIs, /, *, is_known: bool, has_own_step: bool
+) -> OutputIs:
+    """What the output of a zoned cell is, given or inferred from its class.
+
+    Args:
+      given: the word or function that the caller has given, or None.
+      is_known: whether the carry is that of a cell of Flax.
+      has_own_step: whether the step is one that Flax does not define, so that the
+        output is only assumed to be the state, and compared with it.
+    """
+    if given is not None:
+        return given
+    if not is_known:
+        return "unknown"
+    return "checked" if has_own_step else "state"
+
+
 def state_of(carry: Any, at: int, /) -> Array:
     """The array of a carry at an index from :func:`find_state`."""
     state: Array = jax.tree.leaves(innermost(carry))[at]

@@ -35,6 +35,13 @@ def check_evaluation(evaluation: str, activation: Elementwise | None, /) -> None
         )
 
 
+def add_bias(y: Array, bias: Array | None, /) -> Array:
+    """Adds the bias of a layer, one number for each feature, if there is one."""
+    if bias is None:
+        return y
+    return y + jnp.reshape(bias.astype(y.dtype), (1,) * (y.ndim - 1) + (-1,))
+
+
 def dropped_layer(
     key: Key | None,
     x: Array,
@@ -87,6 +94,7 @@ def _dropped_product(
     product: Product,
     per_example: bool,
 ) -> Array:
+    """The product with one mask of weights, or with one for each example."""
     if key is None or not per_example:
         return product(
             x, drop_connect(key, kernel, rate=rate, deterministic=deterministic)

@@ -238,6 +238,10 @@ def zone_step(
 
 
 def _zone_output(output: Any, new: Array, mixed: Array, source: OutputIs) -> Any:
+    """The output of a cell whose state is zoned: zoned as well if it is the state.
+
+    Where only its values can tell whether it is, it is NaN if they differ.
+    """
     if source == "cell":
         return output
     if callable(source):
@@ -247,7 +251,7 @@ def _zone_output(output: Any, new: Array, mixed: Array, source: OutputIs) -> Any
     if source == "unknown" or not is_inexact(output) or output.shape != new.shape:
         raise ValueError(
             "the output of the cell is not the array of its state, so it is "
-            'not known whether it should be zoned. Pass output="state" if it is a copy '
+            'not known whether zoneout changes it. Pass output="state" if it is a copy '
             "of the state, output= with a function of the state, or "
             'output="cell" to keep the output as it is.'
         )

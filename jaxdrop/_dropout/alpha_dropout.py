@@ -1,4 +1,4 @@
-"""Alpha dropout: dropout for self-normalising networks (Klambauer et al., 2017)."""
+"""Alpha dropout: dropout for self-normalizing networks (Klambauer et al., 2017)."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ def alpha_dropout(
 ) -> Array:
     """Sets random entries to SELU's saturation, and keeps mean 0 and variance 1.
 
-    Ordinary dropout after SELU destroys the normalisation that SELU networks rely on.
+    Ordinary dropout after SELU destroys the normalization that SELU networks rely on.
     Here dropped entries become ``-scale * alpha``, about -1.758, and an affine map
     restores mean and variance. The affine map is computed in float32 or wider.
 

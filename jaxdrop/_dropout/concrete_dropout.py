@@ -137,7 +137,7 @@ def _concrete_dropout(
 
 @_masks.noisy
 def _multiply(x: Array, noise: Array, logits: Array, temperature: Array) -> Array:
-    logits = jnp.reshape(logits, (1,) * (x.ndim - logits.ndim) + logits.shape)
+    logits = _masks.at_rank(logits, x.ndim)
     certain = logits == jnp.inf  # a rate of 1
     logits = jnp.where(certain, 0, logits)
     drop = (logits + noise) / temperature

@@ -31,7 +31,7 @@ def drop_connect(
 
     Usage:
       On dense layers, and on the recurrent kernels of an LSTM, with one mask for all
-      time steps; usually at a rate of 0.5. Biases and the scales of normalisation
+      time steps; usually at a rate of 0.5. Biases and the scales of normalization
       layers are usually not dropped: select the kernels with ``where``.
 
     Args:

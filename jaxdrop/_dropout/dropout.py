@@ -35,9 +35,9 @@ def dropout(
       After the activation of a dense layer, at a rate of 0.5 for wide layers, 0.2 for
       inputs and 0.1 in transformers. After a convolution drop channels or blocks
       instead (:func:`jaxdrop.spatial_dropout`, :func:`jaxdrop.drop_block`); after SELU
-      use :func:`jaxdrop.alpha_dropout`. Do not put it before batch normalisation, whose
+      use :func:`jaxdrop.alpha_dropout`. Do not put it before batch normalization, whose
       inputs would have another variance in training than in evaluation (`Li et al.,
-      2018 <https://arxiv.org/abs/1801.05134>`_).
+      2019 <https://arxiv.org/abs/1801.05134>`_).
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is left to chance: in evaluation,

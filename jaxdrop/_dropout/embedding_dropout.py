@@ -27,7 +27,7 @@ def embedding_dropout(
 
     Equivalent to dropping rows of the embedding table, at a cost that depends on the
     size of the batch and not on that of the vocabulary: the bits of an id are drawn at
-    the counter ``id``, so that the result equals
+    position ``id``, so that the result equals
     ``dropout(key, table, rate=rate, broadcast_dims=(-1,))[ids]``. Under ``jax.vmap``
     over keys each example drops its own types.
 
@@ -73,8 +73,8 @@ def embedding_dropout(
     embedded = check_inexact(embedded, name="embedded")
     if embedded.shape[: ids.ndim] != ids.shape:
         raise ValueError(
-            f"embedded must have the shape of ids and more, got {embedded.shape} for "
-            f"ids of shape {ids.shape}."
+            "embedded must have the shape of ids, followed by features, got "
+            f"{embedded.shape} for ids of shape {ids.shape}."
         )
     key = require_key(key, rate=rate)
     keep = _masks.keep_probability(rate, deterministic=deterministic)

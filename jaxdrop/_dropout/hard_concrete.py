@@ -21,8 +21,8 @@ def hard_concrete(
 ) -> Array:
     """Draws gates in [0, 1] that are often exactly 0 or 1, and differentiable.
 
-    With :func:`jaxdrop.hard_concrete_penalty` in the loss, the expected number of gates
-    that are not 0, gates that do not reduce the loss by more than they cost are closed.
+    The loss needs :func:`jaxdrop.hard_concrete_penalty`, the expected number of gates
+    that are not 0: it closes gates that do not reduce the loss by more than they cost.
 
     Usage:
       As factors of weights, units or channels, starting from a ``log_alpha`` around 0,
@@ -86,7 +86,7 @@ def _noisy_gates(log_alpha: Array, noise: Array) -> Array:
 def apply_gates(x: Array, gates: Array, /) -> Array:
     """Multiplies by gates along the last axes; 0 where a gate is closed."""
     wide = _masks.wide_dtype(x)
-    gates = jnp.reshape(gates, (1,) * (x.ndim - gates.ndim) + gates.shape)
+    gates = _masks.at_rank(gates, x.ndim)
     gated = (x.astype(wide) * gates.astype(wide)).astype(x.dtype)
     return jnp.where(gates == 0, jnp.zeros((), x.dtype), gated)
 

@@ -32,7 +32,7 @@ def locked_dropout(
 
     Usage:
       On the input and the output of recurrent layers, and between them, at a rate of
-      0.2 to 0.5. To drop inside the recurrence use a cell:
+      0.25 to 0.4. To drop inside the recurrence use a cell:
       ``jaxdrop.nnx.VariationalCell`` or ``jaxdrop.linen.VariationalCell``.
 
     Args:

@@ -67,8 +67,8 @@ def masksembles(x: Array, masks: ArrayLike, /, *, axis: int = -1) -> Array:
         raise ValueError(f"masks must hold at least one mask, got {table.shape}.")
     if x.shape[0] % table.shape[0]:
         raise ValueError(
-            f"{table.shape[0]} masks do not divide a batch of {x.shape[0]}; drop or "
-            "pad the rest."
+            f"{table.shape[0]} masks do not divide a batch of {x.shape[0]}; leave out "
+            "or pad the examples that remain."
         )
     return _masksembles(x, table, axis=along)
 

@@ -6,7 +6,13 @@ from typing import Any
 import jax.numpy as jnp
 
 from jaxdrop import _masks
-from jaxdrop._checks import check_inexact, check_rate, is_identity, require_key
+from jaxdrop._checks import (
+    check_inexact,
+    check_rate,
+    check_same_shape,
+    is_identity,
+    require_key,
+)
 from jaxdrop._dropout._weights import check_like, check_where, is_array, map_weights
 from jaxdrop._errors import named
 from jaxdrop._numbers import as_array, as_real
@@ -91,11 +97,7 @@ def mixout(
 def _mix(key: Key, weights: Array, reference: Any, *, keep: Any) -> Array:
     door = as_array if jnp.iscomplexobj(weights) else as_real
     reference = jnp.asarray(door(reference, name="reference"))
-    if reference.shape != weights.shape:
-        raise ValueError(
-            "weights and their reference must have the same shape, got "
-            f"{weights.shape} and {reference.shape}."
-        )
+    check_same_shape(weights, reference, names="weights and their reference")
     return _mixout(key, weights, reference, keep)
 
 

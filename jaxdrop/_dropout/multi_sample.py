@@ -27,7 +27,7 @@ def multi_sample(key: Key, fn: Callable[[Key], _T], /, *, num_samples: int) -> _
     Args:
       key: a PRNG key. Sample ``t`` runs under ``jax.random.fold_in(key, t)``, for any
         number of samples.
-      fn: a function of a key; it runs vectorised, by ``jax.vmap``.
+      fn: a function of a key; it runs vectorized, by ``jax.vmap``.
       num_samples: the number of masks. Static.
 
     Returns:

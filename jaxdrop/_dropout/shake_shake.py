@@ -4,7 +4,14 @@ import jax
 import jax.numpy as jnp
 
 from jaxdrop import _masks, prng
-from jaxdrop._checks import check_axis, check_flag, check_inexact, require_key, select
+from jaxdrop._checks import (
+    check_axis,
+    check_flag,
+    check_inexact,
+    check_same_shape,
+    require_key,
+    select,
+)
 from jaxdrop._errors import named
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Flag, Key
@@ -59,10 +66,7 @@ def shake_shake(
       (True, True)
     """
     a, b = check_inexact(a, name="a"), check_inexact(b, name="b")
-    if a.shape != b.shape:
-        raise ValueError(
-            f"a and b must have the same shape, got {a.shape} and {b.shape}."
-        )
+    check_same_shape(a, b, names="a and b")
     if a.dtype != b.dtype:
         raise TypeError(
             f"a and b must have the same dtype, got {a.dtype} and {b.dtype}."

@@ -92,7 +92,7 @@ def variational_dense(
     if not _is_precision(precision):
         raise ValueError(
             "precision must be None, a jax.lax.Precision such as "
-            "jax.lax.Precision.HIGHEST, or what else jnp.matmul takes, got "
+            "jax.lax.Precision.HIGHEST, or another that jnp.matmul takes, got "
             f"{shown(precision)}."
         )
     flag = check_flag(deterministic)

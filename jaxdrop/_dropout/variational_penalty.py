@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from jaxdrop._checks import check_same_shape
 from jaxdrop._dropout._noisy_weights import log_alpha
 from jaxdrop._dropout._weights import check_like, total
 from jaxdrop._errors import named
@@ -59,11 +60,7 @@ def variational_penalty(mean: PyTree, log_variance: PyTree, /) -> Array:
 def _checked(mean: Array, log_variance: Array) -> Array:
     mean = jnp.asarray(as_real(mean, name="mean"))
     log_variance = jnp.asarray(as_real(log_variance, name="log_variance"))
-    if mean.shape != log_variance.shape:
-        raise ValueError(
-            f"mean and log_variance must have the same shape, got {mean.shape} and "
-            f"{log_variance.shape}."
-        )
+    check_same_shape(mean, log_variance, names="mean and log_variance")
     return _variational_penalty(mean, log_variance)
 
 

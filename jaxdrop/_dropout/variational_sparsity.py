@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdrop._checks import check_same_shape
 from jaxdrop._dropout._noisy_weights import THRESHOLD, is_pruned
 from jaxdrop._dropout._weights import check_like
 from jaxdrop._errors import named
@@ -48,11 +49,7 @@ def variational_sparsity(
 
     def count(mean: Array, log_variance: Array) -> Array:
         log_variance = jnp.asarray(as_real(log_variance, name="log_variance"))
-        if mean.shape != log_variance.shape:
-            raise ValueError(
-                f"mean and log_variance must have one shape, got {mean.shape} and "
-                f"{log_variance.shape}."
-            )
+        check_same_shape(mean, log_variance, names="mean and log_variance")
         noise = is_pruned(mean, log_variance, threshold=threshold)
         rows = jnp.sum(jnp.atleast_1d(noise), axis=-1, dtype=jnp.uint32)
         return jnp.sum(rows.astype(jnp.float32))

@@ -9,6 +9,7 @@ from jaxdrop._checks import (
     check_flag,
     check_inexact,
     check_rate,
+    check_same_shape,
     is_zero,
     require_key,
     select,
@@ -77,10 +78,7 @@ def zoneout(
     if is_zero(rate):
         return new
     new, old = check_inexact(new, name="new"), check_inexact(old, name="old")
-    if new.shape != old.shape:
-        raise ValueError(
-            f"new and old must have the same shape, got {new.shape} and {old.shape}."
-        )
+    check_same_shape(new, old, names="new and old")
     if new.dtype != old.dtype:
         raise TypeError(
             f"new and old must have the same dtype, got {new.dtype} and {old.dtype}."

@@ -12,6 +12,7 @@ from jaxdrop._masks._apply import apply_gaussian as apply_gaussian
 from jaxdrop._masks._apply import kept_share as kept_share
 from jaxdrop._masks._apply import real_dtype as real_dtype
 from jaxdrop._masks._apply import wide_dtype as wide_dtype
+from jaxdrop._masks._axes import at_rank as at_rank
 from jaxdrop._masks._axes import drawn_shape as drawn_shape
 from jaxdrop._masks._axes import is_spread as is_spread
 from jaxdrop._masks._axes import sharding_of as sharding_of
@@ -23,6 +24,7 @@ from jaxdrop._masks._blocks import blocks as blocks
 from jaxdrop._masks._blocks import draw_blocks as draw_blocks
 from jaxdrop._masks._blocks import layout_blocks as layout_blocks
 from jaxdrop._masks._blocks import seed_survival as seed_survival
+from jaxdrop._masks._draw import LEVELS as LEVELS
 from jaxdrop._masks._draw import align as align
 from jaxdrop._masks._draw import bernoulli as bernoulli
 from jaxdrop._masks._draw import draw as draw

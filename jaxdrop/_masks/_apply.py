@@ -8,6 +8,7 @@ from jax import lax
 
 from jaxdrop._checks import check_broadcast, check_inexact, check_switch
 from jaxdrop._errors import named
+from jaxdrop._masks._axes import at_rank
 from jaxdrop._masks._noisy import noisy
 from jaxdrop._numbers import as_real
 from jaxdrop._typing import Array
@@ -60,12 +61,12 @@ def apply(x: Array, mask: Array, /, *, keep: Any, scale: bool = True) -> Array:
 def kept_share(x: Array, mask: Array, divisor: Array) -> Array:
     """What :func:`apply` computes, for functions that are :func:`noisy` as a whole."""
     kept = _divided(x, divisor)
-    return jnp.where(_rank_of(x, mask), kept, jnp.zeros((), x.dtype))
+    return jnp.where(at_rank(mask, x.ndim), kept, jnp.zeros((), x.dtype))
 
 
 def _kept_share(x: Array, mask: Array, divisor: Array) -> Array:
     """:func:`kept_share` with its operations in the order of that one's transpose."""
-    kept = jnp.where(_rank_of(x, mask), x, jnp.zeros((), x.dtype))
+    kept = jnp.where(at_rank(mask, x.ndim), x, jnp.zeros((), x.dtype))
     return _divided(kept, divisor)
 
 
@@ -73,7 +74,7 @@ _apply = noisy(_kept_share, slope=kept_share)
 
 
 def _divided(x: Array, divisor: Array) -> Array:
-    divisor = _rank_of(x, divisor)
+    divisor = at_rank(divisor, x.ndim)
     wide = x.astype(wide_dtype(x))
     scaled = wide / jnp.where(divisor == 0, 1, divisor).astype(wide.dtype)
     untouched = divisor == 1  # x / 1 would flush denormals
@@ -100,7 +101,7 @@ def apply_alpha(x: Array, mask: Array, /, *, keep: Any) -> Array:
 
 @noisy
 def _apply_alpha(x: Array, mask: Array, keep: Array) -> Array:
-    mask, keep = _rank_of(x, mask), _rank_of(x, keep)
+    mask, keep = at_rank(mask, x.ndim), at_rank(keep, x.ndim)
     safe = jnp.where(keep == 0, 1, keep)
     saturation = jnp.asarray(SELU_SATURATION, keep.dtype)
     scale = lax.rsqrt(safe * (1 + (1 - safe) * saturation**2))
@@ -128,16 +129,11 @@ def apply_gaussian(x: Array, noise: Array, /, *, keep: Any) -> Array:
 
 @noisy
 def _apply_gaussian(x: Array, noise: Array, keep: Array) -> Array:
-    noise, keep = _rank_of(x, noise), _rank_of(x, keep)
+    noise, keep = at_rank(noise, x.ndim), at_rank(keep, x.ndim)
     deviation = jnp.sqrt((1 - keep) / jnp.where(keep == 0, jnp.nan, keep))
     wide = x.astype(wide_dtype(x))
     factor = 1 + deviation * noise.astype(keep.dtype)
     return jnp.where(keep == 1, x, (wide * factor.astype(wide.dtype)).astype(x.dtype))
-
-
-def _rank_of(x: Array, small: Array) -> Array:
-    """``small`` with axes of length 1 in front, up to the rank of ``x``."""
-    return jnp.reshape(small, (1,) * (x.ndim - small.ndim) + small.shape)
 
 
 def wide_dtype(x: Array) -> np.dtype[Any]:

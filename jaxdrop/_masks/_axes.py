@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxdrop._checks import check_axes, check_axis, is_whole
@@ -81,3 +82,8 @@ def is_spread(x: Array, axis: int, /) -> bool:
     """Whether an axis, counted from the front, is sharded over an explicit mesh."""
     sharding = sharding_of(x)
     return sharding is not None and sharding.spec[axis : axis + 1] not in ((), (None,))
+
+
+def at_rank(small: Any, ndim: int, /) -> Array:
+    """``small`` with axes of length 1 in front, up to a rank of ``ndim``."""
+    return jnp.reshape(small, (1,) * (ndim - jnp.ndim(small)) + jnp.shape(small))

@@ -73,7 +73,7 @@ def blocks(
 ) -> Array:
     """Drops contiguous blocks, so that an entry is in one with probability ``rate``.
 
-    The knobs are those of :func:`jaxdrop.drop_block`.
+    The options are those of :func:`jaxdrop.drop_block`.
 
     Args:
       key: a PRNG key.

@@ -23,7 +23,7 @@ from jaxdrop._checks import (
     select,
 )
 from jaxdrop._errors import named
-from jaxdrop._masks._axes import drawn_shape
+from jaxdrop._masks._axes import at_rank, drawn_shape
 from jaxdrop._numbers import as_ids, as_real
 from jaxdrop._sites import site
 from jaxdrop._typing import Array, Axes, Flag, Key, Rate
@@ -33,7 +33,7 @@ LEVELS = 2**23
 """How many values random bits are compared with a rate as."""
 
 RARE = 2**-14
-"""Probabilities of dropping below it may be realised to 2**-32."""
+"""Probabilities of dropping below it may be realized to 2**-32."""
 
 _COARSE = 2**-8
 """The keep probability below which its rounding to ``LEVELS`` steps is made up for."""
@@ -43,8 +43,8 @@ _COARSE = 2**-8
 def keep_probability(rate: Rate, /, *, deterministic: Flag = False) -> Any:
     """The probability of keeping, from which every mask and every scale is computed.
 
-    It is ``1 - rate``. Masks realise it to 2**-23, rounded up, which matters for the
-    scale where little is kept: below 2**-8 it is the probability that is realised. A
+    It is ``1 - rate``. Masks realize it to 2**-23, rounded up, which matters for the
+    scale where little is kept: below 2**-8 it is the probability that is realized. A
     number is subtracted from 1 once, in double precision; an array in float32, so
     that neither x64 mode nor a dtype changes a mask. At one rate in eight the two
     differ by one step of 2**-23. No gradient reaches ``rate``: through a hard mask it
@@ -114,7 +114,7 @@ def bernoulli(
     """Keeps each entry independently, with probability ``1 - rate``.
 
     The mask equals ``jax.random.bernoulli(key, 1 - rate, shape)`` with x64 off: integer
-    bits are compared with ``ceil((1 - rate) * 2**23)``, so a rate is realised to 2**-23
+    bits are compared with ``ceil((1 - rate) * 2**23)``, so a rate is realized to 2**-23
     and one below 2**-24 drops nothing.
 
     Args:
@@ -169,7 +169,7 @@ def draw(
       shape: the shape of the array to be masked.
       keep: the probability of keeping.
       rare: ``1 - keep``, for small probabilities of dropping, which 23 bits and float32
-        do not resolve: below 2**-14 they are realised to 2**-32.
+        do not resolve: below 2**-14 they are realized to 2**-32.
       broadcast_dims: axes along which one draw is shared.
       out_sharding: the sharding of the mask on an explicit mesh.
 
@@ -286,9 +286,9 @@ def survives(bits: Array, /, *, keep: Any) -> Array:
       A boolean array.
 
     Raises:
-      TypeError: if ``bits`` are not uint32, or integers of the host.
-      ValueError: if integers of the host are out of range, or ``keep`` does not
-        broadcast to the shape of ``bits``.
+      TypeError: if ``bits`` are not uint32, nor Python or NumPy integers.
+      ValueError: if such integers are out of range, or ``keep`` does not broadcast to
+        the shape of ``bits``.
 
     Examples:
       >>> import jax, jax.numpy as jnp
@@ -302,14 +302,13 @@ def survives(bits: Array, /, *, keep: Any) -> Array:
     if words.dtype != jnp.uint32:
         raise TypeError(f"bits must be uint32, got {words.dtype}.")
     threshold = threshold_of(keep)
-    rank = words.ndim - threshold.ndim
     fits = zip(reversed(threshold.shape), reversed(words.shape), strict=False)
-    if rank < 0 or any(n != m and 1 not in (n, m) for n, m in fits):
+    if threshold.ndim > words.ndim or any(n != m and 1 not in (n, m) for n, m in fits):
         raise ValueError(
             f"keep has shape {threshold.shape}, which does not broadcast against bits "
             f"of shape {words.shape}."
         )
-    return (words >> jnp.uint32(9)) < threshold.reshape((1,) * rank + threshold.shape)
+    return (words >> jnp.uint32(9)) < at_rank(threshold, words.ndim)
 
 
 def threshold_of(keep: Any, /) -> Array:
@@ -334,4 +333,4 @@ def align(keep: Any, shape: tuple[int, ...], /, *, name: str = "rate") -> Any:
             f"{name} has shape {rates}, which does not broadcast against an array of "
             f"shape {tuple(shape)}."
         )
-    return jnp.reshape(keep, (1,) * (len(shape) - len(rates)) + rates)
+    return at_rank(keep, len(shape))

@@ -30,7 +30,8 @@ def masksembles(
       seed: of NumPy's generator; the masks are constants of a model, not noise.
       features: how many features there are.
       num_masks: how many masks.
-      scale: how many positions are spanned for each that a mask keeps, 1 or more.
+      scale: 1 for masks that keep everything; the larger, the fewer features two
+        masks share.
 
     Returns:
       A boolean NumPy array ``(num_masks, features)``, read-only; ``True`` is kept. It
@@ -63,7 +64,7 @@ def masksembles(
     if spanned > max(largest, 1):
         raise ValueError(
             f"scale must be at most {largest:g} for {num_masks} masks of {features} "
-            f"features, got {scale}; they are disjoint at smaller ones."
+            f"features, got {scale}; masks are disjoint at smaller scales too."
         )
     if seed < 0:
         raise ValueError(f"seed must not be negative, got {seed}.")

@@ -27,6 +27,7 @@ x64 mode. Together with a traced array, host numbers are rounded to floats, sinc
 cannot be compared or subtracted before the program runs. Decimals, fractions and
 integers of any size are exact values.
 
+:func:`is_numeric` is about dtypes: of leaves of a tree, whether they can be traced.
 :func:`share_of_true` counts beyond the range of int32.
 """
 
@@ -37,6 +38,7 @@ from jaxdrop._numbers._differences import relative as relative
 from jaxdrop._numbers._host import as_floats as as_floats
 from jaxdrop._numbers._host import as_host as as_host
 from jaxdrop._numbers._host import as_numbers as as_numbers
+from jaxdrop._numbers._host import is_numeric as is_numeric
 from jaxdrop._numbers._values import as_array as as_array
 from jaxdrop._numbers._values import as_ids as as_ids
 from jaxdrop._numbers._values import as_known as as_known

@@ -39,11 +39,16 @@ def as_host(value: Any, name: str, /) -> np.ndarray:
         array = np.asarray(value, object) if rounded.any() else array
     if is_object(array):
         return _exact(array, name, value)
-    if array.dtype.kind == "m" or not (
-        array.dtype == bool or jnp.issubdtype(array.dtype, jnp.number)
-    ):
+    if not is_numeric(array.dtype):
         raise _not_numbers(name, value)
     return array
+
+
+def is_numeric(dtype: np.dtype, /) -> bool:
+    """Whether NumPy's dtype is one that JAX takes: not of text, dates or objects."""
+    if dtype.kind == "m":  # differences of dates, which NumPy counts as integers
+        return False
+    return dtype.kind == "b" or jnp.issubdtype(dtype, jnp.number)
 
 
 def _is_masked(value: Any) -> bool:
@@ -60,10 +65,7 @@ def on_host(arrays: dict[str, Any]) -> dict[str, np.ndarray] | None:
         return None
     found = {name: as_numbers(value, name) for name, value in arrays.items()}
     for name, array in found.items():
-        if jnp.issubdtype(array.dtype, jnp.complexfloating):
-            raise TypeError(
-                f"{name} must hold real numbers, got an array of {array.dtype}."
-            )
+        refuse_complex(array, name)
     if not all(map(_is_readable, found.values())):
         return None
     if all(map(_is_held, found.values())):  # without reading floats on a device
@@ -204,6 +206,7 @@ def _exact(array: np.ndarray, name: str, value: Any) -> np.ndarray:
 
 
 def as_float64(array: np.ndarray, name: str) -> np.ndarray:
+    """Numbers as float64, or an error if an exact one is larger than all floats."""
     try:
         return array.astype(np.float64)
     except OverflowError:
@@ -215,11 +218,16 @@ def as_float64(array: np.ndarray, name: str) -> np.ndarray:
 def as_floats(value: Any, /, *, name: str) -> np.ndarray:
     """Returns real numbers as float64 on the host, or raises with the name."""
     array = as_host(value, name)
+    refuse_complex(array, name)
+    return as_float64(array, name)
+
+
+def refuse_complex(array: Array | np.ndarray, name: str) -> None:
+    """Raises for complex numbers, which have no order."""
     if jnp.issubdtype(array.dtype, jnp.complexfloating):
         raise TypeError(
             f"{name} must hold real numbers, got an array of {array.dtype}."
         )
-    return as_float64(array, name)
 
 
 def as_jax_dtype(array: np.ndarray, name: str) -> np.ndarray:

@@ -15,6 +15,7 @@ from jaxdrop._numbers._host import (
     default_float,
     in_common,
     is_object,
+    refuse_complex,
 )
 from jaxdrop._typing import Array
 
@@ -50,10 +51,7 @@ def as_real(value: Any, /, *, name: str) -> Array | np.ndarray:
       ValueError: as :func:`as_array`.
     """
     array = as_array(value, name=name)
-    if jnp.issubdtype(array.dtype, jnp.complexfloating):
-        raise TypeError(
-            f"{name} must hold real numbers, got an array of {array.dtype}."
-        )
+    refuse_complex(array, name)
     return array
 
 

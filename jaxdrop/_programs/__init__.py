@@ -2,7 +2,7 @@
 
 JAX may change jaxprs in any release. All code of this library that reads them does so
 through this package, and ``tests/programs`` checks each assumption against the
-installed JAX. Unrecognised structures are reported as :class:`Unknown`, never guessed.
+installed JAX. Unrecognized structures are reported as :class:`Unknown`, never guessed.
 
 * ``program_of``, ``constants_of``, ``programs_in``: programs and their parts.
 * ``is_array``, ``is_key``, ``is_literal``, ``aval_of``, ``variables``: operands.

@@ -2,7 +2,7 @@
 
 A primitive that is missing here is handled correctly, but not optimally: its outputs
 are assumed to depend on all its inputs and to be expensive, and its form is not
-recognised.
+recognized.
 """
 
 VIEWS = frozenset({"broadcast_in_dim", "reshape", "squeeze", "transpose"})

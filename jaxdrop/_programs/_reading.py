@@ -52,11 +52,11 @@ def programs_in(equation: Equation, /) -> list[Any]:
         part
         for name, param in equation.params.items()
         for part in (param if isinstance(param, tuple | list) else (param,))
-        if is_program(part) and name != "not_run"
+        if _is_program(part) and name != "not_run"
     ]
 
 
-def is_program(value: Any, /) -> bool:
+def _is_program(value: Any, /) -> bool:
     """Whether a parameter is a program."""
     return all(
         hasattr(program_of(value), name) for name in ("eqns", "invars", "outvars")

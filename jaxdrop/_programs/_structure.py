@@ -114,6 +114,7 @@ def _choice(equation: Equation) -> Choice | None:
 
 
 def _scan(equation: Equation) -> Loop | None:
+    """A loop over the first axis of arrays; operands: constants, carry, arrays."""
     params = equation.params
     body, counts = params.get("jaxpr"), _scan_counts(params)
     inputs, outputs = len(equation.invars), len(equation.outvars)
@@ -149,6 +150,7 @@ def _scan_counts(params: Mapping[str, Any]) -> tuple[int, int] | None:
 
 
 def _while(equation: Equation) -> Loop | None:
+    """A loop with a condition; operands: its constants, the body's, the carry."""
     params, inputs = equation.params, len(equation.invars)
     first, more = params.get("cond_nconsts"), params.get("body_nconsts")
     if not isinstance(first, int) or not isinstance(more, int):

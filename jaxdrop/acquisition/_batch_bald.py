@@ -166,10 +166,16 @@ class _Greedy:
     """The points chosen so far, and their possible joint labels.
 
     Attributes:
+      log_probs: ``(samples, points, classes)``, of the pool.
+      probs: their exponentials.
+      doubt: ``(points,)``: the mean entropy of the samples, the aleatoric part.
       labels: ``(configurations, samples)``: the log-probability of each joint label
         under each sample.
       weights: ``(configurations,)``: the probability of each joint label, or its share
         of the drawn ones.
+      free: ``(points,)``: which points can still be chosen.
+      indices: the points chosen so far.
+      gains: their gains.
     """
 
     def __init__(self, log_probs: Array, free: Array) -> None:

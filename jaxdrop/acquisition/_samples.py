@@ -31,7 +31,7 @@ def entropy_of_probs(probs: Array) -> Array:
     return -jnp.where(some, probs * jnp.log(jnp.where(some, probs, 1)), 0).sum(-1)
 
 
-def surplus(excess: Array) -> Array:
+def _surplus(excess: Array) -> Array:
     """``(1 + d) * log(1 + d) - d`` for each ``d`` of at least -1, exact near 0.
 
     A divergence is the mean of it, over probabilities ``q``, for ``d = (p - q) / q``:
@@ -50,9 +50,9 @@ def surplus(excess: Array) -> Array:
 
 
 def divergence(difference: Array, base: Array) -> Array:
-    """The sum of ``surplus`` over the last axis, for ``p - q`` and ``q``."""
+    """The sum of ``_surplus`` over the last axis, for ``p - q`` and ``q``."""
     some = base != 0
-    terms = base * surplus(difference / jnp.where(some, base, 1))
+    terms = base * _surplus(difference / jnp.where(some, base, 1))
     return jnp.where(some, terms, 0).sum(-1)
 
 

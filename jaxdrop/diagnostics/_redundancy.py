@@ -12,9 +12,9 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxdrop._checks import check_axis, check_inexact
 from jaxdrop._errors import named
 from jaxdrop._masks import sharding_of
+from jaxdrop._norms import power_of_two, split_norms, widened
 from jaxdrop._numbers import as_array, as_numbers
 from jaxdrop._typing import Array
-from jaxdrop._weights import power_of_two, split_norms, widened
 
 
 @named
@@ -74,7 +74,7 @@ def effective_rank(activities: Array, /, *, axis: int = -1) -> Array:
     """Measures the effective number of directions of activations, a real number.
 
     The exponential of the entropy of the singular values, normalized to a sum of 1:
-    ``n`` equal singular values give ``n``. Center the activations first if their mean
+    ``n`` equal singular values give ``n``. Centre the activations first if their mean
     should not count as a direction.
 
     Args:

@@ -18,9 +18,9 @@ from jaxdrop._checks import (
 )
 from jaxdrop._errors import named
 from jaxdrop._loops import as_carry
+from jaxdrop._norms import power_of_two, squared, widened
 from jaxdrop._numbers import as_array, as_real, as_scalar
 from jaxdrop._typing import Array, Key, PyTree, Rate
-from jaxdrop._weights import power_of_two, squared, widened
 
 
 class WeightScalingGap(NamedTuple):
@@ -167,7 +167,7 @@ def variance_shift(
         weights = widened(jnp.asarray(door(kernel, name="kernel"))).astype(x.dtype)
         if weights.ndim != 2 or weights.shape[0] != x.shape[1]:
             raise ValueError(
-                f"a kernel of shape ({x.shape[1]}, units) is needed, got "
+                f"kernel must have the shape ({x.shape[1]}, units), got "
                 f"{weights.shape}."
             )
         variance = jnp.var(_product(x, weights), axis=0)

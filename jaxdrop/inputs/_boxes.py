@@ -123,9 +123,9 @@ def covered(
         line[axis] = images.shape[axis]
         position = lax.broadcasted_iota(jnp.int32, tuple(line), axis)
         first, last = _over_images(images, start), _over_images(images, stop)
-        position = jnp.reshape(position, (1,) * (first.ndim - len(line)) + tuple(line))
+        position = _masks.at_rank(position, first.ndim)
         here = (position >= first) & (position < last)
-        inside = jnp.reshape(inside, (1,) * (here.ndim - inside.ndim) + inside.shape)
+        inside = _masks.at_rank(inside, here.ndim)
         inside = inside & here
     return inside
 

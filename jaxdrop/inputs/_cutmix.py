@@ -42,7 +42,7 @@ def cutmix(
     """Pastes a box of another random image into each image, and mixes labels by area.
 
     The size of the box follows from a share drawn from Beta(alpha, alpha); it has the
-    proportions of the image and a uniform center. Labels are mixed by the share of
+    proportions of the image and a uniform centre. Labels are mixed by the share of
     pixels that the box really covers, after it has been cut off at the border. In
     images of one row or column a box spans that side. A batch that is sharded over
     devices is exchanged between them; inside ``jax.shard_map`` each device mixes its

@@ -37,7 +37,7 @@ def cutout(
 ) -> Array:
     """Erases squares at random places, so that a network cannot rely on a single part.
 
-    The center of a hole is uniform over the pixels, and holes are cut off at the
+    The centre of a hole is uniform over the pixels, and holes are cut off at the
     border, as published; all channels lose the same pixels. Unlike in the authors' code
     an odd ``size`` is not rounded down.
 

@@ -11,11 +11,11 @@ from jaxdrop._checks import (
     select,
 )
 from jaxdrop._errors import named
+from jaxdrop._norms import widened
 from jaxdrop._numbers import as_real
 from jaxdrop._sites import site
 from jaxdrop._strengths import as_strength
 from jaxdrop._typing import Array, Flag, Key, Scalar
-from jaxdrop._weights import widened
 
 
 @named

@@ -8,9 +8,9 @@ import numpy as np
 
 from jaxdrop import _masks, prng
 from jaxdrop._checks import check_inexact
+from jaxdrop._norms import widened
 from jaxdrop._numbers import as_array
 from jaxdrop._typing import Array, Key, PyTree, Scalar
-from jaxdrop._weights import widened
 
 
 def symmetric_beta(key: Key, shape: tuple[int, ...], /, *, alpha: Scalar) -> Array:

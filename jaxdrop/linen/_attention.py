@@ -53,13 +53,13 @@ def attention_fn(
       deterministic: drop nothing; may be traced.
       dtype: the dtype of the computation; by default that of the promoted arrays.
       precision: of the products, see ``jax.lax.Precision``.
-      module: where to record the weights, if they are to be.
-      force_fp32_for_softmax: without effect: it always is.
+      module: the module in which to sow the weights; None to sow nothing.
+      force_fp32_for_softmax: has no effect: the softmax is always in float32 or wider.
       einsum_dot_general: a product of one's own, for example a quantized one.
       qk_attn_weights_einsum: the same, of queries and keys.
-      attn_weights_value_einsum: the same, of weights and values. Where weights are to
-        be recorded or products are one's own, Flax's own function is called, which
-        holds the weights.
+      attn_weights_value_einsum: the same, of weights and values. Where weights are
+        sown or products are one's own, Flax's own function is called, which holds the
+        weights.
 
     Returns:
       An array of the shape of ``query``.

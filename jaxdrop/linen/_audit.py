@@ -10,7 +10,7 @@ from flax import linen as nn
 from jaxdrop._typing import PyTree
 from jaxdrop.diagnostics._audit.frameworks import Visit, described
 from jaxdrop.diagnostics._audit.modules import (
-    hands_on,
+    delegates,
     rate_of,
     shares_heads,
     technique_of,
@@ -86,7 +86,7 @@ def watching(models: list[Any], tell: Callable[[Visit], None], /) -> Iterator[No
             rate = rate_of(module, kwargs)
             if not _draws_elsewhere(module, rate):
                 technique = technique_of(type(module))
-                shared, other = shares_heads(module), hands_on(module)
+                shared, other = shares_heads(module), delegates(module)
                 tell(Visit(name, technique, rate, shared, other))
         with jax.named_scope(marker(name)):
             return method(*args, **kwargs)

@@ -21,6 +21,7 @@ from jaxdrop._dropout._carries import (
     comes_from_flax,
     find_state,
     is_plain,
+    source_of_output,
 )
 from jaxdrop._dropout._sequences import (
     advance,
@@ -235,8 +236,8 @@ class ZoneoutCell(RecurrentModule):
         LSTM, keeps an entry.
       state: where the carry of the cell has its state: a key such as ``0`` or ``"h"``,
         a tuple of keys, or a function that takes the carry and returns the state. By
-        default it is what it is in Flax's cells, the only floating point array, or the
-        array that the cell returns as its output as well.
+        default it is the array that is the state in Flax's cells, the only floating
+        point array, or the array that the cell also returns as its output.
       output: what the output is: ``"state"``, the state that results; a function of it,
         such as ``lambda h: h.clip(-1, 1)``; or ``"cell"``, what the cell returned,
         before zoneout. By default it is the state for Flax's cells, transformed or not;
@@ -337,11 +338,9 @@ class ZoneoutCell(RecurrentModule):
 
     @nn.nowrap
     def _source_of_output(self) -> OutputIs:
-        if self.output is not None:
-            return self.output
-        if not knows_carry(self.cell):
-            return "unknown"
-        return "checked" if has_step_of_its_own(self.cell) else "state"
+        cell = self.cell
+        known, own_step = knows_carry(cell), has_step_of_its_own(cell)
+        return source_of_output(self.output, is_known=known, has_own_step=own_step)
 
     @property
     def num_feature_axes(self) -> int:

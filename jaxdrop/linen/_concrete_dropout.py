@@ -14,7 +14,7 @@ from jaxdrop.linen._penalties import sow_penalty
 
 
 class ConcreteDropout(StochasticModule):
-    """A layer on :func:`jaxdrop.concrete_dropout` of its input, with a learned rate.
+    """A layer with :func:`jaxdrop.concrete_dropout` of its input, at a learned rate.
 
     Each call sows its penalty into the collection ``"penalties"``: apply the model with
     ``mutable="penalties"`` and add the sum of its leaves to the loss. Without it the

@@ -7,12 +7,11 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxdrop._checks import as_number, check_rate
-from jaxdrop._dropout._dropped_layer import check_evaluation, dropped_layer
+from jaxdrop._dropout._dropped_layer import add_bias, check_evaluation, dropped_layer
 from jaxdrop._dropout._noisy_weights import variational_conv
 from jaxdrop._dropout.variational_penalty import variational_penalty
 from jaxdrop._dropout.variational_sparsity import variational_sparsity
 from jaxdrop._typing import Array, Flag, Key, Rate, Scalar
-from jaxdrop.linen._linear import add_bias
 from jaxdrop.linen._module import StochasticModule, tidy
 from jaxdrop.linen._penalties import sow_penalty
 

@@ -7,16 +7,16 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxdrop._checks import as_number, check_rate
-from jaxdrop._dropout._dropped_layer import check_evaluation, dropped_layer
+from jaxdrop._dropout._dropped_layer import add_bias, check_evaluation, dropped_layer
 from jaxdrop._typing import Array, Flag, Key, Rate
-from jaxdrop.linen._linear import NoisyDense, add_bias
+from jaxdrop.linen._linear import NoisyDense
 from jaxdrop.linen._module import StochasticModule, tidy
 
 
 class DropConnectDense(NoisyDense, StochasticModule):
     """A dense layer whose weights are dropped, :func:`jaxdrop.drop_connect`.
 
-    The bias is never dropped. Parameters have the names, shapes and initialisation of
+    The bias is never dropped. Parameters have the names, shapes and initialization of
     ``flax.linen.Dense``, and evaluation is that layer; or, more exactly where a
     nonlinear activation follows, its mean over masks by matching moments.
 

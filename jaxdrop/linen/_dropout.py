@@ -26,8 +26,8 @@ class Dropout(Dropping):
     """:func:`jaxdrop.dropout` as a module: entries, in place of Flax's own.
 
     It takes the arguments of ``flax.linen.Dropout`` and draws the same masks, with x64
-    off; besides a rate that is an array or traced, a traced ``deterministic``, and a
-    rate at call time.
+    off. It also takes a rate that is an array or traced, a traced ``deterministic``,
+    and a rate at call time.
 
     Attributes:
       rate: the probability of dropping an entry.

@@ -6,11 +6,12 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxdrop._dropout._dropped_layer import add_bias
 from jaxdrop._dropout.concrete_dropout import initial_logit
 from jaxdrop._dropout.hard_concrete import apply_gates, hard_concrete
 from jaxdrop._dropout.hard_concrete_penalty import hard_concrete_penalty
 from jaxdrop._typing import Array, Flag, Key
-from jaxdrop.linen._linear import NoisyDense, add_bias
+from jaxdrop.linen._linear import NoisyDense
 from jaxdrop.linen._module import StochasticModule
 from jaxdrop.linen._penalties import sow_penalty
 
@@ -19,7 +20,7 @@ class L0Dense(NoisyDense, StochasticModule):
     """A dense layer with a gate before each input, which learns to close.
 
     :func:`jaxdrop.hard_concrete` gates on the inputs, with parameters named and
-    initialised as those of ``flax.linen.Dense``, and ``log_alpha``. Each call sows how
+    initialized as those of ``flax.linen.Dense``, and ``log_alpha``. Each call sows how
     many weights are expected to be used into the collection ``"penalties"``: apply the
     model with ``mutable="penalties"`` and add the sum of its leaves, times the cost of
     a weight, to the loss.

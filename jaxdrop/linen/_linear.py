@@ -29,10 +29,3 @@ class NoisyDense:
         dtype = self.dtype if dtype is None else dtype
         x, kernel = nn.dtypes.promote_dtype(x, kernel, dtype=dtype)
         return jnp.matmul(x, kernel, precision=self.precision)
-
-
-def add_bias(y: Array, bias: Array | None, /) -> Array:
-    """Adds a bias, if there is one."""
-    if bias is None:
-        return y
-    return y + jnp.reshape(bias.astype(y.dtype), (1,) * (y.ndim - 1) + (-1,))

@@ -128,8 +128,8 @@ def _unpack(
         new, output = call(carry, *args[1:], **kwargs)
     if missed:
         raise ValueError(
-            f"{step.func.__qualname__} does not call {', '.join(missed)}, before which "
-            "masks belong. Pass state=, for example state=lambda carry: carry for a "
-            "GRU: then its inputs and its state are masked on their way in."
+            f"{step.func.__qualname__} does not call {', '.join(missed)}, whose inputs "
+            "are masked. Pass state=, for example state=lambda carry: carry for a GRU: "
+            "then its inputs and its state are masked on their way in."
         )
     return _Dropping(new, None, None), output

@@ -20,7 +20,7 @@ def mc_apply(
 
     The module is called as for evaluation, say with ``train=False`` in ``kwargs``; the
     modules of jaxdrop, ``flax.linen.Dropout`` and Flax's attention modules ignore that
-    and drop, and everything else follows it: normalisation uses its running averages.
+    and drop, and everything else follows it: normalization uses its running averages.
 
     Args:
       module: a Linen module.

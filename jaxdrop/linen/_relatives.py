@@ -122,7 +122,7 @@ class TokenDropout(Rated, StochasticModule):
 class SubsetStochasticDepth(Rated, StochasticModule):
     """:func:`jaxdrop.subset_stochastic_depth` around a branch: ``x + module(x)``.
 
-    Batch normalisation in the branch sees the examples on which it runs, and no others.
+    Batch normalization in the branch sees the examples on which it runs, and no others.
 
     Attributes:
       branch: a module or a function that treats examples independently.
@@ -220,12 +220,13 @@ class ShakeShake(StochasticModule):
 class Masksembles(nn.Module):
     """:func:`jaxdrop.masksembles` as a module, on in evaluation as in training.
 
-    The masks follow from the attributes and the number of features; they are constants
-    and no variables.
+    The masks follow from the attributes and the number of features; they are
+    constants, not variables.
 
     Attributes:
       num_masks: how many masks; it divides the batch.
-      scale: how many positions are spanned for each that a mask keeps, 1 or more.
+      scale: 1 for masks that keep everything; the larger, the fewer features two
+        masks share.
       seed: of the masks. Give each layer its own.
       axis: the axis of the features.
 

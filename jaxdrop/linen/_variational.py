@@ -5,11 +5,12 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxdrop._dropout._dropped_layer import add_bias
 from jaxdrop._dropout.variational_dense import variational_dense
 from jaxdrop._dropout.variational_penalty import variational_penalty
 from jaxdrop._dropout.variational_sparsity import variational_sparsity
 from jaxdrop._typing import Array, Flag, Key, Scalar
-from jaxdrop.linen._linear import NoisyDense, add_bias
+from jaxdrop.linen._linear import NoisyDense
 from jaxdrop.linen._module import StochasticModule
 from jaxdrop.linen._penalties import sow_penalty
 
@@ -17,7 +18,7 @@ from jaxdrop.linen._penalties import sow_penalty
 class VariationalDense(NoisyDense, StochasticModule):
     """A dense layer that learns the noise of its weights, and prunes noisy ones.
 
-    :func:`jaxdrop.variational_dense` with parameters named and initialised as those of
+    :func:`jaxdrop.variational_dense` with parameters named and initialized as those of
     ``flax.linen.Dense``, and ``kernel_log_variance``. Each call sows its penalty into
     the collection ``"penalties"``: apply the model with ``mutable="penalties"`` and add
     the sum of its leaves to the loss.

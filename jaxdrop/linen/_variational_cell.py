@@ -60,10 +60,10 @@ class VariationalCell(RecurrentModule):
       per_gate: draw a mask for each gate, instead of one for all.
       state: where the carry of the cell has its state: a key such as ``0`` or ``"h"``,
         a tuple of keys, or a function that takes the carry and returns the state. By
-        default it is what it is in Flax's cells, or the only floating point array; a
-        cell that returns another one as its output is refused, and one that returns a
-        copy of another one gives NaN. If given, inputs and state are masked on their
-        way in, whatever the cell.
+        default it is the array that is the state in Flax's cells, or the only floating
+        point array; a cell that returns another one as its output is refused, and one
+        that returns a copy of another one gives NaN. If given, inputs and state are
+        masked on their way in, whatever the cell.
 
     References:
       Gal, Ghahramani, `A theoretically grounded application of dropout in recurrent

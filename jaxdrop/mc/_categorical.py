@@ -154,6 +154,7 @@ def _empty(logits: jax.ShapeDtypeStruct, num_groups: int) -> Categorical:
 
 
 def _updated(state: Categorical, logits: Array, valid: Array) -> Categorical:
+    """The state that includes ``(k, ...)`` further samples."""
     log_probs = jax.nn.log_softmax(widened(logits), axis=-1)
     probs = jnp.exp(log_probs)
     own = entropy(log_probs)
@@ -182,6 +183,7 @@ def _merged(a: Categorical, b: Categorical) -> Categorical:
 
 
 def _statistics(state: Categorical, *, debias: bool) -> Stats:
+    """The statistics of a state; only ``log_mean`` is exact where means underflow."""
     count = state.probs.number.astype(state.log_sum.dtype)
     log_mean = state.log_sum - jnp.log(count)
     var = variance_of(state.probs, ddof=1)

@@ -24,7 +24,7 @@ def depends(program: Any, inputs: Sequence[bool], /) -> Flags:
         if any(flags) and references:
             marked.update(references, equation.outvars)
             continue
-        reached = outputs_of(equation, flags)
+        reached = _outputs_of(equation, flags)
         marked.update(v for v, f in zip(equation.outvars, reached, strict=True) if f)
     return flags_of(jaxpr.outvars, marked)
 
@@ -34,7 +34,7 @@ def flags_of(atoms: Sequence[Any], marked: Collection[Any], /) -> Flags:
     return [not _programs.is_literal(a) and a in marked for a in atoms]
 
 
-def outputs_of(equation: Equation, inputs: Flags, /) -> Flags:
+def _outputs_of(equation: Equation, inputs: Flags, /) -> Flags:
     """Which outputs of one equation depend on its marked inputs."""
     if not any(inputs):
         return [False] * len(equation.outvars)
@@ -50,6 +50,10 @@ def outputs_of(equation: Equation, inputs: Flags, /) -> Flags:
 
 
 def _loop(loop: Loop, inputs: Flags) -> Flags:
+    """Iterates until the state depends on nothing further.
+
+    If the condition does, so does the number of steps, and with it the whole state.
+    """
     carry = inputs[loop.carry]
     while True:
         flags = inputs[loop.constants] + carry + inputs[loop.read]

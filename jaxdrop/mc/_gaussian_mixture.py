@@ -8,7 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxdrop._checks import as_count, check_broadcast, check_choice
+from jaxdrop._checks import (
+    as_count,
+    check_broadcast,
+    check_choice,
+    check_same_shape,
+)
 from jaxdrop._errors import named_with_results
 from jaxdrop._numbers import as_real, in_parts
 from jaxdrop._strengths import as_strength
@@ -250,11 +255,7 @@ def _normal(outputs: PyTree, noise: ArrayLike | None, spread: str) -> _Normal:
             f"{type(outputs).__name__}; select a part of them with of=."
         )
     mean, scale = outputs
-    if mean.shape != scale.shape:
-        raise ValueError(
-            f"mean and {spread} must have the same shape, got {mean.shape} and "
-            f"{scale.shape}."
-        )
+    check_same_shape(mean, scale, names=f"mean and {spread}")
     scale = scale.astype(float_of(scale.dtype))
     if spread == "log_variance":
         return _Normal(mean, jnp.exp(scale), jnp.exp(scale / 2), scale)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
 from jaxdrop._typing import Array, PyTree
-from jaxdrop.mc._reducer import Stats, safe_sqrt, unless
+from jaxdrop.mc._reducer import Stats, along, safe_sqrt, unless
 
 
 class Groups(NamedTuple):
@@ -93,8 +93,7 @@ def jackknife_errors(groups: Groups, statistics: Callable[[PyTree], Stats], /) -
     times = jnp.where(some_left, size / jnp.maximum(sizes, 1), 2)  # h = n / m
 
     def error(all_of_them: Array, one_less: Array) -> Array:
-        shape = (sizes.size,) + (1,) * all_of_them.ndim
-        h, used = (v.reshape(shape).astype(one_less.dtype) for v in (times, filled))
+        h, used = (along(v, one_less).astype(one_less.dtype) for v in (times, filled))
         all_of_them = all_of_them[None]
         share = number.astype(h.dtype) * all_of_them
         estimate = share - ((1 - 1 / h) * one_less * used).sum(0, keepdims=True)

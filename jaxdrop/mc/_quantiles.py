@@ -30,8 +30,8 @@ class Sketch(NamedTuple):
     Attributes:
       recent: ``(capacity, ...)``: samples, of which the first ``filled`` are valid.
       filled: the number of recent samples.
-      points: ``(capacity, ...)``: ascending points that summarise ``folded`` samples.
-      folded: the number of summarised samples.
+      points: ``(capacity, ...)``: ascending points that summarize ``folded`` samples.
+      folded: the number of summarized samples.
       missing: the number of samples that were NaN.
     """
 
@@ -136,6 +136,7 @@ def quantiles(
 
 
 def _checked_levels(levels: Sequence[float]) -> tuple[float, ...]:
+    """Returns levels as Python floats, or raises."""
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(levels)):
         raise TypeError(
             "levels are static, and must be known before tracing, got traced numbers."
@@ -152,7 +153,7 @@ def _checked_levels(levels: Sequence[float]) -> tuple[float, ...]:
 
 
 def _append(state: Sketch, samples: Array, valid: Array) -> Sketch:
-    """Adds at most ``capacity`` samples, after summarising all others if necessary."""
+    """Adds at most ``capacity`` samples, after summarizing all others if necessary."""
     capacity = len(state.recent)
     number = count_of(valid)
     state = lax.cond(state.filled + number > capacity, _fold, lambda s: s, state)
@@ -177,7 +178,7 @@ def _fold(state: Sketch) -> Sketch:
 
 
 def _points(state: Sketch) -> tuple[Array, Array]:
-    """The summarising points, and their weights."""
+    """The summarizing points, and their weights."""
     share = state.folded.astype(state.points.dtype) / len(state.points)
     return state.points, jnp.full(len(state.points), share)
 

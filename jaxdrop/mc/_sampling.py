@@ -11,9 +11,9 @@ from jax import lax
 from jaxdrop import _programs
 from jaxdrop._checks import check_callable, check_choice, require_key
 from jaxdrop._loops import as_carry
-from jaxdrop._numbers import as_array
+from jaxdrop._numbers import as_array, is_numeric
 from jaxdrop._typing import Array, Key, PyTree
-from jaxdrop.mc._reducer import Reducer
+from jaxdrop.mc._reducer import Reducer, along
 from jaxdrop.mc._rows import BatchAxis, check_batch_axis, rowwise
 from jaxdrop.mc._trunk import is_stochastic, split
 
@@ -89,7 +89,7 @@ def _with_checked_outputs(apply_fn: Callable[..., PyTree]) -> Callable[..., PyTr
 def _is_array(leaf: Any) -> bool:
     """True for what can be traced: not for text, dates or objects of NumPy."""
     if isinstance(leaf, np.ndarray | np.generic):
-        return jnp.issubdtype(leaf.dtype, jnp.number) or leaf.dtype == bool
+        return is_numeric(leaf.dtype)
     return isinstance(leaf, jax.Array)
 
 
@@ -183,6 +183,7 @@ def _fold_here(
     size: int,
     stop: Array,
 ) -> tuple[PyTree, PyTree]:
+    """Draws and reduces samples in chunks on one device."""
     rounds = -(-size // plan.chunk_size)
     chunk = -(-size // rounds)  # equal chunks, so that the last has little padding
 
@@ -229,8 +230,8 @@ def _fold_on_devices(
     )
 
     def gathered(x: Array) -> Array:
-        slots = jnp.arange(devices, dtype=jnp.int32).reshape(-1, *(1,) * x.ndim)
-        own = jnp.where(slots == here, x[None], 0)
+        slots = jnp.arange(devices, dtype=jnp.int32)
+        own = jnp.where(along(slots == here, x[None]), x[None], 0)
         everywhere: Array = lax.psum(own, axis)
         return everywhere
 

@@ -91,6 +91,7 @@ class _Flat:
         return all(_programs.is_array(atom) for atom in atoms)
 
     def _inline(self, program: Any, inputs: Sequence[Any]) -> list[Any]:
+        """Adds the equations of a program; returns its outputs, renamed."""
         jaxpr = _programs.program_of(program)
         constants = _programs.constants_of(program)
         names: dict[Any, Any] = dict(zip(jaxpr.invars, inputs, strict=True))

@@ -329,6 +329,7 @@ def _classwise(
     num_bins: int,
     adaptive: bool,
 ) -> Array:
+    """The mean over classes; ``order`` has the probabilities in exact order."""
     table, labels, counts = as_classified(probs, labels, weights, name="probs")
     table = poison(table, is_probability(table))
     classes = jnp.arange(table.shape[1], dtype=labels.dtype)

@@ -10,9 +10,9 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jaxdrop._checks import is_number
+from jaxdrop._norms import power_of_two
 from jaxdrop._numbers import as_labels, as_real
 from jaxdrop._typing import Array
-from jaxdrop._weights import power_of_two
 from jaxdrop.metrics._probabilities import SLACK, check_classes
 
 
@@ -117,6 +117,13 @@ def weighted_mean(values: Array, weights: Array, /) -> Array:
 def is_label(labels: Array, num_classes: int, /) -> Array:
     """Whether each label is one of the classes."""
     return (labels >= 0) & (labels < num_classes)
+
+
+def at_label(table: Array, labels: Array, /) -> Array:
+    """The entry of each row at its label; NaN where that is not a class."""
+    index = jnp.clip(labels, 0, table.shape[-1] - 1)[:, None]
+    picked = jnp.take_along_axis(table, index, axis=-1)[:, 0]
+    return poison(picked, is_label(labels, table.shape[-1]))
 
 
 def is_probability(values: Array, /) -> Array:

@@ -12,6 +12,7 @@ from jaxdrop.metrics._bins import uniform_bins
 from jaxdrop.metrics._compiled import compiled
 from jaxdrop.metrics._examples import (
     as_classified,
+    at_label,
     is_label,
     is_probability,
     poison,
@@ -53,7 +54,7 @@ def negative_log_likelihood(
     """
     table, labels, counts = as_classified(logits, labels, weights, name="logits")
     log_probs = jax.nn.log_softmax(table, axis=-1)
-    return weighted_mean(-_at(log_probs, labels), counts)
+    return weighted_mean(-at_label(log_probs, labels), counts)
 
 
 @named
@@ -185,10 +186,3 @@ def _truth(table: Array, labels: Array) -> Array:
     classes = jnp.arange(table.shape[-1], dtype=labels.dtype)
     hit = (labels[:, None] == classes[None, :]).astype(table.dtype)
     return poison(hit, is_label(labels, table.shape[-1])[:, None])
-
-
-def _at(table: Array, labels: Array) -> Array:
-    """The entry of each row at its label; NaN where that is not a class."""
-    index = jnp.clip(labels, 0, table.shape[-1] - 1)[:, None]
-    picked = jnp.take_along_axis(table, index, axis=-1)[:, 0]
-    return poison(picked, is_label(labels, table.shape[-1]))

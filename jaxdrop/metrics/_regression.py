@@ -11,9 +11,9 @@ from jax.typing import ArrayLike
 
 from jaxdrop._checks import as_count, check_axis, check_switch
 from jaxdrop._errors import named
+from jaxdrop._norms import power_of_two
 from jaxdrop._numbers import as_numbers, relative
 from jaxdrop._typing import Array
-from jaxdrop._weights import power_of_two
 from jaxdrop.metrics._bins import equal_mass_bins
 from jaxdrop.metrics._compiled import compiled
 from jaxdrop.metrics._examples import (
@@ -231,7 +231,7 @@ class RegressionCalibration(NamedTuple):
 
     @property
     def ence(self) -> Array:
-        """The expected normalised calibration error: of root mean squares, per bin.
+        """The expected normalized calibration error: of root mean squares, per bin.
 
         A bin without predicted variance makes it infinite, or adds 0 without errors.
         """

@@ -7,12 +7,12 @@ from jax.typing import ArrayLike
 
 from jaxdrop._errors import named
 from jaxdrop._loops import as_carry
+from jaxdrop._norms import power_of_two
 from jaxdrop._typing import Array
-from jaxdrop._weights import power_of_two
 from jaxdrop.metrics._compiled import compiled
 from jaxdrop.metrics._examples import (
     as_classified,
-    is_label,
+    at_label,
     poison,
     weighted_mean,
 )
@@ -68,12 +68,10 @@ def temperature_scaling(
     """
     table, labels, counts = as_classified(logits, labels, weights, name="logits")
     table = table - table.max(-1, keepdims=True)
-    index = jnp.clip(labels, 0, table.shape[-1] - 1)[:, None]
     seen = jnp.where(jnp.isfinite(table) & (counts > 0)[:, None], -table, 0)
     unit = power_of_two(seen.max(initial=0))
     table = table / unit
-    right = jnp.take_along_axis(table, index, axis=-1)[:, 0]
-    right = poison(right, is_label(labels, table.shape[-1]))
+    right = at_label(table, labels)
 
     def slope(inverse: Array) -> Array:
         probs = jax.nn.softmax(inverse * table, axis=-1)

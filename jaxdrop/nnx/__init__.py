@@ -1,9 +1,9 @@
 """jaxdrop as Flax NNX modules: the functions, with a rate, a mode and keys.
 
 A module that was given ``rngs`` has a stream of keys of its own, which is state of
-the model: each draw advances it. Inside ``nnx.jit`` that reaches the model; inside a
-plain ``jax.jit`` it is lost, and every call draws the same masks, unless the state is
-returned from the function, or a key is an argument: ``model(x, rngs=key)``.
+the model: each draw advances it. ``nnx.jit`` returns this change to the model; a plain
+``jax.jit`` loses it, and every call draws the same masks, unless the state is returned
+from the function, or a key is an argument: ``model(x, rngs=key)``.
 
 - ``ConcreteDropout``: a layer with a dropout rate that it learns.
 - ``DropConnectConv``: a convolution whose weights are dropped.

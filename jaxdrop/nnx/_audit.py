@@ -13,7 +13,7 @@ from flax import nnx
 from jaxdrop._typing import PyTree
 from jaxdrop.diagnostics._audit.frameworks import Visit
 from jaxdrop.diagnostics._audit.modules import (
-    hands_on,
+    delegates,
     rate_of,
     shares_heads,
     technique_of,
@@ -125,7 +125,7 @@ def _told(kind: type, name: str) -> Callable[..., Any]:
             rate = rate_of(self, kwargs)
             if not (isinstance(self, nnx.MultiHeadAttention) and rate == 0):
                 technique, shared = technique_of(kind), shares_heads(self)
-                tell(Visit(path, technique, rate, shared, hands_on(self)))
+                tell(Visit(path, technique, rate, shared, delegates(self)))
         with jax.named_scope(marker(path)):
             return method(self, *args, **kwargs)
 

@@ -20,6 +20,7 @@ from jaxdrop._dropout._carries import (
     comes_from_flax,
     find_state,
     is_plain,
+    source_of_output,
 )
 from jaxdrop._dropout._sequences import (
     advance,
@@ -71,9 +72,8 @@ class RecurrentModule(StochasticModule, nnx.RNNCellBase):
             raise ValueError(
                 "there are no keys, which training needs: pass "
                 f"rngs=nnx.Rngs({self.rng_collection}=0) to its constructor; pass a "
-                "key as rngs= to the call of nnx.RNN or to initialize_carry, since a "
-                "stream, and what nnx.RNN makes of nnx.Rngs, is for the memory alone; "
-                "or use model.eval()."
+                "key, not nnx.Rngs or a stream, as rngs= to the call of nnx.RNN or to "
+                "initialize_carry; or use model.eval()."
             )
         return self._draw_key()
 
@@ -148,7 +148,7 @@ class RecurrentDropoutLSTMCell(RecurrentModule, nnx.OptimizedLSTMCell):
       bias_init: the initializer of the biases.
       dtype: the dtype to compute in; by default that of inputs and parameters.
       param_dtype: the dtype of the parameters.
-      **mode: see :class:`StochasticModule`; ``rngs`` is required for initialisation.
+      **mode: see :class:`StochasticModule`; ``rngs`` is required for initialization.
 
     References:
       Semeniuta, Severyn, Barth, `Recurrent dropout without memory loss
@@ -276,8 +276,8 @@ class ZoneoutCell(RecurrentModule):
         LSTM, keeps an entry.
       state: where the carry of the cell has its state: a key such as ``0`` or ``"h"``,
         a tuple of keys, or a function that takes the carry and returns the state. By
-        default it is what it is in Flax's cells, the only floating point array, or the
-        array that the cell returns as its output as well.
+        default it is the array that is the state in Flax's cells, the only floating
+        point array, or the array that the cell also returns as its output.
       output: what the output is: ``"state"``, the state that results; a function of it,
         such as ``lambda h: h.clip(-1, 1)``; or ``"cell"``, what the cell returned,
         before zoneout. By default it is the state for Flax's cells, transformed or not;
@@ -331,8 +331,8 @@ class ZoneoutCell(RecurrentModule):
 
         Args:
           input_shape: the shape of the inputs of one step, ``(*batch, features)``.
-          rngs: a key or ``nnx.Rngs``, for zones and the carry of the cell; a stream is
-            for the carry alone, and zones come from the module's own.
+          rngs: a key or ``nnx.Rngs``, for masks and the carry of the cell; a stream is
+            for the carry alone, and masks come from the module's own.
           *args: what else the cell takes.
           carry: a carry of the cell to start from, such as that of an encoder; by
             default the cell makes one.
@@ -385,11 +385,9 @@ class ZoneoutCell(RecurrentModule):
         return find_state(carry, where, is_known=known)
 
     def _source_of_output(self) -> OutputIs:
-        if self.output is not None:
-            return self.output
-        if not knows_carry(self.cell):
-            return "unknown"
-        return "checked" if has_step_of_its_own(self.cell) else "state"
+        cell = self.cell
+        known, own_step = knows_carry(cell), has_step_of_its_own(cell)
+        return source_of_output(self.output, is_known=known, has_own_step=own_step)
 
     @property
     def num_feature_axes(self) -> int:

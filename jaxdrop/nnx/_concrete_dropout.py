@@ -14,7 +14,7 @@ from jaxdrop.nnx._module import KeySource, Mode, StochasticModule, value_of
 
 
 class ConcreteDropout(StochasticModule):
-    """A layer on :func:`jaxdrop.concrete_dropout` of its input, with a learned rate.
+    """A layer with :func:`jaxdrop.concrete_dropout` of its input, at a learned rate.
 
     Add :meth:`penalty` to the loss: without it the rate tends to 0. For a whole model
     that is the sum over ``nnx.iter_modules(model)`` of the modules of this class.

@@ -6,7 +6,7 @@ from typing import Any, Unpack
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxdrop._dropout._dropped_layer import check_evaluation, dropped_layer
+from jaxdrop._dropout._dropped_layer import add_bias, check_evaluation, dropped_layer
 from jaxdrop._dropout._noisy_weights import variational_conv
 from jaxdrop._dropout.variational_penalty import variational_penalty
 from jaxdrop._dropout.variational_sparsity import variational_sparsity
@@ -41,7 +41,7 @@ class NoisyConv(StochasticModule, nnx.Conv):
       out_features: the number of output channels.
       kernel_size: the sides of the kernel.
       **options: as for ``flax.nnx.Conv``, and the mode as for
-        :class:`StochasticModule`; ``rngs`` is required for initialisation.
+        :class:`StochasticModule`; ``rngs`` is required for initialization.
     """
 
     def __init__(
@@ -65,11 +65,7 @@ class NoisyConv(StochasticModule, nnx.Conv):
         return nnx.Conv.__call__(conv, x)
 
     def _add_bias(self, y: Array) -> Array:
-        """Adds the bias, if there is one."""
-        if self.bias is None:
-            return y
-        bias = self.bias[...].astype(y.dtype)
-        return y + jnp.reshape(bias, (1,) * (y.ndim - 1) + (-1,))
+        return add_bias(y, None if self.bias is None else self.bias[...])
 
 
 class DropConnectConv(NoisyConv):
@@ -89,7 +85,7 @@ class DropConnectConv(NoisyConv):
       evaluation: ``"mean"``, the layer with its mean weights, or ``"moments"``, the
         mean of ``activation`` over masks, in the normal approximation.
       **options: as for ``flax.nnx.Conv``, and the mode as for
-        :class:`StochasticModule`; ``rngs`` is required for initialisation.
+        :class:`StochasticModule`; ``rngs`` is required for initialization.
 
     References:
       Wan, Zeiler, Zhang, LeCun, Fergus, `Regularization of neural networks using
@@ -176,7 +172,7 @@ class VariationalConv(NoisyConv):
       log_variance_init: the initial log variances.
       threshold: weights whose log of ``variance / mean**2`` is above this are pruned.
       **options: as for ``flax.nnx.Conv``, and the mode as for
-        :class:`StochasticModule`; ``rngs`` is required for initialisation.
+        :class:`StochasticModule`; ``rngs`` is required for initialization.
 
     References:
       Molchanov, Ashukha, Vetrov, `Variational dropout sparsifies deep neural networks

@@ -17,7 +17,7 @@ from jaxdrop.nnx._rate import hold_rate
 class DropConnectLinear(NoisyLinear):
     """A dense layer whose weights are dropped, :func:`jaxdrop.drop_connect`.
 
-    The bias is never dropped. Parameters have the names, shapes and initialisation of
+    The bias is never dropped. Parameters have the names, shapes and initialization of
     ``flax.nnx.Linear``, and evaluation is that layer; or, more exactly where a
     nonlinear activation follows, its mean over masks by matching moments.
 
@@ -36,7 +36,7 @@ class DropConnectLinear(NoisyLinear):
         the batch. It takes the memory of a kernel for each example.
       evaluation: ``"mean"``, the layer with its mean weights, or ``"moments"``, the
         mean of ``activation`` over masks, in the normal approximation.
-      **mode: see :class:`StochasticModule`; ``rngs`` is required for initialisation.
+      **mode: see :class:`StochasticModule`; ``rngs`` is required for initialization.
 
     References:
       Wan, Zeiler, Zhang, LeCun, Fergus, `Regularization of neural networks using

@@ -28,7 +28,7 @@ class Dropout(DropoutModule):
     """:func:`jaxdrop.dropout` as a module: entries, in place of Flax's own.
 
     It takes the arguments of ``flax.nnx.Dropout`` and draws the same masks, with x64
-    off; besides a rate that is an array, traced, or a :class:`Rate`, a traced
+    off. It also takes a rate that is an array, traced, or a :class:`Rate`, a traced
     ``deterministic``, and a rate at call time.
 
     Args:

@@ -18,7 +18,7 @@ class L0Linear(NoisyLinear):
     """A dense layer with a gate before each input, which learns to close.
 
     :func:`jaxdrop.hard_concrete` gates on the inputs, with parameters named and
-    initialised as those of ``flax.nnx.Linear``, and ``log_alpha``. Add
+    initialized as those of ``flax.nnx.Linear``, and ``log_alpha``. Add
     :meth:`penalty`, times the cost of a weight, to the loss; for a whole model that is
     the sum over ``nnx.iter_modules(model)`` of the modules of this class.
 
@@ -34,7 +34,7 @@ class L0Linear(NoisyLinear):
       init_rate: how closed gates are at the start, between 0 and 1: ``log_alpha``
         starts around ``log((1 - init_rate) / init_rate)``.
       per_example: draw gates for each example, instead of once for the batch.
-      **mode: see :class:`StochasticModule`; ``rngs`` is required for initialisation.
+      **mode: see :class:`StochasticModule`; ``rngs`` is required for initialization.
 
     References:
       Louizos, Welling, Kingma, `Learning sparse neural networks through L0

@@ -5,6 +5,7 @@ from typing import Any, TypedDict, Unpack
 import jax.numpy as jnp
 from flax import nnx
 
+from jaxdrop._dropout._dropped_layer import add_bias
 from jaxdrop._typing import Array
 from jaxdrop.nnx._module import Mode, StochasticModule
 
@@ -27,7 +28,7 @@ class NoisyLinear(StochasticModule):
       in_features: the number of input features.
       out_features: the number of output features.
       options: as for ``flax.nnx.Linear``.
-      **mode: see :class:`StochasticModule`; ``rngs`` is required for initialisation.
+      **mode: see :class:`StochasticModule`; ``rngs`` is required for initialization.
     """
 
     def __init__(
@@ -55,18 +56,14 @@ class NoisyLinear(StochasticModule):
         return jnp.matmul(x, kernel, precision=self.precision)
 
     def _add_bias(self, y: Array) -> Array:
-        """Adds the bias, if there is one."""
-        if self.bias is None:
-            return y
-        bias = self.bias[...].astype(y.dtype)
-        return y + jnp.reshape(bias, (1,) * (y.ndim - 1) + (-1,))
+        return add_bias(y, None if self.bias is None else self.bias[...])
 
 
 def require_rngs(rngs: Any, /) -> nnx.Rngs:
-    """Returns ``rngs`` if parameters can be initialised from them, or raises."""
+    """Returns ``rngs`` if parameters can be initialized from them, or raises."""
     if isinstance(rngs, nnx.Rngs):
         return rngs
     raise TypeError(
-        "rngs must be nnx.Rngs, from which the parameters are initialised, got "
+        "rngs must be nnx.Rngs, from which the parameters are initialized, got "
         f"{type(rngs).__name__}."
     )

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jaxdrop._dropout._carries import calls_another, comes_from_flax
+from jaxdrop._dropout._dropped_layer import add_bias
 from jaxdrop._dropout._sequences import Drop
 from jaxdrop._typing import Array
 
@@ -90,7 +91,7 @@ def step_with_masks(
     if missed:
         where = inspect.unwrap(type(cell).__call__).__qualname__
         raise ValueError(
-            f"{where} does not call {', '.join(missed)}, before which masks belong. "
+            f"{where} does not call {', '.join(missed)}, whose inputs are masked. "
             "Pass state=, for example state=lambda carry: carry for a GRU: then its "
             "inputs and its state are masked on their way in."
         )
@@ -161,4 +162,4 @@ def _product_of_gates(linear: nnx.Linear, x: Array, drop: Drop, gates: int) -> A
     kernel = jnp.reshape(kernel, (kernel.shape[0], gates, -1))
     y = jnp.einsum("...gf,fgh->...gh", x, kernel, precision=linear.precision)
     y = jnp.reshape(y, (*y.shape[:-2], -1))
-    return y if bias is None else y + jnp.reshape(bias, (1,) * (y.ndim - 1) + (-1,))
+    return add_bias(y, bias)

@@ -27,7 +27,7 @@ def mc_apply(key: Key, model: nnx.Module, /, *args: Any, **kwargs: Any) -> Any:
     Switched on is every module with an attribute ``deterministic``: those of jaxdrop,
     ``flax.nnx.Dropout``, and the dropout inside ``flax.nnx.MultiHeadAttention``, also
     where the model passes them ``deterministic=True`` itself: a model with a flag is
-    called as for evaluation, say with ``train=False``. Normalisation stays in
+    called as for evaluation, say with ``train=False``. Normalization stays in
     evaluation. ``model`` itself is not touched: a copy runs, so this may be called in
     any thread and under any transformation of JAX.
 
@@ -82,7 +82,7 @@ def mc_apply(key: Key, model: nnx.Module, /, *args: Any, **kwargs: Any) -> Any:
         where = f", at {', '.join(lines)}" if lines else ""
         raise ValueError(
             f"the pass changed {', '.join(sorted(changed))} of the model; prediction "
-            "must not. Is a normalisation layer called with "
+            "must not. Is a normalization layer called with "
             f"use_running_average=False{where}? Call the model as for evaluation, say "
             "with train=False: dropout is switched on all the same."
         )
@@ -116,6 +116,7 @@ def _unchanged(run: Callable[[PyTree], Any], state: PyTree) -> set[str]:
 
 
 def _switch_on(model: nnx.Module, key: Key) -> None:
+    """Puts a copy of a model into training mode, with streams of the key."""
     node: Any
     for path, node in nnx.iter_graph(model):
         site = jax.random.fold_in(key, path_hash("/".join(map(str, path))))
@@ -144,7 +145,7 @@ _BATCH_STATISTICS: ContextVar[list[str] | None] = ContextVar("lines", default=No
 def _forcing(kind: Any) -> Any:
     """A subclass whose calls drop, and not as the model says that calls them.
 
-    Of a normalisation, one that notes the line of a call for batch statistics.
+    Of a normalization, one that notes the line of a call for batch statistics.
 
     A class survives what makes modules anew from their graph, such as ``nnx.jit``.
     """

@@ -38,16 +38,16 @@ class StochasticModule(nnx.Module):
     holds no array unless it was given ``rngs``: then a stream of its own, forked from
     them as Flax's modules do.
 
-    The stream is state of the model: each draw advances it. Inside ``nnx.jit``, and the
-    other transformations of NNX, that reaches the model. Inside a plain ``jax.jit`` it
-    is lost, and every call draws the same masks, unless the state of the model is
-    returned, or a key is an argument: ``model(x, rngs=key)``.
+    The stream is state of the model: each draw advances it. ``nnx.jit`` and the other
+    transformations of NNX return this change to the model. A plain ``jax.jit`` loses
+    it, and every call draws the same masks, unless the state of the model is returned,
+    or a key is an argument: ``model(x, rngs=key)``.
 
     A subclass takes its mode from ``self._mode(deterministic)`` and its keys from
     ``self._draw_key(rngs)``; both take what the call was given, or None.
 
     Args:
-      deterministic: start in evaluation mode; ``None`` where each call says.
+      deterministic: start in evaluation mode; ``None`` if each call passes it.
       rng_collection: which stream of ``rngs`` to take keys from.
       rngs: where keys come from, unless given at call time.
 

@@ -132,7 +132,7 @@ class TokenDropout(RatedModule):
 class SubsetStochasticDepth(RatedModule):
     """:func:`jaxdrop.subset_stochastic_depth` around a branch: ``x + module(x)``.
 
-    Batch normalisation in the branch sees the examples on which it runs, and no others.
+    Batch normalization in the branch sees the examples on which it runs, and no others.
 
     Args:
       branch: a module or a function that treats examples independently.
@@ -249,7 +249,8 @@ class Masksembles(nnx.Module):
 
     Args:
       num_masks: how many masks; it divides the batch.
-      scale: how many positions are spanned for each that a mask keeps, 1 or more.
+      scale: 1 for masks that keep everything; the larger, the fewer features two
+        masks share.
       seed: of the masks. Give each layer its own.
       axis: the axis of the features.
 

@@ -16,7 +16,7 @@ from jaxdrop.nnx._module import KeySource, Mode, value_of
 class VariationalLinear(NoisyLinear):
     """A dense layer that learns the noise of its weights, and prunes noisy ones.
 
-    :func:`jaxdrop.variational_dense` with parameters named and initialised as those of
+    :func:`jaxdrop.variational_dense` with parameters named and initialized as those of
     ``flax.nnx.Linear``, and ``kernel_log_variance``. Add :meth:`penalty` to the loss;
     for a whole model that is the sum over ``nnx.iter_modules(model)`` of the modules of
     this class.
@@ -32,7 +32,7 @@ class VariationalLinear(NoisyLinear):
       bias_init: the initializer of the bias.
       log_variance_init: the initial log variances.
       threshold: weights whose log of ``variance / mean**2`` is above this are pruned.
-      **mode: see :class:`StochasticModule`; ``rngs`` is required for initialisation.
+      **mode: see :class:`StochasticModule`; ``rngs`` is required for initialization.
 
     Examples:
       >>> import jax.numpy as jnp, jaxdrop

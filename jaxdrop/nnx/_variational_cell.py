@@ -43,8 +43,8 @@ class VariationalCell(RecurrentModule):
     own that adds its state to what it computes, as a GRU does, should drop it itself,
     before its products: else its memory is dropped and rescaled at every step.
 
-    Without ``rngs`` a key comes with each call, ``nnx.RNN(cell)(x, rngs=key)``. Of one
-    key ``nnx.Bidirectional`` makes the same masks in both directions.
+    Without ``rngs`` a key comes with each call, ``nnx.RNN(cell)(x, rngs=key)``. With
+    one key ``nnx.Bidirectional`` draws the same masks in both directions.
 
     Inside ``jax.shard_map`` the scan of ``nnx.RNN`` refuses the first carry of any
     cell, which is the same on every device. Start from one that varies, for example
@@ -62,10 +62,10 @@ class VariationalCell(RecurrentModule):
       per_gate: draw a mask for each gate, instead of one for all.
       state: where the carry of the cell has its state: a key such as ``0`` or ``"h"``,
         a tuple of keys, or a function that takes the carry and returns the state. By
-        default it is what it is in Flax's cells, or the only floating point array; a
-        cell that returns another one as its output is refused, and one that returns a
-        copy of another one gives NaN. If given, inputs and state are masked on their
-        way in, whatever the cell.
+        default it is the array that is the state in Flax's cells, or the only floating
+        point array; a cell that returns another one as its output is refused, and one
+        that returns a copy of another one gives NaN. If given, inputs and state are
+        masked on their way in, whatever the cell.
       **mode: see :class:`StochasticModule`.
 
     References:

@@ -5,10 +5,11 @@ from jax import lax
 
 from jaxdrop._checks import check_axis, check_inexact
 from jaxdrop._errors import named
+from jaxdrop._norms import moduli, squared, widened
 from jaxdrop._numbers import as_real
 from jaxdrop._strengths import as_strength
 from jaxdrop._typing import Array, PyTree, Scalar
-from jaxdrop._weights import Selection, moduli, squared, widened
+from jaxdrop._weights import Selection
 from jaxdrop.penalties._sums import as_float, over_leaves, scaled_sum
 
 

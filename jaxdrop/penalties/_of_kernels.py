@@ -12,18 +12,9 @@ from jaxdrop._checks import as_count
 from jaxdrop._errors import named
 from jaxdrop._loops import as_carry
 from jaxdrop._masks import sharding_of
+from jaxdrop._norms import norms, power_of_two, squared, widened
 from jaxdrop._typing import Array, Axes, PyTree, Scalar, Where
-from jaxdrop._weights import (
-    Patterns,
-    Selection,
-    UnitAxes,
-    norms,
-    power_of_two,
-    size_of,
-    squared,
-    unit_axes,
-    widened,
-)
+from jaxdrop._weights import Patterns, Selection, UnitAxes, size_of, unit_axes
 from jaxdrop.penalties._sums import over_leaves
 
 

@@ -21,10 +21,10 @@ from jaxdrop._checks import (
 )
 from jaxdrop._errors import named
 from jaxdrop._loops import varying_like
+from jaxdrop._norms import norms, squared, widened
 from jaxdrop._numbers import as_labels, as_logits, as_scalar
 from jaxdrop._strengths import as_strength
 from jaxdrop._typing import Array, Key, Rate, Scalar
-from jaxdrop._weights import norms, squared, widened
 from jaxdrop.penalties._sums import (
     batch_weights,
     scaled_sum,

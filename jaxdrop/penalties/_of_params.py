@@ -7,21 +7,12 @@ import numpy as np
 from jax import lax
 
 from jaxdrop._errors import named
+from jaxdrop._norms import moduli, norms, squared, widened
 from jaxdrop._numbers import as_array, as_real, relative
 from jaxdrop._paths import map_with_name
 from jaxdrop._strengths import as_strength
 from jaxdrop._typing import Array, PyTree, Scalar, Where
-from jaxdrop._weights import (
-    Patterns,
-    Selection,
-    UnitAxes,
-    moduli,
-    norms,
-    size_of,
-    squared,
-    unit_axes,
-    widened,
-)
+from jaxdrop._weights import Patterns, Selection, UnitAxes, size_of, unit_axes
 from jaxdrop.penalties._sums import over_leaves, scaled_sum
 
 

@@ -9,11 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from jaxdrop._norms import power_of_two
 from jaxdrop._numbers import as_array
 from jaxdrop._paths import map_with_name
 from jaxdrop._strengths import as_strength
 from jaxdrop._typing import Array, PyTree, Scalar
-from jaxdrop._weights import Selection, per_layer, power_of_two
+from jaxdrop._weights import Selection, per_layer
 
 _one_leaf_alone = ContextVar("_one_leaf_alone", default=False)
 

@@ -52,7 +52,7 @@ def mask(kept: ArrayLike, /, *, key: bool = True, ax: Axes | None = None) -> Fig
     key = check_switch(key, name="key")
     shown = as_floats(kept, name="kept") != 0
     if not 1 <= shown.ndim <= 3:
-        raise ValueError(f"a mask of 1, 2 or 3 axes can be drawn, got {shown.shape}.")
+        raise ValueError(f"kept must have 1, 2 or 3 axes, got shape {shown.shape}.")
     check_some(shown, name="kept")
     cells = _wrapped(shown) if shown.ndim == 1 else shown.astype(float)
     cells = cells.reshape((1,) * (3 - cells.ndim) + cells.shape)

@@ -13,8 +13,8 @@ BLUE, ORANGE, GREEN = "#1552f9", "#fe4710", "#1aa75f"
 PURPLE, SKY, RED = "#864f8b", "#089bea", "#c01c22"
 GREY = "#808080"
 COLORS = (BLUE, ORANGE, GREEN, PURPLE, SKY, RED)
-LINES = ("-", "-.", ":", "--")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_LINES = ("-", "-.", ":", "--")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 BASELINE = "none"
 
 
@@ -62,8 +62,8 @@ def style_of(rank: int | None, /) -> dict[str, Any]:
     turn = rank // len(COLORS)
     return {
         "color": COLORS[rank % len(COLORS)],
-        "linestyle": LINES[(rank % len(COLORS) - turn) % len(LINES)],
-        "marker": MARKERS[rank % len(MARKERS)],
+        "linestyle": _LINES[(rank % len(COLORS) - turn) % len(_LINES)],
+        "marker": _MARKERS[rank % len(_MARKERS)],
     }
 
 

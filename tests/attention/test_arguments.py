@@ -42,10 +42,10 @@ def wrong(**changes):
         ),
         (
             {"key_": jnp.ones((2, 0, 2, 4)), "value": jnp.ones((2, 0, 2, 4))},
-            *(ValueError, "there must be keys"),
+            *(ValueError, "key_ must have keys"),
         ),
         ({"query": jnp.ones((1, 24, 4, 4))}, ValueError, "must agree in batch"),
-        ({"query": jnp.ones((2, 24, 3, 4))}, ValueError, "heads must be a multiple"),
+        ({"query": jnp.ones((2, 24, 3, 4))}, ValueError, "of its number of heads"),
         ({"query": jnp.ones((2, 24, 4, 4), int)}, TypeError, "must be floating"),
         ({"value": jnp.ones((2, 24, 2, 5))}, ValueError, "value must have the shape"),
         ({"value": data(dtype=jnp.bfloat16)[2]}, TypeError, "value must have query's"),

@@ -32,7 +32,7 @@ def test_a_plan_has_the_facts_of_its_call():
     plan = call.plan(operands, "cpu")
     assert (plan.batch, plan.key_heads, plan.group) == (2, 3, 2)
     assert (plan.queries, plan.keys, plan.is_causal) == (5, 7, True)
-    assert plan.drawn == (2, 1, 5, 7) and plan.block == (2, 3)
+    assert plan.drawn == (2, 1, 5, 7) and plan.tile == (2, 3)
 
 
 @pytest.mark.parametrize("platform", ["cpu", "gpu", "tpu", None])

@@ -15,7 +15,7 @@ from jax import export
 
 import jaxdrop
 from chance import normal
-from jaxdrop._attention import _flash
+from jaxdrop._attention import _dispatch, _flash
 
 attention = jaxdrop.dot_product_attention
 LENGTHS = (24, 24)
@@ -155,6 +155,36 @@ def test_it_is_chosen_for_the_platform_that_a_program_is_lowered_for(
     assert not [w for w in recwarn if "Triton" in str(w.message)]
     exported = jax.export.export(step, platforms=("cpu", platform))(key, *[shape] * 3)
     assert exported.platforms == ("cpu", platform)
+
+
+def test_the_facts_about_devices_are_where_they_are_looked_for(key, monkeypatch):
+    """JAX does not promise them; without them kernels would not be sharded."""
+    contexts = []
+
+    def look(context):
+        contexts.append(context.module_context)
+        raise InterruptedError  # nothing has to be lowered after it
+
+    monkeypatch.setattr(_dispatch, "_spreading", look)
+    mesh = jax.make_mesh((2,), ("data",), (jax.sharding.AxisType.Auto,))
+    spec = jax.sharding.PartitionSpec("data")
+    sharded = (jax.sharding.NamedSharding(mesh, spec),) * 3
+    run = lambda *x: attention(key, *x, rate=0.5, implementation="pallas")
+    mapped = jax.shard_map(run, mesh=mesh, in_specs=spec, out_specs=spec)
+    for lower in (
+        jax.jit(run, in_shardings=sharded).lower,
+        jax.jit(mapped).lower,
+        export.export(jax.jit(run)),
+    ):
+        with pytest.raises(InterruptedError):
+            lower(*data())
+    compiled, manual, exported = contexts
+    assert compiled.axis_context.num_devices == 2
+    assert len(compiled.axis_context.device_assignment) == 2
+    assert manual.axis_context.manual_axes == {"data"}
+    assert manual.axis_context.mesh.axis_names == ("data",)
+    found = [c.lowering_parameters.for_export for c in (compiled, exported)]
+    assert found == [False, True]
 
 
 def program_for_gpus(key, implementation=None, dtype=jnp.bfloat16):

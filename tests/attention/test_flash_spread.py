@@ -96,6 +96,7 @@ def test_kernels_that_need_no_devices_ask_for_none(key):
     ).lower(lowering_platforms=("tpu",))
 
 
+@SLOW
 def test_requested_kernels_are_exported_for_several_devices(key):
     spread, both = spread_over(mesh_of(), arrays_of(2)), both_passes(key)
     exported = jax.export.export(jax.jit(both), platforms=("cpu", "tpu"))(*spread)
@@ -134,7 +135,7 @@ def test_audit_and_prediction_read_programs_of_requested_kernels(key):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("implementation", [None, "pallas"])
+@pytest.mark.parametrize("implementation", [None, pytest.param("pallas", marks=SLOW)])
 def test_within_a_partly_manual_shard_map_the_compiler_shards_the_rest(
     key, implementation
 ):

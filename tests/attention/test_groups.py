@@ -28,7 +28,7 @@ def plan_of(at_once, drawn=WEIGHTS):
         at_once=at_once,
         pane=(QUERIES, KEYS),
         strips=(Strip(0, 0, 1),),
-        block=(QUERIES, KEYS),
+        tile=(QUERIES, KEYS),
     )
 
 

@@ -33,12 +33,12 @@ def plan_of(queries, keys, *, block, is_causal=False, window=None):
 
 def visit(inside, tile):
     """For each query the sum of its products with keys, and how many there are."""
-    length, width = tile["query"].shape[1], tile["key"].shape[0]
-    keys = jnp.arange(width, dtype=jnp.uint32) + tile["first_key"].reshape(())
-    exists = keys < tile["end_key"].reshape(())
-    query, key = tile["query"][0, :, 0], jnp.where(exists, tile["key"][:, 0], 0)
+    length, width = tile.query.shape[1], tile.key.shape[0]
+    keys = jnp.arange(width, dtype=jnp.uint32) + tile.first_key.reshape(())
+    exists = keys < tile.end_key.reshape(())
+    query, key = tile.query[0, :, 0], jnp.where(exists, tile.key[:, 0], 0)
     count = jnp.broadcast_to(exists.sum(), (length,)).astype(jnp.float32)
-    row = tile["first_row"].reshape(()) + jnp.arange(length, dtype=jnp.uint32)
+    row = tile.first_row.reshape(()) + jnp.arange(length, dtype=jnp.uint32)
     return jnp.stack([query * key.sum(), count, row.astype(jnp.float32)], -1)[None]
 
 
@@ -56,6 +56,7 @@ def test_all_keys_of_a_strip_are_summed_and_no_other(name):
     group = {
         "query": q.reshape(1, 1, 1, queries, 1),
         "key": k.reshape(1, 1, keys, 1),
+        "value": k.reshape(1, 1, keys, 1),
         "first_row": np.full((1, 1), 1000, np.uint32),
     }
     run = jax.jit(functools.partial(_loops.over_keys, plan, visit, merge))

@@ -79,8 +79,8 @@ def test_blocks_fit_what_is_held_at_once():
     limit = _plan._TILE_ENTRIES["cpu"]
     for queries, keys in ((128, 128), (2048, 2048), (300, 70000), (131072, 131072)):
         plan = plan_of(queries, keys, block=(None, None), heads=8)
-        assert np.prod(plan.at_once) * np.prod(plan.block) <= limit
-        assert min(plan.block) >= 16
+        assert np.prod(plan.at_once) * np.prod(plan.tile) <= limit
+        assert min(plan.tile) >= 16
 
 
 @pytest.mark.parametrize("platform", ["cpu", "gpu"])
@@ -97,8 +97,8 @@ def test_groups_of_heads_fit_what_is_held_at_once(group, platform):
         platform=platform,
         devices=1,
     )
-    held = np.prod(plan.at_once) * plan.group * np.prod(plan.block)
-    assert plan.group == group and plan.block[0] >= 16
+    held = np.prod(plan.at_once) * plan.group * np.prod(plan.tile)
+    assert plan.group == group and plan.tile[0] >= 16
     assert held <= _plan._TILE_ENTRIES[platform]
     assert held > _plan._TILE_ENTRIES[platform] / 4
 
@@ -108,10 +108,10 @@ def test_blocks_of_narrow_strips_are_longer_unless_they_are_given():
     chosen = plan_of(2048, 2048, True, block=(None, None))
     for strip in chosen.strips:
         keys = strip.width * chosen.pane[1]
-        assert given.block_of(512, keys) == (128, keys)
-        length, width = chosen.block_of(512, keys)
-        assert width == keys and length * keys <= np.prod(chosen.block)
-    assert chosen.block_of(512, 512)[0] > chosen.block_of(512, 2048)[0]
+        assert given.tile_of(512, keys) == (128, keys)
+        length, width = chosen.tile_of(512, keys)
+        assert width == keys and length * keys <= np.prod(chosen.tile)
+    assert chosen.tile_of(512, 512)[0] > chosen.tile_of(512, 2048)[0]
 
 
 def test_few_programs_are_compiled():

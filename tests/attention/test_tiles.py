@@ -22,16 +22,18 @@ def test_positions_beyond_one_word_are_those_of_python():
         at_once=(1, 1),
         pane=(32768, 32768),
         strips=(_plan.Strip(0, 0, 1),),
-        block=(16, 32),
+        tile=(16, 32),
     )
     example, key_head, first_query, first_key = 2047, 7, 32760, 32736
-    tile = {
-        "query": jnp.zeros((2, 8, 4)),
-        "key": jnp.zeros((32, 4)),
-        "first_row": jnp.uint32(((example * 16 + 2 * key_head) * 32768) + first_query),
-        "first_query": jnp.uint32(first_query),
-        "first_key": jnp.uint32(first_key),
-    }
+    tile = _tiles.Tile(
+        query=jnp.zeros((2, 8, 4)),
+        key=jnp.zeros((32, 4)),
+        value=jnp.zeros((32, 4)),
+        first_row=jnp.uint32(((example * 16 + 2 * key_head) * 32768) + first_query),
+        first_query=jnp.uint32(first_query),
+        first_key=jnp.uint32(first_key),
+        end_key=jnp.uint32(32768),
+    )
     high, low = (np.asarray(word, object) for word in _tiles.counters_of(plan, tile))
     for group, query, key in np.ndindex(2, 8, 32):
         place = (example, 2 * key_head + group, first_query + query, first_key + key)

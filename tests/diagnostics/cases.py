@@ -123,7 +123,7 @@ def layer_norm(x):
 
 
 class Normalized(nnx.Module):
-    """Two layers, with a normalisation between them."""
+    """Two layers, with a normalization between them."""
 
     def __init__(self, norm, *, before):
         rngs = nnx.Rngs(0)

@@ -131,7 +131,7 @@ def test_shifts_at_the_extremes():
 
 
 def test_a_kernel_must_fit():
-    with pytest.raises(ValueError, match=r"kernel of shape \(3, units\) is needed"):
+    with pytest.raises(ValueError, match=r"kernel must have the shape \(3, units\)"):
         variance_shift(jnp.ones((5, 3)), rate=0.5, kernel=jnp.ones((2, 3)))
 
 

@@ -1,4 +1,4 @@
-"""Arguments at their ends: what is realised, refused by name, or poisoned."""
+"""Arguments at their ends: what is realized, refused by name, or poisoned."""
 
 import jax
 import jax.numpy as jnp

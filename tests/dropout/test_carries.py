@@ -117,3 +117,21 @@ def test_methods_of_flax_are_known_under_their_transformations():
 def test_an_output_of_another_shape_is_no_copy_of_an_array():
     output = jnp.ones(3)
     assert _carries.checked_by_value((jnp.ones(2), jnp.ones(2)), output, 1) is output
+
+
+@pytest.mark.parametrize(
+    ("given", "is_known", "has_own_step", "expected"),
+    [
+        ("cell", False, True, "cell"),
+        (None, False, False, "unknown"),
+        (None, True, False, "state"),
+        (None, True, True, "checked"),
+    ],
+)
+def test_an_output_is_the_state_where_flax_says_so(
+    given, is_known, has_own_step, expected
+):
+    found = _carries.source_of_output(
+        given, is_known=is_known, has_own_step=has_own_step
+    )
+    assert found == expected

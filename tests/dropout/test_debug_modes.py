@@ -199,6 +199,7 @@ def test_threads_may_be_the_first_to_call(key):
     np.testing.assert_array_equal(together, [drop(k, x) for k in keys])
 
 
+@pytest.mark.slow
 def test_a_new_process_warns_of_nothing():
     code = (
         "import jax, jax.numpy as jnp, jaxdrop, jaxdrop.nnx, jaxdrop.linen\n"

@@ -1,4 +1,4 @@
-"""What is particular to DropBlock: blocks, and a realised rate that is the rate."""
+"""What is particular to DropBlock: blocks, and a realized rate that is the rate."""
 
 import math
 

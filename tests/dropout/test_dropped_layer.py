@@ -8,7 +8,7 @@ from scipy import stats
 
 import jaxdrop
 from chance import normal
-from jaxdrop._dropout._dropped_layer import check_evaluation, dropped_layer
+from jaxdrop._dropout._dropped_layer import add_bias, check_evaluation, dropped_layer
 
 
 @pytest.mark.parametrize("room", [jaxdrop.nnx, jaxdrop.linen])
@@ -92,3 +92,11 @@ def test_what_the_expectation_needs_is_named(key):
     check_evaluation("mean", None)
     with pytest.raises(ValueError, match=r"needs inputs with 2 axes .*\(30"):
         dropped(key, normal(30), normal(30, 4), deterministic=False, per_example=True)
+
+
+def test_a_bias_is_added_to_the_last_axis_in_the_dtype_of_the_output():
+    y = jnp.zeros((2, 3, 4), jnp.bfloat16)
+    found = add_bias(y, jnp.arange(4.0))
+    assert found.dtype == jnp.bfloat16
+    np.testing.assert_array_equal(found[1, 2], jnp.arange(4, dtype=jnp.bfloat16))
+    assert add_bias(y, None) is y

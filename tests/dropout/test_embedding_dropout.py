@@ -59,7 +59,9 @@ def test_no_work_is_spent_on_the_vocabulary(key):
 
 
 def test_rejects_ids_that_do_not_match(key):
-    with pytest.raises(ValueError, match="must have the shape of ids and more"):
+    with pytest.raises(
+        ValueError, match="must have the shape of ids, followed by features"
+    ):
         jaxdrop.embedding_dropout(
             key, jnp.ones((4, 3, 8)), jnp.zeros((3,), jnp.int32), rate=0.5
         )

@@ -1,4 +1,4 @@
-"""Alpha dropout keeps a deep SELU network normalised; ordinary dropout does not."""
+"""Alpha dropout keeps a deep SELU network normalized; ordinary dropout does not."""
 
 import jax
 import numpy as np

@@ -26,7 +26,9 @@ def test_weights_whose_noise_reaches_the_threshold_are_counted(threshold):
 
 
 def test_a_weight_without_noise_of_its_own_is_refused():
-    with pytest.raises(ValueError, match=r"must have one shape, got \(3,\) and \(2,\)"):
+    with pytest.raises(
+        ValueError, match=r"must have the same shape, got \(3,\) and \(2,\)"
+    ):
         jaxdrop.variational_sparsity(jnp.ones(3), jnp.ones(2))
     with pytest.raises(ValueError, match="mean and log_variance must have the same st"):
         jaxdrop.variational_sparsity({"a": jnp.ones(3)}, {"b": jnp.ones(3)})

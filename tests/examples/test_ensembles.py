@@ -19,7 +19,7 @@ NAMES = ("one network", MC_AS_LONG, ENSEMBLE)
 
 
 def judged(name, *, error, nll, seeds=4):
-    """Scores that are easy to recognise; confidence is as it should be."""
+    """Scores that are easy to recognize; confidence is as it should be."""
     rng = np.random.default_rng(0)
     wrong = rng.random((seeds, 500)) < error
     losses = nll + 0.1 * rng.normal(size=(seeds, 500))

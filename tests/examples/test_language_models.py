@@ -253,7 +253,7 @@ def test_tuning_gives_each_run_the_rate_that_it_says(
             self.seeds = seeds
 
         def run(self, strengths, after_round):
-            """Scores that are easy to recognise."""
+            """Scores that are easy to recognize."""
             given.append(strengths)
             scores = 1 + strengths[:, :2]
             return None, Curves(scores, scores), 0.0
@@ -296,7 +296,7 @@ def test_what_is_written_is_of_the_alphabet(trained, text):
 
 
 def outcomes(names=("none", "dropout")):
-    """Methods with scores that are easy to recognise, of two seeds."""
+    """Methods with scores that are easy to recognize, of two seeds."""
     validation = np.array([[3.0, 2.0, 2.5], [3.0, 2.2, 2.1]])
     curves = Curves(validation - 1, validation)
     return [

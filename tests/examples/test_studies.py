@@ -212,7 +212,7 @@ def test_networks_without_dropout_are_those_of_the_best_look(images):
 
 
 def measured_sizes():
-    """Errors that are easy to recognise: less with more images, and with dropout."""
+    """Errors that are easy to recognize: less with more images, and with dropout."""
 
     def wrong(share):
         counts = np.round(200 * np.array([share, share + 0.01, share]))

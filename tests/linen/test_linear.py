@@ -7,7 +7,6 @@ import pytest
 from flax import linen as nn
 
 import jaxdrop
-from jaxdrop.linen._linear import add_bias
 
 X = jnp.arange(12.0).reshape(2, 6)
 OPTIONS = [
@@ -33,11 +32,3 @@ def test_evaluation_is_dense_with_its_parameters(options, key):
     expected = theirs.apply(variables, X)
     assert y.dtype == expected.dtype
     np.testing.assert_array_equal(y, expected)
-
-
-def test_a_bias_is_added_to_the_last_axis_in_the_dtype_of_the_output():
-    y = jnp.zeros((2, 3, 4), jnp.bfloat16)
-    found = add_bias(y, jnp.arange(4.0))
-    assert found.dtype == jnp.bfloat16
-    np.testing.assert_array_equal(found[1, 2], jnp.arange(4, dtype=jnp.bfloat16))
-    assert add_bias(y, None) is y

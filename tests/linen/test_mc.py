@@ -1,4 +1,4 @@
-"""One stochastic pass of a Linen model: what drops is on, what normalises is not."""
+"""One stochastic pass of a Linen model: what drops is on, what normalizes is not."""
 
 import jax
 import jax.numpy as jnp

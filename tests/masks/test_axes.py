@@ -10,7 +10,7 @@ import jaxdrop
 from chance import (
     assert_frequency,
 )
-from jaxdrop import masks
+from jaxdrop import _masks, masks
 
 HELD = (96, 64)  # large enough to be drawn into memory on a CPU
 BROADCAST = [(), (0,), (1,), (2,), (0, 1), (0, 2), (1, 2)]
@@ -60,3 +60,12 @@ def test_a_shared_axis_may_be_sharded(key):
         y = jax.jit(share)(spread)
         assert y.sharding.spec[0] == "data"
     np.testing.assert_array_equal(y, share(jnp.ones(HELD)))
+
+
+def test_small_arrays_get_axes_in_front():
+    small = np.arange(6).reshape(2, 3)
+    for ndim, shape in ((2, (2, 3)), (4, (1, 1, 2, 3))):
+        found = _masks.at_rank(small, ndim)
+        assert found.shape == shape
+        np.testing.assert_array_equal(found.reshape(2, 3), small)
+    assert _masks.at_rank(0.5, 3).shape == (1, 1, 1)

@@ -1,4 +1,4 @@
-"""Masks of blocks: their sides, and rates that are realised."""
+"""Masks of blocks: their sides, and rates that are realized."""
 
 import math
 

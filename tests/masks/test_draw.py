@@ -49,9 +49,9 @@ def test_a_narrow_rate_is_realised_at_the_value_it_stores(key, dtype):
 def test_a_tiny_rate_drops_as_rarely_as_it_says(key):
     keys = jax.random.split(key, 64)
     count = int(jnp.sum(jax.lax.map(lambda k: dropped(k, 1e-6), keys)))
-    realised = 1 - np.ceil(np.float32(1 - 1e-6) * 2.0**23) / 2**23
-    assert_count(count, 64 * 2**20, realised)
-    assert realised == pytest.approx(1e-6, abs=2**-23)
+    realized = 1 - np.ceil(np.float32(1 - 1e-6) * 2.0**23) / 2**23
+    assert_count(count, 64 * 2**20, realized)
+    assert realized == pytest.approx(1e-6, abs=2**-23)
 
 
 def test_rows_and_columns_drop_alike(key):

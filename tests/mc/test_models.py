@@ -17,7 +17,7 @@ CLASSES = 3
 
 
 class Net(nnx.Module):
-    """Normalisation and dropout, with our module; fails on request."""
+    """Normalization and dropout, with our module; fails on request."""
 
     def __init__(self, rngs, rate=0.5):
         self.hidden = nnx.Linear(4, 16, rngs=rngs)

@@ -62,7 +62,7 @@ def test_equal_samples_and_infinite_ones(reduce):
 
 
 def test_a_missing_sample_is_not_passed_over(reduce):
-    """Whether it has been summarised or not, in whichever of two merged states."""
+    """Whether it has been summarized or not, in whichever of two merged states."""
     samples = np.ones((40, 4), np.float32)
     for entry, place in ((1, 3), (2, 22), (3, 39)):
         samples[place, entry] = np.nan

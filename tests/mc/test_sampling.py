@@ -53,11 +53,14 @@ def test_a_function_without_chance_is_an_error(net, key):
 
 
 def test_what_is_no_array_is_passed_on_as_it_is(net, key):
-    def apply(key, options, x):
-        assert options == {"training": True, "depth": 2, "name": "net", "act": None}
+    options = {"training": True, "depth": 2, "name": "net", "act": None}
+    options |= {"labels": np.array(["a", "b"]), "when": np.array(["2020"], "M8[D]")}
+    options |= {"since": np.array([5], "m8[s]"), "steps": np.timedelta64(5, "s")}
+
+    def apply(key, given, x):
+        assert all(given[name] is options[name] for name in options)
         return net.apply(key, net.params, x)
 
-    options = {"training": True, "depth": 2, "name": "net", "act": None}
     for draws in ("independent", "shared"):
         predict = functools.partial(mc.predict, num_samples=2, draws=draws)
         result = jax.eval_shape(lambda call=predict: call(apply, key, options, net.x))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jaxdrop import metrics
+from jaxdrop.metrics._examples import at_label
 
 
 @pytest.mark.parametrize("unit", [2.0**127, 2.0**60, 1.0, 2.0**-60, 2.0**-120])
@@ -92,3 +93,8 @@ def test_a_level_may_be_an_integer_array_and_none_is_tiny():
     assert np.isnan(curve._replace(rejected=curve.rejected[:0]).accuracy_at(0.5))
     with pytest.raises(ValueError, match="rejected is too close to 0 for float32"):
         curve.accuracy_at(1e-40)
+
+
+def test_a_label_that_is_not_a_class_has_no_score():
+    table, labels = jnp.arange(6.0).reshape(3, 2), jnp.array([1, 2, -1])
+    np.testing.assert_array_equal(at_label(table, labels), [1, np.nan, np.nan])

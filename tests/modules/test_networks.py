@@ -229,7 +229,7 @@ class LinenPerceptron(nn.Module):
 
 
 class LinenDigits(nn.Module):
-    """A convolution, normalisation and two sites."""
+    """A convolution, normalization and two sites."""
 
     drop: type
 

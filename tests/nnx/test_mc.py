@@ -1,4 +1,4 @@
-"""One stochastic pass of an NNX model: what drops is on, what normalises is not."""
+"""One stochastic pass of an NNX model: what drops is on, what normalizes is not."""
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from specimens import NNX
 
 
 class Net(nnx.Module):
-    """Flax's dropout, ours, attention and normalisation in one model."""
+    """Flax's dropout, ours, attention and normalization in one model."""
 
     def __init__(self, rngs: nnx.Rngs):
         self.linear = nnx.Linear(6, 8, rngs=rngs)
@@ -126,7 +126,7 @@ def test_nnx_refuses_a_pass_that_changes_statistics(x, key):
 
     for run in (jaxdrop.nnx.mc_apply, jax.jit(jaxdrop.nnx.mc_apply)):
         with pytest.raises(
-            ValueError, match=r"changed norm/mean.*normalisation.*at test_mc.py:\d+"
+            ValueError, match=r"changed norm/mean.*normalization.*at test_mc.py:\d+"
         ):
             run(key, Stubborn(nnx.Rngs(0)), x)
 
@@ -153,7 +153,7 @@ class CountingInJit(Counting):
 @pytest.mark.parametrize("model", [Counting, CountingInJit])
 def test_nnx_refuses_a_pass_that_changes_another_statistic(model, x, key):
     for run in (jaxdrop.nnx.mc_apply, jax.jit(jaxdrop.nnx.mc_apply)):
-        with pytest.raises(ValueError, match=r"changed mean of.*normalisation"):
+        with pytest.raises(ValueError, match=r"changed mean of.*normalization"):
             run(key, model(), x)
 
 

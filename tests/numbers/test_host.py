@@ -67,3 +67,13 @@ def test_an_empty_list_is_an_array_of_any_kind():
 def test_a_list_of_arrays_of_several_shapes_is_refused_by_name():
     with pytest.raises(TypeError, match="x must be"):
         _numbers.as_array([jnp.ones(2), jnp.ones(3)], name="x")
+
+
+@pytest.mark.parametrize("dtype", ["b1", "i8", "u4", "f2", "c8", "bfloat16"])
+def test_what_jax_takes_is_numeric(dtype):
+    assert _numbers.is_numeric(np.dtype(dtype))
+
+
+@pytest.mark.parametrize("dtype", ["O", "U3", "S3", "M8[D]", "m8[s]"])
+def test_text_dates_and_objects_are_not_numeric(dtype):
+    assert not _numbers.is_numeric(np.dtype(dtype))

@@ -93,8 +93,8 @@ def survives(bits, keep):
     return (bits >> 9) < np.ceil(np.float32(keep) * LEVELS)
 
 
-def realised(keep):
-    """The probability of keeping, as masks realise it where little is kept."""
+def realized(keep):
+    """The probability of keeping, as masks realize it where little is kept."""
     rounded = float(np.ceil(np.float32(keep) * LEVELS)) / LEVELS
     return rounded if keep < 2**-8 else keep
 

@@ -71,7 +71,7 @@ def _model(program, words, weights, x, maps: Maps) -> np.ndarray:
         if program.traced_rates:
             keep = float(np.float32(1) - np.float32(rate))
         if name != "gaussian_dropout":
-            keep = reference.realised(keep)
+            keep = reference.realized(keep)
         scale, shift = TECHNIQUES[name].affine(
             reference.fold_in(words, index),
             x.shape,

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from jaxdrop import _masks
 from jaxdrop._errors import named
-from jaxdrop._masks._draw import LEVELS
 from jaxdrop.diagnostics._audit.draws import UNKNOWN, Draw
 from jaxdrop.diagnostics._audit.findings import findings
 from jaxdrop.diagnostics._audit.frameworks import Visit
@@ -39,12 +39,12 @@ def audit(fn_or_model: Any, /, *args: Any, **kwargs: Any) -> Audit:
     ======================  ============================================================
     finding                 meaning
     ======================  ============================================================
-    ``"batch norm"``        noise that is followed by a batch normalisation
+    ``"batch norm"``        noise that is followed by a batch normalization
     ``"output"``            an output that is dropped itself
     ``"convolution"``       single entries of a feature map are dropped
     ``"selu"``              dropout that is not alpha dropout, right after SELU
     ``"recurrent"``         a fresh mask for a recurrent state at every step
-    ``"heads"``             one mask for all heads of an attention
+    ``"heads"``             one mask for all heads of an attention layer
     ``"unused"``            a site that the result does not depend on
     ``"rate 0"``            a rate of 0
     ``"high rate"``         a rate of 0.9 or more
@@ -219,6 +219,7 @@ def _listed(draws: dict[int, Draw], used: frozenset[int]) -> list[Draw]:
 
 
 def _site(draw: Draw, walk: Walk, visits: dict[str, Visit]) -> Site:
+    """The row of the table for one draw."""
     name = _name(draw)
     visit = visits.get(name)
     technique = draw.function
@@ -254,7 +255,7 @@ def _rate(walk: Walk, number: int) -> float | tuple[float, ...] | None:
     """1 less the keep probability, without the digits that single precision adds."""
     keep = walk.numbers.evaluate(number)
     if keep is not None and keep.dtype == np.uint32:  # what bits are compared with
-        keep = keep / np.float64(LEVELS)
+        keep = keep / np.float64(_masks.LEVELS)
     if keep is None or not ((keep >= 0) & (keep <= 1)).all():
         return None
     rates = tuple(
@@ -265,8 +266,8 @@ def _rate(walk: Walk, number: int) -> float | tuple[float, ...] | None:
 
 
 def _is_drawn_within(visit: Visit, draws: list[Draw]) -> bool:
-    """Whether the module to which an attention hands on draws in its call."""
-    return visit.hands_on and any(marker(visit.module) in d.scope for d in draws)
+    """Whether the module to which an attention delegates draws in its call."""
+    return visit.delegates and any(marker(visit.module) in d.scope for d in draws)
 
 
 def _silent(visit: Visit) -> Site:

@@ -8,6 +8,7 @@ from jaxdrop import _programs
 from jaxdrop._programs import ELEMENTWISE, Equation, Unknown, aval_of, is_key
 from jaxdrop._sites import Traits, traits_of
 from jaxdrop.diagnostics._audit.costs import Drawn, drawn_by, with_output
+from jaxdrop.diagnostics._audit.report import Kind
 from jaxdrop.diagnostics._audit.values import Chain, Value
 
 UNKNOWN = "unknown"
@@ -67,7 +68,7 @@ class Draw:
     loops: tuple[Chain, ...]
     branches: dict[Chain, int]
     fed: set[Chain] = dataclasses.field(default_factory=set)
-    faults: set[str] = dataclasses.field(default_factory=set)
+    faults: set[Kind] = dataclasses.field(default_factory=set)
 
     def excludes(self, other: "Draw") -> bool:
         """Whether the two are in different branches of one choice."""
@@ -92,6 +93,45 @@ class Draw:
             branches.get(choice, branch) != branch
             for choice, branch in self.branches.items()
         )
+
+
+class Draws(dict[int, Draw]):
+    """The draws of a program by number, in the order of the program, each once.
+
+    Attributes:
+      by_platform: the choices that depend on the platform alone. Their branches hold
+        one draw once for each platform.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.by_platform: set[Chain] = set()
+        self._twins: dict[int, int] = {}
+
+    def number_of(self, number: int, /) -> int:
+        """The number under which a draw was added: its own, or that of its twin."""
+        return self._twins.get(number, number)
+
+    def repeated(self, function: str, key: Value, source: str, /) -> int | None:
+        """The number of the draw that a backward pass draws again, or None.
+
+        A loop backward reads its keys anew, so that only the line of code is left to
+        tell.
+        """
+        like = {i: draw for i, draw in self.items() if draw.function == function}
+        found = [i for i, draw in like.items() if draw.key.number == key.number]
+        found += [i for i, draw in like.items() if draw.source == source]
+        return found[0] if found else None
+
+    def add(self, number: int, new: Draw, /) -> int:
+        """Adds a draw, unless the branch for another platform draws the same."""
+        choices = {c: b for c, b in new.branches.items() if c in self.by_platform}
+        for twin, draw in self.items():
+            if draw.is_elsewhere(choices) and draw.equals(new):
+                self._twins[number] = twin
+                return twin
+        self[number] = new
+        return number
 
 
 def function_of(equation: Equation, /) -> tuple[str, str] | None:

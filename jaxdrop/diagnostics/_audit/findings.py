@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from jaxdrop.diagnostics._audit.draws import Draw
 from jaxdrop.diagnostics._audit.places import PROGRAM
-from jaxdrop.diagnostics._audit.report import Finding, Site
+from jaxdrop.diagnostics._audit.report import Finding, Kind, Site
 from jaxdrop.diagnostics._audit.walk import Walk
 
 
@@ -22,9 +22,9 @@ _SRIVASTAVA = (
     "Srivastava et al., Dropout: a simple way to prevent neural networks from "
     "overfitting, JMLR 2014, https://jmlr.org/papers/v15/srivastava14a.html"
 )
-KNOWN: Mapping[str, _Known] = {
+KNOWN: Mapping[Kind, _Known] = {
     "batch norm": _Known(
-        "Batch normalisation comes after this noise: it sees another variance in "
+        "Batch normalization comes after this noise: it sees another variance in "
         "training than in evaluation. Move the dropout after the last one.",
         "Li et al., Understanding the disharmony between dropout and batch "
         "normalization by variance shift, CVPR 2019, https://arxiv.org/abs/1801.05134",
@@ -54,8 +54,8 @@ KNOWN: Mapping[str, _Known] = {
         "neural networks, NeurIPS 2016, https://arxiv.org/abs/1512.05287",
     ),
     "heads": _Known(
-        "One mask is shared by all heads of an attention (the default of Flax, "
-        "broadcast_dropout=True), and mostly by all examples. Pass "
+        "One mask is shared by all heads of an attention layer (Flax's default, "
+        "broadcast_dropout=True), and usually by all examples. Pass "
         "broadcast_dropout=False for independent ones.",
         "Flax, MultiHeadAttention, https://flax.readthedocs.io/en/latest/"
         "api_reference/flax.nnx/nn/attention.html",
@@ -140,7 +140,7 @@ def findings(
       draws: the draws of the first sites, one each.
       in_evaluation: whether the arguments of the call select evaluation.
     """
-    about: dict[str, list[tuple[str, ...]]] = defaultdict(list)
+    about: dict[Kind, list[tuple[str, ...]]] = defaultdict(list)
     for site, draw in zip(sites, draws, strict=False):
         if site.mode == "active":
             for kind in _alone(walk, draw):
@@ -172,7 +172,8 @@ def findings(
     )
 
 
-def _alone(walk: Walk, draw: Draw) -> Iterator[str]:
+def _alone(walk: Walk, draw: Draw) -> Iterator[Kind]:
+    """What is wrong with a draw by itself."""
     yield from sorted(draw.faults)
     changing = draw.key.varies
     if PROGRAM not in changing and "lost stream" not in draw.faults:
@@ -182,7 +183,8 @@ def _alone(walk: Walk, draw: Draw) -> Iterator[str]:
         yield "frozen in loop"
 
 
-def _of_rate(site: Site) -> Iterator[str]:
+def _of_rate(site: Site) -> Iterator[Kind]:
+    """What is wrong with a rate."""
     if site.mode == "rate 0":
         yield "rate 0"
     elif site.rate is not None and site.mode == "active":
@@ -194,6 +196,7 @@ def _of_rate(site: Site) -> Iterator[str]:
 def _same_keys(
     sites: Sequence[Site], draws: Sequence[Draw]
 ) -> Iterator[tuple[str, ...]]:
+    """The names of sites that draw with one key, and may do so in one call."""
     by_key: dict[int, list[tuple[Site, Draw]]] = defaultdict(list)
     for site, draw in zip(sites, draws, strict=False):
         if site.mode == "active":

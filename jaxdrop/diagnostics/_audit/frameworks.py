@@ -20,14 +20,14 @@ class Visit(NamedTuple):
       technique: the name of its technique.
       rate: its rate, or None if it has none.
       shares_heads: whether it is an attention that gives all its heads one mask.
-      hands_on: whether it is an attention of which another module draws the mask.
+      delegates: whether it is an attention whose mask another module draws.
     """
 
     module: str
     technique: str
     rate: Any
     shares_heads: bool
-    hands_on: bool
+    delegates: bool
 
 
 class Room(Protocol):

@@ -29,7 +29,7 @@ def shares_heads(module: Any, /) -> bool:
     return bool(shares) and getattr(module, "num_heads", 1) > 1
 
 
-def hands_on(module: Any, /) -> bool:
+def delegates(module: Any, /) -> bool:
     """Whether a module is an attention whose ``attention_fn`` is a module as well."""
     attend = getattr(module, "attention_fn", None)
     return not isinstance(attend, types.FunctionType | functools.partial | None)

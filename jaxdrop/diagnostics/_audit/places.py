@@ -49,7 +49,7 @@ class Place(NamedTuple):
 
 def within(place: Place, equation: Equation, /) -> Place:
     """The place of an equation of the program that runs at ``place``."""
-    scope = scope_of(equation, place.scope)
+    scope = _scope_of(equation, place.scope)
     return place._replace(
         chain=(*place.chain, id(equation)),
         scope=scope,
@@ -62,7 +62,7 @@ def marker(module: str, /) -> str:
     return f"[{module}]"
 
 
-def scope_of(equation: Equation, outer: str, /) -> str:
+def _scope_of(equation: Equation, outer: str, /) -> str:
     """All scopes around an equation, joined by slashes."""
     own = _programs.scopes_of(equation)
     return f"{outer}/{own}" if outer and own else outer or own

@@ -2,7 +2,28 @@
 
 import dataclasses
 import textwrap
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
+
+Kind: TypeAlias = Literal[
+    "batch norm",
+    "output",
+    "convolution",
+    "selu",
+    "recurrent",
+    "heads",
+    "unused",
+    "rate 0",
+    "high rate",
+    "same key",
+    "frozen",
+    "frozen in loop",
+    "evaluation",
+    "lost stream",
+    "no dropout",
+    "whole batch",
+    "unknown",
+]
+"""The kinds of findings; :data:`findings.KNOWN` has a message for each of them."""
 
 
 class Site(NamedTuple):

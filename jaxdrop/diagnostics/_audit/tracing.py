@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.experimental.xla_metadata import set_xla_metadata
 from jax.tree_util import SequenceKey
 
 from jaxdrop import _programs
+from jaxdrop._numbers import is_numeric
 from jaxdrop._typing import PyTree
 from jaxdrop.diagnostics._audit.frameworks import (
     Room,
@@ -99,6 +99,7 @@ def traced(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], /) -> T
 
 
 def _check_callable(function: Any, args: tuple[Any, ...], rooms: list[Room]) -> None:
+    """Raises unless a function or model comes first."""
     if isinstance(function, type):
         name = function.__name__
         raise TypeError(
@@ -110,8 +111,8 @@ def _check_callable(function: Any, args: tuple[Any, ...], rooms: list[Room]) -> 
     later = next((arg for arg in args if callable(callable_of(arg, rooms))), None)
     swapped = "" if later is None else f"; is {type(later).__name__} meant to be first?"
     raise TypeError(
-        "fn_or_model must be a function or a model, and what it is called with comes "
-        f"after it, got {described(function)}{swapped or '.'}"
+        "fn_or_model must be a function or a model, followed by its arguments, got "
+        f"{described(function)}{swapped or '.'}"
     )
 
 
@@ -160,7 +161,7 @@ def _opened(leaf: Any, rooms: list[Room]) -> tuple[PyTree, Any]:
 
 def _is_array(leaf: Any) -> bool:
     if isinstance(leaf, np.ndarray):  # not of text, dates or objects
-        return jnp.issubdtype(leaf.dtype, jnp.number) or leaf.dtype == bool
+        return is_numeric(leaf.dtype)
     return isinstance(leaf, jax.Array | jax.ShapeDtypeStruct)
 
 

@@ -1,5 +1,6 @@
-"""How one equation of a traced program passes on what is known of its operands."""
+"""How one equation of a traced program passes on the facts about its operands."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,14 @@ from jaxdrop._programs import (
     is_key,
     is_literal,
 )
-from jaxdrop.diagnostics._audit.values import Value, moved_axes, union
+from jaxdrop.diagnostics._audit.draws import Draw, data_of
+from jaxdrop.diagnostics._audit.values import (
+    Numbers,
+    Value,
+    joined,
+    moved_axes,
+    union,
+)
 
 _SELU_SCALE = 1.0507009873554805
 _KEEPS_MAPS = LAYOUT | ELEMENTWISE | {"concatenate", "pad", "reduce_precision"}
@@ -22,7 +30,7 @@ _POOLS = ("reduce_window", "cumsum")
 
 
 def passed(equation: Equation, operands: Sequence[Value], number: int, /) -> Value:
-    """What is known of the output of an equation that calls and draws nothing."""
+    """The facts about an output of an equation that calls and draws nothing."""
     return Value(
         number=number,
         sites=union(operand.sites for operand in operands),
@@ -36,6 +44,41 @@ def passed(equation: Equation, operands: Sequence[Value], number: int, /) -> Val
         spatial=_spatial(equation, operands),
         uniform=_uniform(equation, operands),
     )
+
+
+def drawn(
+    equation: Equation,
+    operands: Sequence[Value],
+    index: int,
+    draw: Draw,
+    numbers: Numbers,
+    /,
+) -> list[Value]:
+    """The facts about the outputs of an equation that draws, with the draw's number."""
+    data, here = data_of(equation, draw.package), frozenset({index})
+    adds = draw.traits.adds_variance
+    acts = draw.traits.acts_on in ("entries", "regions")
+    if draw.package == "jax.random":  # a mask a row is stochastic depth
+        adds = adds and sum(size > 1 for size in draw.drawn.shape) > 1
+    outputs = []
+    for position, var in enumerate(equation.outvars):
+        value = joined(operands, numbers.of("drawn", index, position))
+        keeps_maps = data is not None and (
+            aval_of(var).shape == aval_of(equation.invars[data]).shape
+        )
+        outputs.append(
+            dataclasses.replace(
+                value,
+                sites=value.sites | here,
+                noisy=value.noisy | here if adds else value.noisy,
+                direct=here if acts and data is not None else frozenset(),
+                form="",
+                mask=index if draw.function == "bernoulli" else None,
+                spatial=operands[data].spatial if keeps_maps and data else (),
+                uniform=False,
+            )
+        )
+    return outputs
 
 
 def masked(equation: Equation, operands: Sequence[Value], /) -> tuple[int, int] | None:
@@ -102,6 +145,10 @@ def _data_of(operands: Sequence[Value]) -> int:
 
 
 def _form(equation: Equation, operands: Sequence[Value]) -> str:
+    """The next step on the way to a softmax, a SELU or a deviation over the batch.
+
+    Such functions are several equations in a program, found one after the other.
+    """
     name = equation.primitive.name
     if name == "exp":
         return "exponential"
@@ -142,7 +189,7 @@ def _mask(equation: Equation, operands: Sequence[Value]) -> int | None:
 def _statistic(equation: Equation, operands: Sequence[Value]) -> frozenset[int]:
     """Sums over the batch, but not over all axes, and what is computed from them.
 
-    A statistic over the first axis is one of the batch: normalisation of layers, groups
+    A statistic over the first axis is one of the batch: normalization of layers, groups
     and instances never takes one. A ``psum`` over an axis that ``vmap`` has named is a
     sum over the first one too; over devices, it passes on the statistics of each.
     """

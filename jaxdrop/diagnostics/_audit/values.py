@@ -1,4 +1,4 @@
-"""What an audit knows of a value in a traced program."""
+"""The facts that an audit knows about a value in a traced program."""
 
 import dataclasses
 import math
@@ -20,7 +20,7 @@ _NONE: frozenset[Any] = frozenset()
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Value:
-    """What is known of a value.
+    """The facts about a value.
 
     Attributes:
       number: equal for values that are known to be equal.
@@ -113,7 +113,7 @@ def identifies(array: jax.Array | np.ndarray, /) -> bool:
 
 
 def joined(values: Sequence[Value], number: int, /) -> Value:
-    """What is left of several values where one of them is taken, or all are mixed."""
+    """The facts left of several values of which one is taken, or all are mixed."""
     first, rest = values[0], values[1:]
 
     def agreed(pick: Callable[[Value], Any], otherwise: Any) -> Any:

@@ -8,12 +8,13 @@ import jax
 import numpy as np
 
 from jaxdrop import _programs
-from jaxdrop._programs import Call, Choice, Equation, Loop, aval_of, is_key
+from jaxdrop._programs import Call, Choice, Equation, Loop, is_key
 from jaxdrop.diagnostics._audit import transfer
 from jaxdrop.diagnostics._audit.costs import NOTHING
 from jaxdrop.diagnostics._audit.draws import (
     UNKNOWN,
     Draw,
+    Draws,
     cost_of,
     data_of,
     fed,
@@ -34,7 +35,7 @@ from jaxdrop.diagnostics._audit.values import (
     joined,
 )
 
-_ROUNDS = 8
+_ROUNDS = 8  # of a loop: noise that reaches a state later is not followed
 
 
 class Walk:
@@ -46,20 +47,16 @@ class Walk:
       recurrent: those whose state goes through weights that all steps share.
       numbers: what values are equal, and what small ones are.
       limits: what random values are compared with.
-      by_platform: the choices that depend on the platform alone.
-      twins: for draws in their branches the number of an equal one in another branch.
       inputs: the values of the program's inputs.
       differentiates: whether there is a backward pass.
     """
 
     def __init__(self) -> None:
-        self.draws: dict[int, Draw] = {}
+        self.draws = Draws()
         self.timed: set[Chain] = set()
         self.recurrent: set[Chain] = set()
         self.numbers = Numbers()
         self.limits: set[int] = set()
-        self.by_platform: set[Chain] = set()
-        self.twins: dict[int, int] = {}
         self.inputs: list[Value] = []
         self.differentiates = False
 
@@ -81,6 +78,7 @@ class Walk:
         return self._run(program, values, Place())
 
     def _run(self, program: Any, inputs: Sequence[Value], place: Place) -> list[Value]:
+        """Walks a program, or one inside it; returns the values of its outputs."""
         jaxpr = _programs.program_of(program)
         constants = map(self._constant, _programs.constants_of(program))
         known = dict(zip(jaxpr.invars, inputs, strict=True))
@@ -104,6 +102,7 @@ class Walk:
     def _equation(
         self, equation: Equation, operands: list[Value], place: Place
     ) -> list[Value]:
+        """The values of the outputs of an equation, by its kind."""
         self.differentiates |= "transpose(" in place.scope
         drawing = function_of(equation)
         if drawing is not None:
@@ -154,10 +153,15 @@ class Walk:
         package: str,
         function: str,
     ) -> list[Value]:
+        """An equation that draws: adds the draw, or finds the one that it repeats."""
         key = next(
             o for o, a in zip(operands, equation.invars, strict=True) if is_key(a)
         )
-        index = self._index(equation, function, key, place)
+        again = None
+        if place.recomputes:
+            again = self.draws.repeated(function, key, source_of(equation))
+        index = self.numbers.of("draw", place.chain) if again is None else again
+        index = self.draws.number_of(index)
         if index not in self.draws:
             drawn = cost_of(equation, package, function)
             new = Draw(
@@ -173,14 +177,14 @@ class Walk:
                 loops=place.loops,
                 branches=dict(place.branches),
             )
-            index = self._added(index, new)
+            index = self.draws.add(index, new)
         draw = self.draws[index]
         data = data_of(equation, package)
         if not place.recomputes:
             draw.key = key  # what is known of it may have grown with a further round
         if data is not None and not place.recomputes:
             fed(draw, operands[data], equation.invars[data].aval, place.loops)
-        return self._drawn(equation, operands, index, data)
+        return transfer.drawn(equation, operands, index, draw, self.numbers)
 
     def _keep(
         self,
@@ -208,67 +212,6 @@ class Walk:
         inside._run(structure.program, operands, place)
         found = list(inside.limits)
         return Value(found[0]) if len(found) == 1 else None
-
-    def _index(
-        self, equation: Equation, function: str, key: Value, place: Place
-    ) -> int:
-        """The number of a draw; one that a backward pass draws again is the same.
-
-        A loop backward reads its keys anew, so that only the line of code is left to
-        tell.
-        """
-        if place.recomputes:
-            source = source_of(equation)
-            like = [i for i, d in self.draws.items() if d.function == function]
-            again = [i for i in like if self.draws[i].key.number == key.number]
-            again += [i for i in like if self.draws[i].source == source]
-            if again:
-                return again[0]
-        number = self.numbers.of("draw", place.chain)
-        return self.twins.get(number, number)
-
-    def _added(self, index: int, new: Draw) -> int:
-        """Adds a draw, unless the branch for another platform draws the same."""
-        choices = {c: b for c, b in new.branches.items() if c in self.by_platform}
-        for twin, draw in self.draws.items():
-            if draw.is_elsewhere(choices) and draw.equals(new):
-                self.twins[index] = twin
-                return twin
-        self.draws[index] = new
-        return index
-
-    def _drawn(
-        self,
-        equation: Equation,
-        operands: list[Value],
-        index: int,
-        data: int | None,
-    ) -> list[Value]:
-        draw, here = self.draws[index], frozenset({index})
-        adds = draw.traits.adds_variance
-        acts = draw.traits.acts_on in ("entries", "regions")
-        if draw.package == "jax.random":  # a mask a row is stochastic depth
-            adds = adds and sum(size > 1 for size in draw.drawn.shape) > 1
-        outputs = []
-        for position, var in enumerate(equation.outvars):
-            number = self.numbers.of("drawn", index, position)
-            value = joined(operands, number)
-            keeps_maps = data is not None and (
-                aval_of(var).shape == aval_of(equation.invars[data]).shape
-            )
-            outputs.append(
-                dataclasses.replace(
-                    value,
-                    sites=value.sites | here,
-                    noisy=value.noisy | here if adds else value.noisy,
-                    direct=here if acts and data is not None else frozenset(),
-                    form="",
-                    mask=index if draw.function == "bernoulli" else None,
-                    spatial=operands[data].spatial if keeps_maps and data else (),
-                    uniform=False,
-                )
-            )
-        return outputs
 
     def _unknown(
         self,
@@ -302,6 +245,7 @@ class Walk:
         operands: list[Value],
         place: Place,
     ) -> list[Value]:
+        """A loop: walks its body until no further draw reaches its state."""
         loop = place.chain
         steps = 1 if structure.length is None else structure.length
         inner = place._replace(loops=(*place.loops, loop), steps=place.steps * steps)
@@ -381,9 +325,10 @@ class Walk:
     def _choice(
         self, structure: Choice, operands: list[Value], place: Place
     ) -> list[Value]:
+        """Walks all branches; a value is known only where they agree."""
         choice = place.chain
         if structure.by_platform:
-            self.by_platform.add(choice)
+            self.draws.by_platform.add(choice)
         results = [
             self._run(branch, operands[1:], place.in_branch(index))
             for index, branch in enumerate(structure.branches)

@@ -1,6 +1,7 @@
 """What an audit finds: a program with each fault, and one without it."""
 
 import functools
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +25,8 @@ from jax import lax
 
 import jaxdrop
 from jaxdrop import diagnostics
+from jaxdrop.diagnostics._audit.findings import KNOWN
+from jaxdrop.diagnostics._audit.report import Kind
 
 
 def test_batch_normalisation_of_linen_and_its_evaluation():
@@ -424,9 +427,8 @@ def test_a_sequence_that_is_taken_for_one_image():
         assert not kinds(run, KEY, IMAGES, 2)
 
 
-def test_every_finding_has_a_reference_with_a_link():
-    from jaxdrop.diagnostics._audit.findings import KNOWN
-
+def test_every_kind_of_finding_has_a_message_with_a_reference_and_its_link():
+    assert set(KNOWN) == set(get_args(Kind))
     documented = diagnostics.audit.__doc__
     for kind, known in KNOWN.items():
         assert f'``"{kind}"``' in documented

@@ -53,12 +53,12 @@ def test_an_attention_shares_its_mask_among_several_heads_only():
     assert not modules.shares_heads(nnx.Dropout(0.5))
 
 
-def test_an_attention_hands_on_to_a_module_and_not_to_a_function():
+def test_an_attention_delegates_to_a_module_and_not_to_a_function():
     attention = lambda attend: types.SimpleNamespace(attention_fn=attend)
-    assert modules.hands_on(attention(nnx.Dropout(0.5)))
+    assert modules.delegates(attention(nnx.Dropout(0.5)))
     for function in (jaxdrop.nnx.attention_fn, functools.partial(print), None):
-        assert not modules.hands_on(attention(function))
-    assert not modules.hands_on(nnx.Dropout(0.5))
+        assert not modules.delegates(attention(function))
+    assert not modules.delegates(nnx.Dropout(0.5))
 
 
 def test_the_rate_of_a_call_goes_before_that_of_its_module():

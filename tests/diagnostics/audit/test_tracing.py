@@ -3,8 +3,11 @@
 import threading
 
 import jax
+import numpy as np
 from diagnostics.cases import KEY, TOKENS, Net, X, audit, transformer
 from flax import nnx
+
+import jaxdrop
 
 
 def test_jitted_functions_that_were_traced_before_are_read_anew():
@@ -39,3 +42,13 @@ def test_threads_audit_side_by_side():
     for thread in threads:
         thread.join()
     assert results == [expected] * 4
+
+
+def test_what_is_no_array_is_passed_on_as_it_is():
+    others = [np.array(["a"]), np.array(["2020"], "M8[D]"), np.array([5], "m8[s]")]
+
+    def forward(key, x, *given):
+        assert all(a is b for a, b in zip(given, others, strict=True))
+        return jaxdrop.dropout(key, x, rate=0.5).sum()
+
+    assert len(audit(forward, KEY, X, *others).active) == 1
