@@ -15,6 +15,7 @@ import jaxdrop
 import programs
 import steps
 from compiler_cases import ELSEWHERE, OTHERS, recorded
+from jaxdrop._attention import _flash
 
 TEXT = """\
 HloModule jit_f, is_scheduled=true
@@ -197,6 +198,20 @@ def test_words_choose_rows_by_their_names_or_parts_of_them():
     assert list(both) == [*ROWS, "MLP step"]
     with pytest.raises(SystemExit, match="nothing: no row"):
         compiled.chosen(rows, ["nothing"])
+
+
+@pytest.mark.skipif(
+    _flash.available("hopper") is False,
+    reason="this JAX does not have the interpreter for Mosaic GPU",
+)
+@pytest.mark.parametrize("target, kernels", [("h100", 1), ("a100", 0)])
+def test_attention_for_hopper_gpus_is_compiled_with_their_kernels(target, kernels):
+    rows = compiled.programs(256, [256], jnp.bfloat16, target)
+    program = rows["attention, 256 keys"]
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    traced = jax.jit(program.ours).trace(key, *program.arrays)
+    text = traced.lower(lowering_platforms=("cuda",)).as_text()
+    assert text.count("@mosaic_gpu") == kernels
 
 
 def test_the_command_is_kept_without_the_name_of_a_file():
