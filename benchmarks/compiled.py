@@ -2,6 +2,7 @@
 
     python benchmarks/compiled.py --target v6e             # or v4, v5e, v5p, h100, a100
     python benchmarks/compiled.py --target h100 --only attention dropout
+    python benchmarks/compiled.py --target v5e --only techniques --json techniques.json
     python benchmarks/compiled.py --target v5e --quick     # small, to see that it runs
     python benchmarks/compiled.py --target v5e --size 2048 --skip flax.nnx
 
@@ -40,6 +41,8 @@ import steps
 from compiler import Cost
 from programs import FLOOR, Program, in_pass, techniques
 
+TECHNIQUES = "techniques"
+HOPPER = ("h100",)
 QUICK = ("dropout", "attention", "MLP")
 
 
@@ -55,16 +58,26 @@ class Entry:
     failure: str = ""
 
 
-def programs(size: int, lengths: list[int], dtype: Any) -> dict[str, Program]:
+def programs(
+    size: int, lengths: list[int], dtype: Any, target: str = ""
+) -> dict[str, Program]:
     """All rows."""
-    return techniques(size, dtype) | steps.everything(size, lengths, dtype)
+    # Without a GPU, kernels for Hopper GPUs are used on request alone.
+    implementation = "mosaic_gpu" if target in HOPPER else None
+    all_steps = steps.everything(size, lengths, dtype, implementation)
+    return techniques(size, dtype) | all_steps
 
 
 def chosen(rows: dict[str, Program], only: list[str]) -> dict[str, Program]:
-    """Those that one of the words names, or, if it names none, that have it in them."""
+    """Those that one of the words names, or, if it names none, that have it in them.
+
+    ``techniques`` names all rows of :func:`programs.techniques`.
+    """
     words = {word.lower() for word in only}
+    if TECHNIQUES in words:
+        words |= set(techniques(128, jnp.bfloat16))
     names = {name: name.lower() for name in rows}
-    parts = words - set(names.values())
+    parts = words - {TECHNIQUES} - set(names.values())
     found = {
         name: program
         for name, program in rows.items()
@@ -173,7 +186,7 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16")
     lengths = "numbers of keys that attention is compiled for"
     parser.add_argument("--lengths", type=int, nargs="+", help=lengths)
-    only = "rows of these names, or whose name has one of these words"
+    only = "rows of these names, or whose name has one of these words; techniques: all"
     parser.add_argument("--only", nargs="+", default=[], help=only)
     skip = f"contenders that are left out, such as flax.nnx or '{FLOOR}'"
     parser.add_argument("--skip", nargs="+", default=[], help=skip)
@@ -196,7 +209,7 @@ def main(arguments: list[str] | None = None) -> None:
     except compiler.Unavailable as error:
         sys.exit(str(error))
     dtype = jnp.dtype(options.dtype)
-    rows = programs(options.size, options.lengths, dtype)
+    rows = programs(options.size, options.lengths, dtype, options.target)
     rows = chosen(rows, options.only)
     given = sys.argv[1:] if arguments is None else arguments
     about = {

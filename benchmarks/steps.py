@@ -44,12 +44,15 @@ def _compared(make: Callable[[str], Function], *arrays: Any) -> Program:
     return Program(make(OURS), arrays, peers, passes=(STEP,))
 
 
-def steps(size: int, dtype: Any) -> dict[str, Program]:
+def steps(
+    size: int, dtype: Any, implementation: str | None = None
+) -> dict[str, Program]:
     """Values and gradients of models with dropout.
 
     Args:
       size: of the hidden layer; the largest product is ``size**2 x size / 4``.
       dtype: of parameters and data.
+      implementation: of our attention.
     """
 
     def of(*shape: int) -> jax.ShapeDtypeStruct:
@@ -88,7 +91,7 @@ def steps(size: int, dtype: Any) -> dict[str, Program]:
     ):
 
         def make(name: str, also_weights: bool = also_weights) -> Function:
-            attend = ATTENTION[name if also_weights else PLAIN]
+            attend = attentions(implementation)[name if also_weights else PLAIN]
             return _gradient(_transformer, DROPPERS[name], attend)
 
         found[row] = _compared(make, block, tokens)
@@ -211,28 +214,42 @@ def _normalized(x: Array) -> Array:
     return (wide * scale).astype(x.dtype)
 
 
-def ours(key: Array, *arrays: Array) -> Array:
-    return jaxdrop.dot_product_attention(key, *arrays, rate=RATE)
+def attentions(implementation: str | None = None) -> dict[str, Function]:
+    """Attention by contender, ours by one of its implementations."""
+
+    def ours(key: Array, *arrays: Array) -> Array:
+        return jaxdrop.dot_product_attention(
+            key,
+            *arrays,
+            rate=RATE,
+            implementation=implementation,  # type: ignore[arg-type]
+        )
+
+    return {OURS: ours, FLAX: _flax, PLAIN: _without_dropout}
 
 
-def flax(key: Array, *arrays: Array) -> Array:
+def _flax(key: Array, *arrays: Array) -> Array:
     return nnx.dot_product_attention(
         *arrays, dropout_rng=key, dropout_rate=RATE, broadcast_dropout=False
     )
 
 
-def without_dropout(key: Array, *arrays: Array) -> Array:
+def _without_dropout(key: Array, *arrays: Array) -> Array:
     del key
     return jax.nn.dot_product_attention(*arrays)
 
 
-ATTENTION = {OURS: ours, FLAX: flax, PLAIN: without_dropout}
-
-
-def attention(length: int, dtype: Any, heads: int = 16, features: int = 128) -> Program:
+def attention(
+    length: int,
+    dtype: Any,
+    heads: int = 16,
+    features: int = 128,
+    implementation: str | None = None,
+) -> Program:
     """Attention of one example with all its keys."""
     array = jax.ShapeDtypeStruct((1, length, heads, features), dtype)
-    return Program(ours, (array,) * 3, {FLAX: flax, PLAIN: without_dropout})
+    peers = attentions(implementation)
+    return Program(peers.pop(OURS), (array,) * 3, peers)
 
 
 def prediction(size: int, dtype: Any) -> Program:
@@ -270,8 +287,13 @@ def prediction(size: int, dtype: Any) -> Program:
     return Program(predict, (params, x), peers, passes=(FORWARD,))
 
 
-def everything(size: int, lengths: list[int], dtype: Any) -> dict[str, Program]:
+def everything(
+    size: int, lengths: list[int], dtype: Any, implementation: str | None = None
+) -> dict[str, Program]:
     """What this file has, by row."""
-    found = {f"attention, {n} keys": attention(n, dtype) for n in lengths}
+    found = {
+        f"attention, {n} keys": attention(n, dtype, implementation=implementation)
+        for n in lengths
+    }
     found[f"mc.predict, {SAMPLES} samples"] = prediction(size, dtype)
-    return found | steps(size, dtype)
+    return found | steps(size, dtype, implementation)

@@ -4,7 +4,8 @@ r"""The tables and sentences of pages that come from the files in this folder.
         --command "python examples/compare_regularizers.py --study size --dataset mnist"
     python docs/measured/study_tables.py write
 
-The files in ``compiled`` are what ``benchmarks/compiled.py --json`` writes.
+The files in ``compiled`` are what ``benchmarks/compiled.py --json`` writes; a table of
+``compiler_tables`` may be of several of them.
 ``keep`` copies a results file to ``docs/measured/studies``, with the command that it
 comes from; several files become a list. They name the versions and the machine that
 they were measured with. ``write`` writes each table and the sentences below it, which
@@ -18,6 +19,7 @@ import json
 import pathlib
 import re
 from collections.abc import Callable
+from typing import Any
 
 import compiler_tables
 import image_tables
@@ -40,17 +42,23 @@ _SURROUNDINGS = ("machine", "versions")
 _FILES = {"answer": "gains"}  # where a block does not have the name of its file
 
 
-def read(name: str) -> Content:
-    """The content of the file of this folder that a block comes from."""
-    return json.loads((HERE / f"{_FILES.get(name, name)}.json").read_text())
+def read(name: str) -> Any:
+    """The content of the file of this folder that a block comes from, or of files."""
+    if name in compiler_tables.TABLES:
+        _, stems = compiler_tables.TABLES[name]
+        return [_content(f"compiled/{stem}") for stem in stems]
+    return _content(_FILES.get(name, name))
 
 
-TABLES: dict[str, Callable[[Content], str]] = {
+def _content(file: str) -> Content:
+    return json.loads((HERE / f"{file}.json").read_text())
+
+
+TABLES: dict[str, Callable[[Any], str]] = {
+    **{name: table for name, (table, _) in compiler_tables.TABLES.items()},
     "answer": image_tables.conclusion,
     "gains": image_tables.comparison,
     "dropout": other_tables.dropout,
-    "compiled/techniques_h100": compiler_tables.techniques,
-    "compiled/techniques_v5e": compiler_tables.techniques,
     "studies/rate": image_tables.by_rate,
     "studies/size": image_tables.size,
     "studies/table_9": image_tables.table_9,

@@ -187,10 +187,10 @@ def test_the_facts_about_devices_are_where_they_are_looked_for(key, monkeypatch)
     assert found == [False, True]
 
 
-def program_for_gpus(key, implementation=None, **options):
+def program_for_gpus(key, implementation=None, dtype=jnp.bfloat16):
     """Attention of 256 queries and keys, lowered where there is no GPU."""
-    x = jax.ShapeDtypeStruct((1, 256, 2, 64), jnp.bfloat16)
-    how = {"rate": 0.1, "implementation": implementation, **options}
+    x = jax.ShapeDtypeStruct((1, 256, 2, 64), dtype)
+    how = {"rate": 0.1, "implementation": implementation}
     traced = jax.jit(lambda key, *x: attention(key, *x, **how)).trace(key, x, x, x)
     return traced.lower(lowering_platforms=("cuda",)).as_text()
 
@@ -205,8 +205,32 @@ def test_without_triton_programs_still_lower_for_gpus(key, without_triton):
 )
 def test_kernels_for_mosaic_gpu_are_used_on_request_alone(key):
     assert program_for_gpus(key, "mosaic_gpu").count("@mosaic_gpu") == 1
-    for how in ({"implementation": "pallas"}, {}):
-        assert "@mosaic_gpu" not in program_for_gpus(key, **how)
+    for implementation in ("pallas", None):
+        assert "@mosaic_gpu" not in program_for_gpus(key, implementation)
+
+
+def assert_lowered_from_float32(key, implementation, kernels):
+    """To Triton's kernels, or to loops; never to kernels that would round to TF32."""
+    program = program_for_gpus(key, implementation, jnp.float32)
+    assert "@mosaic_gpu" not in program
+    assert program.count("gpu.triton") == kernels
+    assert ("stablehlo.dot_general" in program) == (kernels == 0)
+
+
+REQUESTS = [None, "pallas", "mosaic_gpu"]
+
+
+@pytest.mark.parametrize("implementation", REQUESTS)
+def test_float32_lowers_for_gpus_to_the_kernels_of_triton(key, implementation):
+    kernels = 1 if _flash.available("gpu") else 0
+    assert_lowered_from_float32(key, implementation, kernels)
+
+
+@pytest.mark.parametrize("implementation", REQUESTS)
+def test_float32_lowers_for_gpus_to_loops_without_triton(
+    key, implementation, without_triton
+):
+    assert_lowered_from_float32(key, implementation, 0)
 
 
 def test_importing_the_library_does_not_import_its_kernels():

@@ -1,6 +1,8 @@
-"""What is compiled for TPUs besides techniques, and the bytes that are recorded."""
+"""What is compiled for TPUs besides techniques, and the costs that are recorded."""
 
 import functools
+import json
+import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -16,51 +18,16 @@ from jaxdrop import (
     prng,
     schedules,
 )
-from programs import LIGHT, OURS
 
-BOUNDS = {
-    "dropout": (1.0, 1.0),
-    "spatial_dropout": (1.0, 1.0),
-    "stochastic_depth": (1.0, 1.0),
-    "locked_dropout": (1.0, 1.0),
-    "drop_connect": (1.0, 1.0),
-    "gaussian_dropout": (1.0, 2.0),
-    "alpha_dropout": (1.0, 1.0),
-    "feature_alpha_dropout": (1.0, 1.0),
-    "drop_block": (1.5, 1.25),
-    "drop_head": (1.0, 1.0),
-    "drop_key": (1.0, 1.0),
-    "token_dropout": (2.85, 3.4),
-    "shake_drop": (1.0, 1.0),
-    "layer_drop": (1.0, 1.0),
-    "multi_sample": (1.8, 2.2),
-    "subset_stochastic_depth": (2.25, 2.5),
-    "masksembles": (1.0, 1.0),
-    "hard_concrete": (1.0, 2.0),
-    "embedding_dropout": (1.0, 1.0),
-    "mixout": (1.0, 1.0),
-    "zoneout": (1.0, 1.0),
-    "shake_shake": (1.0, 1.0),
-    "concrete_dropout": (1.0, 2.75),
-    "variational_dense": (3.25, 4.0),
-    "inputs.gaussian_noise": (1.0, 1.0),
-    "inputs.embedding_noise": (1.0, 1.0),
-    "inputs.cutout": (1.0, 1.0),
-    "inputs.random_erasing": (1.0, 1.0),
-    "inputs.mixup": (2.5, 2.75),
-    "inputs.cutmix": (2.5, 2.75),
-}
-"""For each technique at size 8192 in bfloat16 on v5e: bytes moved, in multiples of the
-least, forward and forward + backward."""
+DOCS = pathlib.Path(__file__).parents[2] / "docs"
 
-CYCLES = {
-    ("bfloat16", OURS): (2.03, 3.93),
-    ("bfloat16", LIGHT): (1.22, 2.63),
-    ("float32", OURS): (2.03, 4.57),
-    ("float32", LIGHT): (1.24, 3.26),
-}
-"""For dropout at size 8192 on v5e, by dtype and generator: millions of cycles that the
-compiler expects, forward and forward + backward."""
+
+def recorded(name):
+    """The programs of a file that the site shows, by row, pass and contender."""
+    run = json.loads((DOCS / "measured" / "compiled" / f"{name}.json").read_text())
+    return {
+        (one["row"], one["passing"], one["contender"]): one for one in run["programs"]
+    }
 
 
 def of(*shape, kind=jnp.float32):
