@@ -257,7 +257,7 @@ TABLES: dict[str, tuple[Table, tuple[str, ...]]] = {
             *("dropout_float32_v5e", "dropout_float32_v6e"),
         ),
     ),
-    "compiled/mlp": (step, ("mlp_v6e",)),
+    "compiled/mlp": (step, ("mlp_v6e", "mlp_flax_v6e")),
     "compiled/transformer": (step, ("transformer_v6e", "transformer_flax_v6e")),
     "compiled/attention": (attention, ("attention_h100",)),
     "compiled/steps": (steps, ("steps_h100",)),
