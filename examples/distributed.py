@@ -145,10 +145,9 @@ def run_here(
     """Starts a run on this machine, waits for it, and reads what it leaves."""
     address = f"127.0.0.1:{free_port()}"
     kept = ("steps", "seed", "timeout", "heartbeat", "save_every")
-    options = {name: getattr(args, name) for name in kept} | {
-        **{"coordinator": address, "num_processes": processes, "devices": devices},
-        **{"model_shards": shards, "output": folder},
-    }
+    of_run = {"num_processes": processes, "devices": devices, "model_shards": shards}
+    options = {"coordinator": address, "output": folder} | of_run
+    options |= {name: getattr(args, name) for name in kept}
     flags = [
         part
         for name, value in options.items()

@@ -76,12 +76,12 @@ def load(
         )
     if not losses:
         return tree, losses
-    found_in = json.loads(str(arrays.get("settings", "{}")))
+    there = json.loads(str(arrays.get("settings", "{}")))
     here = json.loads(json.dumps(settings))
     differing = [
-        f"{name} is {found_in.get(name)} there and {here.get(name)} here"
-        for name in sorted({*found_in, *here})
-        if found_in.get(name) != here.get(name)
+        f"{name} is {there.get(name)} there and {here.get(name)} here"
+        for name in sorted({*there, *here})
+        if there.get(name) != here.get(name)
     ]
     if len(losses) > steps:
         differing.append(f"it has {len(losses)} steps, and this one {steps}")

@@ -167,7 +167,7 @@ def _each(
 ) -> _T:
     """Maps over the first axis of operands.
 
-    Group whose first axis has length 1 are shared by all steps: they are closed over
+    Operands whose first axis has length 1 are shared by all steps: they are closed over
     and not looped over, so that they are not copied for each step.
     """
     shared = {name: x[0] for name, x in operands.items() if x.shape[0] == 1}

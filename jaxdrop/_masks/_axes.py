@@ -74,8 +74,9 @@ def sharding_of(x: Array, /) -> NamedSharding | None:
     be given a sharding: otherwise every device computes all of it.
     """
     sharding = jax.typeof(x).sharding
-    explicit = any(kind == AxisType.Explicit for kind in sharding.mesh.axis_types)
-    return sharding if explicit and not sharding.mesh.empty else None
+    mesh = sharding.mesh
+    explicit = not mesh.empty and AxisType.Explicit in mesh.axis_types
+    return sharding if explicit else None
 
 
 def is_spread(x: Array, axis: int, /) -> bool:

@@ -228,7 +228,9 @@ def draw_blocks(
 def _erode(mask: Array, axis: int, side: int, *, reach: int) -> Array:
     """Keeps an entry if all of the ``side`` entries in its window are kept."""
     window = [side if other == axis else 1 for other in range(mask.ndim)]
-    padding = [(reach if other == axis else 0,) * 2 for other in range(mask.ndim)]
+    padding = [
+        (reach, reach) if axis == other else (0, 0) for other in range(mask.ndim)
+    ]
     return lax.reduce_window(
         mask, True, lax.bitwise_and, window, (1,) * mask.ndim, padding
     )

@@ -45,11 +45,10 @@ def automatic(
     @functools.wraps(function)
     def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
         leaves, tree = jax.tree.flatten((args, kwargs))
-        places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, jax.Array)]
-        spread = (sharding_of(leaves[place]) for place in places)
-        mesh = next((found.mesh for found in spread if found is not None), None)
+        mesh = _explicit_mesh(leaves)
         if mesh is None:
             return function(*args, **kwargs)
+        places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, jax.Array)]
 
         def of_arrays(*arrays: Array) -> Any:
             given: list[Any] = list(leaves)
@@ -66,3 +65,13 @@ def automatic(
         return result
 
     return call
+
+
+def _explicit_mesh(leaves: list[Any]) -> Any:
+    """The mesh of the first array on an explicit one, or None; eager calls ask it."""
+    for leaf in leaves:
+        if isinstance(leaf, jax.Array):
+            sharding = sharding_of(leaf)
+            if sharding is not None:
+                return sharding.mesh
+    return None

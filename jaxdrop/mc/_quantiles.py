@@ -98,6 +98,7 @@ def quantiles(
         return state
 
     def merge(a: Sketch, b: Sketch) -> Sketch:
+        # Both branches must return one type: that of what a and b make together.
         a = as_carry(lambda a: jax.tree.map(jnp.add, a, b), a)
         values, weights = _both(_points(a), _points(b))
         points = lax.cond(
@@ -162,6 +163,7 @@ def _append(state: Sketch, samples: Array, valid: Array) -> Sketch:
     absent = jnp.isnan(samples) & along(valid, samples)
     missing = absent.astype(jnp.int32).sum(0, dtype=jnp.int32)
     added = Sketch(samples[:1], number, samples[:1], number, missing)
+    # The first state is the same on all devices, and samples are not: see as_carry.
     state = as_carry(lambda state: jax.tree.map(jnp.add, state, added), state)
     state = lax.cond(state.filled + number > capacity, _fold, lambda s: s, state)
     before = jnp.cumsum(valid.astype(jnp.int32), dtype=jnp.int32) - 1
