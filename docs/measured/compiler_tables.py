@@ -203,7 +203,7 @@ def step(runs: list[Content]) -> str:
             ]
         )
     header = ["", "Mcycles", "× without dropout", "in kernels that hash"]
-    header += ["MB moved", "seconds of processors to compile"]
+    header += ["MB moved", "CPU seconds to compile"]
     return _with_sources(runs, markdown(header, rows))
 
 
