@@ -35,8 +35,11 @@ def test_mutants_change_lines_that_are_there_once(room):
     for mutant in mutants.load(room):
         source = mutants.PACKAGE / mutant.file
         assert mutants.room_of(source) == room, mutant.name
-        assert source.read_text().count(mutant.line) == 1, mutant.name
+        text = source.read_text()
+        assert text.count(mutant.line) == 1, mutant.name
         assert mutant.fault != mutant.line, mutant.name
+        faulty = text.replace(mutant.line, mutant.fault)
+        compile(faulty, f"{mutant.file}, {mutant.name}", "exec")
 
 
 @pytest.mark.parametrize("room", ROOMS)

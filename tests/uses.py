@@ -354,7 +354,7 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, tokens: jax.Array, train: bool) -> jax.Array:
-        for module in (jaxdrop.linen.Dropout(0.1), jaxdrop.linen.ShakeDrop(0.1)):
+        for module in (jaxdrop.linen.AlphaDropout(0.1), jaxdrop.linen.ShakeDrop(0.1)):
             assert isinstance(module, jaxdrop.linen.DropoutModule)
             assert isinstance(module, jaxdrop.linen.StochasticModule)
             x = module(x, deterministic=not train)
