@@ -2,6 +2,7 @@
 
 import inspect
 import pathlib
+import re
 from types import ModuleType
 
 import jaxdrop
@@ -10,6 +11,11 @@ NAMESPACES = (
     *("acquisition", "constraints", "diagnostics", "early_stopping", "inputs", "keys"),
     *("linen", "masks", "mc", "metrics", "nnx", "penalties", "plots", "prng"),
     "schedules",
+)
+
+_VALUE = re.compile(
+    r"<(?:PjitFunction of <)?(?:class|function) '?(?P<name>[\w.]+)"
+    r"(?P<local>\.<locals>\.\w+)?'?(?: at 0x\w+)?>{1,2}"
 )
 
 
@@ -38,6 +44,18 @@ def entry(value: object, name: str) -> list[str]:
     return [f".. auto{kind}:: {name}", ""]
 
 
+def readable(signature: str) -> str:
+    """A signature that Sphinx can parse, with functions and classes by their names.
+
+    A default such as ``<function zeros>`` is not Python, and Sphinx then shows the
+    whole signature in one line, as it stands. NumPy's bool keeps the name of its
+    library, since ``bool | bool | Array`` does not tell it from Python's.
+    """
+    signature = _VALUE.sub(lambda m: m["name"] + "(...)" * bool(m["local"]), signature)
+    signature = re.sub(r"<[\w.]+ object(?: at 0x\w+)?>", "...", signature)
+    return re.sub(r"~?\bnumpy\.bool_?\b", "numpy.bool", signature)
+
+
 def write(app: object) -> None:
     """Writes the pages where they have changed, so that builds stay incremental."""
     folder = pathlib.Path(app.srcdir) / "api"
@@ -56,4 +74,8 @@ def write(app: object) -> None:
 def setup(app: object) -> dict[str, bool]:
     """Registers the step with Sphinx."""
     app.connect("builder-inited", write)
+    app.connect(
+        "autodoc-process-signature",
+        lambda *event: tuple(text and readable(text) for text in event[-2:]),
+    )
     return {"parallel_read_safe": True, "parallel_write_safe": True}

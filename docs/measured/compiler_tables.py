@@ -102,11 +102,12 @@ def above(run: Content, row: str) -> bool:
 def times(
     contender: str, floor: str, runs: list[Content], row: str, passing: str
 ) -> list[float]:
-    """Cycles of a contender in multiples of those of another one, by run."""
+    """Cycles of a contender in multiples of another's, by run that has them both."""
+    one, other = (row, passing, contender), (row, passing, floor)
     return [
-        by_name(run)[row, passing, contender]["cost"]["cycles"]
-        / by_name(run)[row, passing, floor]["cost"]["cycles"]
-        for run in runs
+        found[one]["cost"]["cycles"] / found[other]["cost"]["cycles"]
+        for found in map(by_name, runs)
+        if one in found and other in found
     ]
 
 
@@ -203,7 +204,7 @@ def step(runs: list[Content]) -> str:
             ]
         )
     header = ["", "Mcycles", "× without dropout", "in kernels that hash"]
-    header += ["MB moved", "seconds of processors to compile"]
+    header += ["MB moved", "CPU seconds to compile"]
     return _with_sources(runs, markdown(header, rows))
 
 
