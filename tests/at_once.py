@@ -16,8 +16,9 @@ def at_once(function: Callable[..., Any]) -> Callable[..., Any]:
 
     In an eager call every operation is a program, and compiling tens of them takes most
     of the time of a small test. The arguments are not traced: numbers of the host and
-    arrays are as known as in an eager call, and are checked like there. Within another
-    program, and with traced arguments, the function itself is called.
+    NumPy arrays are checked as in an eager call; what is computed from them within the
+    call is traced (`test_eager_calls.py` compares both). Within another program, and
+    with traced arguments, the function itself is called.
     """
 
     @functools.wraps(function)
