@@ -20,7 +20,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 jax.config.update("jax_traceback_in_locations_limit", 0)  # tests read no locations
-gc.set_threshold(100_000, 20, 1000)  # a sixth of the time went into collections
+gc.set_threshold(100_000, 20, 1000)  # a full collection visits all modules and tests
 
 AS_FOR_USERS = ("attention", "dropout", "masks", "prng")
 """Folders that ``--optimized`` compiles as for users."""

@@ -260,7 +260,7 @@ TABLES: dict[str, tuple[Table, tuple[str, ...]]] = {
     ),
     "compiled/mlp": (step, ("mlp_v6e", "mlp_flax_v6e")),
     "compiled/transformer": (step, ("transformer_v6e", "transformer_flax_v6e")),
-    "compiled/attention": (attention, ("attention_h100",)),
+    "compiled/attention": (attention, ("attention_h100", "attention_v6e")),
     "compiled/steps": (steps, ("steps_h100",)),
     "compiled/techniques_tpu": (techniques, ("techniques_v5e", "techniques_v6e")),
     "compiled/techniques_h100": (techniques, ("techniques_h100",)),

@@ -68,7 +68,7 @@ def automatic(
 
 
 def _explicit_mesh(leaves: list[Any]) -> Any:
-    """The mesh of the first array on an explicit one, or None; eager calls ask it."""
+    """The mesh of the first array that is on an explicit mesh, or None if none is."""
     for leaf in leaves:
         if isinstance(leaf, jax.Array):
             sharding = sharding_of(leaf)
