@@ -20,6 +20,7 @@ extensions = [
     "sphinx.ext.mathjax",
     "myst_parser",
     "sphinx_copybutton",
+    "choose",
     "gallery",
     "pictures",
     "reference",

@@ -45,13 +45,17 @@ def read(path: pathlib.Path, sections: list[str]) -> Page:
     return Page(found["section"], place, path.stem, found["title"], summary)
 
 
+def pages_of(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The pages of techniques, in alphabetical order."""
+    return sorted(path for path in folder.glob("*.md") if path.stem != "index")
+
+
 def filled(index: pathlib.Path) -> str:
     """The text of the index, with a table of the pages of each section."""
     text = index.read_text()
     block = BLOCK.search(text)
     sections = block[1].splitlines()
-    paths = [path for path in index.parent.glob("*.md") if path != index]
-    pages = sorted(read(path, sections) for path in paths)
+    pages = sorted(read(path, sections) for path in pages_of(index.parent))
     parts = [part(s, [p for p in pages if p.section == s]) for s in sections]
     return text.replace(block[0], "\n".join(parts))
 
@@ -73,7 +77,7 @@ def fill(app: object, name: str, source: list[str]) -> None:
     if name == INDEX:
         index = pathlib.Path(app.srcdir) / f"{INDEX}.md"
         source[0] = filled(index)
-        for path in index.parent.glob("*.md"):
+        for path in pages_of(index.parent):
             app.env.note_dependency(str(path))
 
 

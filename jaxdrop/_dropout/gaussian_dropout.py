@@ -34,7 +34,8 @@ def gaussian_dropout(
     drawn in float32 for every dtype of ``x``.
 
     Usage:
-      In place of :func:`jaxdrop.dropout`, after the same layers and at the same rates.
+      In place of :func:`jaxdrop.dropout`, after the same layers and at the same rates,
+      such as 0.5 after the activation of a dense layer.
 
     Args:
       key: a PRNG key; may be ``None`` where nothing is drawn.

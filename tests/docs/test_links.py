@@ -85,11 +85,13 @@ def test_addresses_outside_are_well_formed():
     assert found > 200
 
 
-def test_each_technique_has_a_page_a_row_and_a_line():
+def test_each_technique_has_a_page_a_row_and_a_line(monkeypatch):
     """Its page in the gallery, its usual place and rate, its line of the changes."""
-    pages = {page.stem for page in (ROOT / "docs" / "gallery").glob("*.md")}
-    lines = (ROOT / "docs" / "choose.md").read_text().split("\n")
-    rows = "\n".join(line for line in lines if line.startswith("| "))
+    monkeypatch.syspath_prepend(str(ROOT / "docs" / "_ext"))
+    import choose
+    import gallery
+
+    pages = {page.stem: page for page in gallery.pages_of(ROOT / "docs" / "gallery")}
     changes = (ROOT / "CHANGELOG.md").read_text()
     family = [
         name for name in jaxdrop.__all__ if inspect.isfunction(vars(jaxdrop).get(name))
@@ -97,7 +99,8 @@ def test_each_technique_has_a_page_a_row_and_a_line():
     assert len(family) > 20
     for name in sorted(set(family) - IN_PAGES_OF_OTHERS.keys()):
         assert name in pages, f"docs/gallery/{name}.md is missing"
-        assert f"`{name}`" in rows, f"docs/choose.md has no row for {name}"
+        rows = [use.technique for use in choose.read(pages[name])]
+        assert f"`{name}`" in " ".join(rows), f"docs/gallery/{name}.md: no row of it"
         assert f"`{name}`" in changes, f"CHANGELOG.md has no line about {name}"
 
 
