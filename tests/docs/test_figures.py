@@ -6,10 +6,14 @@ import re
 import sys
 from xml.etree import ElementTree
 
+import jax.numpy as jnp
 import legible
 import matplotlib as mpl
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
+
+import jaxdrop
 
 TOP = pathlib.Path(__file__).parents[2]
 DOCS = TOP / "docs"
@@ -121,6 +125,47 @@ def test_masks_have_one_key(figures):
     figure = figures.FIGURES["_pictures/locked_dropout.svg"]()
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["kept", "dropped"]
+
+
+def shown_by(figure):
+    return [ax.images[0].get_array() for ax in figure.axes]
+
+
+def test_pictures_of_ordinary_techniques_are_derived(figures):
+    derived = figures.pictures.DERIVED
+    assert {"dropout", "gaussian_dropout"} <= derived.keys()
+    for name, draw in derived.items():
+        with mpl.rc_context(figures.canvas.STYLE):
+            assert legible.faults(draw()) == [], name
+
+
+def test_a_derived_picture_shows_the_draw_of_the_technique(figures):
+    ordinary = figures.pictures.ordinary
+    x, ones = figures.canvas.photograph(), jnp.ones((1, 96, 120))
+    kept = np.asarray(jaxdrop.dropout(ordinary.KEY, ones, rate=ordinary.RATE)[0] > 0)
+    before, mask, after = shown_by(ordinary.picture("dropout"))
+    assert (before == x).all() and (mask == kept).all()
+    assert (after == x * kept[..., None]).all() and 0 < kept.mean() < 1
+    factors = jaxdrop.gaussian_dropout(ordinary.KEY, ones, rate=ordinary.RATE)[0]
+    _, drawn, after = shown_by(ordinary.picture("gaussian_dropout"))
+    np.testing.assert_array_equal(drawn, np.clip(factors / 2, 0, 1))
+    np.testing.assert_allclose(after, np.clip(x * factors[..., None], 0, 1), atol=1e-6)
+    assert len(shown_by(ordinary.picture("alpha_dropout"))) == 2, "it does not multiply"
+
+
+@pytest.mark.parametrize(
+    "name, why",
+    [
+        ("gaussian_noise", "jaxdrop.inputs.gaussian_noise"),
+        ("embedding_dropout", "missing 1 required positional argument: 'ids'"),
+        ("stochastic_depth", "all entries of the example have the same factor"),
+        ("token_dropout", "shape"),
+    ],
+)
+def test_a_technique_that_is_not_ordinary_is_asked_for_a_function(figures, name, why):
+    form = rf"docs/gallery/{name}\.md needs a function {name} in docs/_ext/pictures"
+    with pytest.raises(ValueError, match=rf"{form}.*{why}"):
+        figures.pictures.ordinary.picture(name)
 
 
 def test_a_figure_can_be_drawn_to_look_at(figures, tmp_path):

@@ -25,7 +25,7 @@ def test_a_page_is_in_the_index_with_its_picture(gallery, page):
     text = gallery.filled(INDEX)
     assert text.count(f"[![](../_pictures/{page.stem}.svg)") == 1
     assert re.search(rf"^{page.stem}$", text, re.MULTILINE), "not in the contents"
-    assert page.stem in pictures.DRAWINGS, "no file of docs/_ext/pictures draws it"
+    assert page.stem in pictures.DRAWINGS, "nothing draws it"
     assert f"../_pictures/{page.stem}.svg" in page.read_text(), "it does not show it"
 
 

@@ -1,17 +1,28 @@
 """The pictures of the site, drawn while it is built.
 
 A public function without parameters in one of the files below draws the picture of its
-name.
+name. Those of other pages of the gallery are derived from their techniques.
 """
 
+import functools
 import inspect
 import pathlib
 from collections.abc import Callable
 from types import ModuleType
 
+from gallery import pages_of
 from matplotlib.figure import Figure
 
-from pictures import canvas, home, images, networks, noise, sequences, studies
+from pictures import (
+    canvas,
+    home,
+    images,
+    networks,
+    noise,
+    ordinary,
+    sequences,
+    studies,
+)
 
 
 def drawings(*modules: ModuleType) -> dict[str, Callable[[], Figure]]:
@@ -27,7 +38,14 @@ def drawings(*modules: ModuleType) -> dict[str, Callable[[], Figure]]:
 
 
 MEASURED = drawings(home, studies)
-DRAWINGS = MEASURED | drawings(images, networks, noise, sequences)
+OWN = MEASURED | drawings(images, networks, noise, sequences)
+GALLERY = pathlib.Path(__file__).parents[2] / "gallery"
+DERIVED = {
+    page.stem: functools.partial(ordinary.picture, page.stem)
+    for page in pages_of(GALLERY)
+    if page.stem not in OWN
+}
+DRAWINGS = OWN | DERIVED
 """A function that returns a figure, by the name of the picture."""
 
 

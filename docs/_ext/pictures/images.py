@@ -1,40 +1,24 @@
 """Techniques that are best seen on a photograph."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
 import jaxdrop
+from pictures import ordinary
 from pictures.canvas import canvas, photograph, photographs, show, show_flags, triptych
 
 KEY = jax.random.key(7)
 
 
-def dropout() -> Figure:
-    """Single entries."""
-    x = jnp.asarray(photograph())[None]
-    grid = jnp.ones((1, *x.shape[1:3], 1))
-    mask = jaxdrop.dropout(KEY, grid, rate=0.5)[0, ..., 0] > 0
-    y = x[0] * mask[..., None]
-    return triptych(("input", "mask, rate 0.5", "kept"), (x[0], mask, np.asarray(y)))
-
-
 def drop_block() -> Figure:
     """Blocks."""
-    x = jnp.asarray(photograph())[None]
-    ones = jnp.ones((1, *x.shape[1:3], 1))
-    kept = jaxdrop.drop_block(KEY, ones, rate=0.3, block_size=15)[0, ..., 0] > 0
-    titles = ("input", "mask, blocks of 15, rate 0.3", "kept")
-    return triptych(titles, (x[0], kept, np.asarray(x[0] * kept[..., None])))
-
-
-def gaussian_dropout() -> Figure:
-    """Multiplicative noise."""
-    x = jnp.asarray(photograph())[None]
-    factor = jaxdrop.gaussian_dropout(KEY, jnp.ones_like(x[..., :1]), rate=0.1)
-    titles = ("input", "factor, rate 0.1", "product")
-    return triptych(titles, (x[0], factor[0, ..., 0] / 2, np.asarray((x * factor)[0])))
+    drop = functools.partial(jaxdrop.drop_block, KEY, rate=0.3, block_size=15)
+    apply = lambda plane: drop(plane[..., None])[..., 0]
+    return ordinary.panels(apply, "blocks of 15, rate 0.3")
 
 
 def _maps() -> jnp.ndarray:
