@@ -71,7 +71,7 @@ def read(path: pathlib.Path) -> list[Use]:
             f"docs/gallery/{path.name}: {error}. Below '## Usage' the page must have "
             "'<!-- choose: PLACE, PLACE -->', a number for each row, and a table of "
             "'layer | rate | source' or 'layer | technique | rate | source', with "
-            "blank lines around both; a row has `names` of techniques, and links its source."
+            "blank lines around both; a row names `techniques` and links its source."
         ) from None
 
 
