@@ -3,7 +3,10 @@
 import inspect
 import pathlib
 import re
+from collections.abc import Callable
 from types import ModuleType
+
+from flax import linen as nn
 
 import jaxdrop
 
@@ -16,6 +19,9 @@ NAMESPACES = (
 _VALUE = re.compile(
     r"<(?:PjitFunction of <)?(?:class|function) '?(?P<name>[\w.]+)"
     r"(?P<local>\.<locals>\.\w+)?'?(?: at 0x\w+)?>{1,2}"
+)
+_NDARRAY = re.compile(
+    r"~?numpy\.ndarray\[tuple\[[^]]*\], ~?numpy\.dtype\[(?P<dtype>[^][]+)\]\]"
 )
 
 
@@ -44,14 +50,31 @@ def entry(value: object, name: str) -> list[str]:
     return [f".. auto{kind}:: {name}", ""]
 
 
+def signature_of(value: Callable[..., object]) -> inspect.Signature:
+    """The signature that a caller needs to know.
+
+    A class of Linen is called with its fields, though its ``__new__`` takes anything;
+    ``parent`` is set by Flax.
+    """
+    signature = inspect.signature(value)
+    if not (inspect.isclass(value) and issubclass(value, nn.Module)):
+        return signature
+    fields = [
+        field for field in signature.parameters.values() if field.name != "parent"
+    ]
+    return signature.replace(parameters=fields, return_annotation=signature.empty)
+
+
 def readable(signature: str) -> str:
     """A signature that Sphinx can parse, with functions and classes by their names.
 
     A default such as ``<function zeros>`` is not Python, and Sphinx then shows the
     whole signature in one line, as it stands. NumPy's bool keeps the name of its
-    library, since ``bool | bool | Array`` does not tell it from Python's.
+    library, since ``bool | bool | Array`` does not tell it from Python's. An array of
+    NumPy has the name that sources give it, instead of what that stands for.
     """
     signature = _VALUE.sub(lambda m: m["name"] + "(...)" * bool(m["local"]), signature)
+    signature = _NDARRAY.sub(r"~numpy.typing.NDArray[\g<dtype>]", signature)
     signature = re.sub(r"<[\w.]+ object(?: at 0x\w+)?>", "...", signature)
     return re.sub(r"~?\bnumpy\.bool_?\b", "numpy.bool", signature)
 
@@ -71,11 +94,25 @@ def write(app: object) -> None:
             path.write_text(text)
 
 
+def sign(
+    app: object,
+    what: str,
+    name: str,
+    value: object,
+    options: object,
+    arguments: str | None,
+    result: str | None,
+) -> tuple[str | None, str | None]:
+    """The signature that autodoc shows, with the fields of classes of Linen."""
+    if inspect.isclass(value) and issubclass(value, nn.Module):
+        from sphinx.util.inspect import stringify_signature  # tests run without it
+
+        arguments = stringify_signature(signature_of(value), unqualified_typehints=True)
+    return arguments and readable(arguments), result and readable(result)
+
+
 def setup(app: object) -> dict[str, bool]:
-    """Registers the step with Sphinx."""
+    """Registers the steps with Sphinx."""
     app.connect("builder-inited", write)
-    app.connect(
-        "autodoc-process-signature",
-        lambda *event: tuple(text and readable(text) for text in event[-2:]),
-    )
+    app.connect("autodoc-process-signature", sign)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
