@@ -14,19 +14,17 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 from tqdm import tqdm
 
 from comparison import sweep
-from comparison.evaluation import evaluate
-from comparison.methods import METHODS
+from comparison.answers import evaluate
+from comparison.method import Method
 from comparison.training import TRAIN_SIZE, Program, State, seen_by
 from data import Images, Split
 from jaxdrop.early_stopping import EarlyStopping
 from study.gains import Gain, gains
 from study.recipe import ImageRecipe
-
-DROPOUT = next(method for method in METHODS if method.key == "dropout")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +96,7 @@ class _Run(NamedTuple):
 
 
 def by_size(
+    dropout: Method,
     sizes: tuple[int, ...],
     rates: tuple[float, ...],
     recipe: ImageRecipe,
@@ -108,6 +107,7 @@ def by_size(
     """Trains at every rate and judges, for each number of images.
 
     Args:
+      dropout: the method.
       sizes: the numbers of training images.
       rates: of hidden units; the first is 0, which is no dropout.
       recipe: how to train; its number of epochs has no meaning here.
@@ -119,8 +119,8 @@ def by_size(
       What was measured, for each size. Test images are shown to the networks without
       dropout and to those of the chosen rate only.
     """
-    images = seen_by(DROPOUT, recipe, images)
-    trainer = _Trainer(recipe, rule, images, seeds)
+    images = seen_by(dropout, recipe, images)
+    trainer = _Trainer(dropout, recipe, rule, images, seeds)
     found = []
     with tqdm(unit="update") as bar:
         for size in sizes:
@@ -158,10 +158,15 @@ class _Trainer:
     """Trains all rates and seeds of a size at once; all sizes share one program."""
 
     def __init__(
-        self, recipe: ImageRecipe, rule: Rule, images: Images, seeds: Array
+        self,
+        dropout: Method,
+        recipe: ImageRecipe,
+        rule: Rule,
+        images: Images,
+        seeds: Array,
     ) -> None:
         self.rule = rule
-        self.program = Program(DROPOUT, recipe, *images.train.x.shape)
+        self.program = Program(dropout, recipe, *images.train.x.shape)
         if rule.check > self.program.num_steps:
             raise ValueError(
                 f"rule.check must be at most an epoch of {self.program.num_steps} "
@@ -201,27 +206,25 @@ class _Trainer:
     def _compiled(self, count: int, *at: object) -> Callable[..., tuple[State, Array]]:
         if self._advance is None:
             roles = ("strength", "seed", "run", "common", "common")
-            advance = sweep.runs(self._some_updates, count, *roles)
+            advance = sweep.strengths(self._some_updates, count, *roles)
             self._advance = jax.jit(advance).lower(*at).compile()
         return self._advance
 
     def _some_updates(
         self,
         strength: dict[str, Array],
-        key: Array,
-        state: State,
+        keys: Array,
+        states: State,
         train: Split,
         validation: Split,
     ) -> tuple[State, Array]:
-        """Updates up to the next look at validation images, and their error."""
-        method = self.program.at(strength)
-        rows = self.program.batches(strength, key)[: self.rule.check]
-        state, _ = lax.scan(
-            lambda s, at: (self.program.step(method, key, s, train.take(at)), None),
-            state,
-            rows,
-        )
-        model = state.model
-        model.eval()
-        wrong = model(validation.x).argmax(-1) != validation.y
-        return state, jnp.mean(wrong)
+        """Updates up to the next look at validation images, and their errors."""
+        check = self.rule.check
+        states = self.program.updates(strength, keys, states, train, check)
+        return states, jax.vmap(_error, (0, None))(states, validation)
+
+
+def _error(state: State, split: Split) -> Array:
+    model = state.model
+    model.eval()
+    return jnp.mean(model(split.x).argmax(-1) != split.y)

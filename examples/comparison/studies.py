@@ -4,8 +4,8 @@ Each trains all strengths and seeds of a method in one program. Where a strength
 chosen, validation images choose, and test images are shown to the chosen networks only.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import jax
@@ -13,41 +13,16 @@ import numpy as np
 from tqdm import tqdm
 
 from comparison import sweep
-from comparison.evaluation import Scores, evaluate
+from comparison.answers import MC_DROPOUT, WEIGHT_SCALING, Scores, evaluate
 from comparison.method import Method
-from comparison.methods import ALL_METHODS
-from comparison.report import MC_DROPOUT, WEIGHT_SCALING, Outcome, Search
 from comparison.representation import represent
-from comparison.training import State, Training, seen_by, train
+from comparison.search import Search
+from comparison.training import Budget, State, Training, seen_by, train
+from comparison.verdicts import Outcome
 from data import Images
 from study.recipe import ImageRecipe
 
 _FEW = 9  # methods in a figure that has a panel for each, beside the first
-
-METHOD = {method.key: method for method in ALL_METHODS}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Budget:
-    """What a study may spend.
-
-    Attributes:
-      num_seeds: how many networks each strength trains.
-      num_samples: how many Monte-Carlo samples a prediction is the mean of.
-    """
-
-    num_seeds: int
-    num_samples: int
-
-    @property
-    def seeds(self) -> jax.Array:
-        """The keys of the networks."""
-        return jax.random.split(jax.random.key(0), self.num_seeds)
-
-    @property
-    def test_keys(self) -> jax.Array:
-        """The keys of their Monte-Carlo samples."""
-        return jax.random.split(jax.random.key(1), self.num_seeds)
 
 
 class Measured(NamedTuple):
@@ -69,7 +44,7 @@ class Measured(NamedTuple):
 
 
 def by_strength(
-    methods: list[Method], recipe: ImageRecipe, images: Images, budget: Budget
+    methods: Sequence[Method], recipe: ImageRecipe, images: Images, budget: Budget
 ) -> list[Outcome]:
     """Sweeps every method, chooses a strength on validation, reports on test."""
     outcomes = []
@@ -175,14 +150,18 @@ def measure(
 
 
 def by_rate(
-    rates: tuple[float, ...], recipe: ImageRecipe, images: Images, budget: Budget
+    dropout: Method,
+    rates: tuple[float, ...],
+    recipe: ImageRecipe,
+    images: Images,
+    budget: Budget,
 ) -> Measured:
     """Dropout at many rates: figure 9 (a) of Srivastava et al. (2014)."""
-    images = seen_by(METHOD["dropout"], recipe, images)
-    return measure(METHOD["dropout"], sweep.grid(rate=rates), recipe, images, budget)
+    images = seen_by(dropout, recipe, images)
+    return measure(dropout, sweep.grid(rate=rates), recipe, images, budget)
 
 
-def table_9() -> list[Method]:
+def table_9(methods: Mapping[str, Method]) -> list[Method]:
     """The methods of table 9 of the same paper that need no other network."""
     norms, rates = (1.0, 1.5, 2.0), (0.2, 0.35, 0.5)
     grids = {
@@ -193,4 +172,4 @@ def table_9() -> list[Method]:
         "dropout+l2": {"rate": rates[1:], "l2": (1e-5, 1e-4)},
         "dropout+max-norm": {"rate": rates[1:], "max_norm": norms[:2]},
     }
-    return [replace(METHOD[key], grid=grid) for key, grid in grids.items()]
+    return [replace(methods[key], grid=grid) for key, grid in grids.items()]

@@ -5,9 +5,10 @@ from typing import Any
 
 from rich.table import Table
 
-from comparison.report import WEIGHT_SCALING, Outcome
+from comparison.answers import WEIGHT_SCALING
 from comparison.sizes import OfSize
 from comparison.studies import Measured
+from comparison.verdicts import Outcome
 from study import files, gains, words
 from study.gains import Gain
 from study.tables import new_table
