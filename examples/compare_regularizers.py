@@ -13,7 +13,8 @@ without noise, by Monte-Carlo dropout and by deep ensembles. One or two sentence
 what follows. All numbers are in gains.json, the picture of them in gains.png.
 
 On digits this takes about three minutes on two CPU cores, without a search (--strengths
-usual) half as long, and with --quick, which compares two methods, 30 s.
+usual) half as long, and with --quick, which compares two methods, 30 s. A --study
+sweeps strengths instead, of more methods or of dropout: --help describes all five.
 """
 
 import time
@@ -41,7 +42,9 @@ class Regularizer(Method):
 
     def network(self, sizes: tuple[int, ...], rngs: nnx.Rngs) -> nnx.Sequential:
         """A multilayer perceptron, from ``sizes[0]`` pixels to ``sizes[-1]`` logits."""
-        rates = [Rate(rate) for rate in self.rates]  # variables, which are data
+        rates = [
+            Rate(rate) for rate in self.rates
+        ]  # data: others need no other program
         layers = []
         for number, (fan_in, fan_out) in enumerate(pairwise(sizes)):
             rate = rates[1] if number else rates[0]  # of hidden units, and of pixels
@@ -94,7 +97,7 @@ class Regularizer(Method):
         x, targets = self.examples(key, batch.x, batch.y)
 
         def loss_of(params: nnx.State) -> tuple[Array, nnx.State]:
-            network = state._replace(params=params).model
+            network = nnx.merge(state.graphdef, params, state.streams, copy=True)
             loss = self.loss(network, x, targets)
             return loss, nnx.state(network, nnx.Not(nnx.Param))
 
@@ -121,7 +124,7 @@ class Further(further.Terms, Regularizer):
     """A method that only studies and ``--methods`` train."""
 
 
-METHODS = with_grids(  # and the strengths that are tried
+METHODS = with_grids(  # at usual strengths, to which it adds those that are tried
     Regularizer(name="none"),
     Regularizer(name="dropout", noise=Dropout),
     Regularizer(name="Gaussian dropout", noise=GaussianDropout),
@@ -174,6 +177,7 @@ def compare(
             seen = seen_by(method, recipe, images)
             others = scaled_as(seen, images, strange)
             trainer = Trainer(method, recipe, seen)
+            # Tries strengths; then trains all seeds at the best on validation images.
             found = search.choose(trainer, seen.validation, setting.search_seeds, bar)
             training = search.final(trainer, found, budget, bar)
             asked = answers.ask(method, training.states, seen.test.x, others, budget)
