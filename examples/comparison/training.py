@@ -139,7 +139,8 @@ class Program:
         opt_state = method.optimizer(self.learning_rate).init(params)
         stopper = None
         if method.patience is not None:
-            stopper = EarlyStopping(patience=method.patience, best_params=params)
+            best = jax.tree.map(jnp.copy, params)  # both are donated to an epoch
+            stopper = EarlyStopping(patience=method.patience, best_params=best)
         return State(graphdef, params, streams, opt_state, jnp.int32(0), stopper)
 
     def updates(

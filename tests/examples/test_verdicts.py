@@ -313,6 +313,16 @@ def test_a_searched_strength_gives_what_it_gives_alone(images):
     )
 
 
+@pytest.mark.slow
+def test_a_method_without_strengths_can_stop_early(images):
+    """Its best parameters are at first those that it starts with."""
+    trainer = Trainer(METHOD["early-stopping"], RECIPE, images)
+    with tqdm(disable=True) as bar:
+        training = search.final(trainer, None, Budget(num_seeds=2, num_samples=1), bar)
+    assert training.curves.validation.shape == (2, RECIPE.epochs)
+    assert training.states.stopper is None
+
+
 def test_the_file_has_a_row_for_each_method_prediction_and_seed(tmp_path):
     report.write_csv(tmp_path / "results.csv", outcomes(seeds=2)[::2])
     rows = rows_of(tmp_path / "results.csv")
