@@ -191,7 +191,12 @@ def strange_of(
             if args.strange:
                 parser.exit(2, f"{error}\n")
             kind = "shuffled"
-    return kind, np.random.default_rng(0).permuted(images.test.x, axis=1)
+    return kind, shuffled(images)
+
+
+def shuffled(images: Images) -> np.ndarray:
+    """Test images whose pixels are shuffled, each in its own way."""
+    return np.random.default_rng(0).permuted(images.test.x, axis=1)
 
 
 def setting_of(args: argparse.Namespace, parser: argparse.ArgumentParser) -> Setting:

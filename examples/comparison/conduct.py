@@ -11,11 +11,11 @@ import jax
 import numpy as np
 from matplotlib.figure import Figure
 
-from comparison import ensembles, figures, sizes, studies, study_report
-from comparison.arguments import Setting, title_of
+from comparison import ensembles, figures, sizes, studies
+from comparison.arguments import Setting, shuffled, title_of
 from comparison.method import Method
 from data import DataError, Images, load
-from study.files import save
+from study.files import save, write_results
 from study.tables import show
 
 _SIZE_RATES = (0.0, 0.2, 0.5)
@@ -74,10 +74,10 @@ def _rates(
 ) -> None:
     recipe, budget = setting.recipe, setting.budget
     measured = studies.by_rate(dropout, _RATES, recipe, images, budget)
-    show(study_report.rate_table(measured, title=about["title"]), width=120)
+    show(studies.rate_table(measured, title=about["title"]), width=120)
     _save(output, "rate", figures.rates, measured, about["title"])
-    study_report.write_measured(output / "results.csv", measured)
-    study_report.write_json(output / "results.json", about, measured._asdict())
+    studies.write_measured(output / "results.csv", measured)
+    _write(output, about, measured._asdict())
 
 
 def _sizes(
@@ -97,17 +97,17 @@ def _sizes(
         images,
         setting.budget.seeds,
     )
-    show(study_report.size_table(found, title=title), width=120)
+    show(sizes.table(found, title=title), width=120)
     _save(output, "size", figures.sizes, found, title)
-    study_report.write_sizes(output / "results.csv", found)
-    records = study_report.size_records(found)
-    study_report.write_json(output / "results.json", about, records)
+    sizes.write_csv(output / "results.csv", found)
+    records = sizes.records(found)
+    _write(output, about, records)
 
 
 def _strange(images: Images, data_dir: Path | None) -> np.ndarray:
     """Images of no class: letters for MNIST, else digits with shuffled pixels."""
     if images.shape != (28, 28):
-        return ensembles.strange(images)
+        return shuffled(images)
     try:
         return load("notmnist", data_dir).test.x
     except DataError as error:
@@ -140,7 +140,7 @@ def _ensembles(
         "ways": ensembles.records(found),
         "ensemble_over_mc_dropout": ensembles.advantages(found),
     }
-    study_report.write_json(output / "results.json", about, results)
+    _write(output, about, results)
 
 
 def _strengths(
@@ -153,20 +153,20 @@ def _strengths(
     title, num_samples = about["title"], setting.num_samples
     outcomes = studies.by_strength(methods, setting.recipe, images, setting.budget)
     show(
-        study_report.scores_table(outcomes, title=title, num_samples=num_samples),
-        study_report.representation_table(outcomes),
+        studies.scores_table(outcomes, title=title, num_samples=num_samples),
+        studies.representation_table(outcomes),
         width=120,
     )
     where = f"On {title.partition(', ')[2]}"
-    print(study_report.conclusion(outcomes, where=where))
-    study_report.write_scores(output / "results.csv", outcomes)
-    records = [study_report.as_record(outcome) for outcome in outcomes]
-    found = study_report.gains_over_first(outcomes) if len(outcomes) > 1 else []
+    print(studies.conclusion(outcomes, where=where))
+    studies.write_scores(output / "results.csv", outcomes)
+    records = [studies.as_record(outcome) for outcome in outcomes]
+    found = studies.gains_over_first(outcomes) if len(outcomes) > 1 else []
     about = about | {
         "gains_over": outcomes[0].method.name,
         "gains": {gain.name: gain._asdict() for gain in found},
     }
-    study_report.write_json(output / "results.json", about, records)
+    _write(output, about, records)
     _save(output, "representations", figures.representations, outcomes, title)
     few = studies.best(outcomes)
     if len(few) < len(outcomes):
@@ -184,3 +184,7 @@ def _save(
     output: Path, name: str, draw: Callable[..., Figure], results: object, title: str
 ) -> None:
     save(draw(results, title=title), output / f"{name}.png")
+
+
+def _write(output: Path, about: dict, results: object) -> None:
+    write_results(output / "results.json", about | {"results": results})

@@ -25,6 +25,7 @@ from comparison import answers, sweep
 from comparison.answers import Answers
 from comparison.method import Method
 from comparison.training import State, scaled_as, seen_by, train
+from comparison.verdicts import MEMBERS
 from data import Images
 from jaxdrop import plots
 from study import files, gains, words
@@ -33,7 +34,6 @@ from study.gains import Gain
 from study.recipe import ImageRecipe
 from study.tables import new_table
 
-MEMBERS = 5
 ENSEMBLE = f"ensemble of {MEMBERS}"
 MC_AS_LONG = f"MC dropout, {MEMBERS} passes, trained as long"
 _SCORES = ("error", "nll", "ece", "auroc_entropy", "auroc_information")
@@ -63,11 +63,6 @@ class Judged(NamedTuple):
     ece: np.ndarray
     by_entropy: np.ndarray
     by_information: np.ndarray
-
-
-def strange(images: Images) -> np.ndarray:
-    """Test images whose pixels are shuffled, each in its own way."""
-    return np.random.default_rng(0).permuted(images.test.x, axis=1)
 
 
 def compare(

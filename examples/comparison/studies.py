@@ -2,14 +2,17 @@
 
 Each trains all strengths and seeds of a method in one program. Where a strength is
 chosen, validation images choose, and test images are shown to the chosen networks only.
+Tables are for the terminal; every number is in CSV and JSON.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from rich.table import Table
 from tqdm import tqdm
 
 from comparison import sweep
@@ -20,8 +23,12 @@ from comparison.search import Search
 from comparison.training import Budget, State, Training, seen_by, train
 from comparison.verdicts import Outcome
 from data import Images
+from study import files, gains, words
+from study.gains import Gain
 from study.recipe import ImageRecipe
+from study.tables import new_table
 
+_SPLITS = ("training", "validation", "test")
 _FEW = 9  # methods in a figure that has a panel for each, beside the first
 
 
@@ -173,3 +180,132 @@ def table_9(methods: Mapping[str, Method]) -> list[Method]:
         "dropout+max-norm": {"rate": rates[1:], "max_norm": norms[:2]},
     }
     return [replace(methods[key], grid=grid) for key, grid in grids.items()]
+
+
+def show(strength: dict[str, float]) -> str:
+    """A strength as it is read: ``rate 0.35, l2 1e-05``."""
+    named = (
+        f"{name.replace('_', ' ')} {value:.3g}" for name, value in strength.items()
+    )
+    return ", ".join(named) or "–"
+
+
+def scores_table(outcomes: list[Outcome], *, title: str, num_samples: int) -> Table:
+    """Test scores at the chosen strengths; MC dropout in a row of its own."""
+    caption = (
+        "Test scores, mean ± standard error over seeds, at the strength with the least "
+        f"validation error. MC: the mean of {num_samples} passes with noise. zero: "
+        "weights that are exactly 0. s: seconds to train all strengths and seeds."
+    )
+    rows = [
+        (outcome, scores, way == WEIGHT_SCALING)
+        for outcome in outcomes
+        for way, scores in outcome.scores.items()
+    ]
+    columns = (
+        [outcome.method.name if first else "" for outcome, _, first in rows],
+        [show(o.search.chosen) if first else "MC" for o, _, first in rows],
+        words.with_errors([scores.error for _, scores, _ in rows], scale=100),
+        words.with_errors([scores.nll for _, scores, _ in rows]),
+        words.with_errors([scores.ece for _, scores, _ in rows], scale=100),
+        [
+            f"{100 * o.representation.zeros.mean():.1f}" if first else ""
+            for o, _, first in rows
+        ],
+        [f"{outcome.seconds:.0f}" if first else "" for outcome, _, first in rows],
+    )
+    headings = ("method", "strength", "error %", "NLL", "ECE %", "zero %", "s")
+    return new_table(title, headings, caption=caption, columns=columns)
+
+
+def gains_over_first(outcomes: list[Outcome]) -> list[Gain]:
+    """What each method gains over the first in test error, corrected for their number.
+
+    Test images are resampled with the seeds; the choice of strengths is not.
+    """
+    return gains.gains(
+        {o.method.name: o.scores[WEIGHT_SCALING].wrong for o in outcomes}
+    )
+
+
+def conclusion(outcomes: list[Outcome], *, where: str) -> str:
+    """Which method to use, and how sure that is."""
+    errors = {o.method.name: o.scores[WEIGHT_SCALING].wrong for o in outcomes}
+    subject = words.Subject(where=where, baseline=outcomes[0].method.name)
+    return words.verdict(errors, subject)
+
+
+def representation_table(outcomes: list[Outcome]) -> Table:
+    """What the chosen networks look like inside."""
+    caption = (
+        "Means over hidden layers and seeds, on validation images, without noise. "
+        "dead: units that no image activates. off: activations that are 0. activity: "
+        "the mean modulus of activations. co-adaptation: the mean modulus of the "
+        "correlation of two units. weight: the root mean square of weights."
+    )
+    inside = [outcome.representation for outcome in outcomes]
+    columns = (
+        [outcome.method.name for outcome in outcomes],
+        words.with_errors([one.dead for one in inside], scale=100),
+        words.with_errors([one.sparsity for one in inside], scale=100),
+        words.with_errors([one.activity for one in inside]),
+        words.with_errors([one.co_adaptation for one in inside]),
+        words.with_errors([one.weight for one in inside]),
+    )
+    headings = ("method", "dead %", "off %", "activity", "co-adaptation", "weight")
+    return new_table("Representations", headings, caption=caption, columns=columns)
+
+
+def rate_table(measured: Measured, *, title: str) -> Table:
+    """Errors at each rate, on all splits."""
+    caption = "Errors in percent, mean ± standard error over seeds."
+    columns = (
+        [f"{rate:.2g}" for rate in measured.strengths["rate"]],
+        *(words.with_errors(by, scale=100) for by in measured.errors.values()),
+        words.with_errors(measured.nlls["test"]),
+    )
+    headings = ("rate", *_SPLITS, "test NLL")
+    return new_table(title, headings, caption=caption, columns=columns)
+
+
+def write_scores(path: Path, outcomes: list[Outcome]) -> None:
+    """Writes one row for each method, way to predict, and seed."""
+    inside = ("dead", "sparsity", "activity", "co_adaptation", "weight", "zeros")
+    header = ("method", "strength", "prediction", "seed", "error", "nll", "ece")
+    rows = [
+        (o.method.name, show(o.search.chosen), prediction, seed, *row, o.seconds)
+        for o in outcomes
+        for prediction, scores in o.scores.items()
+        for seed, row in enumerate(zip(*scores[:3], *o.representation, strict=True))
+    ]
+    files.write_csv(path, (*header, *inside, "train_seconds"), rows)
+
+
+def write_measured(path: Path, measured: Measured) -> None:
+    """Writes one row for each strength and seed, with the errors on all splits."""
+    scores = [f"{name}_{score}" for score in ("error", "nll") for name in measured.nlls]
+    tables = (*measured.errors.values(), *measured.nlls.values())
+    rows = [
+        (*strength, seed, *(table[index, seed] for table in tables))
+        for index, strength in enumerate(zip(*measured.strengths.values(), strict=True))
+        for seed in range(tables[0].shape[1])
+    ]
+    files.write_csv(path, (*measured.strengths, "seed", *scores), rows)
+
+
+def as_record(outcome: Outcome) -> dict[str, Any]:
+    """What is kept of an outcome: all numbers but its curves' and its bins'."""
+    return {
+        "method": outcome.method.name,
+        "strengths": outcome.search.strengths,
+        "validation_error": outcome.search.error,
+        "validation_nll": outcome.search.nll,
+        "chosen": outcome.search.chosen,
+        "test": {
+            prediction: {"error": scores.error, "nll": scores.nll, "ece": scores.ece}
+            for prediction, scores in outcome.scores.items()
+        },
+        "representation": outcome.representation._asdict(),
+        "train_seconds": outcome.seconds,
+        "compile_seconds": outcome.compile_seconds,
+    }

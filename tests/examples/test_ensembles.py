@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from reading import content_of, printed
 
-from comparison import ensembles
+from comparison import arguments, ensembles
 from comparison.ensembles import ENSEMBLE, MC_AS_LONG, MEMBERS, Answers, Judged
 from data import load
 from study import gains
@@ -74,7 +74,7 @@ def test_scores_are_of_the_labels_and_of_strange_images():
 
 def test_strange_images_have_the_pixels_of_the_test_images():
     images = load("digits", train_size=20)
-    others = ensembles.strange(images)
+    others = arguments.shuffled(images)
     np.testing.assert_array_equal(np.sort(others), np.sort(images.test.x))
     assert (others != images.test.x).any(1).mean() > 0.99
 

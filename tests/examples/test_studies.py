@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from reading import content_of, lines_of, rows_of
 
-from comparison import arguments, figures, sizes, studies, study_report, sweep
+from comparison import arguments, figures, sizes, studies, sweep
 from comparison.answers import evaluate
 from comparison.search import Search
 from comparison.sizes import Rule
@@ -246,11 +246,11 @@ def test_gains_pair_no_dropout_with_dropout():
 
 
 def test_the_table_of_sizes_has_gains_with_intervals():
-    table = study_report.size_table(measured_sizes(), title="a title")
+    table = sizes.table(measured_sizes(), title="a title")
     row = next(line for line in lines_of(table, width=120) if line[0] == "100")
     assert row[1:5] == ["20.33±0.33", "0.5", "10.33±0.33", "10.0"]
     assert row[-3:] == ["30", "/", "30"]
-    record, _ = study_report.size_records(measured_sizes())
+    record, _ = sizes.records(measured_sizes())
     assert record["relative_gain"] == pytest.approx(0.1 / 0.40333, rel=1e-3)
 
 
@@ -266,8 +266,8 @@ def test_verdicts_on_sizes_are_corrected_for_their_number():
     better[:, np.flatnonzero(better.any(0))[:8]] = 0
     first = first._replace(dropout=better)
     assert 0.05 / 10 < first.gain.p < 0.05
-    assert study_report.size_records([first])[0]["verdict"] == gains.BETTER
-    record, *_ = study_report.size_records([first, *others])
+    assert sizes.records([first])[0]["verdict"] == gains.BETTER
+    record, *_ = sizes.records([first, *others])
     assert record["verdict"] == gains.NOT_DISTINGUISHABLE
     assert record["gain"]["p"] == first.gain.p
 
