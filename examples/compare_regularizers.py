@@ -109,13 +109,13 @@ class Regularizer(Method):
         return State(state.graphdef, params, streams, opt_state, step, state.stopper)
 
     def updates(
-        self, program: Program, keys: Array, states: State, train: Split, rows: Array
+        self, program: Program, seeds: Array, states: State, train: Split, rows: Array
     ) -> State:
         """Steps of all seeds at once, on rows of images ``(steps, seeds, batch)``."""
         step = jax.vmap(partial(self.step, program))
 
         def of_all_seeds(states: State, rows: Array) -> tuple[State, None]:
-            return step(keys, states, train.take(rows)), None
+            return step(seeds, states, train.take(rows)), None
 
         return lax.scan(of_all_seeds, states, rows)[0]
 
