@@ -13,151 +13,177 @@ without noise, by Monte-Carlo dropout and by deep ensembles. One or two sentence
 what follows. All numbers are in gains.json, the picture of them in gains.png.
 
 On digits this takes about three minutes on two CPU cores, without a search (--strengths
-usual) half as long, and with --quick, which compares two methods, 30 s.
-
-    python examples/compare_regularizers.py --study strengths
-    python examples/compare_regularizers.py --study rate
-    python examples/compare_regularizers.py --study size
-    python examples/compare_regularizers.py --study ensemble
-    python examples/compare_regularizers.py --study table9 --dataset mnist
-
-A study sweeps strengths instead, all of a method and all seeds in one program. It
-writes tables, figures, CSV and JSON to a folder of its own. ``strengths``: all methods,
-each at the strength that validation images choose. ``rate``: dropout at ten rates.
-``size``: dropout and none on more and more images, each trained until validation images
-say that it is enough, at the rate that they choose. ``ensemble``: Monte-Carlo dropout
-and an ensemble of five networks, at the same compute. ``table9``: what of the table of
-that number in Srivastava et al. (2014) can be trained in minutes. On two busy CPU cores
-and digits ``rate`` has taken 73 s and ``strengths`` 296 s; ``ensemble`` and ``size``
-take about 3 minutes; on MNIST ``rate`` has taken 8 minutes and ``table9`` 30, and
-``size`` takes about 15. Each study prints its time.
-Only ``strengths`` takes ``--methods``.
+usual) half as long, and with --quick, which compares two methods, 30 s. A --study
+sweeps strengths instead, of more methods or of dropout: --help describes all five.
 """
 
-import argparse
 import time
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from functools import partial
+from itertools import pairwise
 
 import jax
+import numpy as np
+import optax
+from flax import nnx
+from jax import Array, lax
+from jax.typing import ArrayLike
 
-from comparison import (
-    arguments,
-    conduct,
-    default,
-    panel,
-    search,
-    verdict_report,
-    verdicts,
-)
-from comparison.studies import Budget
-from data import Images
-from study.recipe import ImageRecipe
-from study.tables import show
+from comparison import answers, arguments, conduct, further, report, search, verdicts
+from comparison.method import Method, with_grids
+from comparison.training import NUM_CLASSES, Program, State, Trainer, scaled_as, seen_by
+from data import Images, Split
+from jaxdrop import constraints, keys, penalties
+from jaxdrop.nnx import AlphaDropout, DropConnectLinear, Dropout, GaussianDropout, Rate
 
-RECIPES = {
-    "digits": ImageRecipe(
-        hidden=(128, 128),
-        rates=(0.1, 0.3),
+
+class Regularizer(Method):
+    """What the numbers of a method do to a network, to its loss and to its training."""
+
+    def network(self, sizes: tuple[int, ...], rngs: nnx.Rngs) -> nnx.Sequential:
+        """A multilayer perceptron, from ``sizes[0]`` pixels to ``sizes[-1]`` logits."""
+        rates = [
+            Rate(rate) for rate in self.rates
+        ]  # data: others need no other program
+        layers = []
+        for number, (fan_in, fan_out) in enumerate(pairwise(sizes)):
+            rate = rates[1] if number else rates[0]  # of hidden units, and of pixels
+            linear = partial(self.linear, rate=rate) if self.linear else nnx.Linear
+            if self.noise:
+                layers.append(self.noise(rate, rngs=rngs))
+            init = self.kernel_init
+            layers.append(linear(fan_in, fan_out, kernel_init=init, rngs=rngs))
+            layers.append(self.activation)
+        network = nnx.Sequential(*layers[:-1])  # no activation after the logits
+        network.input_rate, network.hidden_rate = rates
+        return network
+
+    def examples(self, key: Array, x: Array, labels: Array) -> tuple[Array, Array]:
+        """What a step learns from: pixels, and the share of each class."""
+        del key  # of further methods, which are random here
+        targets = jax.nn.one_hot(labels, NUM_CLASSES)
+        if self.label_smoothing is not None:
+            targets = optax.smooth_labels(targets, self.label_smoothing)
+        return x, targets
+
+    def loss(self, network: nnx.Sequential, x: Array, targets: Array) -> Array:
+        """What is minimized."""
+        logits = network(x)
+        loss = optax.softmax_cross_entropy(logits, targets).mean()
+        return loss + self.penalty(network, logits)
+
+    def penalty(self, network: nnx.Sequential, logits: Array) -> ArrayLike:
+        """What is added to the cross-entropy."""
+        del logits  # which further methods punish
+        if self.l2 is None:
+            return 0.0
+        is_kernel = lambda path, _: path.endswith("kernel")
+        params = nnx.state(network, nnx.Param)
+        return penalties.l2(params, coefficient=self.l2, where=is_kernel)
+
+    def optimizer(self, learning_rate: optax.Schedule) -> optax.GradientTransformation:
+        """Adam, with weight decay, and with a constraint after each step."""
+        optimizer = optax.adam(learning_rate)
+        if self.weight_decay is not None:
+            decay, mask = self.weight_decay, constraints.decay_mask
+            optimizer = optax.adamw(learning_rate, weight_decay=decay, mask=mask)
+        if self.max_norm is not None:
+            optimizer = optax.chain(optimizer, constraints.max_norm(self.max_norm))
+        return optimizer
+
+    def step(self, program: Program, key: Array, state: State, batch: Split) -> State:
+        """One step of the network of one seed."""
+        key = keys.site(key, "examples", step=state.step)
+        x, targets = self.examples(key, batch.x, batch.y)
+
+        def loss_of(params: nnx.State) -> tuple[Array, nnx.State]:
+            network = nnx.merge(state.graphdef, params, state.streams, copy=True)
+            loss = self.loss(network, x, targets)
+            return loss, nnx.state(network, nnx.Not(nnx.Param))
+
+        grads, streams = jax.grad(loss_of, has_aux=True)(state.params)
+        optimizer = self.optimizer(program.learning_rate)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        step = state.step + 1
+        return State(state.graphdef, params, streams, opt_state, step, state.stopper)
+
+    def updates(
+        self, program: Program, seeds: Array, states: State, train: Split, rows: Array
+    ) -> State:
+        """Steps of all seeds at once, on rows of images ``(steps, seeds, batch)``."""
+        step = jax.vmap(partial(self.step, program))
+
+        def of_all_seeds(states: State, rows: Array) -> tuple[State, None]:
+            return step(seeds, states, train.take(rows)), None
+
+        return lax.scan(of_all_seeds, states, rows)[0]
+
+
+class Further(further.Terms, Regularizer):
+    """A method that only studies and ``--methods`` train."""
+
+
+METHODS = with_grids(  # at usual strengths, to which it adds those that are tried
+    Regularizer(name="none"),
+    Regularizer(name="dropout", noise=Dropout),
+    Regularizer(name="Gaussian dropout", noise=GaussianDropout),
+    Regularizer(name="DropConnect", linear=DropConnectLinear, rates=(0.2, 0.5)),
+    Regularizer(  # as self-normalizing networks want it
+        name="alpha dropout + SELU",
+        noise=AlphaDropout,
+        rates=(0.05, 0.05),
         standardize=True,
-        epochs=100,
-        batch_size=50,
-        learning_rate=3e-3,
+        activation=nnx.selu,
+        kernel_init=nnx.initializers.lecun_normal(),
     ),
-    "mnist": ImageRecipe(
-        hidden=(800, 800),
-        rates=(0.2, 0.5),
-        standardize=False,
-        epochs=100,
-        batch_size=100,
-        learning_rate=1e-3,
-    ),
-}
-RECIPES["notmnist"] = RECIPES["mnist"]
-SEEDS = {"digits": 15, "mnist": 5, "notmnist": 5}
+    Regularizer(name="L2 penalty", l2=3e-4),
+    Regularizer(name="weight decay", weight_decay=1.0),
+    Regularizer(name="dropout + max-norm", noise=Dropout, max_norm=1.5),
+    Regularizer(name="label smoothing", label_smoothing=0.1),
+    Regularizer(name="dropout + weight decay", noise=Dropout, weight_decay=0.3),
+)
+ALL_METHODS = (*METHODS, *further.methods(Further))
 
 
 def main() -> None:
-    parser = arguments.parser(__doc__)
-    args = parser.parse_args()
-    if args.study:
-        conduct_study(args, parser)
-    else:
-        compare(args, parser)
-
-
-def compare(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
-    """The default: what each method gains over none, and how sure that is."""
     start = time.perf_counter()
-    images = arguments.images_of(args, parser, args.train_size)
+    parser = arguments.parser(__doc__, ALL_METHODS)
+    args = parser.parse_args()
+    setting = arguments.setting_of(args, parser)
+    images = arguments.images_of(args, parser, setting)
+    methods = arguments.methods_of(args, METHODS, ALL_METHODS)
+    if args.study:
+        conduct.conduct(args, setting, images, methods, ALL_METHODS)
+        return
     kind, strange = arguments.strange_of(args, parser, images)
-    recipe = RECIPES[args.dataset]
-    if args.quick:
-        recipe = replace(recipe, hidden=(16, 16), epochs=5)
-    recipe = recipe.given(epochs=args.epochs)
-    budget = Budget(
-        num_seeds=args.seeds or (5 if args.quick else SEEDS[args.dataset]),
-        num_samples=5 if args.quick else 50,
-    )
-    searched = args.strengths == "validation"
-    search_seeds = max(1, budget.num_seeds // search.TRIALS) if searched else None
-
     print(f"Running on {jax.default_backend()}: {jax.devices()}")
-    outcomes = default.compare(
-        arguments.methods_of(args),
-        recipe,
-        images,
-        strange,
-        budget,
-        search_seeds=search_seeds,
-    )
-    judged = verdicts.judge(outcomes, images.test)
-    ordered = verdicts.ranked(outcomes, judged)
-    rows = panel.panel(outcomes, images.test.y)
-    title = _describe(args, images, recipe)
-    about = {
-        "seeds": budget.num_seeds,
-        "search_seeds": search_seeds,
-        "samples": budget.num_samples,
-        "test_images": len(images.test.y),
-        "strange_images": arguments.STRANGE[kind],
-        "recipe": asdict(recipe),
-    }
-    size = len(images.train.y)
-    found = verdicts.conclusion(judged, f"On {args.dataset} with {size} images")
-    show(
-        verdict_report.error_table(ordered, judged, title=title, searched=searched),
-        verdict_report.price_table(ordered, judged) if len(outcomes) > 1 else "",
-        verdict_report.panel_table(
-            rows, strange=arguments.STRANGE[kind], num_samples=budget.num_samples
-        ),
-        found,
-    )
-    default.write(
-        args.output, outcomes, judged, rows, title=title, conclusion=found, about=about
-    )
+    outcomes = compare(methods, setting, images, strange)
+    judged = verdicts.judge(outcomes, images.test)  # gains over none, and their chance
+    report.present(args, setting, images, outcomes, judged, strange=kind)
     print(f"Took {time.perf_counter() - start:.0f} s in all.")
 
 
-def conduct_study(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
-    """``--study``: strengths are swept."""
-    setting = arguments.setting_of(args, parser)
-    images = arguments.images_of(args, parser, args.train_size or setting.train_size)
-    print(f"Running on {jax.default_backend()}: {jax.devices()}")
-    conduct.conduct(
-        args.study,
-        setting,
-        images,
-        args.output / f"{args.study}-{args.dataset}",
-        title=f"{args.study}, {_describe(args, images, setting.recipe)}",
-        methods=arguments.methods_of(args),
-        num_samples=5 if args.quick else 50,
-        data_dir=args.data_dir,
-    )
-
-
-def _describe(args: argparse.Namespace, images: Images, recipe: ImageRecipe) -> str:
-    size = len(images.train.y)
-    return f"{args.dataset}: {size} training images, {recipe.epochs} epochs"
+def compare(
+    methods: Sequence[Method],
+    setting: arguments.Setting,
+    images: Images,
+    strange: np.ndarray,
+) -> list[verdicts.Outcome]:
+    """Trains every method from the same seeds, and asks all networks."""
+    outcomes, recipe, budget = [], setting.recipe, setting.budget
+    with search.progress(methods, recipe, setting.search_seeds) as bar:
+        for method in methods:
+            seen = seen_by(method, recipe, images)
+            others = scaled_as(seen, images, strange)
+            trainer = Trainer(method, recipe, seen)
+            # Tries strengths; then trains all seeds at the best on validation images.
+            found = search.choose(trainer, seen.validation, setting.search_seeds, bar)
+            training = search.final(trainer, found, budget, bar)
+            asked = answers.ask(method, training.states, seen.test.x, others, budget)
+            labels = seen.test.y
+            outcomes.append(verdicts.outcome_of(method, training, found, asked, labels))
+    return outcomes
 
 
 if __name__ == "__main__":

@@ -1,4 +1,8 @@
-"""Predictions of all seeds, for test images and for images of no class."""
+"""How networks predict: by one pass without noise, by samples, and as ensembles.
+
+:func:`evaluate` gives the scores of all seeds alone; :func:`ask` keeps what they answer
+to test images and to images of no class.
+"""
 
 from functools import partial
 from typing import NamedTuple
@@ -9,9 +13,94 @@ import numpy as np
 from jax import Array
 
 import jaxdrop
-from comparison.evaluation import Scores, weight_scaling
-from comparison.training import State
+from comparison.method import Method
+from comparison.training import Budget, State
+from data import Split
 from jaxdrop import mc, metrics
+
+WEIGHT_SCALING = "weight scaling"
+MC_DROPOUT = "MC dropout"
+
+
+class Scores(NamedTuple):
+    """How good predictions are; every array has the seeds as its first axis.
+
+    Attributes:
+      error: the share of wrong classes.
+      nll: the negative log-likelihood, in nats.
+      ece: the expected calibration error.
+      bins: of confidence, which reliability diagrams show.
+      wrong: for each example whether its class is wrong, ``(seeds, examples)``.
+    """
+
+    error: Array
+    nll: Array
+    ece: Array
+    bins: metrics.CalibrationBins
+    wrong: Array
+
+
+def weight_scaling(state: State, x: Array) -> Array:
+    """Log-probabilities by one pass without noise."""
+    model = state.model
+    model.eval()
+    return jax.nn.log_softmax(model(x))
+
+
+def monte_carlo(key: Array, state: State, x: Array, num_samples: int) -> Array:
+    """Logarithms of the mean probabilities over passes with noise."""
+    prediction = mc.predict(
+        jaxdrop.nnx.mc_apply,
+        key,
+        state.model,
+        x,
+        num_samples=num_samples,
+        reducers="classification",
+    )
+    return prediction.stats["log_mean"]
+
+
+def score(log_probs: Array, labels: Array) -> Scores:
+    """Judges the predictions of one seed."""
+    bins = metrics.calibration_bins(jnp.exp(log_probs), labels)
+    wrong = log_probs.argmax(-1) != labels
+    return Scores(
+        error=wrong.mean(),
+        nll=metrics.negative_log_likelihood(log_probs, labels),
+        ece=bins.expected_error,
+        bins=bins,
+        wrong=wrong,
+    )
+
+
+def evaluate(
+    keys: Array, states: State, test: Split, *, num_samples: int | None = None
+) -> Scores:
+    """Judges networks of many seeds.
+
+    Args:
+      keys: one for each network.
+      states: their states.
+      test: what to judge them on.
+      num_samples: how many Monte-Carlo samples a prediction is the mean of; by default
+        it is one pass without noise.
+
+    Returns:
+      The scores, as NumPy arrays.
+    """
+    return jax.device_get(_evaluate(keys, _asked(states), test, num_samples))
+
+
+@partial(jax.jit, static_argnames="num_samples")
+def _evaluate(
+    keys: Array, states: State, test: Split, num_samples: int | None
+) -> Scores:
+    def of_seed(key: Array, state: State) -> Scores:
+        if num_samples is None:
+            return score(weight_scaling(state, test.x), test.y)
+        return score(monte_carlo(key, state, test.x, num_samples), test.y)
+
+    return jax.vmap(of_seed)(keys, states)
 
 
 class Answers(NamedTuple):
@@ -41,6 +130,29 @@ class Answers(NamedTuple):
     def confidence(self) -> np.ndarray:
         """The largest probability, ``(seeds, images)``."""
         return np.exp(self.log_probs.max(-1))
+
+
+def ask(
+    method: Method, states: State, test: np.ndarray, strange: np.ndarray, budget: Budget
+) -> dict[str, tuple[Answers, Answers]]:
+    """Asks the networks of a method in all ways that differ.
+
+    Args:
+      method: the method.
+      states: its networks.
+      test: test images.
+      strange: images of no class, scaled as they are.
+      budget: how many samples there are, and their keys.
+
+    Returns:
+      By the way to predict, the answers to test images and to strange ones.
+    """
+    x = np.concatenate([test, strange])
+    asked = {WEIGHT_SCALING: by_one_pass(states, x)}
+    if method.is_random:
+        keys = budget.test_keys
+        asked[MC_DROPOUT] = by_samples(keys, states, x, budget.num_samples)
+    return {way: answers.split(len(test)) for way, answers in asked.items()}
 
 
 def by_one_pass(states: State, x: np.ndarray) -> Answers:

@@ -6,18 +6,18 @@ final networks are runs of one program: they have equally many.
 """
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from tqdm import tqdm
 
 from comparison import sweep
-from comparison.evaluation import evaluate
-from comparison.method import Method
-from comparison.methods import GRIDS
-from comparison.report import Search
-from comparison.training import Trainer, Training
+from comparison.answers import evaluate
+from comparison.method import FIELDS, Method
+from comparison.training import Budget, Trainer, Training
 from data import Split
 from study.recipe import ImageRecipe
 
@@ -25,12 +25,50 @@ TRIALS = 5  # values in a trial of one field
 _SHARES = ("rate", "label_smoothing")  # from 0 to 1
 
 
+class Search(NamedTuple):
+    """What a sweep has found on validation images.
+
+    Attributes:
+      strengths: the grid, arrays ``(strengths,)`` by name.
+      error: the share of wrong classes, ``(strengths, seeds)``.
+      nll: the negative log-likelihood, likewise.
+      choice: the index of the chosen strength.
+      seconds: what training took, if it was for the choice alone.
+    """
+
+    strengths: dict[str, np.ndarray]
+    error: np.ndarray
+    nll: np.ndarray
+    choice: int
+    seconds: float = 0.0
+
+    def tried(self, name: str) -> tuple[float, ...]:
+        """The values of one field that were tried, ascending."""
+        return tuple(sorted(set(self.strengths[name].tolist())))
+
+    @property
+    def chosen(self) -> dict[str, float]:
+        """The chosen strength, by name."""
+        return {
+            name: float(values[self.choice]) for name, values in self.strengths.items()
+        }
+
+    def at_edge(self) -> list[str]:
+        """The fields whose choice is the smallest or the largest that was tried."""
+        ends = {name: self.tried(name) for name in self.strengths}
+        return [
+            name
+            for name, value in self.chosen.items()
+            if value in (ends[name][0], ends[name][-1])
+        ]
+
+
 def fields(method: Method) -> dict[str, tuple[float, ...]]:
     """The values that are tried of each field, in the order of the trials."""
     if len(method.grid) == 1:
         return {name: values[:TRIALS] for name, values in method.grid.items()}
     return {
-        name: GRIDS.get(name, values)[:TRIALS] for name, values in method.grid.items()
+        name: FIELDS.get(name, values)[:TRIALS] for name, values in method.grid.items()
     }
 
 
@@ -44,35 +82,30 @@ def usual(method: Method, recipe: ImageRecipe) -> dict[str, float]:
 
 
 def choose(
-    method: Method,
-    recipe: ImageRecipe,
-    trainer: Trainer,
-    validation: Split,
-    num_seeds: int,
-    announce: Callable[[str], Callable[[], None]],
-) -> tuple[Search, float]:
+    trainer: Trainer, validation: Split, num_seeds: int | None, bar: tqdm
+) -> Search | None:
     """Tries the fields of a method in turn.
 
     Args:
-      method: the method.
-      recipe: how it is trained.
-      trainer: trains it.
+      trainer: trains the method.
       validation: the images that choose.
-      num_seeds: how many networks each strength trains; other ones than in the end.
-      announce: is called with the name of each trial, and gives what to call after
-        each of its epochs.
+      num_seeds: how many networks each strength trains, other ones than in the end;
+        None for the usual strength.
+      bar: moves with each epoch.
 
     Returns:
-      All trials, and the seconds that their training took.
+      All trials; None where nothing is tried.
     """
+    method, recipe = trainer.method, trainer.recipe
+    if not num_seeds or not method.grid:
+        return None
     seeds = jax.random.split(jax.random.key(2), num_seeds)
-    chosen, trials, seconds = usual(method, recipe), [], 0.0
+    chosen, trials = usual(method, recipe), []
     for name, values in fields(method).items():
+        bar.set_description(f"{method.name}, {name.replace('_', ' ')}")
         for stage in ("grid", "extension"):
             tried = {**{n: [v] * len(values) for n, v in chosen.items()}, name: values}
-            after_epoch = announce(f"{method.name}, {name.replace('_', ' ')}")
-            training = _train(trainer, tried, seeds, after_epoch)
-            seconds += training.seconds
+            training = _train(trainer, tried, seeds, bar.update)
             trials.append(_judge(training, tried, validation))
             search = _merge(trials)
             chosen = search.chosen
@@ -80,7 +113,8 @@ def choose(
             if stage == "extension" or not further:
                 break
             values = further
-    return _merge(trials), seconds
+            bar.total += recipe.epochs
+    return search
 
 
 def extended(name: str, tried: Sequence[float], chosen: float) -> tuple[float, ...]:
@@ -101,25 +135,14 @@ def extended(name: str, tried: Sequence[float], chosen: float) -> tuple[float, .
     return tuple(float(f"{value:.2g}") for value in beyond)
 
 
-def at_edge(search: Search) -> list[str]:
-    """The fields whose chosen value is the smallest or the largest that was tried."""
-    return [
-        name
-        for name, value in search.chosen.items()
-        if value in (min(search.tried(name)), max(search.tried(name)))
-    ]
-
-
 def final(
-    trainer: Trainer,
-    chosen: dict[str, float],
-    num_seeds: int,
-    after_epoch: Callable[[], None],
+    trainer: Trainer, search: Search | None, budget: Budget, bar: tqdm
 ) -> Training:
-    """Trains all networks of one strength; the arrays have one axis, of seeds."""
-    seeds = jax.random.split(jax.random.key(0), num_seeds)
-    tried = {name: [value] * num_seeds for name, value in chosen.items()}
-    training = _train(trainer, tried, seeds[:, None], after_epoch)
+    """Trains all networks of the chosen strength; arrays have one axis, of seeds."""
+    bar.set_description(trainer.method.name)
+    seeds, chosen = budget.seeds, search.chosen if search else {}
+    tried = {name: [value] * len(seeds) for name, value in chosen.items()}
+    training = _train(trainer, tried, seeds[:, None], bar.update)
     states, curves = jax.tree.map(
         lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), training[:2]
     )
@@ -164,7 +187,8 @@ def _judge(
     scores = evaluate(keys, flat, validation)
     error, nll = (np.asarray(score).reshape(num, per_strength) for score in scores[:2])
     values = {name: np.asarray(tried[name], float) for name in tried}
-    return Search(values, error, nll, sweep.choose(error, nll))
+    choice = sweep.choose(error, nll)
+    return Search(values, error, nll, choice, training.seconds)
 
 
 def _merge(trials: Sequence[Search]) -> Search:
@@ -175,9 +199,13 @@ def _merge(trials: Sequence[Search]) -> Search:
     }
     error = np.concatenate([trial.error for trial in trials])
     nll = np.concatenate([trial.nll for trial in trials])
-    return Search(strengths, error, nll, sweep.choose(error, nll))
+    seconds = sum(trial.seconds for trial in trials)
+    return Search(strengths, error, nll, sweep.choose(error, nll), seconds)
 
 
-def num_trials(method: Method) -> int:
-    """How many trials a search takes at least."""
-    return len(fields(method))
+def progress(
+    methods: Sequence[Method], recipe: ImageRecipe, num_seeds: int | None
+) -> tqdm:
+    """A bar for the epochs of all methods, to which extensions of grids are added."""
+    trials = sum(len(fields(method)) for method in methods) if num_seeds else 0
+    return tqdm(total=recipe.epochs * (len(methods) + trials), unit="epoch")

@@ -9,24 +9,26 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
+from rich.table import Table
 from tqdm import tqdm
 
 from comparison import sweep
-from comparison.evaluation import evaluate
-from comparison.methods import METHODS
+from comparison.answers import evaluate
+from comparison.method import Method
 from comparison.training import TRAIN_SIZE, Program, State, seen_by
 from data import Images, Split
 from jaxdrop.early_stopping import EarlyStopping
-from study.gains import Gain, gains
+from study import files, gains, words
+from study.gains import Gain
 from study.recipe import ImageRecipe
-
-DROPOUT = next(method for method in METHODS if method.key == "dropout")
+from study.tables import new_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +88,7 @@ class OfSize(NamedTuple):
     @property
     def gain(self) -> Gain:
         """The error without dropout minus that with it, with its interval."""
-        (gain,) = gains({"none": self.none, "dropout": self.dropout})
+        (gain,) = gains.gains({"none": self.none, "dropout": self.dropout})
         return gain
 
 
@@ -98,6 +100,7 @@ class _Run(NamedTuple):
 
 
 def by_size(
+    dropout: Method,
     sizes: tuple[int, ...],
     rates: tuple[float, ...],
     recipe: ImageRecipe,
@@ -108,6 +111,7 @@ def by_size(
     """Trains at every rate and judges, for each number of images.
 
     Args:
+      dropout: the method.
       sizes: the numbers of training images.
       rates: of hidden units; the first is 0, which is no dropout.
       recipe: how to train; its number of epochs has no meaning here.
@@ -119,8 +123,8 @@ def by_size(
       What was measured, for each size. Test images are shown to the networks without
       dropout and to those of the chosen rate only.
     """
-    images = seen_by(DROPOUT, recipe, images)
-    trainer = _Trainer(recipe, rule, images, seeds)
+    images = seen_by(dropout, recipe, images)
+    trainer = _Trainer(dropout, recipe, rule, images, seeds)
     found = []
     with tqdm(unit="update") as bar:
         for size in sizes:
@@ -158,10 +162,15 @@ class _Trainer:
     """Trains all rates and seeds of a size at once; all sizes share one program."""
 
     def __init__(
-        self, recipe: ImageRecipe, rule: Rule, images: Images, seeds: Array
+        self,
+        dropout: Method,
+        recipe: ImageRecipe,
+        rule: Rule,
+        images: Images,
+        seeds: Array,
     ) -> None:
         self.rule = rule
-        self.program = Program(DROPOUT, recipe, *images.train.x.shape)
+        self.program = Program(dropout, recipe, *images.train.x.shape)
         if rule.check > self.program.num_steps:
             raise ValueError(
                 f"rule.check must be at most an epoch of {self.program.num_steps} "
@@ -201,27 +210,87 @@ class _Trainer:
     def _compiled(self, count: int, *at: object) -> Callable[..., tuple[State, Array]]:
         if self._advance is None:
             roles = ("strength", "seed", "run", "common", "common")
-            advance = sweep.runs(self._some_updates, count, *roles)
+            advance = sweep.strengths(self._some_updates, count, *roles)
             self._advance = jax.jit(advance).lower(*at).compile()
         return self._advance
 
     def _some_updates(
         self,
         strength: dict[str, Array],
-        key: Array,
-        state: State,
+        keys: Array,
+        states: State,
         train: Split,
         validation: Split,
     ) -> tuple[State, Array]:
-        """Updates up to the next look at validation images, and their error."""
-        method = self.program.at(strength)
-        rows = self.program.batches(strength, key)[: self.rule.check]
-        state, _ = lax.scan(
-            lambda s, at: (self.program.step(method, key, s, train.take(at)), None),
-            state,
-            rows,
-        )
-        model = state.model
-        model.eval()
-        wrong = model(validation.x).argmax(-1) != validation.y
-        return state, jnp.mean(wrong)
+        """Updates up to the next look at validation images, and their errors."""
+        check = self.rule.check
+        states = self.program.updates(strength, keys, states, train, check)
+        return states, jax.vmap(_error, (0, None))(states, validation)
+
+
+def _error(state: State, split: Split) -> Array:
+    model = state.model
+    model.eval()
+    return jnp.mean(model(split.x).argmax(-1) != split.y)
+
+
+def table(found: list[OfSize], *, title: str) -> Table:
+    """Test errors for each number of images, with the gain of dropout."""
+    num_seeds, num_images = found[0].none.shape
+    caption = (
+        f"Test errors in percent, means over {num_seeds} seeds ± standard error over "
+        "seeds. Rate: that of hidden units with the least validation error. "
+        "Gain, in points: the interval (95 %, each by itself) covers seeds and "
+        f"{num_images} test images. Updates: the mean number to the best validation "
+        "error, without and with dropout."
+    )
+    headings = ("images", "none", "rate", "dropout", "gain", "interval", "updates")
+    columns = (
+        [f"{one.size}" for one in found],
+        words.with_errors([one.none.mean(1) for one in found], scale=100),
+        [f"{one.chosen:g}" for one in found],
+        words.with_errors([one.dropout.mean(1) for one in found], scale=100),
+        *zip(*words.intervals([one.gain for one in found], scale=100), strict=True),
+        [_updates(one) for one in found],
+    )
+    return new_table(title, headings, caption=caption, columns=columns)
+
+
+def _updates(found: OfSize) -> str:
+    chosen = found.rates.index(found.chosen)
+    means = (found.best_update[row].mean() for row in (0, chosen))
+    return " / ".join(f"{mean:.0f}" for mean in means)
+
+
+def records(found: list[OfSize]) -> list[dict[str, Any]]:
+    """What is kept of each number of images; for test images their mean only.
+
+    The interval and the p-value of a gain are its own, the verdict is corrected for the
+    number of sizes.
+    """
+    gained = [one.gain for one in found]
+    records = []
+    for one, gain, tested in zip(found, gained, gains.together(gained), strict=True):
+        record = one._asdict()
+        for name in ("none", "dropout"):
+            record[name] = {"test_error": record[name].mean(1)}
+        kept = ("estimate", "low", "high", "p")
+        record["gain"] = {name: getattr(gain, name) for name in kept}
+        record["relative_gain"] = gain.estimate / one.none.mean()
+        records.append({**record, "verdict": tested.verdict})
+    return records
+
+
+def write_csv(path: Path, found: list[OfSize]) -> None:
+    """Writes one row for each size, rate and seed; test errors where they are known."""
+    header = ("train_size", "rate", "seed", "validation_error", "best_update")
+    rows = []
+    for one in found:
+        known = {0.0: one.none, one.chosen: one.dropout}
+        for row, rate in enumerate(one.rates):
+            for seed, error in enumerate(one.validation[row]):
+                test = known.get(rate)
+                counts = one.best_update[row, seed], one.updates[row, seed]
+                shown = "" if test is None else test[seed].mean()
+                rows.append((one.size, rate, seed, error, *counts, shown))
+    files.write_csv(path, (*header, "updates", "test_error"), rows)

@@ -2,52 +2,34 @@
 
 Each trains all strengths and seeds of a method in one program. Where a strength is
 chosen, validation images choose, and test images are shown to the chosen networks only.
+Tables are for the terminal; every number is in CSV and JSON.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from rich.table import Table
 from tqdm import tqdm
 
 from comparison import sweep
-from comparison.evaluation import Scores, evaluate
+from comparison.answers import MC_DROPOUT, WEIGHT_SCALING, Scores, evaluate
 from comparison.method import Method
-from comparison.methods import ALL_METHODS
-from comparison.report import MC_DROPOUT, WEIGHT_SCALING, Outcome, Search
 from comparison.representation import represent
-from comparison.training import State, Training, seen_by, train
+from comparison.search import Search
+from comparison.training import Budget, State, Training, seen_by, train
+from comparison.verdicts import Outcome
 from data import Images
+from study import files, gains, words
+from study.gains import Gain
 from study.recipe import ImageRecipe
+from study.tables import new_table
 
+_SPLITS = ("training", "validation", "test")
 _FEW = 9  # methods in a figure that has a panel for each, beside the first
-
-METHOD = {method.key: method for method in ALL_METHODS}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Budget:
-    """What a study may spend.
-
-    Attributes:
-      num_seeds: how many networks each strength trains.
-      num_samples: how many Monte-Carlo samples a prediction is the mean of.
-    """
-
-    num_seeds: int
-    num_samples: int
-
-    @property
-    def seeds(self) -> jax.Array:
-        """The keys of the networks."""
-        return jax.random.split(jax.random.key(0), self.num_seeds)
-
-    @property
-    def test_keys(self) -> jax.Array:
-        """The keys of their Monte-Carlo samples."""
-        return jax.random.split(jax.random.key(1), self.num_seeds)
 
 
 class Measured(NamedTuple):
@@ -69,7 +51,7 @@ class Measured(NamedTuple):
 
 
 def by_strength(
-    methods: list[Method], recipe: ImageRecipe, images: Images, budget: Budget
+    methods: Sequence[Method], recipe: ImageRecipe, images: Images, budget: Budget
 ) -> list[Outcome]:
     """Sweeps every method, chooses a strength on validation, reports on test."""
     outcomes = []
@@ -175,14 +157,18 @@ def measure(
 
 
 def by_rate(
-    rates: tuple[float, ...], recipe: ImageRecipe, images: Images, budget: Budget
+    dropout: Method,
+    rates: tuple[float, ...],
+    recipe: ImageRecipe,
+    images: Images,
+    budget: Budget,
 ) -> Measured:
     """Dropout at many rates: figure 9 (a) of Srivastava et al. (2014)."""
-    images = seen_by(METHOD["dropout"], recipe, images)
-    return measure(METHOD["dropout"], sweep.grid(rate=rates), recipe, images, budget)
+    images = seen_by(dropout, recipe, images)
+    return measure(dropout, sweep.grid(rate=rates), recipe, images, budget)
 
 
-def table_9() -> list[Method]:
+def table_9(methods: Mapping[str, Method]) -> list[Method]:
     """The methods of table 9 of the same paper that need no other network."""
     norms, rates = (1.0, 1.5, 2.0), (0.2, 0.35, 0.5)
     grids = {
@@ -193,4 +179,133 @@ def table_9() -> list[Method]:
         "dropout+l2": {"rate": rates[1:], "l2": (1e-5, 1e-4)},
         "dropout+max-norm": {"rate": rates[1:], "max_norm": norms[:2]},
     }
-    return [replace(METHOD[key], grid=grid) for key, grid in grids.items()]
+    return [replace(methods[key], grid=grid) for key, grid in grids.items()]
+
+
+def show(strength: dict[str, float]) -> str:
+    """A strength as it is read: ``rate 0.35, l2 1e-05``."""
+    named = (
+        f"{name.replace('_', ' ')} {value:.3g}" for name, value in strength.items()
+    )
+    return ", ".join(named) or "–"
+
+
+def scores_table(outcomes: list[Outcome], *, title: str, num_samples: int) -> Table:
+    """Test scores at the chosen strengths; MC dropout in a row of its own."""
+    caption = (
+        "Test scores, mean ± standard error over seeds, at the strength with the least "
+        f"validation error. MC: the mean of {num_samples} passes with noise. zero: "
+        "weights that are exactly 0. s: seconds to train all strengths and seeds."
+    )
+    rows = [
+        (outcome, scores, way == WEIGHT_SCALING)
+        for outcome in outcomes
+        for way, scores in outcome.scores.items()
+    ]
+    columns = (
+        [outcome.method.name if first else "" for outcome, _, first in rows],
+        [show(o.search.chosen) if first else "MC" for o, _, first in rows],
+        words.with_errors([scores.error for _, scores, _ in rows], scale=100),
+        words.with_errors([scores.nll for _, scores, _ in rows]),
+        words.with_errors([scores.ece for _, scores, _ in rows], scale=100),
+        [
+            f"{100 * o.representation.zeros.mean():.1f}" if first else ""
+            for o, _, first in rows
+        ],
+        [f"{outcome.seconds:.0f}" if first else "" for outcome, _, first in rows],
+    )
+    headings = ("method", "strength", "error %", "NLL", "ECE %", "zero %", "s")
+    return new_table(title, headings, caption=caption, columns=columns)
+
+
+def gains_over_first(outcomes: list[Outcome]) -> list[Gain]:
+    """What each method gains over the first in test error, corrected for their number.
+
+    Test images are resampled with the seeds; the choice of strengths is not.
+    """
+    return gains.gains(
+        {o.method.name: o.scores[WEIGHT_SCALING].wrong for o in outcomes}
+    )
+
+
+def conclusion(outcomes: list[Outcome], *, where: str) -> str:
+    """Which method to use, and how sure that is."""
+    errors = {o.method.name: o.scores[WEIGHT_SCALING].wrong for o in outcomes}
+    subject = words.Subject(where=where, baseline=outcomes[0].method.name)
+    return words.verdict(errors, subject)
+
+
+def representation_table(outcomes: list[Outcome]) -> Table:
+    """What the chosen networks look like inside."""
+    caption = (
+        "Means over hidden layers and seeds, on validation images, without noise. "
+        "dead: units that no image activates. off: activations that are 0. activity: "
+        "the mean modulus of activations. co-adaptation: the mean modulus of the "
+        "correlation of two units. weight: the root mean square of weights."
+    )
+    inside = [outcome.representation for outcome in outcomes]
+    columns = (
+        [outcome.method.name for outcome in outcomes],
+        words.with_errors([one.dead for one in inside], scale=100),
+        words.with_errors([one.sparsity for one in inside], scale=100),
+        words.with_errors([one.activity for one in inside]),
+        words.with_errors([one.co_adaptation for one in inside]),
+        words.with_errors([one.weight for one in inside]),
+    )
+    headings = ("method", "dead %", "off %", "activity", "co-adaptation", "weight")
+    return new_table("Representations", headings, caption=caption, columns=columns)
+
+
+def rate_table(measured: Measured, *, title: str) -> Table:
+    """Errors at each rate, on all splits."""
+    caption = "Errors in percent, mean ± standard error over seeds."
+    columns = (
+        [f"{rate:.2g}" for rate in measured.strengths["rate"]],
+        *(words.with_errors(by, scale=100) for by in measured.errors.values()),
+        words.with_errors(measured.nlls["test"]),
+    )
+    headings = ("rate", *_SPLITS, "test NLL")
+    return new_table(title, headings, caption=caption, columns=columns)
+
+
+def write_scores(path: Path, outcomes: list[Outcome]) -> None:
+    """Writes one row for each method, way to predict, and seed."""
+    inside = ("dead", "sparsity", "activity", "co_adaptation", "weight", "zeros")
+    header = ("method", "strength", "prediction", "seed", "error", "nll", "ece")
+    rows = [
+        (o.method.name, show(o.search.chosen), prediction, seed, *row, o.seconds)
+        for o in outcomes
+        for prediction, scores in o.scores.items()
+        for seed, row in enumerate(zip(*scores[:3], *o.representation, strict=True))
+    ]
+    files.write_csv(path, (*header, *inside, "train_seconds"), rows)
+
+
+def write_measured(path: Path, measured: Measured) -> None:
+    """Writes one row for each strength and seed, with the errors on all splits."""
+    scores = [f"{name}_{score}" for score in ("error", "nll") for name in measured.nlls]
+    tables = (*measured.errors.values(), *measured.nlls.values())
+    rows = [
+        (*strength, seed, *(table[index, seed] for table in tables))
+        for index, strength in enumerate(zip(*measured.strengths.values(), strict=True))
+        for seed in range(tables[0].shape[1])
+    ]
+    files.write_csv(path, (*measured.strengths, "seed", *scores), rows)
+
+
+def as_record(outcome: Outcome) -> dict[str, Any]:
+    """What is kept of an outcome: all numbers but its curves' and its bins'."""
+    return {
+        "method": outcome.method.name,
+        "strengths": outcome.search.strengths,
+        "validation_error": outcome.search.error,
+        "validation_nll": outcome.search.nll,
+        "chosen": outcome.search.chosen,
+        "test": {
+            prediction: {"error": scores.error, "nll": scores.nll, "ece": scores.ece}
+            for prediction, scores in outcome.scores.items()
+        },
+        "representation": outcome.representation._asdict(),
+        "train_seconds": outcome.seconds,
+        "compile_seconds": outcome.compile_seconds,
+    }

@@ -1,7 +1,8 @@
 """Sweeps: all strengths and all seeds of a method as one program.
 
 A rate or a coefficient is data: another one needs no other program. ``runs`` maps a
-function over both at once; ``choose`` then picks a strength by its validation scores.
+function over both at once, ``strengths`` one that maps over seeds itself; ``choose``
+then picks a strength by its validation scores.
 """
 
 import itertools
@@ -30,26 +31,44 @@ def grid(**values: tuple[float, ...]) -> dict[str, Array]:
     }
 
 
-def size(strengths: dict[str, Array]) -> int:
+def size(grid: dict[str, Array]) -> int:
     """How many combinations a grid has."""
-    return len(next(iter(strengths.values()), (None,)))
+    return len(next(iter(grid.values()), (None,)))
 
 
-def runs(function: Callable[..., Any], num_strengths: int, *roles: Role) -> Callable:
-    """Maps a function of one run over all strengths and all seeds.
+def strengths(
+    function: Callable[..., Any], num_strengths: int, *roles: Role
+) -> Callable[..., Any]:
+    """Maps a function of one strength, and of all seeds, over all strengths.
 
     Args:
-      function: what a single run computes.
+      function: what the runs of one strength compute.
       num_strengths: how many strengths there are.
       *roles: for each argument what its leading axes count: ``"strength"`` and
         ``"seed"`` have one, ``"run"`` has both, ``"common"`` has none.
 
     Returns:
+      A function whose outputs have a leading axis of strengths.
+    """
+    axes = tuple(_BY_STRENGTH[role] for role in roles)
+    return jax.vmap(function, in_axes=axes, axis_size=num_strengths)
+
+
+def runs(
+    function: Callable[..., Any], num_strengths: int, *roles: Role
+) -> Callable[..., Any]:
+    """Maps a function of one run over all strengths and all seeds.
+
+    Args:
+      function: what a single run computes.
+      num_strengths: how many strengths there are.
+      *roles: as for :func:`strengths`.
+
+    Returns:
       A function whose outputs have two leading axes, of strengths and of seeds.
     """
     of_seeds = jax.vmap(function, in_axes=tuple(_BY_SEED[role] for role in roles))
-    axes = tuple(_BY_STRENGTH[role] for role in roles)
-    return jax.vmap(of_seeds, in_axes=axes, axis_size=num_strengths)
+    return strengths(of_seeds, num_strengths, *roles)
 
 
 def at(tree: Any, index: int) -> Any:

@@ -10,12 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jax import Array, lax
+from jax import Array
 
 from comparison import sweep
-from comparison.method import Method, Network
+from comparison.method import Method
 from data import Images, Split
-from jaxdrop import keys, metrics
+from jaxdrop import metrics
 from jaxdrop.early_stopping import EarlyStopping
 from study.recipe import ImageRecipe
 
@@ -35,7 +35,7 @@ class State(NamedTuple):
     stopper: EarlyStopping | None
 
     @property
-    def model(self) -> Network:
+    def model(self) -> nnx.Module:
         """The network. It is a copy: its streams go on without those of the state."""
         return nnx.merge(self.graphdef, self.params, self.streams, copy=True)
 
@@ -45,6 +45,29 @@ class Curves(NamedTuple):
 
     train: np.ndarray
     validation: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What a comparison or a study may spend.
+
+    Attributes:
+      num_seeds: how many networks each strength trains.
+      num_samples: how many Monte-Carlo samples a prediction is the mean of.
+    """
+
+    num_seeds: int
+    num_samples: int
+
+    @property
+    def seeds(self) -> Array:
+        """The keys of the networks."""
+        return jax.random.split(jax.random.key(0), self.num_seeds)
+
+    @property
+    def test_keys(self) -> Array:
+        """The keys of their Monte-Carlo samples."""
+        return jax.random.split(jax.random.key(1), self.num_seeds)
 
 
 class Training(NamedTuple):
@@ -65,7 +88,7 @@ class Training(NamedTuple):
 
 @dataclass(frozen=True)
 class Program:
-    """Training as pure functions, of one strength and seed; to be mapped over both."""
+    """Training as pure functions of one strength, to be mapped over strengths."""
 
     method: Method
     recipe: ImageRecipe
@@ -99,13 +122,12 @@ class Program:
         used = order[: self.num_steps * self.batch_size]
         return used.reshape(self.num_steps, self.batch_size)
 
-    def optimizer(self, method: Method) -> optax.GradientTransformation:
-        """The optimizer of the method, at the learning rate of the recipe."""
+    @property
+    def learning_rate(self) -> optax.Schedule:
+        """The learning rate of the recipe, by the number of the step."""
         recipe = self.recipe
-        return method.optimizer(
-            optax.exponential_decay(
-                recipe.learning_rate, self.num_steps, recipe.decay, staircase=True
-            )
+        return optax.exponential_decay(
+            recipe.learning_rate, self.num_steps, recipe.decay, staircase=True
         )
 
     def init(self, strength: Mapping[str, Array], key: Array) -> State:
@@ -114,60 +136,60 @@ class Program:
         sizes = (self.num_pixels, *self.recipe.hidden, NUM_CLASSES)
         model = method.network(sizes, nnx.Rngs(key))
         graphdef, params, streams = nnx.split(model, nnx.Param, ...)
-        opt_state = self.optimizer(method).init(params)
+        opt_state = method.optimizer(self.learning_rate).init(params)
         stopper = None
         if method.patience is not None:
-            stopper = EarlyStopping(patience=method.patience, best_params=params)
+            best = jax.tree.map(jnp.copy, params)  # both are donated to an epoch
+            stopper = EarlyStopping(patience=method.patience, best_params=best)
         return State(graphdef, params, streams, opt_state, jnp.int32(0), stopper)
 
-    def step(self, method: Method, key: Array, state: State, batch: Split) -> State:
-        """One step of the optimizer."""
-        x, targets = method.examples(
-            keys.site(key, "examples", step=state.step), batch.x, batch.y
-        )
-
-        def loss_of(params: nnx.State) -> tuple[Array, nnx.State]:
-            model = state._replace(params=params).model
-            method.set_rates(model, state.step, self.recipe.epochs * self.num_steps)
-            loss = method.loss(model, x, targets)
-            return loss, nnx.state(model, nnx.Not(nnx.Param))
-
-        grads, streams = jax.grad(loss_of, has_aux=True)(state.params)
-        optimizer = self.optimizer(method)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        return state._replace(
-            params=params, streams=streams, opt_state=opt_state, step=state.step + 1
-        )
+    def updates(
+        self,
+        strength: Mapping[str, Array],
+        keys: Array,
+        states: State,
+        train: Split,
+        number: int | None = None,
+    ) -> State:
+        """An epoch of all seeds, or some updates only, in an order drawn from a key."""
+        rows = jax.vmap(self.batches, (None, 0), out_axes=1)(strength, keys)
+        method = self.at(strength)
+        return method.updates(self, keys, states, train, rows[:number])
 
     def epoch(
         self,
         strength: Mapping[str, Array],
-        key: Array,
-        state: State,
+        keys: Array,
+        states: State,
         train: Split,
         watched: tuple[Split, ...],
     ) -> tuple[State, tuple[Array, ...]]:
-        """Sees every training image once, in an order drawn from ``key``."""
-        method = self.at(strength)
-        state, _ = lax.scan(
-            lambda state, rows: (self.step(method, key, state, train.take(rows)), None),
-            state,
-            self.batches(strength, key),
-        )
-        model = state.model
-        model.eval()
-        losses = [metrics.negative_log_likelihood(model(x), y) for x, y in watched]
-        if state.stopper is not None:
-            stopper = state.stopper.update(losses[-1], state.params)
-            state = state._replace(stopper=stopper)
-        return state, tuple(losses)
+        """All seeds see every training image once; then they are watched."""
+        states = self.updates(strength, keys, states, train)
+        return jax.vmap(_watch, (0, None))(states, watched)
+
+
+def _watch(state: State, watched: tuple[Split, ...]) -> tuple[State, tuple[Array, ...]]:
+    """The losses without noise, the last of which may stop training."""
+    model = state.model
+    model.eval()
+    losses = [metrics.negative_log_likelihood(model(x), y) for x, y in watched]
+    if state.stopper is not None:
+        stopper = state.stopper.update(losses[-1], state.params)
+        state = state._replace(stopper=stopper)
+    return state, tuple(losses)
 
 
 def seen_by(method: Method, recipe: ImageRecipe, images: Images) -> Images:
     """The images as the network of a method is given them."""
     standardize = recipe.standardize or method.standardize
     return images.standardized() if standardize else images
+
+
+def scaled_as(seen: Images, images: Images, others: np.ndarray) -> np.ndarray:
+    """Other images, scaled as :func:`seen_by` has scaled those of a data set."""
+    pixels = images.train.x
+    return others if seen is images else (others - pixels.mean()) / pixels.std()
 
 
 class Trainer:
@@ -180,6 +202,7 @@ class Trainer:
     """
 
     def __init__(self, method: Method, recipe: ImageRecipe, images: Images) -> None:
+        self.method, self.recipe = method, recipe
         self._program = Program(method, recipe, *images.train.x.shape)
         watched = (split.take(slice(_WATCHED)) for split in images[:2])
         self._data = jax.device_put((images.train, tuple(watched)))
@@ -204,7 +227,7 @@ class Trainer:
           The networks, the curves, and the time it took.
         """
         strengths = strengths or {}
-        init_keys, epoch_keys = _keys(seeds, self._program.recipe.epochs)
+        init_keys, epoch_keys = _keys(seeds, self.recipe.epochs)
         role = "seed" if seeds.ndim == 1 else "run"
         num = sweep.size(strengths) if seeds.ndim == 1 else len(seeds)
         init = sweep.runs(self._program.init, num, "strength", role)
@@ -214,7 +237,7 @@ class Trainer:
         roles = ("strength", role, "run", "common", "common")
         shape = (num, seeds.shape, *strengths)
         if shape not in self._compiled:
-            mapped = sweep.runs(self._program.epoch, num, *roles)
+            mapped = sweep.strengths(self._program.epoch, num, *roles)
             epoch = jax.jit(mapped, donate_argnums=2)
             lowered = epoch.lower(strengths, epoch_keys[0], state, *self._data)
             self._compiled[shape] = lowered.compile()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from reading import content_of, printed
 
-from comparison import ensemble_report, ensembles
+from comparison import arguments, ensembles
 from comparison.ensembles import ENSEMBLE, MC_AS_LONG, MEMBERS, Answers, Judged
 from data import load
 from study import gains
@@ -74,32 +74,32 @@ def test_scores_are_of_the_labels_and_of_strange_images():
 
 def test_strange_images_have_the_pixels_of_the_test_images():
     images = load("digits", train_size=20)
-    others = ensembles.strange(images)
+    others = arguments.shuffled(images)
     np.testing.assert_array_equal(np.sort(others), np.sort(images.test.x))
     assert (others != images.test.x).any(1).mean() > 0.99
 
 
 def test_the_table_and_the_sentence_compare_at_the_same_compute():
-    lines = printed(ensemble_report.table(FOUND, title="a title"), width=120)
+    lines = printed(ensembles.table(FOUND, title="a title"), width=120)
     lines = lines.splitlines()
     one = next(line for line in lines if line.strip().startswith("one network"))
     assert one.split()[-1] == "–" and "0.820±" in one
-    said = ensemble_report.conclusion(FOUND)
+    said = ensembles.conclusion(FOUND)
     assert said.startswith(f"What an {ENSEMBLE} gains over {MC_AS_LONG}")
     assert said.count("better") == 2 and "error 1" in said  # error and NLL
     few = [judged(name, error=0.2, nll=0.4, seeds=2) for name in NAMES]
-    assert "at least three seeds" in ensemble_report.conclusion(few)
+    assert "at least three seeds" in ensembles.conclusion(few)
 
 
 def test_records_leave_out_what_one_pass_does_not_have():
-    one, *_, ensemble = ensemble_report.records(FOUND)
+    one, *_, ensemble = ensembles.records(FOUND)
     assert "auroc_information" not in one["scores"]
     assert "auroc_information" in ensemble["scores"]
-    assert set(ensemble_report.advantages(FOUND)) == {"error", "NLL", "ECE", "AUROC"}
+    assert set(ensembles.advantages(FOUND)) == {"error", "NLL", "ECE", "AUROC"}
 
 
 def test_the_figure_shows_every_way():
-    figure = ensemble_report.figure(FOUND, title="a title")
+    figure = ensembles.figure(FOUND, title="a title")
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert labels == list(NAMES) and len(figure.axes) == 3
     said = [text.get_text() for text in figure.legends[0].get_texts()]
@@ -115,8 +115,8 @@ def test_verdicts_are_corrected_for_the_number_of_scores(monkeypatch):
         for name, p in zip("abcd", (0.02, 1, 1, 1), strict=True)
     }
     for found, verdict in ((alone, "better"), (four, gains.NOT_DISTINGUISHABLE)):
-        monkeypatch.setattr(ensemble_report, "advantage", lambda _, f=found: f)
-        said = ensemble_report.conclusion(FOUND)
+        monkeypatch.setattr(ensembles, "advantage", lambda _, f=found: f)
+        said = ensembles.conclusion(FOUND)
         assert f": {verdict}" in said
         assert ("better" in said) == (verdict == "better")
 

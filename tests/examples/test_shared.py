@@ -13,7 +13,6 @@ import pytest
 from matplotlib.figure import Figure
 from reading import content_of, rows_of
 
-from comparison import study_report
 from study import arguments, files, words
 from study.files import WriteError
 from study.recipe import ImageRecipe
@@ -43,7 +42,8 @@ def test_json_holds_no_constants_that_strict_readers_refuse(tmp_path):
 def test_a_study_that_diverged_is_written_as_json(tmp_path):
     path = tmp_path / "results.json"
     about = {"title": "a title", "learning_rate": float("inf")}
-    study_report.write_json(path, about, [{"error": np.array([0.5, np.nan])}])
+    results = [{"error": np.array([0.5, np.nan])}]
+    files.write_results(path, about | {"results": results})
     expected = {"title": "a title", "learning_rate": None}
     expected |= {"results": [{"error": [0.5, None]}]} | files.surroundings()
     assert content_of(path) == expected

@@ -12,18 +12,17 @@ import numpy as np
 import pytest
 from reading import content_of, lines_of, rows_of
 
-from comparison import conduct, sizes, studies, study_figures, study_report, sweep
-from comparison.evaluation import evaluate
-from comparison.methods import ALL_METHODS
-from comparison.report import Outcome, Search
+from comparison import arguments, figures, sizes, studies, sweep
+from comparison.answers import evaluate
+from comparison.search import Search
 from comparison.sizes import Rule
-from comparison.studies import Budget
-from comparison.training import TRAIN_SIZE, Program, train
+from comparison.training import TRAIN_SIZE, Budget, Program, train
+from comparison.verdicts import Outcome
 from data import Split, load
 from study import gains
 from study.recipe import ImageRecipe
 
-METHOD = {method.key: method for method in ALL_METHODS}
+METHOD = {method.key: method for method in compare_regularizers.ALL_METHODS}
 RECIPE = ImageRecipe(
     hidden=(8,),
     rates=(0.1, 0.5),
@@ -171,13 +170,23 @@ def test_patience_is_the_longer_of_updates_and_epochs():
 
 def test_a_look_at_validation_images_is_at_most_an_epoch_apart(images):
     with pytest.raises(ValueError, match=r"rule\.check must be at most .* 3 updates"):
-        sizes.by_size((10,), (0.0, 0.5), RECIPE, replace(RULE, check=4), images, None)
+        sizes.by_size(
+            METHOD["dropout"],
+            (10,),
+            (0.0, 0.5),
+            RECIPE,
+            replace(RULE, check=4),
+            images,
+            None,
+        )
 
 
 @pytest.fixture(scope="module")
 def of_sizes(images):
     seeds = jax.random.split(jax.random.key(0), 3)
-    return sizes.by_size((10, 96), (0.0, 0.2, 0.5), RECIPE, RULE, images, seeds)
+    return sizes.by_size(
+        METHOD["dropout"], (10, 96), (0.0, 0.2, 0.5), RECIPE, RULE, images, seeds
+    )
 
 
 @pytest.mark.slow
@@ -203,10 +212,14 @@ def test_the_rate_is_chosen_by_validation_and_is_not_0(of_sizes):
 def test_networks_without_dropout_are_those_of_the_best_look(images):
     """Trained again and stopped by hand at the update that was the best."""
     seeds = jax.random.split(jax.random.key(5), 1)
-    (one,) = sizes.by_size((20,), (0.0, 0.5), RECIPE, RULE, images, seeds)
+    (one,) = sizes.by_size(
+        METHOD["dropout"], (20,), (0.0, 0.5), RECIPE, RULE, images, seeds
+    )
     best = int(one.best_update[0, 0])
     until = replace(RULE, most=best)
-    (again,) = sizes.by_size((20,), (0.0, 0.5), RECIPE, until, images, seeds)
+    (again,) = sizes.by_size(
+        METHOD["dropout"], (20,), (0.0, 0.5), RECIPE, until, images, seeds
+    )
     assert again.validation[0, 0] == one.validation[0, 0]
     assert (again.none == one.none).all()
 
@@ -233,11 +246,11 @@ def test_gains_pair_no_dropout_with_dropout():
 
 
 def test_the_table_of_sizes_has_gains_with_intervals():
-    table = study_report.size_table(measured_sizes(), title="a title")
+    table = sizes.table(measured_sizes(), title="a title")
     row = next(line for line in lines_of(table, width=120) if line[0] == "100")
     assert row[1:5] == ["20.33±0.33", "0.5", "10.33±0.33", "10.0"]
     assert row[-3:] == ["30", "/", "30"]
-    record, _ = study_report.size_records(measured_sizes())
+    record, _ = sizes.records(measured_sizes())
     assert record["relative_gain"] == pytest.approx(0.1 / 0.40333, rel=1e-3)
 
 
@@ -253,14 +266,14 @@ def test_verdicts_on_sizes_are_corrected_for_their_number():
     better[:, np.flatnonzero(better.any(0))[:8]] = 0
     first = first._replace(dropout=better)
     assert 0.05 / 10 < first.gain.p < 0.05
-    assert study_report.size_records([first])[0]["verdict"] == gains.BETTER
-    record, *_ = study_report.size_records([first, *others])
+    assert sizes.records([first])[0]["verdict"] == gains.BETTER
+    record, *_ = sizes.records([first, *others])
     assert record["verdict"] == gains.NOT_DISTINGUISHABLE
     assert record["gain"]["p"] == first.gain.p
 
 
 def test_the_figure_of_sizes_shows_errors_and_gains():
-    figure = study_figures.sizes(measured_sizes(), title="a title")
+    figure = figures.sizes(measured_sizes(), title="a title")
     assert [axes.get_xscale() for axes in figure.axes] == ["log", "log"]
     labels = figure.axes[0].get_legend_handles_labels()[1]
     assert [name for name in labels if "bar" not in name] == ["none", "dropout"]
@@ -290,7 +303,7 @@ def test_figures_show_the_few_with_the_least_validation_error():
 def test_the_figure_of_strengths_is_legible():
     names = ("dropout", "alpha-dropout-+-selu", "l2-penalty", "label-smoothing")
     shown = [swept(name, 0.1) for name in names if name in METHOD]
-    figure = study_figures.strengths(shown, title="a title")
+    figure = figures.strengths(shown, title="a title")
     assert len(figure.axes) == len(shown) >= 3
     assert legible.faults(figure) == []
 
@@ -301,7 +314,7 @@ def test_every_line_of_two_strengths_is_named(seeds):
     errors = np.linspace(0.1, 0.2, 6)[:, None] + np.arange(seeds) / 100
     search = Search({"rate": rates, "l2": penalties}, errors, errors, 0)
     outcome = Outcome(METHOD["dropout"], None, {}, 1.0, search)
-    figure = study_figures.strengths([outcome], title="a title")
+    figure = figures.strengths([outcome], title="a title")
     assert ("bar: ± standard error" in figure.get_supxlabel()) == (seeds > 1)
     (axes,) = figure.axes
     shown = [text.get_text() for text in axes.get_legend().get_texts()]
@@ -387,9 +400,9 @@ def test_a_quick_study_of_rates_and_of_sizes(
 
 
 def test_table_9_has_settings_for_both_data_sets_and_known_fields():
-    assert {("table9", "digits"), ("table9", "mnist")} <= set(conduct.SETTINGS)
-    names = [method.name for method in studies.table_9()]
+    assert {("table9", "digits"), ("table9", "mnist")} <= set(arguments.SETTINGS)
+    names = [method.name for method in studies.table_9(METHOD)]
     assert names[0] == "none" and names[-1] == "dropout + max-norm"
-    for method in (*studies.table_9(), *ALL_METHODS):
+    for method in (*studies.table_9(METHOD), *METHOD.values()):
         strength = {name: values[0] for name, values in method.grid.items()}
         assert method.at(strength, (0.1, 0.2)).name == method.name

@@ -6,26 +6,18 @@ import jax
 import legible
 import numpy as np
 import pytest
+from compare_regularizers import ALL_METHODS, METHODS, compare
 from reading import content_of, printed, rows_of
 from rich.console import Console
 from rich.measure import Measurement
 from sklearn.metrics import roc_auc_score
+from tqdm import tqdm
 
-from comparison import (
-    answers,
-    default,
-    figures,
-    panel,
-    report,
-    search,
-    verdict_report,
-    verdicts,
-)
-from comparison.answers import Answers
-from comparison.methods import ALL_METHODS, METHODS
-from comparison.report import Search
-from comparison.studies import Budget
-from comparison.training import Curves, Program, Trainer, train
+from comparison import answers, figures, report, search, verdicts
+from comparison.answers import MC_DROPOUT, WEIGHT_SCALING, Answers
+from comparison.arguments import Setting
+from comparison.search import Search
+from comparison.training import Budget, Curves, Program, Trainer, train
 from data import Split, load
 from study import gains
 from study.recipe import ImageRecipe
@@ -63,10 +55,10 @@ def answers_of(error, *, seeds=5, seed=0, noisy=False):
     return tuple(found)
 
 
-def outcome_of(name, error, *, seeds=5, seed=0, ways=(report.WEIGHT_SCALING,)):
+def outcome_of(name, error, *, seeds=5, seed=0, ways=(WEIGHT_SCALING,)):
     method = METHOD[name]
     asked = {
-        way: answers_of(error, seeds=seeds, seed=seed, noisy=way == report.MC_DROPOUT)
+        way: answers_of(error, seeds=seeds, seed=seed, noisy=way == MC_DROPOUT)
         for way in ways
     }
     fields = tuple(method.grid)
@@ -76,7 +68,7 @@ def outcome_of(name, error, *, seeds=5, seed=0, ways=(report.WEIGHT_SCALING,)):
         np.zeros((3, 1)),
         1,
     )
-    return report.Outcome(
+    return verdicts.Outcome(
         method,
         Curves(np.full((seeds, 3), 0.1), np.full((seeds, 3), 0.2)),
         {way: answers.scores(known, LABELS) for way, (known, _) in asked.items()},
@@ -86,7 +78,7 @@ def outcome_of(name, error, *, seeds=5, seed=0, ways=(report.WEIGHT_SCALING,)):
     )
 
 
-BOTH = (report.WEIGHT_SCALING, report.MC_DROPOUT)
+BOTH = (WEIGHT_SCALING, MC_DROPOUT)
 
 
 def outcomes(seeds=5):
@@ -105,25 +97,25 @@ def judged(found):
 
 def test_verdicts_are_of_the_same_seeds_and_images():
     found = judged(outcomes())
-    by_name = {g.name: g for g in found.gains[report.WEIGHT_SCALING]["error"]}
+    by_name = {g.name: g for g in found.gains[WEIGHT_SCALING]["error"]}
     expected = {"dropout": "better", "L2 penalty": "worse"}
     expected["weight decay"] = gains.NOT_DISTINGUISHABLE
     assert {name: gain.verdict for name, gain in by_name.items()} == expected
-    none, _, dropout, _ = (o.scores[report.WEIGHT_SCALING] for o in outcomes())
+    none, _, dropout, _ = (o.scores[WEIGHT_SCALING] for o in outcomes())
     difference = (none.error - dropout.error).mean()
     assert by_name["dropout"].estimate == pytest.approx(difference)
-    assert [g.name for g in found.gains[report.MC_DROPOUT]["NLL"]] == ["dropout"]
+    assert [g.name for g in found.gains[MC_DROPOUT]["NLL"]] == ["dropout"]
     assert found.best == ("dropout",)
 
 
 def test_a_diverged_method_is_undefined_in_every_score():
     diverged = outcome_of("dropout", 0.0)
-    known, strange = diverged.answers[report.WEIGHT_SCALING]
+    known, strange = diverged.answers[WEIGHT_SCALING]
     known = known._replace(log_probs=np.full_like(known.log_probs, np.nan))
-    asked = {report.WEIGHT_SCALING: (known, strange)}
-    scores = {report.WEIGHT_SCALING: answers.scores(known, LABELS)}
+    asked = {WEIGHT_SCALING: (known, strange)}
+    scores = {WEIGHT_SCALING: answers.scores(known, LABELS)}
     rows = [outcomes()[0], diverged._replace(answers=asked, scores=scores)]
-    (gain,) = judged(rows).gains[report.WEIGHT_SCALING]["NLL"]
+    (gain,) = judged(rows).gains[WEIGHT_SCALING]["NLL"]
     assert gain.verdict == gains.UNDEFINED
 
 
@@ -132,9 +124,7 @@ def test_rows_are_sorted_by_gain_and_ties_are_said_to_be_ties():
     ordered = verdicts.ranked(found, judged(found))
     assert ordered[0].method.name == "dropout"
     assert ordered[-1].method.name == "L2 penalty"
-    text = printed(
-        verdict_report.error_table(ordered, judged(found), title="t", searched=True)
-    )
+    text = printed(report.error_table(ordered, judged(found), title="t", searched=True))
     lines = [line.split() for line in text.splitlines()]
     cells = {line[0]: line for line in lines if len(line) > 6 and "to" in line}
     assert cells["dropout"][1:3] == ["rate", "0.2"]
@@ -156,8 +146,8 @@ def test_the_conclusion_names_the_best_and_the_price():
 def test_two_seeds_give_no_verdict_in_any_table():
     found = outcomes(seeds=2)
     text = printed(
-        verdict_report.error_table(found, judged(found), title="t", searched=True),
-        verdict_report.price_table(found, judged(found)),
+        report.error_table(found, judged(found), title="t", searched=True),
+        report.price_table(found, judged(found)),
     )
     for word in (" better", "worse", " tie "):
         assert word not in "".join(text.split("Means")[0])
@@ -170,19 +160,19 @@ def test_tables_of_all_methods_fit_80_columns():
         outcome_of(method.key, 0.3, seed=seed, ways=BOTH if seed else BOTH[:1])
         for seed, method in zip(rng, METHODS, strict=True)
     ]
-    rows = panel.panel(found, LABELS)
+    rows = verdicts.panel(found, LABELS)
     for table in (
-        verdict_report.error_table(found, judged(found), title="t", searched=True),
-        verdict_report.price_table(found, judged(found)),
-        verdict_report.panel_table(rows, strange="others", num_samples=50),
+        report.error_table(found, judged(found), title="t", searched=True),
+        report.price_table(found, judged(found)),
+        report.panel_table(rows, strange="others", num_samples=50),
     ):
         console = Console(width=200)
         assert Measurement.get(console, console.options, table).maximum <= 80
 
 
 def test_the_panel_has_every_way_to_predict_and_an_ensemble():
-    rows = panel.panel(outcomes(), LABELS)
-    names = [(row.method, panel.short(row)) for row in rows]
+    rows = verdicts.panel(outcomes(), LABELS)
+    names = [(row.method, report.short(row)) for row in rows]
     assert names[:4] == [
         ("none", "one"),
         ("L2 penalty", "one"),
@@ -201,7 +191,7 @@ def test_the_panel_has_every_way_to_predict_and_an_ensemble():
         right = (known.log_probs[seed].argmax(-1) == LABELS)[sure].mean()
         assert dropout.covered[seed] == pytest.approx(right, abs=1e-6)
     assert np.isnan(rows[0].by_information).all() and (dropout.by_information > 0).all()
-    assert panel.panel(outcomes(seeds=4), LABELS)[-1].trainings == 1
+    assert verdicts.panel(outcomes(seeds=4), LABELS)[-1].trainings == 1
 
 
 def test_an_ensemble_is_the_mean_of_its_members():
@@ -219,14 +209,12 @@ def test_an_ensemble_is_the_mean_of_its_members():
 
 def test_the_file_of_gains_has_every_number(tmp_path):
     found = outcomes()
-    rows = panel.panel(found, LABELS)
-    verdict_report.write_json(
+    rows = verdicts.panel(found, LABELS)
+    report.write_json(
         tmp_path / "gains.json",
         found,
         judged(found),
         rows,
-        title="t",
-        conclusion="c",
         about={"seeds": 5},
     )
     content = content_of(tmp_path / "gains.json")
@@ -290,23 +278,21 @@ def test_a_comparison_trains_one_program_and_chooses_on_validation(images, monke
         return plain(self, *args)
 
     monkeypatch.setattr(Program, "epoch", counted)
-    budget = Budget(num_seeds=5, num_samples=3)
+    setting = Setting(recipe=RECIPE, num_seeds=5, num_samples=3, search_seeds=1)
     strange = images.test.x[:50, ::-1]
     methods = [METHOD["none"], METHOD["dropout+max-norm"]]
-    found = default.compare(methods, RECIPE, images, strange, budget, search_seeds=1)
+    found = compare(methods, setting, images, strange)
     assert traces == ["none", "dropout + max-norm"]
     outcome = found[1]
     assert set(outcome.search.chosen) == {"rate", "max_norm"}
     means = outcome.search.error.mean(1)
     assert means[outcome.search.choice] == means.min() and len(means) >= 10
     nonsense = images._replace(test=images.test._replace(x=images.test.x * 0))
-    other = default.compare(
-        methods[1:], RECIPE, nonsense, strange, budget, search_seeds=1
-    )[0]
+    (other,) = compare(methods[1:], setting, nonsense, strange)
     assert other.search.chosen == outcome.search.chosen
     assert (other.curves.validation == outcome.curves.validation).all()
-    assert outcome.scores[report.MC_DROPOUT].wrong.shape == (5, len(images.test.y))
-    known, unknown = outcome.answers[report.MC_DROPOUT]
+    assert outcome.scores[MC_DROPOUT].wrong.shape == (5, len(images.test.y))
+    known, unknown = outcome.answers[MC_DROPOUT]
     assert known.entropy.shape[1] == len(images.test.y)
     assert unknown.entropy.shape == (5, 50)
 
@@ -314,7 +300,10 @@ def test_a_comparison_trains_one_program_and_chooses_on_validation(images, monke
 @pytest.mark.slow
 def test_a_searched_strength_gives_what_it_gives_alone(images):
     trainer = Trainer(METHOD["l2-penalty"], RECIPE, images)
-    together = search.final(trainer, {"l2": 0.01}, 3, lambda: None)
+    tried = Search({"l2": np.array([0.01])}, np.zeros((1, 1)), np.zeros((1, 1)), 0)
+    budget = Budget(num_seeds=3, num_samples=1)
+    with tqdm(disable=True) as bar:
+        together = search.final(trainer, tried, budget, bar)
     seeds = jax.random.split(jax.random.key(0), 3)
     alone = train(
         replace(METHOD["l2-penalty"], l2=0.01), RECIPE, images, seeds, lambda: None
@@ -322,6 +311,16 @@ def test_a_searched_strength_gives_what_it_gives_alone(images):
     np.testing.assert_allclose(
         together.curves.validation, alone.curves.validation[0], rtol=1e-3
     )
+
+
+@pytest.mark.slow
+def test_a_method_without_strengths_can_stop_early(images):
+    """Its best parameters are at first those that it starts with."""
+    trainer = Trainer(METHOD["early-stopping"], RECIPE, images)
+    with tqdm(disable=True) as bar:
+        training = search.final(trainer, None, Budget(num_seeds=2, num_samples=1), bar)
+    assert training.curves.validation.shape == (2, RECIPE.epochs)
+    assert training.states.stopper is None
 
 
 def test_the_file_has_a_row_for_each_method_prediction_and_seed(tmp_path):
@@ -352,7 +351,7 @@ def test_a_figure_has_a_panel_for_each_method(draw):
 def test_reliability_is_that_of_the_mean_network():
     found = outcomes()[2]
     figure = figures.reliability_diagrams([found], title="a title")
-    bins = found.scores[report.WEIGHT_SCALING].bins
+    bins = found.scores[WEIGHT_SCALING].bins
     weight = np.asarray(bins.weight).mean(0)
     shown = weight > 0.004 * weight.sum()
     line = figure.axes[0].get_lines()[1]
