@@ -42,9 +42,7 @@ class Regularizer(Method):
 
     def network(self, sizes: tuple[int, ...], rngs: nnx.Rngs) -> nnx.Sequential:
         """A multilayer perceptron, from ``sizes[0]`` pixels to ``sizes[-1]`` logits."""
-        rates = [
-            Rate(rate) for rate in self.rates
-        ]  # data: others need no other program
+        rates = [Rate(rate) for rate in self.rates]  # others need no other program
         layers = []
         for number, (fan_in, fan_out) in enumerate(pairwise(sizes)):
             rate = rates[1] if number else rates[0]  # of hidden units, and of pixels
