@@ -102,7 +102,8 @@ def _drop_key(key: Key, keep: Any, allowed: Array) -> Array:
     kept = allowed & _masks.survives(bits, keep=keep)
     draw = jnp.where(allowed, bits >> jnp.uint32(9), jnp.uint32(2**32 - 1))
     longest = allowed & (draw == draw.min(axis=-1, keepdims=True))
-    return kept | (longest & ~kept.any(axis=-1, keepdims=True))
+    mask = kept | (longest & ~kept.any(axis=-1, keepdims=True))
+    return _masks.fence(mask)  # the products of attention would hash it for each tile
 
 
 def _check_mask(mask: Any, shape: Any) -> Array:

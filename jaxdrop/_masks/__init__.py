@@ -40,5 +40,6 @@ from jaxdrop._masks._exact import kept_indices as kept_indices
 from jaxdrop._masks._masksembles import masksembles as masksembles
 from jaxdrop._masks._meshes import automatic as automatic
 from jaxdrop._masks._meshes import whole as whole
+from jaxdrop._masks._noisy import fence as fence
 from jaxdrop._masks._noisy import fenced as fenced
 from jaxdrop._masks._noisy import noisy as noisy

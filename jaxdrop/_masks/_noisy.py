@@ -42,8 +42,8 @@ def fenced(function: Callable[..., Array], /) -> Callable[..., Array]:
 
     @wraps(function)
     def alone(x: Array, noise: Array, *parameters: Array) -> Array:
-        data, *rest = (_fence(a) if a.ndim else a for a in (x, *parameters))
-        return _fence(function(data, noise, *rest))
+        data, *rest = (fence(a) if a.ndim else a for a in (x, *parameters))
+        return fence(function(data, noise, *rest))
 
     return alone
 
@@ -83,9 +83,9 @@ def _derivative(
     tangents: tuple[Any, ...],
 ) -> tuple[Array, Array]:
     """The function and its directional derivative, in the arguments that have one."""
-    given = [primals[0], _fence(primals[1]), *primals[2:]]
+    given = [primals[0], fence(primals[1]), *primals[2:]]
     # Noise that is shared along axes is cheap to apply in a product's tiles.
-    border = _fence if primals[0].shape == primals[1].shape else _open
+    border = fence if primals[0].shape == primals[1].shape else _open
     moving = [
         i
         for i, tangent in enumerate(tangents)
@@ -122,7 +122,7 @@ def _again(function: Callable[..., Array]) -> Callable[..., Array]:
     return again
 
 
-def _fence(array: Array) -> Array:
+def fence(array: Array) -> Array:
     """A border that fusions do not cross on a TPU; elsewhere nothing."""
     fenced: Array = lax.platform_dependent(
         array, tpu=lax.optimization_barrier, default=_open

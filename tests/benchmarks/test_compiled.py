@@ -301,9 +301,9 @@ STEPS |= steps.transformed(1024, jnp.bfloat16)
 @pytest.mark.parametrize("generator", [programs.OURS, programs.LIGHT])
 @pytest.mark.parametrize("row", STEPS)
 def test_no_step_hashes_in_a_product(row, generator, tpu):
-    assert all(
-        not cost.hashes_in_products for cost in costs(STEPS[row], generator, tpu)
-    )
+    with jax.numpy_dtype_promotion("standard"):  # jax.nn mixes dtypes in attention
+        found = list(costs(STEPS[row], generator, tpu))
+    assert all(not cost.hashes_in_products for cost in found)
 
 
 @pytest.mark.slow
