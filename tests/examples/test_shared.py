@@ -94,7 +94,8 @@ def test_every_file_is_written_whole_or_not_at_all(write, tmp_path, monkeypatch)
 
 
 ALONE = re.compile(
-    r"json\.dump|csv\.writer|\.savefig\(|write_text\(|\bTable\(|ddof=1|ArgumentParser\("
+    r"json\.dump|csv\.writer|np\.savez|np\.load\(|\.savefig\(|write_text\("
+    r"|\bTable\(|ddof=1|ArgumentParser\("
     r"|\"--(?:dataset|data-dir|train-size|epochs|seeds?)\""
 )
 
