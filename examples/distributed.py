@@ -44,7 +44,7 @@ from tqdm import tqdm
 
 from data import load
 from parallel import checkpoints, figures, network, records, tables
-from parallel.launching import LaunchError, free_port, launch
+from parallel.launching import LaunchError, free_port, is_of_another_process, launch
 from study.arguments import add_training, count, parser_of
 from study.files import save
 
@@ -70,17 +70,6 @@ def main() -> None:
             f"A step failed, probably since another process has ended ({error}). Start "
             "all processes again: they continue from the last checkpoint."
         )
-
-
-def is_of_another_process(error: jax.errors.JaxRuntimeError) -> bool:
-    """Whether an error says that processes have lost each other.
-
-    A step that needs too much memory, for example, fails where it is run.
-    """
-    codes = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "ABORTED", "CANCELLED")
-    words = ("gloo", "connection", "heartbeat", "coordination", "another task")
-    message = f"{error}"
-    return message.startswith(codes) or any(w in message.lower() for w in words)
 
 
 def join(args: argparse.Namespace) -> None:

@@ -6,8 +6,10 @@ import os
 import subprocess
 import sys
 import zlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from statistics import median
 from typing import Any
 
 import jax
@@ -30,15 +32,21 @@ QUICK_FLAGS = (
 )
 """What lets XLA compile in a third of the time, where it knows these flags."""
 
-TESTED_WHOLE = ("acquisition", "masks", "numbers", "plots")
-"""Folders whose tables are small, or have no promise that stands for another."""
+TESTED_WHOLE = (
+    *("acquisition", "masks", "numbers", "plots"),
+    *("benchmarks", "docs", "examples"),
+)
+"""Folders whose tables are small, only read files, or have no promise that stands for
+another."""
 
 ALSO_TABLES = (
     *("test_constraints", "test_eager_calls", "test_host_arguments"),
     *("test_host_numbers", "test_loops", "test_spread_arrays"),
     "test_strict_promotion",
+    *("docs/test_figures", "examples/test_compare_regularizers"),
+    *("examples/test_language_models", "examples/test_study"),
 )
-"""Files outside of folders whose large tables are tested in part, as in folders."""
+"""Files outside of folders, and of those, whose large tables are tested in part."""
 
 MOST_PROGRAMS = 1500
 """How many programs a process keeps, about 1.5 MB each: neighbours share them."""
@@ -51,6 +59,9 @@ FORGET: list[Callable[[], None]] = [jax.clear_caches]
 
 ONE_OF = {4: 4, 8: 8, 64: 16}
 """A table has so many cases or more, and of so many neighbours one is tested."""
+
+A_FEW_MS = 0.005
+"""Seconds: half of the cells of a table take longer, or none should be left out."""
 
 CELL = "a cell of a large table"
 """The reason of a slow mark that a cell was given here."""
@@ -142,8 +153,7 @@ def pytest_collection_modifyitems(
     quick = [
         item
         for item in items
-        if (item.path.parent != house or item.path.stem in ALSO_TABLES)
-        and item.path.relative_to(house).parts[0] not in TESTED_WHOLE
+        if is_tested_in_part(item.path.relative_to(house))
         and not item.get_closest_marker("slow")
         and not item.get_closest_marker("whole")
     ]
@@ -154,6 +164,12 @@ def pytest_collection_modifyitems(
         if not is_tested(name(item), place, size):
             item.add_marker(pytest.mark.slow(CELL))
             item.add_marker(pytest.mark.cell)
+
+
+def is_tested_in_part(path: Path) -> bool:
+    """Whether large tables of a file, named from ``tests``, are tested in part."""
+    outside = len(path.parts) == 1 or path.parts[0] in TESTED_WHOLE
+    return not outside or path.with_suffix("").as_posix() in ALSO_TABLES
 
 
 def is_tested(name: str, place: int, size: int) -> bool:
@@ -190,13 +206,38 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Says what was left out, and how to run it."""
+    """Says what was left out and how to run it, and what need not be left out."""
     if LEFT_OUT in config.stash:
         cells, others = config.stash[LEFT_OUT]
         where = [f"{cells} cases of large tables"] if cells else []
         where += [f"{others} slow tests"] if others else []
         terminalreporter.section("left out")
         terminalreporter.line(f"{' and '.join(where)}: pytest -m slow runs them.")
+    stats = terminalreporter.stats
+    phases = [report for key in ("", "passed") for report in stats.get(key, [])]
+    if tables := quick_tables(phases):
+        terminalreporter.section("left out without need")
+        terminalreporter.line("Mark as whole what takes a few ms alone, too:")
+        for name in tables:
+            terminalreporter.line(f"  {name}")
+
+
+def quick_tables(phases: Sequence[pytest.TestReport]) -> list[str]:
+    """The tables of whose cells most take a few milliseconds, setup included.
+
+    What was skipped takes no time, and is not counted.
+
+    Args:
+      phases: reports of setups, calls and teardowns of tests.
+    """
+    seconds = Counter[str]()
+    for phase in phases:
+        seconds[phase.nodeid] += phase.duration
+    tables = defaultdict[str, list[float]](list)
+    for phase in phases:
+        if phase.when == "call" and phase.passed and "cell" in phase.keywords:
+            tables[phase.nodeid.split("[")[0]].append(seconds[phase.nodeid])
+    return [name for name, all in tables.items() if median(all) < A_FEW_MS]
 
 
 @pytest.fixture(autouse=True, scope="module")

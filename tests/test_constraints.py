@@ -388,6 +388,7 @@ def test_an_nnx_optimizer_keeps_the_constraint():
     np.testing.assert_allclose(lengths, 1.0, rtol=1e-5)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     "make, message",
     [

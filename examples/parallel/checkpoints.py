@@ -1,7 +1,5 @@
 """A run after some of its steps: one file, from which all its processes continue."""
 
-import json
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +8,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from study.files import replacing
+from study.files import read_arrays, write_arrays
 
 
 class CheckpointError(RuntimeError):
@@ -42,8 +40,7 @@ def save(
     """
     if jax.process_index() == 0:
         arrays = {f"leaf_{i}": leaf for i, leaf in enumerate(jax.tree.leaves(tree))}
-        with replacing(path) as partial:
-            np.savez(partial, losses=losses, settings=json.dumps(settings), **arrays)
+        write_arrays(path, arrays | {"losses": np.array(losses)}, settings=settings)
 
 
 def load(
@@ -66,7 +63,9 @@ def load(
       CheckpointError: if it is cut short or of another run, or if not all processes
         see the same file.
     """
-    arrays = _read(path) if path.is_file() else {"losses": np.zeros(0)}
+    arrays, there = {"losses": np.zeros(0)}, {}
+    if path.is_file():
+        arrays, there = read_arrays(path, error=CheckpointError)
     losses = [float(loss) for loss in arrays["losses"]]
     seen = multihost_utils.process_allgather(np.int32(len(losses)))
     if np.unique(seen).size > 1:
@@ -76,12 +75,10 @@ def load(
         )
     if not losses:
         return tree, losses
-    there = json.loads(str(arrays.get("settings", "{}")))
-    here = json.loads(json.dumps(settings))
     differing = [
-        f"{name} is {there.get(name)} there and {here.get(name)} here"
-        for name in sorted({*there, *here})
-        if there.get(name) != here.get(name)
+        f"{name} is {there.get(name)} there and {settings.get(name)} here"
+        for name in sorted({*there, *settings})
+        if there.get(name) != settings.get(name)
     ]
     if len(losses) > steps:
         differing.append(f"it has {len(losses)} steps, and this one {steps}")
@@ -109,13 +106,3 @@ def remove(path: Path) -> None:
 
 def _place(array: np.ndarray, sharding: jax.sharding.Sharding) -> jax.Array:
     return jax.make_array_from_callback(array.shape, sharding, lambda at: array[at])
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as opened, np.load(opened) as file:
-            return {name: file[name] for name in file.files}
-    except (EOFError, OSError, ValueError, zipfile.BadZipFile) as error:
-        raise CheckpointError(
-            f"{path} was cut short ({error}); remove it, and start the run again."
-        ) from None

@@ -1,4 +1,4 @@
-"""Starting processes side by side on this machine, and ending all of them."""
+"""Starting processes side by side, ending all of them, and noticing lost ones."""
 
 import contextlib
 import os
@@ -9,11 +9,24 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, NoReturn
 
+import jax
+
 _TAIL = 25  # lines of output in an error
 
 
 class LaunchError(RuntimeError):
     """A process failed or took too long; the message has the end of its output."""
+
+
+def is_of_another_process(error: jax.errors.JaxRuntimeError) -> bool:
+    """Whether an error says that processes have lost each other.
+
+    A step that needs too much memory, for example, fails where it is run.
+    """
+    codes = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "ABORTED", "CANCELLED")
+    words = ("gloo", "connection", "heartbeat", "coordination", "another task")
+    message = f"{error}"
+    return message.startswith(codes) or any(w in message.lower() for w in words)
 
 
 def free_port() -> int:

@@ -1,6 +1,5 @@
 """What the processes of a run leave behind, and how runs compare."""
 
-import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,7 +7,7 @@ import jax
 import numpy as np
 from jax import Array
 
-from study.files import replacing
+from study.files import read_arrays, write_arrays
 
 _ALWAYS = ("losses", "error", "processes")  # arrays that every file has
 
@@ -79,8 +78,7 @@ def write(
             name = f"masks/{site}/{places[shard.device.id]}"
             arrays[f"{name}/first"] = np.array(first)
             arrays[f"{name}/kept"] = np.asarray(shard.data)
-    with replacing(folder / f"process_{jax.process_index()}.npz") as path:
-        np.savez(path, **arrays)
+    write_arrays(folder / f"process_{jax.process_index()}.npz", arrays)
 
 
 def read(folder: Path) -> Run:
@@ -113,13 +111,7 @@ def read(folder: Path) -> Run:
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with path.open("rb") as opened, np.load(opened) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (EOFError, OSError, ValueError, zipfile.BadZipFile) as error:
-        raise RecordError(
-            f"{path} was cut short ({error}); remove it, and start the run again."
-        ) from None
+    arrays, _ = read_arrays(path, error=RecordError)
     if missing := [name for name in _ALWAYS if name not in arrays]:
         raise RecordError(
             f"{path} has no {' and no '.join(missing)}, as files of older versions of "

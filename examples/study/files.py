@@ -13,10 +13,13 @@ import math
 import os
 import platform
 import re
-from collections.abc import Iterable, Iterator, Sequence
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -129,6 +132,43 @@ def write_csv(
 def _cell(value: object) -> object:
     value = value.item() if hasattr(value, "item") else value
     return f"{value:.{_DIGITS}g}" if isinstance(value, float) else value
+
+
+def write_arrays(
+    path: Path,
+    arrays: Mapping[str, np.ndarray],
+    *,
+    settings: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes arrays under their names, as NPZ, for :func:`read_arrays`.
+
+    Args:
+      path: the file, ``.npz``.
+      arrays: by name, which is not ``settings``.
+      settings: what they follow from, as JSON has it; numbers are not rounded.
+    """
+    text = np.array(json.dumps(settings or {}))
+    with replacing(path) as partial:
+        np.savez(partial, settings=text, **arrays)
+
+
+def read_arrays(
+    path: Path, *, error: type[Exception]
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Reads what :func:`write_arrays` has written: the arrays, and their settings.
+
+    Args:
+      path: the file.
+      error: what is raised if it was cut short, with a sentence that says so.
+    """
+    try:
+        with path.open("rb") as opened, np.load(opened) as file:
+            arrays = {name: file[name] for name in file.files}
+            return arrays, json.loads(str(arrays.pop("settings", "{}")))
+    except (EOFError, OSError, ValueError, zipfile.BadZipFile) as found:
+        raise error(
+            f"{path} was cut short ({found}); remove it, and start the run again."
+        ) from None
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -57,6 +57,7 @@ def test_products_have_the_precision_at_the_time_of_the_call():
         assert "HIGHEST" not in product(x)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32", "float64"])
 def test_only_double_precision_is_wider_than_single(dtype):
     wide = np.float64 if dtype == "float64" else np.float32

@@ -108,6 +108,7 @@ def test_which_kernels_a_gpu_uses_without_triton(hopper, without_triton):
 WITHOUT_WARPGROUPS = ["8.0", "8.9", "10.0", "10.3", "12.0"]  # Blackwell from 10 on
 
 
+@pytest.mark.whole
 @needs_mosaic
 @pytest.mark.parametrize("capability", WITHOUT_WARPGROUPS)
 def test_other_gpus_than_hopper_never_use_its_kernels(monkeypatch, hopper, capability):
@@ -117,6 +118,7 @@ def test_other_gpus_than_hopper_never_use_its_kernels(monkeypatch, hopper, capab
     assert uses() == uses(requested=True) == "gpu"
 
 
+@pytest.mark.whole
 @needs_mosaic
 @pytest.mark.parametrize("capability", WITHOUT_WARPGROUPS)
 def test_other_gpus_than_hopper_use_loops_without_triton(
@@ -126,6 +128,7 @@ def test_other_gpus_than_hopper_use_loops_without_triton(
     assert uses() is uses(requested=True) is None
 
 
+@pytest.mark.whole
 @needs_mosaic
 @pytest.mark.parametrize(
     "name, kernels",

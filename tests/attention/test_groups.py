@@ -74,6 +74,7 @@ def test_a_group_has_the_arrays_of_its_example_and_heads(at_once):
         assert split[-1][place[0], 0, place[2], 0] == example
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("at_once", AT_ONCE)
 def test_what_was_split_is_joined(at_once):
     plan = plan_of(at_once)

@@ -84,6 +84,7 @@ def test_steps_over_examples_and_heads_share_what_has_no_axis_of_them():
     np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("length, limit", [(10, 4), (8, 4), (3, 8), (17, 16)])
 def test_parts_are_even_and_not_longer_than_the_limit(length, limit):
     parts, size = _loops._even(length, limit)

@@ -33,6 +33,7 @@ def plan_of(queries, keys, is_causal=False, window=None, block=(8, 8), heads=1):
     )
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("queries, keys, is_causal, window", VIEWS)
 def test_every_key_that_a_query_sees_is_in_its_strip(queries, keys, is_causal, window):
     plan = plan_of(queries, keys, is_causal, window)
@@ -83,6 +84,7 @@ def test_blocks_fit_what_is_held_at_once():
         assert min(plan.tile) >= 16
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("platform", ["cpu", "gpu"])
 @pytest.mark.parametrize("group", [1, 4, 8])
 def test_groups_of_heads_fit_what_is_held_at_once(group, platform):

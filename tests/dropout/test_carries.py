@@ -42,6 +42,7 @@ def test_the_state_of_another_cell_is_known_where_there_is_one_array():
         _carries.require_state(LSTM, None, is_known=False)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     ("carry", "where", "at"),
     [
@@ -57,6 +58,7 @@ def test_the_place_of_the_state_is_a_key_some_keys_or_a_function(carry, where, a
     assert _carries.state_of(KeyedCarry(carry, None, None), at) is expected
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("where", [2, "state", ("a", 0), (0, 0), lambda carry: True])
 def test_a_place_without_a_state_is_named(where):
     with pytest.raises(ValueError, match=r"state=.* does not lead to"):
@@ -119,6 +121,7 @@ def test_an_output_of_another_shape_is_no_copy_of_an_array():
     assert _carries.checked_by_value((jnp.ones(2), jnp.ones(2)), output, 1) is output
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     ("given", "is_known", "has_own_step", "expected"),
     [

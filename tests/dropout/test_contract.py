@@ -212,6 +212,7 @@ def test_masks_are_nested_in_the_rate(row, key):
     assert kept[0].sum() > kept[-1].sum()
 
 
+@pytest.mark.whole
 @for_the_family
 @pytest.mark.parametrize("rate", [-1e-9, -0.5, 1.5, np.inf, np.nan, np.float32(-1)])
 def test_a_number_that_is_no_probability_raises(row, key, rate):
@@ -221,6 +222,7 @@ def test_a_number_that_is_no_probability_raises(row, key, rate):
         row(None, inputs(row), rate, True)  # in evaluation as well
 
 
+@pytest.mark.whole
 @for_the_family
 @pytest.mark.parametrize("rate", [True, "0.5", None, 1j, [0.5]])
 def test_a_rate_that_is_no_number_raises(row, key, rate):
@@ -335,6 +337,7 @@ def test_under_checkpoint_nothing_of_the_mask_is_saved(row, key, capsys):
         assert "from the argument" in line or "from a constant" in line, line
 
 
+@pytest.mark.whole
 @for_the_family
 def test_a_missing_or_wrong_key_is_named(row, key):
     x = inputs(row)
@@ -368,6 +371,7 @@ def test_other_generators_work(row, impl):
     )
 
 
+@pytest.mark.whole
 @for_the_family
 @pytest.mark.parametrize("x", [jnp.arange(4), np.ones(4, bool), [1.0, 2.0], "x"])
 def test_data_that_cannot_be_rescaled_is_refused(row, key, x):
@@ -386,6 +390,7 @@ def test_empty_data_stays_empty(row, key):
     assert jax.grad(lambda x: row(key, x, 0.5).sum())(x).shape == x.shape
 
 
+@pytest.mark.whole
 @for_the_family
 @pytest.mark.parametrize("flag", [None, "yes", 2, 0.5])
 def test_a_mode_that_is_no_bool_is_refused(row, key, flag):

@@ -175,6 +175,7 @@ def test_valid_seeds_at_rate_one_drop_everything(key):
     assert not jax.grad(lambda x: drop(x).sum())(x).any()
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("block_size", [0, -1, 2.5, (3,), (3, 3, 3), (3, 0), "33"])
 def test_rejects_a_block_that_is_none(key, block_size):
     with pytest.raises(ValueError, match="block_size must be a positive integer"):

@@ -16,7 +16,7 @@ import pytest
 
 from new_process import call_in_new_process
 from parallel import checkpoints, network, records
-from parallel.launching import free_port
+from parallel.launching import free_port, is_of_another_process
 from study.files import WriteError, replacing
 
 FULL = Path("/dev/full")
@@ -156,7 +156,7 @@ def test_everything_that_changes_a_run_is_in_its_checkpoint(monkeypatch):
 )
 def test_only_an_error_of_communication_is_one_of_another_process(message, lost):
     error = jax.errors.JaxRuntimeError(message)
-    assert distributed.is_of_another_process(error) == lost
+    assert is_of_another_process(error) == lost
 
 
 def left_by(folder, monkeypatch, process, count, loss=1.0):

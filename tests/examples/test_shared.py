@@ -64,6 +64,14 @@ def test_numbers_have_six_digits_and_short_lists_one_line(tmp_path):
     assert second == {"a": "other", "b": "2", "c": "0.5", "d": ""}
 
 
+def test_arrays_are_read_with_the_settings_that_they_follow_from(tmp_path):
+    settings = {"rate": 1 / 3, "mesh": {"data": 8}}
+    files.write_arrays(tmp_path / "a.npz", {"b/c": np.arange(3)}, settings=settings)
+    arrays, found = files.read_arrays(tmp_path / "a.npz", error=ValueError)
+    assert found == settings and arrays.keys() == {"b/c"}
+    assert arrays["b/c"].tolist() == [0, 1, 2]
+
+
 def write_json(path):
     files.write_json(path, {"a": 1})
 
@@ -72,11 +80,15 @@ def write_csv(path):
     files.write_csv(path, ("a",), [(1,)])
 
 
+def write_arrays(path):
+    files.write_arrays(path.with_suffix(".npz"), {"a": np.ones(2)})
+
+
 def save(path):
     files.save(Figure(), path.with_suffix(".png"))
 
 
-@pytest.mark.parametrize("write", [write_json, write_csv, save])
+@pytest.mark.parametrize("write", [write_json, write_csv, write_arrays, save])
 def test_every_file_is_written_whole_or_not_at_all(write, tmp_path, monkeypatch):
     write(tmp_path / "new" / "a.txt")
     (path,) = (tmp_path / "new").iterdir()
@@ -94,7 +106,8 @@ def test_every_file_is_written_whole_or_not_at_all(write, tmp_path, monkeypatch)
 
 
 ALONE = re.compile(
-    r"json\.dump|csv\.writer|\.savefig\(|write_text\(|\bTable\(|ddof=1|ArgumentParser\("
+    r"json\.dump|csv\.writer|np\.savez|np\.load\(|\.savefig\(|write_text\("
+    r"|\bTable\(|ddof=1|ArgumentParser\("
     r"|\"--(?:dataset|data-dir|train-size|epochs|seeds?)\""
 )
 

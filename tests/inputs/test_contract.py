@@ -139,12 +139,14 @@ def test_gradients_are_finite(function, strength, shape, key):
     chex.assert_tree_all_finite(jax.grad(loss)(jnp.ones(shape)))
 
 
+@pytest.mark.whole
 @for_the_family
 def test_a_missing_key_is_named(function, strength, shape):
     with pytest.raises(ValueError, match="key must be a PRNG key"):
         function(None, jnp.ones(shape), **strength)
 
 
+@pytest.mark.whole
 @for_the_family
 def test_a_negative_strength_is_refused(function, strength, shape, key):
     with pytest.raises(ValueError, match=f"{names(strength)}"):
@@ -168,6 +170,7 @@ def test_a_strength_that_is_refused_as_a_number_is_nan_as_data(
     np.testing.assert_array_equal(spoiled, np.broadcast_to(expected, shape))
 
 
+@pytest.mark.whole
 @for_the_family
 def test_strengths_are_numbers_or_refused_by_name(function, strength, shape, key):
     name = names(strength)

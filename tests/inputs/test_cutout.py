@@ -70,6 +70,7 @@ def test_holes_that_make_no_sense_are_refused(key, size, num_holes):
         inputs.cutout(key, jnp.ones((2, 8, 8, 1)), size=size, num_holes=num_holes)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     "knobs, named",
     [

@@ -107,6 +107,7 @@ def test_boxes_of_images_with_more_pixels_than_int32_counts():
     assert [int(side) for side in sides] == [2**15, 2**15]
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     "knobs",
     [

@@ -422,6 +422,7 @@ def test_other_arguments_are_named_too(net, key):
         run(reducers={"a": mc.moments})
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("tol", [-0.1, float("nan"), "0.1", np.ones(2)], ids=str)
 def test_a_tolerance_that_cannot_be_reached_is_named(tol, net, key):
     with pytest.raises((ValueError, TypeError), match=r"mc\.predict: tol must be"):

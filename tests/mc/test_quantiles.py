@@ -123,6 +123,7 @@ def test_the_ends_have_no_error(reduce):
     assert (of_median > 0).all()
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("levels", [0.5, "0.5", ((0.1, 0.9),), ()])
 def test_levels_are_a_sequence_of_numbers(levels):
     with pytest.raises(TypeError, match="levels must be a"):
@@ -136,6 +137,7 @@ def test_outputs_without_entries_have_quantiles_without_entries(key):
     assert result.stats["quantiles"].shape == (3, 3, 0)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("levels", [[[0.5], [1, 2]], {0.5}, [1j], np.array([0.5j])])
 def test_levels_are_real_numbers_in_order(levels):
     with pytest.raises(TypeError, match="levels must be a"):

@@ -47,6 +47,7 @@ def data():
     return lower, lower + rng.random(50), y
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("level", [0, 1, -0.1, float("nan"), np.array(7.0)])
 def test_levels_lie_inside(level, data):
     lower, upper, y = data
@@ -65,6 +66,7 @@ def test_levels_of_jax_arrays_outside_give_nan(level, data):
     assert jnp.isnan(inside)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("level", [None, "0.5", True, [0.5], 1j])
 def test_levels_are_numbers(level, data):
     lower, upper, y = data

@@ -48,6 +48,7 @@ def test_in_evaluation_anything_passes_untouched(room, specimen):
             assert specimen.make().apply({}, x, False, rate=0) is x
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("x", [[1.0, 2.0], np.arange(3), None])
 @pytest.mark.parametrize("room, specimen", IDENTITIES)
 def test_in_training_only_floats_are_taken(room, specimen, x):

@@ -53,6 +53,7 @@ def test_every_function_has_its_modules():
     assert {*MODULES, *WITHOUT_MODULE} == set(ROWS)
 
 
+@pytest.mark.whole
 @for_every_module
 def test_the_knobs_are_those_of_the_function(row, name):
     fields = dataclasses.fields(getattr(jaxdrop.linen, name))
@@ -61,6 +62,7 @@ def test_the_knobs_are_those_of_the_function(row, name):
     assert knobs_of(getattr(jaxdrop.nnx, name).__init__) == knobs_of(row.function)
 
 
+@pytest.mark.whole
 @for_every_module
 def test_calls_have_one_signature(row, name):
     nnx_call = inspect.signature(getattr(jaxdrop.nnx, name).__call__)
@@ -196,6 +198,7 @@ def test_copies_and_pickles_draw_alike_and_apart(row, name):
     np.testing.assert_array_equal(stateless(x, rngs=key), row(key, x, RATE))
 
 
+@pytest.mark.whole
 @for_every_module
 def test_modules_show_their_rate(row, name):
     assert "0.4" in repr(in_nnx(name, row)) and "0.4" in repr(in_linen(name, row))

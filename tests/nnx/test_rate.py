@@ -94,6 +94,7 @@ def test_a_shared_rate_is_set_in_any_way(way, variable):
         np.testing.assert_allclose(compiled, expected, rtol=1e-5, err_msg=name)
 
 
+@pytest.mark.whole
 @pytest.mark.filterwarnings("ignore:'.value' setter:DeprecationWarning")
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("number", [1.5, -0.25, float("nan")])

@@ -193,6 +193,7 @@ def test_a_coefficient_scales_and_may_be_traced(penalty, formula, flat):
     np.testing.assert_allclose(half, 0.5 * formula(flat), rtol=1e-6)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("bad", [-0.1, float("nan"), float("inf")])
 @for_the_family
 def test_rejects_a_coefficient_that_makes_no_sense(penalty, formula, flat, bad):

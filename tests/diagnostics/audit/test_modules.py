@@ -26,6 +26,7 @@ class Own(jaxdrop.nnx.Dropout):
     """A class of a user, which is named after what it inherits."""
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     ("kind", "technique"),
     [

@@ -80,6 +80,7 @@ MOVES = {
 }
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("name", MOVES)
 def test_spatial_axes_are_followed(name):
     function, expected = MOVES[name]
