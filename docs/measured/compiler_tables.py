@@ -1,7 +1,7 @@
 """Tables of what compilers say of programs for TPUs and GPUs.
 
-Each is computed from one or more files in ``compiled``, which
-``benchmarks/compiled.py --json`` writes.
+Each is computed from one or more files in ``compiled``, which ``--json`` of
+``benchmarks/compiled.py`` and of ``benchmarks/kernels.py`` writes.
 """
 
 from collections.abc import Callable, Iterable
@@ -224,6 +224,33 @@ def attention(runs: list[Content]) -> str:
     return _with_sources(runs, markdown(header, rows))
 
 
+def kernels(runs: list[Content]) -> str:
+    """Bundles of attention kernels for a tile: forward, backward, and of both."""
+    names = {name: NAMES[name] for name in (PLAIN, LIGHT, OURS)}
+    rows = []
+    for contender, name in names.items():
+        cells = [name]
+        for run in runs:
+            found = run["bundles"]
+            both, plain = (sum(found[one].values()) for one in (contender, PLAIN))
+            cells += [" + ".join(map(str, found[contender].values()))]
+            cells += [f"{both / plain:.2f}"]
+        rows.append(cells)
+    header = [""]
+    for run in runs:
+        header += [f"{run['target']}, bundles", "×"]
+    return _with_sources(runs, markdown(header, rows))
+
+
+def registers(runs: list[Content]) -> str:
+    """Bundles of elementwise kernels for a register of 1024 entries."""
+    rows = [
+        [NAMES[name], *(f"{run['registers'][name]:.1f}" for run in runs)]
+        for name in (FLOOR, LIGHT, OURS)
+    ]
+    return markdown(["", *(run["target"] for run in runs)], rows)
+
+
 def steps(runs: list[Content]) -> str:
     """Bytes of training steps, and of Monte-Carlo prediction."""
     (run,) = runs
@@ -250,6 +277,7 @@ def steps(runs: list[Content]) -> str:
     return _with_sources(runs, table, sentence)
 
 
+SCHEDULES = tuple(f"kernels_{target}" for target in ("v4", "v5e", "v5p", "v6e"))
 TABLES: dict[str, tuple[Table, tuple[str, ...]]] = {
     "compiled/dropout": (
         dropout,
@@ -261,6 +289,8 @@ TABLES: dict[str, tuple[Table, tuple[str, ...]]] = {
     "compiled/mlp": (step, ("mlp_v6e", "mlp_flax_v6e")),
     "compiled/transformer": (step, ("transformer_v6e", "transformer_flax_v6e")),
     "compiled/attention": (attention, ("attention_h100", "attention_v6e")),
+    "compiled/kernels": (kernels, SCHEDULES),
+    "compiled/registers": (registers, SCHEDULES),
     "compiled/steps": (steps, ("steps_h100",)),
     "compiled/techniques_tpu": (techniques, ("techniques_v5e", "techniques_v6e")),
     "compiled/techniques_h100": (techniques, ("techniques_h100",)),

@@ -22,6 +22,7 @@ from jaxdrop.prng import _threefry
 from jaxdrop.prng._bits import CounterHash
 
 LOWEST = float(np.finfo(np.float32).min)
+_MOST_OFFSETS = 1 << 17  # of :func:`prng._light.hash_counters`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,8 +94,9 @@ class Scalars(NamedTuple):
 
     Attributes:
       words: the two words of the key of the mask, uint32.
-      threshold: entries with bits below it survive, see
-        :func:`jaxdrop._masks.threshold_of`; int32.
+      last: the largest bits that survive, uint32: the last that
+        :func:`jaxdrop._masks.threshold_of` keeps, without a shift for each entry. All
+        survive if nothing is kept; ``inverse`` is 0 then.
       length: the number of keys, int32.
       first_row: the number of the first row of the head in the mask, uint32.
       scale: the factor of the logits.
@@ -103,7 +105,7 @@ class Scalars(NamedTuple):
     """
 
     words: tuple[Array, Array]
-    threshold: Array
+    last: Array
     length: Array
     first_row: Array
     scale: Array
@@ -116,10 +118,22 @@ class Places(NamedTuple):
 
     Both have two axes. Along the axis of the other one they have length 1, or the
     whole length where registers hold no other arrays (:mod:`_flash_warpgroup`).
+
+    Attributes:
+      query: the positions of queries.
+      key: the positions of keys.
+      apart: the position of the tile's first key, and those of keys relative to it, if
+        that saves operations: not where registers hold whole arrays only.
     """
 
     query: Array
     key: Array
+    apart: tuple[Array, Array] | None = None
+
+    def of_keys(self, part: slice) -> "Places":
+        """The positions of a part of the keys, which are the first axis."""
+        apart = self.apart and (self.apart[0], self.apart[1][part])
+        return Places(self.query, self.key[part], apart)
 
 
 def places(
@@ -134,14 +148,13 @@ def places(
       keys_axis: the axis of the keys.
     """
 
-    def along(axis: int, size: int, first: Array) -> Array:
+    def along(axis: int, size: int) -> Array:
         axes = (size, 1) if axis == 0 else (1, size)
-        return lax.broadcasted_iota(jnp.int32, axes, axis) + first.astype(jnp.int32)
+        return lax.broadcasted_iota(jnp.int32, axes, axis)
 
-    return Places(
-        along(1 - keys_axis, shape[0], first_query),
-        along(keys_axis, shape[1], first_key),
-    )
+    first_query, first_key = (x.astype(jnp.int32) for x in (first_query, first_key))
+    query, offset = along(1 - keys_axis, shape[0]), along(keys_axis, shape[1])
+    return Places(query + first_query, offset + first_key, (first_key, offset))
 
 
 def logits_of(
@@ -194,9 +207,12 @@ def survives(kernel: Kernel, scalars: Scalars, at: Places) -> Array:
     row = jnp.broadcast_to(scalars.first_row, shared)
     if queries:
         row = row + at.query.astype(jnp.uint32)
-    key = at.key.astype(jnp.uint32)
+    key, offset, width = at.key.astype(jnp.uint32), None, kernel.block[1]
+    if at.apart and kernel.keys % width == 0 and width <= _MOST_OFFSETS:
+        # Rows of tiles begin at multiples of their width, a power of two.
+        key, offset = (x.astype(jnp.uint32) for x in at.apart)
     if not keys:
-        high, low = jnp.zeros_like(row), row
+        high, low, offset = jnp.zeros_like(row), row, None
     elif not kernel.wide:
         low = row * np.uint32(kernel.keys) + key
         high = jnp.zeros((), jnp.uint32)
@@ -207,8 +223,7 @@ def survives(kernel: Kernel, scalars: Scalars, at: Places) -> Array:
         # With a power of two of keys the low word cannot overflow within a row.
         if kernel.keys & (kernel.keys - 1):
             high = high + (low < key).astype(jnp.uint32)
-    bits = kernel.hash(scalars.words, high, low)
-    return (bits >> np.uint32(9)).astype(jnp.int32) < scalars.threshold
+    return kernel.hash(scalars.words, high, low, offset) <= scalars.last
 
 
 def visible(
@@ -296,7 +311,7 @@ def scalars_of(numbers: Any, example: Array, head: Array) -> Scalars:
     reals = [real[three + np.int32(i)] for i in range(3)]
     return Scalars(
         (words[0], words[1]),
-        words[2].astype(jnp.int32),
+        (words[2] << np.uint32(9)) - np.uint32(1),
         words[3].astype(jnp.int32),
         examples[example] + heads[head],
         *reals,

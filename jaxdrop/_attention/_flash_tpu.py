@@ -173,9 +173,9 @@ def _backward(
 
     @_when(tile.visible(kernel, scalars, first_query, first_key))
     def add() -> None:
-        kept, of_logits = _changes(kernel, grid, names, scalars, at, inputs)
-        narrow = query_at.dtype
-        kept, of_logits = kept.astype(narrow), of_logits.astype(narrow)
+        kept, of_logits = _changes(
+            kernel, grid, names, scalars, at, inputs, query_at.dtype
+        )
         of_value[rows, :] += tile.product(kept, change_at[...], (1, 0))
         of_key[rows, :] += tile.product(of_logits, query_at[...], (1, 0))
         of_query[...] += tile.product(key_at[...], of_logits, (0, 0))
@@ -201,10 +201,12 @@ def _changes(
     scalars: Scalars,
     at: dict[str, Array],
     inputs: Any,
+    dtype: jnp.dtype,
 ) -> tuple[Array, Array]:
     """The weights of a tile that survive, and the gradient of its logits.
 
-    Both lack the factor ``scalars.inverse``.
+    Both lack the factor ``scalars.inverse``, and are narrowed to ``dtype`` part by
+    part: narrowed as a whole, the registers do not hold them.
     """
     query_at, key_at, value_at, change_at, inverse_at, top_at, share_at = inputs[:7]
     places = tile.places(*grid.firsts(at), kernel.block, keys_axis=0)
@@ -217,12 +219,12 @@ def _changes(
     for part, part_places in _chunks(places):
         weights = jnp.exp(logits[part] - top) * inverse
         survives = tile.survives(kernel, scalars, part_places)
-        kept.append(jnp.where(survives, weights, 0))
+        kept.append(jnp.where(survives, weights, 0).astype(dtype))
         own = weights * (jnp.where(survives, change[part], 0) - share)
         if attended is not None:
             whole = jnp.broadcast_to(attended, logits.shape)
             own = jnp.where(whole[part], own, 0)
-        of_logits.append(own)
+        of_logits.append(own.astype(dtype))
     return jnp.concatenate(kept, 0), jnp.concatenate(of_logits, 0)
 
 
@@ -276,7 +278,8 @@ def _bias_gradient(
 
     @_when(tile.visible(kernel, scalars, *grid.firsts(at)))
     def add() -> None:
-        _, change = _changes(kernel, grid, names, scalars, at, inputs)
+        single = jnp.dtype("float32")
+        _, change = _changes(kernel, grid, names, scalars, at, inputs, single)
         if of_bias.shape[0] == 1:
             change = change.sum(1, keepdims=True)
         if of_bias.shape[1] == 1:
@@ -296,7 +299,7 @@ def _chunks(places: tile.Places) -> list[tuple[slice, tile.Places]]:
     """The parts of a tile along its keys, small enough for registers."""
     keys = places.key.shape[0]
     parts = [slice(i, min(i + _CHUNK, keys)) for i in range(0, keys, _CHUNK)]
-    return [(part, places._replace(key=places.key[part])) for part in parts]
+    return [(part, places.of_keys(part)) for part in parts]
 
 
 def available() -> bool:

@@ -18,8 +18,11 @@ from jaxdrop.prng import _light, _threefry
 from jaxdrop.prng._fused import fused_threefry
 from jaxdrop.prng._light import light_hash
 
-CounterHash = Callable[[Any, Array, Array], Array]
-"""From the two words of a key, and the high and low words of positions, to 32 bits."""
+CounterHash = Callable[..., Array]
+"""From the two words of a key, and the high and low words of positions, to 32 bits.
+
+A fourth argument, if given, holds low bits of the positions that the low words lack.
+"""
 
 
 @named

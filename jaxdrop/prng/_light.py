@@ -38,19 +38,27 @@ _ODD = 0x9E3779B1
 _OFFSET = 0x85EBCA6B
 
 
-def hash_counters(words: Array, high: Array, low: Array) -> Array:
+def hash_counters(
+    words: Array, high: Array, low: Array, offset: Array | None = None
+) -> Array:
     """Hashes positions to 32 bits each.
 
     Args:
       words: the two words of the key, uint32, ``(2,)``.
       high: the high words of the positions, uint32; a scalar costs nothing per entry.
       low: the low words of the positions, uint32, of the same shape or scalar.
+      offset: numbers below 2**17 without bits that ``low`` has, too, which broadcast
+        against it: the low words are ``low | offset``. The first xorshift does not
+        change them, and is computed of ``low`` alone.
 
     Returns:
       One uint32 word per position.
     """
     a, b, c = schedule(words, high)
-    x = _round(low ^ a, 17, 0xED5AD4BB)
+    x = _xorshift(low ^ a, 17)
+    if offset is not None:
+        x = x ^ offset
+    x = x * jnp.uint32(0xED5AD4BB)
     y = _round(x + b, 11, 0xAC4C1B51)
     y = _round(y ^ c, 15, 0x31848BAB)
     return _xorshift(y + x, 14)

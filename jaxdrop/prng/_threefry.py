@@ -25,7 +25,10 @@ _WORD = 1 << 32
 
 
 def threefry2x32(
-    key: Array | tuple[Array, Array], high: Array, low: Array
+    key: Array | tuple[Array, Array],
+    high: Array,
+    low: Array,
+    offset: Array | None = None,
 ) -> tuple[Array, Array]:
     """Twenty rounds of Threefry on counters given as two words.
 
@@ -33,6 +36,7 @@ def threefry2x32(
       key: the two words of the key, uint32, ``(2,)``.
       high: the high words of the counters, uint32.
       low: the low words of the counters, uint32, of the same shape or scalar.
+      offset: added to the low words, if given; they broadcast against each other.
 
     Returns:
       Two uint32 words for each counter.
@@ -40,6 +44,8 @@ def threefry2x32(
     first, second = key[0], key[1]
     schedule = (first, second, first ^ second ^ jnp.uint32(_PARITY))
     x, y = high + schedule[0], low + schedule[1]
+    if offset is not None:
+        y = y + offset
     for group in range(5):
         for rotation in _ROTATIONS[group % 2]:
             x = lax.add(x, y)  # tracing jnp takes three times as long
@@ -50,18 +56,22 @@ def threefry2x32(
     return x, y
 
 
-def hash_counters(words: Array, high: Array, low: Array) -> Array:
+def hash_counters(
+    words: Array, high: Array, low: Array, offset: Array | None = None
+) -> Array:
     """The 32 bits that ``jax.random.bits`` draws at each position.
 
     Args:
       words: the two words of the key, uint32, ``(2,)``.
       high: the high words of the positions, uint32.
       low: the low words of the positions, uint32, of the same shape or scalar.
+      offset: numbers without bits that ``low`` has, too, which broadcast against it:
+        the low words are ``low | offset``.
 
     Returns:
       One uint32 word for each position.
     """
-    x, y = threefry2x32(words, high, low)
+    x, y = threefry2x32(words, high, low, offset)
     return x ^ y
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jaxdrop
-from jaxdrop import _masks
+from jaxdrop import _masks, prng
 from jaxdrop._attention import _flash_tile as tile
 from jaxdrop._attention._tiles import MASKED
 from jaxdrop.prng._bits import counter_hash
@@ -34,7 +34,7 @@ def kernel_of(key, **facts):
 def scalars_of(key, first_row=0, scale=0.5):
     return tile.Scalars(
         words=tuple(jax.random.key_data(key)),
-        threshold=_masks.threshold_of(jnp.float32(0.7)).astype(jnp.int32),
+        last=(_masks.threshold_of(jnp.float32(0.7)).astype(jnp.uint32) << 9) - 1,
         length=jnp.int32(LENGTH),
         first_row=jnp.uint32(first_row),
         scale=jnp.float32(scale),
@@ -85,12 +85,17 @@ def test_no_tile_in_which_a_key_is_seen_is_skipped(view, key):
     assert [int(end) for end in ends] == [0, kernel.steps[1]]
 
 
+@pytest.mark.parametrize("generator", [prng.fuse, prng.light])
+@pytest.mark.parametrize("keys", [KEYS, 56])  # the last in whole blocks
 @pytest.mark.parametrize("keys_axis", [0, 1])
 @pytest.mark.parametrize("wide", [False, True])
 @pytest.mark.parametrize("drawn", [(True, True), (False, True), (True, False)])
-def test_a_tile_draws_its_part_of_the_mask(drawn, wide, keys_axis, key):
-    kernel = kernel_of(key, drawn=drawn, wide=wide)
-    shape = tuple(n if d else 1 for n, d in zip((QUERIES, KEYS), drawn, strict=True))
+def test_a_tile_draws_its_part_of_the_mask(
+    drawn, wide, keys_axis, keys, generator, key
+):
+    key = generator(key)
+    kernel = kernel_of(key, drawn=drawn, wide=wide, keys=keys)
+    shape = tuple(n if d else 1 for n, d in zip((QUERIES, keys), drawn, strict=True))
     mask = jaxdrop.masks.bernoulli(key, (2, 3, *shape), rate=0.3)
     row = (1 * 3 + 2) * shape[0]  # of the third head of the second example
 
@@ -98,8 +103,7 @@ def test_a_tile_draws_its_part_of_the_mask(drawn, wide, keys_axis, key):
     def survives(key):
         places = tile.places(jnp.int32(16), jnp.int32(24), (16, 8), keys_axis=keys_axis)
         scalars = scalars_of(key, row)
-        shape = jnp.broadcast_shapes(*(x.shape for x in places))
-        whole = tile.Places(*(jnp.broadcast_to(x, shape) for x in places))
+        whole = tile.Places(*jnp.broadcast_arrays(places.query, places.key))
         found = tile.survives(kernel, scalars, places)
         return found, tile.survives(kernel, scalars, whole)
 
@@ -143,7 +147,7 @@ def test_the_scalars_of_a_head_are_read_from_flat_arrays():
     )
     found = tile.scalars_of(numbers, jnp.int32(2), jnp.int32(1))
     assert [int(word) for word in found.words] == [8, 9]
-    assert (found.threshold, found.length, found.first_row) == (10, 11, 207)
+    assert (found.last, found.length, found.first_row) == (10 * 2**9 - 1, 11, 207)
     assert [float(x) for x in found[4:]] == [6, 7, 8]
 
 

@@ -74,11 +74,12 @@ def test_a_file_says_how_it_was_measured_and_names_no_machine(path):
 @pytest.mark.parametrize("path", COMPILED, ids=lambda path: path.stem)
 def test_compiled_programs_have_a_command_and_all_have_compiled(tables, path):
     run = json.loads(path.read_text())
+    script = "compiled" if "programs" in run else "kernels"
     assert run["command"].startswith(
-        f"python benchmarks/compiled.py --target {run['target']}"
+        f"python benchmarks/{script}.py --target {run['target']}"
     )
     assert " /" not in run["command"]
-    for one in run["programs"]:
+    for one in run.get("programs", []):
         if one["row"] not in tables.compiler_tables.unread(run):
             assert one["cost"] and not one["failure"]
 
@@ -101,7 +102,16 @@ def test_each_changed_number_changes_the_table_of_a_compiler(tables, name):
     shown = {"compiled/dropout": ["dropout"]}
     for run in runs:
         before = table(runs)
-        for one in run["programs"]:
+        kernels = name == "compiled/kernels"
+        for counts in [*run.get("bundles", {}).values()] if kernels else []:
+            counts["backward"] *= 2
+            before, last = table(runs), before
+            assert before != last
+        for contender in run.get("registers", {}) if not kernels else ():
+            run["registers"][contender] *= 2
+            before, last = table(runs), before
+            assert before != last
+        for one in run.get("programs", []):
             cost = one["cost"]
             is_shown = one["row"] in shown.get(name, [one["row"]])
             if one["contender"] in ("jaxdrop", "no dropout") and cost and is_shown:

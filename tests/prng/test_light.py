@@ -12,7 +12,7 @@ from chance import (
     assert_uniform_counts,
 )
 from jaxdrop import keys, masks, prng
-from jaxdrop.prng import _light
+from jaxdrop.prng import _light, _threefry
 
 WORD = 2**32
 LONG = (256, 257)  # long enough to be drawn as masks of real use are
@@ -90,6 +90,17 @@ def test_the_whole_a_part_and_jax_random_agree(light):
     np.testing.assert_array_equal(
         mask.ravel()[at], masks.survives(whole.ravel()[at], keep=0.7)
     )
+
+
+@pytest.mark.parametrize("hashes", [_light, _threefry])
+@pytest.mark.parametrize("width", [8, 2**17])
+def test_offsets_are_bits_of_the_positions(hashes, width):
+    words, high = jnp.uint32([3, 0xFFFFFFFF]), jnp.uint32(5)
+    low = jnp.uint32([0, width, 2**32 - width, 0x9E3779B9 // width * width])[:, None]
+    offset = jnp.uint32([0, 1, width // 2, width - 1])[None]
+    found = hashes.hash_counters(words, high, low, offset)
+    expected = hashes.hash_counters(words, high, low + offset)
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize(
