@@ -16,6 +16,23 @@ def widened(leaf: Array, /) -> Array:
     return leaf.astype(jnp.float32) if leaf.dtype.itemsize < 4 else jnp.asarray(leaf)
 
 
+def as_precise(update: Array, leaf: Array, /) -> Array:
+    """``update``, widened if its dtype holds fewer digits than that of ``leaf``.
+
+    No update in bfloat16 moves a weight of 0.1 in float32 to 0.
+    """
+    kind = jnp.complexfloating if jnp.iscomplexobj(leaf) else jnp.inexact
+    held = jnp.issubdtype(update.dtype, kind)
+    if held and _digits(update) >= _digits(leaf):
+        return update
+    return update.astype(widened(leaf).dtype)
+
+
+def _digits(array: Array) -> int:
+    """How many binary digits a dtype has after the first."""
+    return int(jnp.finfo(array.dtype).nmant)
+
+
 def scaled(leaf: Array, factor: Array | float, /) -> Array:
     """``leaf`` times a real factor, in the dtype of ``leaf``."""
     return leaf * jnp.asarray(factor).astype(leaf.dtype)

@@ -1,7 +1,8 @@
 """Constraints and proximal steps as optax transformations, and masks for weight decay.
 
 A constraint stands last in a chain: it changes the updates so that the parameters
-meet it once the updates are applied.
+meet it once the updates are applied. Updates that hold fewer digits than their
+parameters, such as bfloat16 for float32, become wider.
 
 - :func:`decay_mask`: marks the leaves that weight decay should shrink.
 - :func:`max_norm`: limits the norm of each unit's weights.
@@ -18,8 +19,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxdrop._errors import named, named_with_results
-from jaxdrop._norms import moduli, scaled, split_norms, widened
+from jaxdrop._errors import named, named_with_results, shown
+from jaxdrop._norms import as_precise, moduli, scaled, split_norms, widened
 from jaxdrop._paths import path_name
 from jaxdrop._strengths import as_strength, is_schedule, scheduled_strength
 from jaxdrop._typing import Array, ArrayLike, Path, PyTree, Scalar, Schedule, Where
@@ -366,7 +367,12 @@ def _constraint(
         if params is None:
             raise ValueError("params is needed: call update(updates, state, params).")
         now = limit
-        if schedule is not None and isinstance(state, ConstraintState):
+        if schedule is not None:
+            if not isinstance(state, ConstraintState):
+                raise TypeError(
+                    f"state must be a ConstraintState, as {name} is a schedule, got "
+                    f"{shown(state)}; restore it into the state that init returns."
+                )
             now = schedule(state.num_updates)
             state = ConstraintState(optax.safe_increment(state.num_updates))
         bound = scheduled_strength(now, name=name)
@@ -374,15 +380,13 @@ def _constraint(
         def land(path: Path, update: Array, leaf: Array, selected: bool) -> Array:
             if update is None or not selected:
                 return update
-            key = path_name(path)
-            wide = widened(leaf)
+            key, wide, update = path_name(path), widened(leaf), jnp.asarray(update)
             goal = wide + update.astype(wide.dtype)
             most = bound.astype(wide.real.dtype)
             per_leaf = per_layer(lambda w: project(key, w, most), key, leaves.stacked)
             landed = jnp.where(jnp.isnan(most), jnp.nan, per_leaf(goal))
-            return jnp.where(
-                landed == goal, update, (landed - wide).astype(update.dtype)
-            )
+            same, moved = as_precise(update, leaf), landed - wide
+            return jnp.where(landed == goal, same, moved.astype(same.dtype))
 
         updates = jax.tree_util.tree_map_with_path(
             land, updates, params, leaves.of(params), is_leaf=lambda leaf: leaf is None

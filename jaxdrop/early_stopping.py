@@ -26,6 +26,8 @@ __all__ = ["EarlyStopping"]
 _FRESH: Any = object()
 """Placeholder of results before the first update; None is used in trees of specs."""
 
+_NUMBERS = (jnp.bool_, jnp.integer, jnp.floating, jnp.complexfloating)
+_MOST = 2**31 - 1  # the largest count of updates
 _RESULTS = ("best", "best_step", "step", "num_bad", "improved", "should_stop")
 
 
@@ -109,13 +111,51 @@ class EarlyStopping:
 
     def __post_init__(self) -> None:
         given = [n for n in _RESULTS if getattr(self, n) is not _FRESH]
-        if len(given) == len(_RESULTS):  # made from another, or from its leaves
-            return
-        if given:
+        if given and len(given) < len(_RESULTS):
             raise TypeError(
                 f"{', '.join(given)} is a result of updates and cannot be given. For a "
                 "metric to beat from the start use baseline=."
             )
+        if given and self._is_checked():  # made from another, or from its leaves
+            return
+        self._check_settings()
+        if given:
+            return
+        copied = jax.tree.map(_copied, self.best_params)
+        object.__setattr__(self, "best_params", copied)
+        worst = math.inf if self.mode == "min" else -math.inf
+        for name, value in {
+            "best": jnp.full((), worst, jnp.result_type(float)),
+            "best_step": jnp.full((), -1, jnp.int32),
+            "step": jnp.zeros((), jnp.int32),
+            "num_bad": jnp.zeros((), jnp.int32),
+            "improved": jnp.zeros((), bool),
+            "should_stop": jnp.zeros((), bool),
+        }.items():
+            object.__setattr__(self, name, value)
+
+    def _is_checked(self) -> bool:
+        """Whether settings are as their check leaves them, which it takes 60 us to do.
+
+        Every call of a compiled function makes a new object.
+        """
+        counts, margin, goal = (
+            (self.patience, self.warmup),
+            self.min_delta,
+            self.baseline,
+        )
+        return (
+            all(type(count) is int for count in counts)
+            and self.patience >= 1
+            and self.warmup >= 0
+            and self.mode in ("min", "max")
+            and (type(margin) is float and 0 <= margin < math.inf)
+            and type(self.relative) is bool
+            and (goal is None or (type(goal) is float and goal == goal))
+        )
+
+    def _check_settings(self) -> None:
+        """Raises for settings out of range, and stores the others as Python's own."""
         patience = as_count(self.patience, name="patience", least=None, most=None)
         if patience < 1:
             raise ValueError(
@@ -135,16 +175,6 @@ class EarlyStopping:
         object.__setattr__(self, "patience", patience)
         warmup = as_count(self.warmup, name="warmup", least=0, most=None)
         object.__setattr__(self, "warmup", warmup)
-        worst = math.inf if self.mode == "min" else -math.inf
-        for name, value in {
-            "best": jnp.full((), worst, jnp.result_type(float)),
-            "best_step": jnp.full((), -1, jnp.int32),
-            "step": jnp.zeros((), jnp.int32),
-            "num_bad": jnp.zeros((), jnp.int32),
-            "improved": jnp.zeros((), bool),
-            "should_stop": jnp.zeros((), bool),
-        }.items():
-            object.__setattr__(self, name, value)
 
     def update(self, metric: ArrayLike, params: PyTree = None) -> "EarlyStopping":
         """Returns the state after one more metric.
@@ -172,14 +202,14 @@ class EarlyStopping:
         good = improved
         if self.baseline is not None:
             good = improved & self._is_better(metric, self.baseline)
-        num_bad = jnp.where(good, 0, num_bad + seen.astype(jnp.int32))
+        num_bad = jnp.where(good, 0, _counted(num_bad, seen))
         out_of_patience = num_bad >= _within_int32(self.patience)
         return dataclasses.replace(
             self,
             best_params=_choose(improved, params, self.best_params),
             best=_either(improved, metric, best),
             best_step=jnp.where(improved, step, self.best_step),
-            step=step + (~should_stop).astype(jnp.int32),
+            step=_counted(step, ~should_stop),
             num_bad=num_bad,
             improved=improved,
             should_stop=should_stop | (out_of_patience & ~improved),
@@ -195,7 +225,8 @@ class EarlyStopping:
         except TypeError as error:
             raise ValueError(str(error)) from None
         state = (self.best, self.step, self.should_stop)
-        if not isinstance(number, jax.Array) and all(map(_is_readable, state)):
+        on_host = not isinstance(number, jax.Array) and not np.ndim(self.best)
+        if on_host and all(map(_is_readable, state)):
             return np.asarray(number), np.asarray(self.best, np.float64)
         dtype = jnp.result_type(float)
         with np.errstate(over="ignore"):
@@ -204,12 +235,13 @@ class EarlyStopping:
     def _is_better(self, metric: Any, other: Any) -> Any:
         """Whether a metric is better; comparisons with NaN are False."""
         margin: Any = self.min_delta
-        if self.relative:
-            xp: Any = np if isinstance(metric, np.ndarray) else jnp
-            margin = margin * xp.where(xp.isfinite(other), xp.abs(other), 0)
-        return (
-            metric < other - margin if self.mode == "min" else metric > other + margin
-        )
+        with np.errstate(over="ignore"):
+            if self.relative:
+                xp: Any = np if isinstance(metric, np.ndarray) else jnp
+                margin = margin * xp.where(xp.isfinite(other), xp.abs(other), 0)
+            if self.mode == "min":
+                return metric < other - margin
+            return metric > other + margin
 
     def _check_params(self, params: PyTree) -> None:
         """Raises unless parameters have the tree and the shapes of ``best_params``."""
@@ -253,7 +285,17 @@ def _either(improved: Array, metric: Any, best: Any) -> Array | np.ndarray:
 
 def _within_int32(count: int) -> int:
     """A count of updates, limited to the largest int32."""
-    return min(count, 2**31 - 1)
+    return min(count, _MOST)
+
+
+def _counted(count: Array, one_more: Array) -> Array:
+    """A count of updates after another one; the largest int32 stays."""
+    return count + (one_more & (count < _MOST)).astype(jnp.int32)
+
+
+def _copied(leaf: Any) -> Any:
+    """A parameter that does not change if the caller's array does."""
+    return leaf.copy() if isinstance(leaf, np.ndarray) else leaf
 
 
 def _held(leaf: Any) -> Any:
@@ -284,17 +326,37 @@ def _is_wide(leaf: Any) -> bool:
 
 
 def _cast(array: Any, dtype: Any) -> Any:
-    """A parameter in the dtype of the one that it replaces."""
-    kinds = (jnp.integer, jnp.inexact), (jnp.floating, jnp.complexfloating)
-    if any(
-        jnp.issubdtype(dtype, narrow) and jnp.issubdtype(array.dtype, wide)
-        for narrow, wide in kinds
-    ):
+    """A parameter in the dtype of the one that it replaces; floats may be rounded."""
+    if not _is_held_by(dtype, array):
         raise ValueError(
             f"best_params holds {dtype} for a parameter that is {array.dtype} now; "
             "give best_params of that dtype."
         )
-    return array.astype(dtype)
+    return array if array.dtype == dtype else array.astype(dtype)
+
+
+def _is_held_by(dtype: Any, array: Any) -> bool:
+    """Whether a dtype holds numbers of the kind and the size of those of an array.
+
+    The size of numbers on a device is not read, and is that of their integer dtype.
+    """
+    if any(jnp.issubdtype(d, jax.dtypes.prng_key) for d in (dtype, array.dtype)):
+        return bool(array.dtype == dtype)
+    before, now = _kind(dtype), _kind(array.dtype)
+    if now == 0 or now > before:
+        return now <= before
+    known = isinstance(array, np.ndarray) and array.size > 0
+    if _NUMBERS[before] is jnp.integer:
+        most, held = jnp.iinfo(array.dtype), jnp.iinfo(dtype)
+        low, high = (array.min(), array.max()) if known else (most.min, most.max)
+        return int(held.min) <= int(low) and int(high) <= int(held.max)
+    sizes = np.abs(array[np.isfinite(array)]) if known else np.zeros(1)
+    return bool((sizes <= float(jnp.finfo(dtype).max)).all())
+
+
+def _kind(dtype: Any) -> int:
+    """The place of a dtype among those each of which holds the ones before it."""
+    return next(i for i, kind in enumerate(_NUMBERS) if jnp.issubdtype(dtype, kind))
 
 
 def _choose(improved: Array, new: PyTree, old: PyTree) -> PyTree:
@@ -309,9 +371,7 @@ def _choose(improved: Array, new: PyTree, old: PyTree) -> PyTree:
                 found = _cast(found, before.dtype)
                 return np.array(found if improved else before)  # arrays can change
         new, old = _held(new), _held(old)
-        if hasattr(old, "dtype") and jnp.issubdtype(old.dtype, jnp.number):
-            new = _cast(jnp.asarray(new), old.dtype)
-        return jnp.where(improved, new, old)
+        return jnp.where(improved, _cast(new, old.dtype), old)
 
     return jax.tree.map(choose, new, old)
 

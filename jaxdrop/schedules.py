@@ -146,10 +146,11 @@ def curriculum(rate: Rate, /, *, num_steps: int, sharpness: Scalar = 10.0) -> Sc
     num_steps = as_count(num_steps, name="num_steps", most=_LONGEST)
     strength = as_strength(sharpness, name="sharpness")
     limit = _as_rate(rate)
-    decay = jnp.asarray(strength, jnp.float32)
+    decay = _held(strength)
 
     def schedule(step: ArrayLike) -> Array:
-        return -limit * jnp.expm1(-decay * _over(_as_step(step), num_steps))
+        passed = _held(_over(_as_step(step), num_steps))
+        return -limit * jnp.expm1(-decay * passed)
 
     return schedule
 
@@ -165,7 +166,8 @@ def scheduled_drop_path(rate: Rate, /, *, depth: int, num_steps: int) -> Schedul
 
     Returns:
       A function from a step, counted from 0, to float32 rates of shape ``(depth,)``,
-      which can be scanned over together with the cells' parameters.
+      which can be scanned over together with the cells' parameters; from an array of
+      steps, to rates of shape ``(*steps, depth)``.
 
     Raises:
       ValueError: if an argument is out of range.
@@ -183,7 +185,12 @@ def scheduled_drop_path(rate: Rate, /, *, depth: int, num_steps: int) -> Schedul
     check_rate(rate)
     num_steps = as_count(num_steps, name="num_steps", most=_LONGEST)
     at_end = depth_rates(rate, depth, mode="linear_from_one")
-    return lambda step: at_end * _share(_as_step(step), num_steps)
+
+    def schedule(step: ArrayLike) -> Array:
+        share = _share(_as_step(step), num_steps)[..., None]
+        return share * at_end.reshape((1,) * (share.ndim - 1) + at_end.shape)
+
+    return schedule
 
 
 @named
@@ -252,6 +259,12 @@ def _over(step: Any, num_steps: int) -> Array:
     return jnp.asarray((step / num_steps).astype(np.float32))
 
 
+def _held(number: Any) -> Array:
+    """A number in float32, at most the largest: infinity times 0 would be NaN."""
+    largest = float(np.finfo(np.float32).max)
+    return jnp.minimum(jnp.asarray(number).astype(jnp.float32), largest)
+
+
 def _is_before(step: Any, cutoff: int) -> Any:
     """Whether a step is below a cutoff, which may be too large for its dtype."""
     if not isinstance(step, jax.Array):
@@ -277,7 +290,9 @@ def _as_step(step: ArrayLike) -> Any:
     """
     counted: Any = as_numbers(step, "step")
     if counted.dtype == object:  # integers of any size; float32 holds 2**100
-        counted = np.asarray(np.clip(counted, -(2**100), 2**100), np.float64)
+        known = counted == counted  # np.clip makes a number of NaN
+        held = np.clip(np.where(known, counted, 0), -(2**100), 2**100)
+        counted = np.where(known, np.asarray(held, np.float64), np.nan)
     if not jnp.issubdtype(counted.dtype, jnp.number) or jnp.iscomplexobj(counted):
         raise TypeError(f"step must be a real number, got an array of {counted.dtype}.")
     if counted.dtype.itemsize < 4:
@@ -289,8 +304,9 @@ def _as_step(step: ArrayLike) -> Any:
 
 def _as_rate(rate: Rate) -> Array:
     """A rate in float32; NaN for a JAX array that is out of range."""
-    value = jnp.asarray(rate, jnp.float32)
-    return jnp.where((value >= 0) & (value <= 1), value, jnp.nan)
+    value = jnp.asarray(rate)  # compared before it is rounded
+    inside = (value >= 0) & (value <= 1)
+    return jnp.where(inside, value.astype(jnp.float32), jnp.nan)
 
 
 def __dir__() -> list[str]:

@@ -809,3 +809,67 @@ def test_norms_that_no_float_holds_are_still_norms():
     shorter = land(constraints.group_soft_threshold(1e38))
     close(shorter[:, 0], np.full(64, 2e38))
     assert not shorter[:, 1].any()
+
+
+FORMULAS = {
+    "max_norm": (constraints.max_norm, lambda w: clipped(w, 0.25, (0,))),
+    "unit_norm": (
+        lambda limit: constraints.unit_norm(),
+        lambda w: w / np.linalg.norm(w, axis=0),
+    ),
+    "soft_threshold": (
+        constraints.soft_threshold,
+        lambda w: np.sign(w) * np.maximum(np.abs(w) - 0.25, 0),
+    ),
+    "group_soft_threshold": (
+        constraints.group_soft_threshold,
+        lambda w: w * np.maximum(0, 1 - 0.25 * 6**0.5 / np.linalg.norm(w, axis=0)),
+    ),
+}
+WEIGHTS_AND_UPDATES = [
+    ("float32", "bfloat16"),
+    ("float32", "float16"),
+    ("float16", "bfloat16"),
+    ("float32", "int32"),
+    ("float64", "float32"),
+]
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+@pytest.mark.parametrize("weights, updates", WEIGHTS_AND_UPDATES)
+def test_updates_of_fewer_digits_than_weights_land_as_well(
+    name, weights, updates, promoting
+):
+    make, formula = FORMULAS[name]
+    rng = np.random.default_rng(0)
+    with jax.enable_x64(weights == "float64"):
+        params = {"kernel": jnp.asarray(rng.normal(size=(6, 8)), weights)}
+        moves = {"kernel": jnp.asarray(rng.normal(size=(6, 8)), updates)}
+        after = applied(make(0.25), params, moves)["kernel"]
+        goal = np.float64(params["kernel"]) + np.float64(moves["kernel"])
+        expected, after = formula(goal), np.float64(after)
+        error = float(4 * jnp.finfo(weights).eps)
+    np.testing.assert_allclose(after, expected, atol=error)
+    np.testing.assert_array_equal(after == 0, expected == 0)
+
+
+@pytest.mark.parametrize("number", [0.0, np.zeros((4, 2)), np.float64(0)])
+def test_updates_may_be_numbers_of_the_host(number):
+    params = {"kernel": jnp.full((4, 2), 9.0)}
+    constraint = constraints.max_norm(1.0)
+    new, _ = constraint.update({"kernel": number}, constraint.init(params), params)
+    after = np.asarray(params["kernel"]) + np.asarray(new["kernel"])
+    np.testing.assert_allclose(np.linalg.norm(after, axis=0), 1.0, rtol=1e-6)
+
+
+@for_each_limit
+def test_a_count_of_updates_that_was_lost_is_missed(make, name):
+    """As by a checkpoint of plain dicts, or of a constraint with a constant limit."""
+    constraint, params = make(lambda step: 1.0 + step), {"kernel": jnp.ones((4, 2))}
+    count = constraint.init(params).num_updates
+    for state in ({"num_updates": count}, (count,), optax.EmptyState(), None, params):
+        with pytest.raises(TypeError, match=f"state must be a Constr.*as {name} is a"):
+            constraint.update(params, state, params)
+    for restored in (np.int32(3), 3):
+        state = constraints.ConstraintState(restored)
+        assert constraint.update(params, state, params)[1].num_updates == 4

@@ -1,5 +1,6 @@
 """Early stopping: what a table of metrics leads to, under every transformation."""
 
+import dataclasses
 import json
 import pickle
 from decimal import Decimal
@@ -445,3 +446,117 @@ def test_integers_of_parameters_do_not_wrap(leaf):
         stopper.update(1.0, {"step": leaf})
     stopper = stopper.update(1.0, {"step": small + 3})
     assert stopper.best_params["step"] == 3
+
+
+CHANGES = [
+    ({"patience": 0}, ValueError),
+    ({"patience": 2.5}, TypeError),
+    ({"patience": True}, TypeError),
+    ({"mode": "auto"}, ValueError),
+    ({"min_delta": -1.0}, ValueError),
+    ({"min_delta": NAN}, ValueError),
+    ({"min_delta": INF}, ValueError),
+    ({"min_delta": "a"}, TypeError),
+    ({"relative": "no"}, TypeError),
+    ({"warmup": -1}, ValueError),
+    ({"warmup": 0.5}, TypeError),
+    ({"baseline": NAN}, ValueError),
+    ({"baseline": np.ones(2)}, ValueError),
+]
+
+
+@pytest.mark.parametrize("settings, error", CHANGES, ids=str)
+def test_settings_are_checked_when_they_are_changed_too(settings, error):
+    (name,) = settings
+    stopper = EarlyStopping(patience=2).update(1.0)
+    with pytest.raises(error, match=f"EarlyStopping: {name} must be"):
+        EarlyStopping(**{"patience": 2} | settings)
+    with pytest.raises(error, match=f"EarlyStopping: {name} must be"):
+        dataclasses.replace(stopper, **settings)
+
+
+def test_a_run_goes_on_with_more_patience():
+    stopper = run(EarlyStopping(patience=1), [1.0, 2.0])
+    settings = {"patience": np.int64(3), "baseline": jnp.float32(5)}
+    longer = dataclasses.replace(stopper, should_stop=False, **settings)
+    assert type(longer.patience) is int and type(longer.baseline) is float
+    compiled = jax.jit(lambda stopper: stopper.update(0.5))(longer.update(2.0))
+    assert compiled.best == 0.5 and compiled.num_bad == 0 and compiled.step == 4
+
+
+def test_counts_of_updates_end_at_the_largest_int32():
+    last = jnp.int32(2**31 - 1)
+    stopper = EarlyStopping(patience=9, warmup=2)
+    late = dataclasses.replace(stopper, step=last, num_bad=last - 5).update(1.0)
+    assert late.step == last and late.improved
+    endless = dataclasses.replace(stopper, step=last, num_bad=last).update(INF)
+    assert endless.num_bad == last and endless.should_stop
+
+
+# A parameter, what takes its place, and whether it may.
+REPLACED = [
+    (jnp.array([True]), jnp.array([0.5]), False),
+    (np.array([True]), np.array([7]), False),
+    (jnp.array([True]), jnp.array([False]), True),
+    (jnp.array([1], jnp.int8), jnp.array([300]), False),
+    (np.array([1], np.int8), np.array([300]), False),
+    (np.array([1], np.int8), np.array([30]), True),
+    (jnp.array([1], jnp.uint8), np.array([-1]), False),
+    (jnp.array([1], jnp.uint32), jnp.array([-1]), False),
+    (jnp.array([1]), jnp.array([2**32 - 1], jnp.uint32), False),
+    (jnp.array([1]), jnp.array([3], jnp.uint16), True),
+    (jnp.array([1.0]), jnp.array([3]), True),
+    (jnp.array([1.0]), jnp.array([True]), True),
+    (jnp.array([1], jnp.float16), np.array([1e6]), False),
+    (jnp.array([1], jnp.float16), np.array([100_000]), False),
+    (jnp.array([1], jnp.float16), np.array([np.inf]), True),
+    (jnp.array([1], jnp.float16), jnp.array([2.5]), True),
+    (jnp.array([1], jnp.bfloat16), np.array([1e6]), True),
+    (jnp.array([1j]), jnp.array([2.0]), True),
+    (jnp.array([1.0]), jnp.array([2j]), False),
+    (jax.random.key(0), jax.random.key(1), True),
+    (jax.random.key(0), jax.random.key(1, impl="rbg"), False),
+    (jax.random.key(0), 1.0, False),
+    (1.0, jax.random.key(0), False),
+]
+
+
+@pytest.mark.parametrize("old, new, fits", REPLACED)
+def test_a_parameter_keeps_its_dtype_and_its_value(old, new, fits):
+    stopper = EarlyStopping(patience=1, best_params={"w": old})
+    if not fits:
+        with pytest.raises(ValueError, match=r"holds .* for a parameter that is"):
+            stopper.update(1.0, {"w": new})
+        return
+    best = stopper.update(1.0, {"w": new}).best_params["w"]
+    assert best.dtype == old.dtype
+    if not jnp.issubdtype(best.dtype, jax.dtypes.prng_key):
+        rounded = np.asarray(new).astype(best.dtype)
+        np.testing.assert_array_equal(np.asarray(best), rounded)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+def test_initial_parameters_do_not_change_with_the_callers_array(dtype):
+    given = np.ones(2, dtype)
+    stopper = EarlyStopping(patience=2, best_params={"w": given})
+    given *= 0
+    np.testing.assert_array_equal(stopper.best_params["w"], [1, 1])
+    kept = stopper.update(NAN, {"w": given}).best_params["w"]
+    np.testing.assert_array_equal(kept, [1, 1])
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_margins_beyond_all_floats_are_no_trouble(mode):
+    """A warning would be an error here."""
+    sign = -1 if mode == "min" else 1
+    stopper = EarlyStopping(patience=1, mode=mode, min_delta=3.0, relative=True)
+    stopper = stopper.update(sign * 1e308).update(sign * 1.79e308)
+    assert stopper.should_stop and stopper.best == sign * 1e308
+
+
+def test_a_batch_of_runs_takes_a_number_of_the_host():
+    each = jax.vmap(EarlyStopping(patience=1).update)(jnp.arange(3.0))
+    for metric in (0.5, np.float64(0.5), jnp.float32(0.5)):
+        after = each.update(metric)
+        assert after.best.tolist() == [0, 0.5, 0.5]
+        assert after.should_stop.tolist() == [True, False, False]

@@ -305,3 +305,38 @@ def test_depth_rates_are_known_numbers_while_tracing():
 def test_a_step_may_be_an_integer_of_any_size():
     rate = schedules.early(0.5, cutoff=100)
     assert rate(10**400) == 0 and rate(0) == rate(-(10**400)) == 0.5
+
+
+@for_every_schedule
+@pytest.mark.parametrize("xp", [np, jnp])
+@pytest.mark.parametrize("shape", [(0,), (1,), (3,), (2, 3)])
+def test_an_array_of_steps_gives_the_rates_of_each(make, xp, shape):
+    """Also of as many steps as there are cells."""
+    schedule, steps = make(0.2), np.arange(np.prod(shape)) * 3
+    own = np.shape(schedule(0))
+    expected = np.array([schedule(step) for step in steps.tolist()], np.float32)
+    found = schedule(xp.asarray(steps.reshape(shape)))
+    assert found.dtype == jnp.float32
+    np.testing.assert_allclose(found, expected.reshape(shape + own), rtol=1e-6)
+
+
+@pytest.mark.parametrize("sharpness", [0.0, 1e-300, 1e300])
+@pytest.mark.parametrize("make", [float, jnp.float64])
+def test_a_curriculum_of_any_sharpness_is_known_at_every_step(make, sharpness):
+    with jax.enable_x64(True):
+        schedule = schedules.curriculum(0.5, num_steps=9, sharpness=make(sharpness))
+        for step in (0, 5, 10**400, np.inf, jnp.inf):
+            expected = 0.5 if step and sharpness > 1 else 0
+            assert schedule(step) == expected
+
+
+def test_a_rate_is_checked_before_it_is_rounded():
+    with jax.enable_x64(True):
+        for rate in (1 + 1e-12, -1e-300):
+            assert jnp.isnan(schedules.late(jnp.float64(rate), cutoff=1)(2))
+
+
+@for_every_schedule
+def test_an_unknown_step_beside_an_enormous_one_is_unknown(make):
+    rates = make(0.2)([10**400, float("nan")])
+    assert np.isfinite(rates[0]).all() and np.isnan(rates[1]).all()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxdrop._checks import as_count
-from jaxdrop._errors import named
+from jaxdrop._errors import named, shown
 from jaxdrop._numbers import as_floats, as_known
 from jaxdrop._typing import ArrayLike
 from jaxdrop.plots._styles import style_of, styles
@@ -79,6 +79,10 @@ def given_or_new(ax: Axes | None, /, *size: float) -> Axes:
 
 def figure_of(ax: Axes, /) -> Figure:
     """The whole figure that axes belong to."""
+    from matplotlib.axes import Axes
+
+    if not isinstance(ax, Axes):
+        raise TypeError(f"ax must be Axes of matplotlib, got {shown(ax)}.")
     figure = ax.get_figure(root=True)
     if figure is None:
         raise ValueError("ax belongs to no figure; it was removed from one.")
@@ -110,9 +114,10 @@ def add_legend(ax: Axes, /) -> Figure:
     """
     from jaxdrop.plots import _legend  # which needs matplotlib
 
+    figure = figure_of(ax)
     plain(ax)
     _legend.add(ax)
-    return figure_of(ax)
+    return figure
 
 
 def plain(ax: Axes, /) -> None:
@@ -157,11 +162,21 @@ def styled(
 ) -> list[tuple[str | None, np.ndarray, dict[str, Any]]]:
     """Series with their names and styles; one without a name has the first style."""
     series = by_name(values, argument=argument)
+    if not series:
+        raise ValueError(f"{argument} must hold at least one series, got {{}}.")
     found = styles([name for name, _ in series if name is not None])
     return [
         (name, array, style_of(0) if name is None else found[name])
         for name, array in series
     ]
+
+
+def label_of(name: Any, /) -> str | None:
+    """A name as a legend shows it: matplotlib hides those that begin with ``_``."""
+    if name is None:
+        return None
+    text = str(name)
+    return f" {text}" if text.startswith("_") else text
 
 
 def series_name(argument: str, name: str | None, /) -> str:
@@ -177,7 +192,24 @@ def as_rows(values: np.ndarray, length: int | None, /, *, name: str) -> np.ndarr
             f"{name} must have the shape ({shown},) or (repeats, {shown}), got "
             f"{values.shape}."
         )
+    if not len(values) and values.ndim > 1:
+        raise ValueError(f"{name} must hold at least one repeat, got {values.shape}.")
     return np.atleast_2d(values)
+
+
+def mean_and_error(rows: np.ndarray, /) -> tuple[np.ndarray, np.ndarray | None]:
+    """The mean of rows, and its standard error if there are several."""
+    count = len(rows)
+    with np.errstate(over="ignore", invalid="ignore"):  # of infinite and huge numbers
+        error = rows.std(0, ddof=1) / np.sqrt(count) if count > 1 else None
+        return rows.mean(0), error
+
+
+def ends(middle: np.ndarray, reach: np.ndarray, /) -> tuple[np.ndarray, np.ndarray]:
+    """The lower and upper ends of intervals, NaN where a part is not finite."""
+    known = np.isfinite(middle) & np.isfinite(reach)
+    reach = np.where(known, reach, np.nan)
+    return middle - reach, middle + reach
 
 
 def check_some(values: np.ndarray, /, *, name: str) -> None:

@@ -15,11 +15,11 @@ from jaxdrop._numbers import as_floats
 from jaxdrop._typing import ArrayLike
 from jaxdrop.plots._canvas import (
     add_legend,
-    by_name,
     check_some,
     figure_of,
     finite,
     given_or_new,
+    label_of,
     plain,
     series_name,
     sized_figure,
@@ -108,7 +108,7 @@ def reliability_diagram(
     for name, bins in binned.items():
         style = style_of(0) if name is None else found[name]
         error = f"ECE {float(bins.expected_error):.3f}"
-        _reliability(ax, bins, style, f"{name}, {error}" if name else error)
+        _reliability(ax, bins, style, f"{label_of(name)}, {error}" if name else error)
         if counts is not None:
             share = np.asarray(bins.weight / bins.weight.sum())
             edges = np.linspace(0, 1, num_bins + 1)
@@ -241,7 +241,7 @@ def rejection_curve(
         settled = slice(_settled(np.asarray(right).size, fewest))
         accuracy = np.asarray(curve.accuracy)[settled]
         line = {key: style[key] for key in ("color", "linestyle")}
-        label = "confidence" if name is None else name
+        label = label_of("confidence" if name is None else name)
         rejected = np.asarray(curve.rejected)[settled]
         ax.plot(rejected, accuracy, linewidth=1.8, label=label, **line)
         drawn.append(accuracy)
@@ -333,22 +333,20 @@ def uncertainty_histogram(
       'share of the group'
     """
     ax = given_or_new(ax)
-    series = by_name(groups, argument="groups")
-    if not series:
-        raise ValueError("groups must hold at least one group, got {}.")
+    series = styled(groups, argument="groups")
     num_bins = as_count(num_bins, name="num_bins")
-    low, high = _limits([values for _, values in series])
+    low, high = _limits([values for _, values, _ in series])
     if xlim is not None:
         low, high = _ends(xlim)
     edges = np.linspace(low, high, num_bins + 1)
-    for name, values, style in styled(groups, argument="groups"):
+    for name, values, style in series:
         inside = np.histogram(values, edges)[0]
         share = inside / max(1, values.size)
         outside = int(((values < low) | (values > high)).sum())
         note = f"{values.size:,}" + (f", {outside:,} outside" if outside else "")
         line = {key: style[key] for key in ("color", "linestyle")}
         ax.stairs(share, edges, color=style["color"], alpha=0.2, fill=True)
-        label = f"{name} ({note})" if name else note if outside else None
+        label = f"{label_of(name)} ({note})" if name else note if outside else None
         ax.stairs(share, edges, linewidth=1.5, label=label, **line)
     ax.set(xlabel=xlabel, ylabel="share of the group", xlim=(low, high))
     ax.set_ylim(bottom=0)

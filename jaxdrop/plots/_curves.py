@@ -17,8 +17,11 @@ from jaxdrop.plots._canvas import (
     by_name,
     check_some,
     drawable,
+    ends,
     finite,
     given_or_new,
+    label_of,
+    mean_and_error,
     series_name,
     set_ticks,
     styled,
@@ -77,17 +80,19 @@ def predictive_band(
     order = np.argsort(places.ravel())
     inputs = places.ravel()[order]
     center = _flat(mean, inputs.size, name="mean")[order]
-    reaches = {
-        name: width * _flat(spread, inputs.size, name=series_name("std", name))[order]
+    spreads = {
+        name: _flat(spread, inputs.size, name=series_name("std", name))[order]
         for name, spread in by_name(std, argument="std")
     }
+    with np.errstate(over="ignore", invalid="ignore"):  # of infinite and huge numbers
+        reaches = {name: width * spread for name, spread in spreads.items()}
     widest_first = sorted(reaches, key=lambda name: -np.nansum(reaches[name]))
     for name, reach in reaches.items():
         label = f"±{width:g} std" + (f", {name}" if name else "")
         rank = widest_first.index(name) + 1
         style: dict[str, Any] = {"color": _tint(rank / (len(reaches) + 1))}
         style |= {"zorder": 1 + rank / 10, "linewidth": 0, "label": label}
-        ax.fill_between(inputs, center - reach, center + reach, **style)
+        ax.fill_between(inputs, *ends(center, reach), **style)
     if samples is not None:
         for number, row in enumerate(_functions(samples, places.shape)):
             label = "_samples" if number else "samples"
@@ -157,12 +162,12 @@ def learning_curves(
         places = np.arange(1, runs.shape[1] + 1) if steps is None else numbered
         every = max(1, -(-runs.shape[1] // _MARKS))
         shown: dict[str, Any] = {"markersize": 4, "markevery": every} | style
-        ax.plot(places, runs.mean(0), label=name, **shown)
-        if len(runs) > 1:
+        mean, error = mean_and_error(runs)
+        ax.plot(places, mean, label=label_of(name), **shown)
+        if error is not None:
             low, high = runs.min(0), runs.max(0)
             if band == "standard error":
-                error = runs.std(0, ddof=1) / np.sqrt(len(runs))
-                low, high = runs.mean(0) - error, runs.mean(0) + error
+                low, high = ends(mean, error)
             color = style["color"]
             ax.fill_between(places, low, high, color=color, alpha=0.2, linewidth=0)
             counts.add(len(runs))
@@ -215,11 +220,10 @@ def rate_sweep(
     for name, series, style in styled(values, argument="values"):
         rows = as_rows(series, places.size, name=series_name("values", name))
         repeats = rows[:, order]
-        count = len(repeats)
-        error = repeats.std(0, ddof=1) / np.sqrt(count) if count > 1 else None
-        shown: dict[str, Any] = {"label": name, "markersize": 4, "capsize": 3} | style
-        ax.errorbar(places[order], repeats.mean(0), yerr=error, **shown)
-        counts |= {count} - {1}
+        mean, error = mean_and_error(repeats)
+        shown: dict[str, Any] = {"label": label_of(name), "markersize": 4} | style
+        ax.errorbar(places[order], mean, yerr=error, capsize=3, **shown)
+        counts |= {len(repeats)} - {1}
     if counts:
         label = f"bar: ± standard error of {_numbers(counts)} repeats"
         ax.errorbar([], [], yerr=[], fmt="none", ecolor=GREY, label=label)

@@ -9,7 +9,14 @@ import numpy as np
 
 from jaxdrop._errors import named
 from jaxdrop._typing import ArrayLike
-from jaxdrop.plots._canvas import add_legend, drawable, finite, given_or_new, set_ticks
+from jaxdrop.plots._canvas import (
+    add_legend,
+    drawable,
+    finite,
+    given_or_new,
+    label_of,
+    set_ticks,
+)
 from jaxdrop.plots._styles import BASELINE, GREY, as_list, styles
 
 if TYPE_CHECKING:
@@ -150,4 +157,4 @@ def _draw(
     )
     mark: dict[str, Any] = {"color": color, "marker": style["marker"], "markersize": 5}
     ax.plot(middle[known], places[known], linestyle="none", **mark)
-    ax.plot([], [], linestyle=style["linestyle"], label=label, **mark)
+    ax.plot([], [], linestyle=style["linestyle"], label=label_of(label), **mark)

@@ -8,7 +8,16 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from plots.cases import CONFIDENCE, CORRECT, DRAWN, LABELS, PROBS, X, for_every_plot
+from plots.cases import (
+    CONFIDENCE,
+    CORRECT,
+    DRAWN,
+    LABELS,
+    PROBS,
+    X,
+    for_every_plot,
+    texts,
+)
 
 from jaxdrop import plots
 
@@ -73,6 +82,11 @@ def test_shapes_that_do_not_belong_together_are_refused():
         ("kept", lambda: plots.mask(np.ones((0, 4), bool))),
         ("kept", lambda: plots.mask(np.ones((0, 3, 3), bool))),
         ("groups", lambda: plots.uncertainty_histogram({})),
+        ("history", lambda: plots.learning_curves({})),
+        ("history 'a'", lambda: plots.learning_curves({"a": np.ones((0, 3))})),
+        ("values", lambda: plots.rate_sweep(X, {})),
+        ("values", lambda: plots.rate_sweep(X, np.ones((0, 9)))),
+        ("confidence", lambda: plots.rejection_curve({}, CORRECT)),
     ],
 )
 def test_what_there_is_nothing_of_is_named(name, draw):
@@ -160,3 +174,37 @@ def test_numbers_too_large_to_draw_leave_gaps():
     plots.rate_sweep(X, X * 1e305).savefig(io.BytesIO())
     plots.uncertainty_histogram([1e308, -1e308, 0]).savefig(io.BytesIO())
     plots.predictive_band([3.0], [1e308], [1.0]).savefig(io.BytesIO())
+    opposite = np.array([[1e300, 1, np.inf], [-1e300, 2, -np.inf]])
+    for band in ("range", "standard error"):
+        plots.learning_curves({"a": opposite}, band=band).savefig(io.BytesIO())
+    plots.rate_sweep(X[:3], opposite).savefig(io.BytesIO())
+    plots.predictive_band(X, 1e300 * X, X + 1e300, width=1e300).savefig(io.BytesIO())
+
+
+NAMED = {
+    "reliability_diagram": lambda n: plots.reliability_diagram({n: PROBS}, LABELS),
+    "rejection_curve": lambda n: plots.rejection_curve({n: CONFIDENCE}, {n: CORRECT}),
+    "uncertainty_histogram": lambda n: plots.uncertainty_histogram({n: CONFIDENCE}),
+    "predictive_band": lambda n: plots.predictive_band(X, X, {n: X**2}),
+    "learning_curves": lambda n: plots.learning_curves({n: X}),
+    "rate_sweep": lambda n: plots.rate_sweep(X, {n: X}),
+    "forest": lambda n: plots.forest(["x"], {n: ([1], [0], [2])}),
+}
+
+
+@pytest.mark.parametrize("name", ["_x", "__init__", 3, 0.5, ("a", 1), b"x"], ids=repr)
+@pytest.mark.parametrize("plot", NAMED)
+def test_a_series_of_any_name_is_in_the_legend(plot, name):
+    """Matplotlib hides names with an underscore in front, and unpacks tuples."""
+    labels = texts(NAMED[plot](name).axes[0])
+    assert any(str(name) in label for label in labels), labels
+
+
+@pytest.mark.parametrize(
+    "ax", ["a", 3, plots.new_figure()], ids=["text", "3", "figure"]
+)
+@pytest.mark.parametrize("name", [*DRAWN, "add_legend"])
+def test_what_is_drawn_into_is_axes(name, ax):
+    draw = DRAWN.get(name, lambda ax: plots.add_legend(ax))
+    with pytest.raises(TypeError, match=f"{name}: ax must be Axes of matplotlib"):
+        draw(ax=ax)
