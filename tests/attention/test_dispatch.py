@@ -187,6 +187,19 @@ def test_the_facts_about_devices_are_where_they_are_looked_for(key, monkeypatch)
     assert found == [False, True]
 
 
+@pytest.mark.parametrize(
+    "platform, target", [("tpu", "@tpu_custom_call"), ("cuda", "gpu.triton")]
+)
+@pytest.mark.parametrize("size", [8, (128, 96), (None, 2000)])
+def test_kernels_take_every_block_size_that_loops_take(key, platform, target, size):
+    if platform == "cuda" and not _flash.available("gpu"):
+        pytest.skip("this JAX does not have the kernels of Triton")
+    x = jax.ShapeDtypeStruct((1, 256, 1, 16), jnp.bfloat16)
+    attend = lambda *arrays: attention(key, *arrays, rate=0.3, block_size=size)
+    traced = jax.jit(attend).trace(x, x, x)
+    assert target in traced.lower(lowering_platforms=(platform,)).as_text()
+
+
 def program_for_gpus(key, implementation=None, dtype=jnp.bfloat16):
     """Attention of 256 queries and keys, lowered where there is no GPU."""
     x = jax.ShapeDtypeStruct((1, 256, 2, 64), dtype)
