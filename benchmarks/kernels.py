@@ -11,7 +11,8 @@ weights, with the mask of either generator and without one: the same kernels, in
 every weight survives and nothing is hashed. Nothing runs. Waiting for memory is not in
 a schedule.
 
-The last column is what all tiles of 16 heads with 4096 queries and keys take.
+The last column is what all tiles of 16 heads with 4096 queries and keys take, also those
+that kernels skip with --causal.
 """
 
 import argparse
@@ -113,8 +114,13 @@ def bundles(
     everything = mock.patch.object(_flash_tile, "survives", all_survive)
     with everything if unmasked else contextlib.nullcontext():
         compiler.compile_for(device, both, (x, x, x))
-    forward, backward = kernels_in(folder)
-    return {FORWARD: forward, BACKWARD: backward}
+    found = kernels_in(folder)
+    if len(found) != 2:
+        sys.exit(
+            f"Heads of {features} features compile to {len(found)} kernels of attention "
+            "instead of two: kernels take up to 256 features."
+        )
+    return dict(zip((FORWARD, BACKWARD), found, strict=True))
 
 
 def all_survive(kernel: Any, scalars: Any, at: _flash_tile.Places) -> jax.Array:
