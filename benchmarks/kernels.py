@@ -11,8 +11,8 @@ weights, with the mask of either generator and without one: the same kernels, in
 every weight survives and nothing is hashed. Nothing runs. Waiting for memory is not in
 a schedule.
 
-The last column is what all tiles of 16 heads with 4096 queries and keys take, also those
-that kernels skip with --causal.
+The last column is what all tiles of 16 heads with 4096 queries and keys take, those
+that kernels skip with --causal as well.
 """
 
 import argparse
@@ -117,8 +117,8 @@ def bundles(
     found = kernels_in(folder)
     if len(found) != 2:
         sys.exit(
-            f"Heads of {features} features compile to {len(found)} kernels of attention "
-            "instead of two: kernels take up to 256 features."
+            f"Heads of {features} features compile to {len(found)} kernels of "
+            "attention instead of two: kernels take up to 256 features."
         )
     return dict(zip((FORWARD, BACKWARD), found, strict=True))
 
