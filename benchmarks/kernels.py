@@ -12,7 +12,8 @@ every weight survives and nothing is hashed. Nothing runs. Waiting for memory is
 a schedule.
 
 The last column is what all tiles of 16 heads with 4096 queries and keys take, those
-that kernels skip with --causal as well.
+that kernels skip with --causal as well. A second table has the bundles of XLA's own
+kernel for dropout, forward, and for ``x * c``, for a register of 1024 entries.
 """
 
 import argparse
@@ -52,23 +53,29 @@ CONTENDERS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "jaxdrop": lambda key: key,
 }
 
+ELEMENTWISE: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "x * c": lambda x: x * jnp.bfloat16(2),
+    "light": lambda x: jaxdrop.dropout(light(jax.random.key(0)), x, rate=0.1),
+    "jaxdrop": lambda x: jaxdrop.dropout(jax.random.key(0), x, rate=0.1),
+}
+
 _BUNDLE = re.compile(r"\s*(?:0x[0-9a-f]+|0)\s+(?:[A-Z]{2})?\s*:\s*(>?)[> ]*\{(.*)")
 
 
-def longest_run(schedule: str) -> int:
+def longest_run(schedule: str) -> list[str]:
     """The bundles of a kernel's longest part in a loop without a branch.
 
     This is what the kernel executes for each tile; what only the first or last tile of
     a row executes stands behind a branch.
     """
-    runs = [0]
+    runs: list[list[str]] = [[]]
     for line in schedule.splitlines():
         bundle = _BUNDLE.match(line)
         if bundle and bundle[1]:
-            runs[-1] += 1
+            runs[-1].append(bundle[2])
             if "sbr.rel" in bundle[2]:
-                runs.append(0)
-    return max(runs)
+                runs.append([])
+    return max(runs, key=len)
 
 
 @contextlib.contextmanager
@@ -83,11 +90,11 @@ def schedules() -> Iterator[pathlib.Path]:
         yield pathlib.Path(folder)
 
 
-def kernels_in(folder: pathlib.Path) -> list[int]:
-    """The bundles of each kernel of Pallas in a folder, which is emptied."""
+def kernels_in(folder: pathlib.Path, name: str) -> list[list[str]]:
+    """The bundles of each kernel of this name in a folder, which is emptied."""
     found = []
     for path in sorted(folder.iterdir()):
-        kernel = "dot_product_attention" in path.name and "schedule" not in path.name
+        kernel = name in path.name and "schedule" not in path.name
         if kernel and path.name.endswith("final_bundles.txt"):
             found.append(longest_run(path.read_text()))
         path.unlink()
@@ -114,13 +121,24 @@ def bundles(
     everything = mock.patch.object(_flash_tile, "survives", all_survive)
     with everything if unmasked else contextlib.nullcontext():
         compiler.compile_for(device, both, (x, x, x))
-    found = kernels_in(folder)
+    found = kernels_in(folder, "dot_product_attention")
     if len(found) != 2:
         sys.exit(
             f"Heads of {features} features compile to {len(found)} kernels of "
             "attention instead of two: kernels take up to 256 features."
         )
-    return dict(zip((FORWARD, BACKWARD), found, strict=True))
+    return dict(zip((FORWARD, BACKWARD), map(len, found), strict=True))
+
+
+def of_register(folder: pathlib.Path, device: Any, name: str) -> float:
+    """The bundles that XLA's kernel takes for a register of 1024 entries.
+
+    Each entry is multiplied once, so that products count registers.
+    """
+    x = jax.ShapeDtypeStruct((8192, 8192), jnp.bfloat16)
+    compiler.compile_for(device, ELEMENTWISE[name], (x,))
+    kernel = max(kernels_in(folder, "fusion"), key=len)
+    return len(kernel) / sum(bundle.count("vmul.f32") for bundle in kernel)
 
 
 def all_survive(kernel: Any, scalars: Any, at: _flash_tile.Places) -> jax.Array:
@@ -174,19 +192,29 @@ def main(arguments: list[str] | None = None) -> None:
             "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         }
         print(", ".join(f"{name}: {value}" for name, value in about.items()))
-        found = {}
-        for contender in tqdm(CONTENDERS, unit="program", leave=False):
-            found[contender] = bundles(
-                folder,
-                device,
-                contender,
-                features=options.features,
-                causal=options.causal,
-            )
+        found, registers = {}, {}
+        with tqdm(total=len(CONTENDERS) + len(ELEMENTWISE), unit="program") as bar:
+            for contender in CONTENDERS:
+                found[contender] = bundles(
+                    folder,
+                    device,
+                    contender,
+                    features=options.features,
+                    causal=options.causal,
+                )
+                bar.update()
+            for name in ELEMENTWISE:
+                registers[name] = round(of_register(folder, device, name), 2)
+                bar.update()
     title = f"Bundles for a tile of {TILE} x {TILE} weights, {options.target}"
     Console(width=120).print(table(title, found))
+    shown = Table("", "bundles", title="Dropout, forward, for 1024 entries")
+    for name, count in registers.items():
+        shown.add_row(name, str(count))
+    Console(width=120).print(shown)
     if options.json:
-        files.write_json(options.json, {**about, "tiles": TILES, "bundles": found})
+        results = {"tiles": TILES, "bundles": found, "registers": registers}
+        files.write_json(options.json, {**about, **results})
         print(f"wrote {options.json}")
 
 

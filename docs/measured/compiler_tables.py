@@ -241,6 +241,15 @@ def kernels(runs: list[Content]) -> str:
     return _with_sources(runs, markdown(header, rows))
 
 
+def registers(runs: list[Content]) -> str:
+    """Bundles of elementwise kernels for a register of 1024 entries."""
+    rows = [
+        [NAMES[name], *(f"{run['registers'][name]:.1f}" for run in runs)]
+        for name in (FLOOR, LIGHT, OURS)
+    ]
+    return markdown(["", *(run["target"] for run in runs)], rows)
+
+
 def steps(runs: list[Content]) -> str:
     """Bytes of training steps, and of Monte-Carlo prediction."""
     (run,) = runs
@@ -267,6 +276,7 @@ def steps(runs: list[Content]) -> str:
     return _with_sources(runs, table, sentence)
 
 
+SCHEDULES = tuple(f"kernels_{target}" for target in ("v4", "v5e", "v5p", "v6e"))
 TABLES: dict[str, tuple[Table, tuple[str, ...]]] = {
     "compiled/dropout": (
         dropout,
@@ -278,10 +288,8 @@ TABLES: dict[str, tuple[Table, tuple[str, ...]]] = {
     "compiled/mlp": (step, ("mlp_v6e", "mlp_flax_v6e")),
     "compiled/transformer": (step, ("transformer_v6e", "transformer_flax_v6e")),
     "compiled/attention": (attention, ("attention_h100", "attention_v6e")),
-    "compiled/kernels": (
-        kernels,
-        ("kernels_v4", "kernels_v5e", "kernels_v5p", "kernels_v6e"),
-    ),
+    "compiled/kernels": (kernels, SCHEDULES),
+    "compiled/registers": (registers, SCHEDULES),
     "compiled/steps": (steps, ("steps_h100",)),
     "compiled/techniques_tpu": (techniques, ("techniques_v5e", "techniques_v6e")),
     "compiled/techniques_h100": (techniques, ("techniques_h100",)),

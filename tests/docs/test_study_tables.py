@@ -102,8 +102,13 @@ def test_each_changed_number_changes_the_table_of_a_compiler(tables, name):
     shown = {"compiled/dropout": ["dropout"]}
     for run in runs:
         before = table(runs)
-        for bundles in run.get("bundles", {}).values():
-            bundles["backward"] *= 2
+        kernels = name == "compiled/kernels"
+        for counts in [*run.get("bundles", {}).values()] if kernels else []:
+            counts["backward"] *= 2
+            before, last = table(runs), before
+            assert before != last
+        for contender in run.get("registers", {}) if not kernels else ():
+            run["registers"][contender] *= 2
             before, last = table(runs), before
             assert before != last
         for one in run.get("programs", []):
