@@ -11,9 +11,9 @@ weights, with the mask of either generator and without one: the same kernels, in
 every weight survives and nothing is hashed. Nothing runs. Waiting for memory is not in
 a schedule.
 
-The last column is what all tiles of 16 heads with 4096 queries and keys take. A second
-table has the bundles of XLA's own kernel for dropout, forward, and for ``x * c``, for a
-register of 1024 entries.
+The last column is what all tiles of 16 heads with 4096 queries and keys take, those
+that kernels skip with --causal as well. A second table has the bundles of XLA's own
+kernel for dropout, forward, and for ``x * c``, for a register of 1024 entries.
 """
 
 import argparse
@@ -121,8 +121,13 @@ def bundles(
     everything = mock.patch.object(_flash_tile, "survives", all_survive)
     with everything if unmasked else contextlib.nullcontext():
         compiler.compile_for(device, both, (x, x, x))
-    forward, backward = kernels_in(folder, "dot_product_attention")
-    return {FORWARD: len(forward), BACKWARD: len(backward)}
+    found = kernels_in(folder, "dot_product_attention")
+    if len(found) != 2:
+        sys.exit(
+            f"Heads of {features} features compile to {len(found)} kernels of "
+            "attention instead of two: kernels take up to 256 features."
+        )
+    return dict(zip((FORWARD, BACKWARD), map(len, found), strict=True))
 
 
 def of_register(folder: pathlib.Path, device: Any, name: str) -> float:

@@ -226,19 +226,18 @@ def attention(runs: list[Content]) -> str:
 
 def kernels(runs: list[Content]) -> str:
     """Bundles of attention kernels for a tile: forward, backward, and of both."""
-    names = {name: NAMES[name] for name in (PLAIN, LIGHT, OURS)}
-    rows = []
-    for contender, name in names.items():
-        cells = [name]
-        for run in runs:
-            found = run["bundles"]
-            both, plain = (sum(found[one].values()) for one in (contender, PLAIN))
-            cells += [" + ".join(map(str, found[contender].values()))]
-            cells += [f"{both / plain:.2f}"]
-        rows.append(cells)
     header = [""]
     for run in runs:
         header += [f"{run['target']}, bundles", "×"]
+    rows = []
+    for contender in (PLAIN, LIGHT, OURS):
+        cells = [NAMES[contender]]
+        for run in runs:
+            found = run["bundles"]
+            both, plain = (sum(found[one].values()) for one in (contender, PLAIN))
+            passes = " + ".join(map(str, found[contender].values()))
+            cells += [passes, f"{both / plain:.2f}"]
+        rows.append(cells)
     return _with_sources(runs, markdown(header, rows))
 
 

@@ -1,8 +1,9 @@
 """The choice of strengths on validation images, one field of a method at a time.
 
 Each field is tried on a small grid with few seeds, while the others stay; where the
-best value is at an end of its grid, the grid is extended there once. All trials and the
-final networks are runs of one program: they have equally many.
+best value is at an end of its grid, the grid is extended there once. Trials have
+equally many runs, and share a compiled program. The final networks are runs of it as
+well if there are as many of them.
 """
 
 from collections.abc import Callable, Sequence

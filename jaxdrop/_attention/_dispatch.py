@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.experimental.pallas.fuser  # late, it changes the keys of jit's caches
 import jax.numpy as jnp
 import numpy as np
 from jax.custom_derivatives import SymbolicZero

@@ -106,7 +106,7 @@ def attend(
       spread: whether the compiler may shard the arrays over devices.
       interpret: whether to interpret the kernels.
     """
-    kernel = _kernel(call, kind, shapes)
+    kernel = _kernel(call, kind, shapes, interpret)
     run = partial(_attend, kernel, kind, interpret)
     prepared = _prepared(call, shapes, operands)
     name = f"{kind}, {call.precision}, {kernel.name}"
@@ -140,7 +140,7 @@ def pull(
       spread: whether the compiler may shard the arrays over devices.
       interpret: whether to interpret the kernels.
     """
-    kernel = _kernel(call, kind, shapes)
+    kernel = _kernel(call, kind, shapes, interpret)
     prepared = _prepared(call, shapes, operands) | {
         name: operands[name]
         for name in ("output", "weights", "top", "d_output", "d_weights")
@@ -160,13 +160,16 @@ def pull(
     return found
 
 
-def _kernel(call: Call, kind: str, shapes: Shapes) -> Kernel:
+def _kernel(call: Call, kind: str, shapes: Shapes, interpret: bool) -> Kernel:
     """The static facts for the kernels of a call."""
     _, heads, queries, keys = call.weights(shapes)
     drawn = call.drawn(shapes)
     lengths = (queries, keys)
     blocks = [
-        given or min(most, _power_of_two(length, least))
+        given
+        if given and interpret  # on request alone, for which sizes are checked
+        # Where loops take any size, compiled kernels take one that they can.
+        else _power_of_two(min(given or most, length), least)
         for given, most, least, length in zip(
             (None, None) if kind in _FIXED_BLOCKS else call.block,
             _BLOCKS[kind],

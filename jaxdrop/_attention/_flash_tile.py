@@ -18,11 +18,10 @@ from jax import lax
 from jaxdrop._attention._plan import Reach
 from jaxdrop._attention._tiles import MASKED
 from jaxdrop._typing import Array
-from jaxdrop.prng import _threefry
+from jaxdrop.prng import _light, _threefry
 from jaxdrop.prng._bits import CounterHash
 
 LOWEST = float(np.finfo(np.float32).min)
-_MOST_OFFSETS = 1 << 17  # of :func:`prng._light.hash_counters`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,9 +93,9 @@ class Scalars(NamedTuple):
 
     Attributes:
       words: the two words of the key of the mask, uint32.
-      last: the largest bits that survive, uint32: the last that
-        :func:`jaxdrop._masks.threshold_of` keeps, without a shift for each entry. All
-        survive if nothing is kept; ``inverse`` is 0 then.
+      last: the largest bits that survive, uint32. All 32 bits are compared, which saves
+        the shift of each entry to those that :func:`jaxdrop._masks.threshold_of` is
+        for. If nothing is kept, all entries survive, and ``inverse`` is 0.
       length: the number of keys, int32.
       first_row: the number of the first row of the head in the mask, uint32.
       scale: the factor of the logits.
@@ -122,8 +121,8 @@ class Places(NamedTuple):
     Attributes:
       query: the positions of queries.
       key: the positions of keys.
-      apart: the position of the tile's first key, and those of keys relative to it, if
-        that saves operations: not where registers hold whole arrays only.
+      apart: the position of the tile's first key, and those of keys relative to it;
+        None where it saves no operations, since registers hold whole arrays.
     """
 
     query: Array
@@ -208,8 +207,8 @@ def survives(kernel: Kernel, scalars: Scalars, at: Places) -> Array:
     if queries:
         row = row + at.query.astype(jnp.uint32)
     key, offset, width = at.key.astype(jnp.uint32), None, kernel.block[1]
-    if at.apart and kernel.keys % width == 0 and width <= _MOST_OFFSETS:
-        # Rows of tiles begin at multiples of their width, a power of two.
+    if at.apart and kernel.keys % width == 0 and width <= _light.MOST_OFFSETS:
+        # Rows of a tile begin at multiples of its width, a power of two.
         key, offset = (x.astype(jnp.uint32) for x in at.apart)
     if not keys:
         high, low, offset = jnp.zeros_like(row), row, None

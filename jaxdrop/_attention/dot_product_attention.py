@@ -85,8 +85,8 @@ def dot_product_attention(
         which one draw is shared. ``(0, 1)`` corresponds to Flax's
         ``broadcast_dropout``. Static.
       block_size: how many queries, or how many queries and keys, of a head are computed
-        at once; by default chosen from the shapes. Kernels for Mosaic GPU do not use
-        it. It never changes the mask. Static.
+        at once; by default chosen from the shapes. Kernels round it up to a power of
+        two; those for Mosaic GPU do not use it. It never changes the mask. Static.
       implementation: ``"xla"`` or ``"cudnn"``, the implementation of
         :func:`jax.nn.dot_product_attention`, where nothing is dropped; or ``"pallas"``
         to use flash attention kernels, with the same mask, for short sequences and for

@@ -1,8 +1,7 @@
 """Random bits, by the implementation of the key."""
 
 import math
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -18,11 +17,16 @@ from jaxdrop.prng import _light, _threefry
 from jaxdrop.prng._fused import fused_threefry
 from jaxdrop.prng._light import light_hash
 
-CounterHash = Callable[..., Array]
-"""From the two words of a key, and the high and low words of positions, to 32 bits.
 
-A fourth argument, if given, holds low bits of the positions that the low words lack.
-"""
+class CounterHash(Protocol):
+    """From the two words of a key, and the words of positions, to 32 bits."""
+
+    __module__: str
+
+    def __call__(
+        self, words: Any, high: Array, low: Array, offset: Array | None = None, /
+    ) -> Array:
+        """See :func:`_light.hash_counters`; its limits hold for all."""
 
 
 @named

@@ -36,6 +36,9 @@ from jaxdrop.prng import _threefry
 _GOLDEN = 0x9E3779B9  # 2**32 divided by the golden ratio, an odd number
 _ODD = 0x9E3779B1
 _OFFSET = 0x85EBCA6B
+_FIRST_SHIFT = 17
+MOST_OFFSETS = 1 << _FIRST_SHIFT
+"""How many offsets :func:`hash_counters` takes: the first shift drops their bits."""
 
 
 def hash_counters(
@@ -47,15 +50,15 @@ def hash_counters(
       words: the two words of the key, uint32, ``(2,)``.
       high: the high words of the positions, uint32; a scalar costs nothing per entry.
       low: the low words of the positions, uint32, of the same shape or scalar.
-      offset: numbers below 2**17 without bits that ``low`` has, too, which broadcast
-        against it: the low words are ``low | offset``. The first xorshift does not
-        change them, and is computed of ``low`` alone.
+      offset: low bits of the positions that ``low`` lacks, numbers below
+        :data:`MOST_OFFSETS` that broadcast against it: the low words are
+        ``low | offset``. The first shift is then computed for ``low`` alone.
 
     Returns:
       One uint32 word per position.
     """
     a, b, c = schedule(words, high)
-    x = _xorshift(low ^ a, 17)
+    x = _xorshift(low ^ a, _FIRST_SHIFT)
     if offset is not None:
         x = x ^ offset
     x = x * jnp.uint32(0xED5AD4BB)

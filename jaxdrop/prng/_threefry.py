@@ -65,8 +65,8 @@ def hash_counters(
       words: the two words of the key, uint32, ``(2,)``.
       high: the high words of the positions, uint32.
       low: the low words of the positions, uint32, of the same shape or scalar.
-      offset: numbers without bits that ``low`` has, too, which broadcast against it:
-        the low words are ``low | offset``.
+      offset: low bits of the positions that ``low`` lacks, numbers that broadcast
+        against it: the low words are ``low | offset``.
 
     Returns:
       One uint32 word for each position.

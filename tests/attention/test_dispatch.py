@@ -187,6 +187,19 @@ def test_the_facts_about_devices_are_where_they_are_looked_for(key, monkeypatch)
     assert found == [False, True]
 
 
+@pytest.mark.parametrize(
+    "platform, target", [("tpu", "@tpu_custom_call"), ("cuda", "gpu.triton")]
+)
+@pytest.mark.parametrize("size", [8, (128, 96), (None, 2000)])
+def test_kernels_take_every_block_size_that_loops_take(key, platform, target, size):
+    if platform == "cuda" and not _flash.available("gpu"):
+        pytest.skip("this JAX does not have the kernels of Triton")
+    x = jax.ShapeDtypeStruct((1, 256, 1, 16), jnp.bfloat16)
+    attend = lambda *arrays: attention(key, *arrays, rate=0.3, block_size=size)
+    traced = jax.jit(attend).trace(x, x, x)
+    assert target in traced.lower(lowering_platforms=(platform,)).as_text()
+
+
 def program_for_gpus(key, implementation=None, dtype=jnp.bfloat16):
     """Attention of 256 queries and keys, lowered where there is no GPU."""
     x = jax.ShapeDtypeStruct((1, 256, 2, 64), dtype)
@@ -241,3 +254,19 @@ def test_importing_the_library_does_not_import_its_kernels():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert found.stdout.strip() == "[]"
+
+
+def test_the_first_use_of_kernels_compiles_no_program_again():
+    code = """
+import jax, jaxdrop
+from jaxdrop._attention import _flash
+step = jax.jit(lambda x: x + 1)
+step(1.0)
+print([_flash.available(kind) is None for kind in ("tpu", "gpu", "hopper")])
+step(1.0)
+print(step._cache_size())
+"""
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert found.stdout.split()[-1] == "1"

@@ -12,6 +12,7 @@ from attention.kernels import (
 )
 
 from jaxdrop._attention import _flash
+from jaxdrop._attention._call import Call
 
 
 def test_a_key_without_counters_gives_the_plain_paths_mask():
@@ -62,6 +63,23 @@ def test_where_nothing_is_dropped_it_is_jaxs_attention():
     ours = jax.make_jaxpr(lambda *x: attention(None, *x, rate=0))(*arrays)
     jaxs = jax.make_jaxpr(jax.nn.dot_product_attention)(*arrays)
     assert str(ours) == str(jaxs)
+
+
+@pytest.mark.parametrize("kind", ["tpu", "gpu", "hopper"])
+def test_tiles_of_compiled_kernels_are_powers_of_two_of_no_more_than_the_length(kind):
+    shapes = dict.fromkeys(("query", "key"), (1, 384, 1, 16))
+    facts = {"is_causal": False, "window": None, "hash": None, "precision": None}
+    facts |= {"shared": (False,) * 4, "devices": 1}
+    facts |= {"in_kernels": False, "mosaic_gpu": False}
+    least = _flash._LEAST_BLOCKS[kind]
+    for given in (None, 1, 16, 96, 128, 200, 384, 5000):
+        for block in ((given, None), (None, given)):
+            call = Call(block=block, **facts)
+            sizes = _flash._kernel(call, kind, shapes, False).block
+            assert all(n & (n - 1) == 0 and n <= 512 for n in sizes), sizes
+            assert all(n >= m for n, m in zip(sizes, least, strict=True)), sizes
+            chosen = 64 if kind == "hopper" else max(given or 0, 1)
+            assert max(sizes) >= min(chosen, 384)
 
 
 def uses(**changes):

@@ -115,6 +115,56 @@ def test_a_tile_draws_its_part_of_the_mask(
     np.testing.assert_array_equal(found, mask[1, 2][tuple(part)])
 
 
+@pytest.mark.parametrize("generator", [prng.fuse, prng.light])
+@pytest.mark.parametrize("keys", [64, 56, 50])  # a power of two, whole blocks, neither
+def test_a_tile_whose_rows_pass_32_bits_draws_its_part(keys, generator, key):
+    key = generator(key)
+    kernel = kernel_of(key, keys=keys, wide=True, queries=2**27)
+    first_row = 2**32 // keys - 8  # of 16, so that positions pass 2**32 in the middle
+    columns = [slice(first, first + 8) for first in range(0, keys, 8)]
+
+    @jax.jit
+    def survives(key, first_key):
+        places = tile.places(jnp.int32(0), first_key, (16, 8), keys_axis=1)
+        return tile.survives(kernel, scalars_of(key, first_row), places)
+
+    rows = np.arange(first_row, first_row + 16, dtype=np.uint64)[:, None]
+    positions = rows * np.uint64(keys) + np.arange(columns[-1].stop, dtype=np.uint64)
+    assert (positions < 2**32).any() and (positions >= 2**32).any()
+    kept = jaxdrop.masks.survives(prng.bits_at(key, positions), keep=0.7)
+    for part in columns:
+        found = survives(key, jnp.int32(part.start))
+        np.testing.assert_array_equal(found, kept[:, part])
+
+
+@pytest.mark.parametrize("width", [2**17, 2**18])  # the most offsets, and more
+def test_a_tile_of_many_keys_draws_its_part(width, key):
+    key = prng.light(key)
+    kernel = kernel_of(key, keys=width, block=(1, width))
+
+    @jax.jit
+    def survives(key):
+        places = tile.places(jnp.int32(3), jnp.int32(0), (1, width), keys_axis=1)
+        return tile.survives(kernel, scalars_of(key), places)
+
+    bits = prng.bits_at(key, 3 * width + np.arange(width))
+    kept = jaxdrop.masks.survives(bits, keep=0.7)
+    np.testing.assert_array_equal(survives(key)[0], kept)
+
+
+@pytest.mark.parametrize("keep, share", [(0.0, 1), (2**-23, 2**-23), (1.0, 1)])
+def test_bits_survive_up_to_the_last(keep, share, key):
+    """All where nothing is kept, since the inverse is 0 then; as where all are."""
+    numbers = tile.Numbers(
+        whole=jnp.uint32([0, 0, 0, 0]).at[2].set(_masks.threshold_of(keep)),
+        real=jnp.zeros(3),
+        examples=jnp.zeros(1, jnp.uint32),
+        heads=jnp.zeros(1, jnp.uint32),
+    )
+    last = tile.scalars_of(numbers, jnp.int32(0), jnp.int32(0)).last
+    assert int(last) == share * 2**32 - 1
+
+
 @pytest.mark.parametrize("first_key", [16, 48])
 @pytest.mark.parametrize("view", VIEWS)
 def test_logits_of_a_tile_within_the_keys_and_at_their_end(view, first_key, key):

@@ -58,6 +58,12 @@ def test_without_dropout_every_weight_of_a_tile_survives(keys_axis):
     assert found.all()
 
 
+def test_heads_that_kernels_do_not_take_are_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(kernels.compiler, "compile_for", lambda *program: None)
+    with pytest.raises(SystemExit, match="of 300 features compile to 0 kernels"):
+        kernels.bundles(tmp_path, None, "light", features=300, causal=False)
+
+
 def test_the_table_has_multiples_of_no_dropout(capsys):
     found = {
         "no dropout": {"forward": 1000, "backward": 1000},
