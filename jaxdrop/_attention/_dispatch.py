@@ -8,13 +8,14 @@ it traces and differentiates all its branches, and keeps for the backward pass w
 any of them needs.
 """
 
+import contextlib
+import importlib
 import warnings
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import jax
-import jax.experimental.pallas.fuser  # late, it changes the keys of jit's caches
 import jax.numpy as jnp
 import numpy as np
 from jax.custom_derivatives import SymbolicZero
@@ -38,6 +39,11 @@ from jaxdrop._attention._levels import (
     unfold,
 )
 from jaxdrop._typing import Array
+
+with contextlib.suppress(ImportError):
+    # Pallas imports it on first use, which changes the keys of jit's caches: the first
+    # program with kernels would be traced and compiled twice.
+    importlib.import_module("jax.experimental.pallas.fuser")
 
 _INPUTS = ("query", "key", "value", "scale", "bias")
 """The operands with respect to which attention is differentiated."""
