@@ -27,6 +27,7 @@ def test_batch_bald_is_the_greedy_choice_by_brute_force(classes, num_points):
     np.testing.assert_array_equal(chosen.indices, indices)
 
 
+@pytest.mark.slow
 def test_drawn_labels_give_what_all_labels_would(key):
     samples = logits(50, 6, 3, scale=3)
     exact = jax.device_get(acquisition.batch_bald(None, samples, num_points=4))

@@ -52,7 +52,9 @@ def both_passes(key, **how):
     return both
 
 
-@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
+@pytest.mark.parametrize(
+    "kind", [pytest.param(AxisType.Auto, marks=SLOW), AxisType.Explicit]
+)
 @pytest.mark.parametrize(
     "key_heads", [2, *(pytest.param(n, marks=SLOW) for n in (1, 4))]
 )
@@ -109,6 +111,7 @@ def test_requested_kernels_are_exported_for_several_devices(key):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_programs_of_different_kernels_differ_not_by_an_address_alone(key):
     """JAX's persistent cache would find the one for the other."""
     spread = spread_over(mesh_of(), arrays_of(4))

@@ -28,7 +28,9 @@ def outputs_and_gradients(key, arrays):
     return y, *pull(jnp.cos(y))
 
 
-@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
+@pytest.mark.parametrize(
+    "kind", [pytest.param(AxisType.Auto, marks=pytest.mark.slow), AxisType.Explicit]
+)
 def test_same_result_without_a_word_between_devices(monkeypatch, key, kind):
     monkeypatch.setattr(_plan, "_TILE_ENTRIES", {"cpu": 1 << 8})  # loops over rows
     arrays = [jax.device_put(x) for x in formula.inputs(4, 32, 32, 8, 4, 8).values()]

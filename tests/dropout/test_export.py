@@ -51,6 +51,7 @@ def test_a_symbolic_batch_of_other_data_round_trips(call, key):
     assert_round_trip(call.function, key, call.shape, (7,), tolerance)
 
 
+@pytest.mark.slow
 def test_attention_to_a_symbolic_batch_trains_on_one_device(key, monkeypatch):
     """Its gradients too, and whatever the plan makes of the devices."""
     monkeypatch.setattr(jax, "device_count", lambda: 1)

@@ -99,6 +99,7 @@ def test_the_start_has_as_many_images_of_each_class_and_depends_on_the_seed(pool
     assert one.rows[:20].tolist() != other.rows[:20].tolist()
 
 
+@pytest.mark.slow
 def test_no_image_is_asked_for_twice(runs):
     for one in runs.values():
         assert len(one.rows) == len(set(one.rows.tolist())) == 29

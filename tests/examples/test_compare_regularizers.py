@@ -203,6 +203,7 @@ def states(images):
     return trained(METHOD["dropout"], images, seeds)
 
 
+@pytest.mark.slow
 def test_monte_carlo_is_the_mean_of_the_probabilities_of_its_samples(
     images, states, key
 ):

@@ -324,6 +324,7 @@ def test_strengths_are_among_those_that_were_tried():
         assert method.strength in method.candidates
 
 
+@pytest.mark.slow
 def test_figures_have_a_panel_for_each_method_and_mask(images):
     curves = figures.learning_curves(OUTCOMES, steps=np.arange(1, 3), title="a title")
     assert [axes.get_title() for axes in curves.axes] == [

@@ -104,6 +104,7 @@ def test_training_fits_a_line(splits):
     assert (scores.weight_scaling < 0.3 * splits.scale).all()
 
 
+@pytest.mark.slow
 def test_scores_are_of_the_mean_of_the_samples(splits, variables):
     scores = judge(RECIPE, variables, splits, num_samples=6)
     again = judge(RECIPE, variables, splits, num_samples=6)
@@ -168,6 +169,7 @@ def test_the_table_has_means_errors_medians_and_what_was_published():
     assert "-1.5 ± 0.5" in found and lines(()).count("–") == 3
 
 
+@pytest.mark.slow
 def test_the_figure_shows_splits_and_rows_that_are_there(splits, variables):
     scores = jax.device_get(judge(RECIPE, variables, splits, num_samples=4))
     published = ("–", "0.5 ± 0.1", "-2 ± 0.1")

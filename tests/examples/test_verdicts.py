@@ -337,6 +337,7 @@ def test_the_file_has_a_row_for_each_method_prediction_and_seed(tmp_path):
     assert float(rows[5]["error"]) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "draw", [figures.learning_curves, figures.reliability_diagrams]
 )

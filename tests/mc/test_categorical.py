@@ -189,7 +189,9 @@ def test_debiasing_finds_the_information_that_few_samples_miss():
     np.testing.assert_allclose(total - expected, information, atol=1e-6)
 
 
-@pytest.mark.parametrize("count, chunks", [(200, 7), (37, 19)])
+@pytest.mark.parametrize(
+    "count, chunks", [(200, 7), pytest.param(37, 19, marks=pytest.mark.slow)]
+)
 def test_standard_errors_are_the_spread_over_repetitions(count, chunks, reduce):
     rng = np.random.default_rng(0)
     logits = rng.normal([1.0, 0.0, -1.0], 1.5, (count, 400, 3)).astype(np.float32)

@@ -66,7 +66,9 @@ def test_plots_are_legible_in_one_printed_column(name):
     assert legible.faults(figure) == []
 
 
-@pytest.mark.parametrize("number", [4, pytest.param(8, marks=pytest.mark.slow), 11])
+@pytest.mark.parametrize(
+    "number", [4, *(pytest.param(n, marks=pytest.mark.slow) for n in (8, 11))]
+)
 def test_many_names_leave_room_for_curves_in_one_printed_column(number):
     names = ["none", *(f"method {i}" for i in range(1, number))]
     values = np.arange(6.0) + np.arange(3.0)[:, None]
