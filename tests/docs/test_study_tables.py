@@ -143,6 +143,23 @@ def test_pages_say_what_dropout_adds_to_steps(tables):
         assert said in " ".join(PAGES[name].split()), name
 
 
+def test_pages_say_what_a_mask_takes_of_attention_kernels(tables):
+    runs = {run["target"]: run["bundles"] for run in tables.read("compiled/kernels")}
+    both = lambda target, name: sum(runs[target][name].values())
+
+    def share(target, contender):
+        return f"{100 * (1 - both(target, 'no dropout') / both(target, contender)):.0f}"
+
+    small = 100 * both("v6e", "no dropout") / both("v5e", "no dropout")
+    page = " ".join(PAGES["guides/accelerators.md"].split())
+    for said in (
+        f"{share('v5e', 'jaxdrop')} % (v5e) to {share('v6e', 'jaxdrop')} % (v6e)",
+        f"{share('v5e', 'light')} % to {share('v6e', 'light')} %",
+        f"a tile without a mask takes {small:.0f} % of the bundles",
+    ):
+        assert said in page
+
+
 def test_the_page_of_generators_says_what_masks_cost_forward(tables):
     runs = tables.read("compiled/dropout")
     of = tables.compiler_tables.times
