@@ -8,8 +8,6 @@ it traces and differentiates all its branches, and keeps for the backward pass w
 any of them needs.
 """
 
-import contextlib
-import importlib
 import warnings
 from collections.abc import Sequence
 from functools import partial
@@ -39,11 +37,6 @@ from jaxdrop._attention._levels import (
     unfold,
 )
 from jaxdrop._typing import Array
-
-with contextlib.suppress(ImportError):
-    # Pallas imports it on first use, which changes the keys of jit's caches: the first
-    # program with kernels would be traced and compiled twice.
-    importlib.import_module("jax.experimental.pallas.fuser")
 
 _INPUTS = ("query", "key", "value", "scale", "bias")
 """The operands with respect to which attention is differentiated."""
