@@ -26,6 +26,7 @@ def test_a_key_without_counters_gives_the_plain_paths_mask():
 
 def test_a_traced_rate_compiles_once_and_is_nan_where_it_is_not_a_probability(key):
     arrays = list(data("plain")[0].values())
+    attention(key, *arrays, rate=0.5)  # JAX 0.12 traces again after Pallas' first use
 
     @jax.jit
     def both(rate):
