@@ -211,18 +211,8 @@ def main(arguments: list[str] | None = None) -> None:
     dtype = jnp.dtype(options.dtype)
     rows = programs(options.size, options.lengths, dtype, options.target)
     rows = chosen(rows, options.only)
-    given = sys.argv[1:] if arguments is None else arguments
-    about = {
-        "command": shlex.join(
-            ["python", "benchmarks/compiled.py", *without_json(given)]
-        ),
-        "target": options.target,
-        "device": device.device_kind,
-        "jax": jax.__version__,
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "size": options.size,
-        "dtype": options.dtype,
-    }
+    about = described("compiled.py", options.target, device, arguments)
+    about |= {"size": options.size, "dtype": options.dtype}
     print(", ".join(f"{name}: {value}" for name, value in about.items()))
     entries = []
     for entry in measured(device, rows, pending(rows, options.skip)):
@@ -233,6 +223,20 @@ def main(arguments: list[str] | None = None) -> None:
     Console(width=160).print(table(title, entries))
     if options.json:
         print(f"wrote {options.json}")
+
+
+def described(
+    script: str, target: str, device: Any, arguments: list[str] | None
+) -> dict[str, Any]:
+    """Where figures come from: the command, the device, the version and the date."""
+    given = without_json(sys.argv[1:] if arguments is None else arguments)
+    return {
+        "command": shlex.join(["python", f"benchmarks/{script}", *given]),
+        "target": target,
+        "device": device.device_kind,
+        "jax": jax.__version__,
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+    }
 
 
 def without_json(arguments: list[str]) -> list[str]:

@@ -18,11 +18,9 @@ kernel for dropout, forward, and for ``x * c``, for a register of 1024 entries.
 
 import argparse
 import contextlib
-import datetime
 import os
 import pathlib
 import re
-import shlex
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -40,7 +38,7 @@ from tqdm import tqdm
 
 import compiler
 import jaxdrop
-from compiled import without_json
+from compiled import described
 from jaxdrop._attention import _flash_tile
 from jaxdrop.prng import light
 
@@ -176,21 +174,12 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> None:
     options = parsed(arguments)
-    given = sys.argv[1:] if arguments is None else arguments
     with schedules() as folder:
         try:
             device = compiler.target(options.target)
         except compiler.Unavailable as error:
             sys.exit(str(error))
-        about = {
-            "command": shlex.join(
-                ["python", "benchmarks/kernels.py", *without_json(given)]
-            ),
-            "target": options.target,
-            "device": device.device_kind,
-            "jax": jax.__version__,
-            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        }
+        about = described("kernels.py", options.target, device, arguments)
         print(", ".join(f"{name}: {value}" for name, value in about.items()))
         found, registers = {}, {}
         with tqdm(total=len(CONTENDERS) + len(ELEMENTWISE), unit="program") as bar:
